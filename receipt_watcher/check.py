@@ -1,0 +1,223 @@
+"""What `receipt-watcher check` looks at: the folders, N8N, the callback URL, old files. It never posts.
+
+Folders are proven, not judged by their mode bits: a hidden probe file is created, moved on through the spool,
+and removed, as the user who runs the check; so run it as the service's user.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from receipt_watcher.config import Config, Inbox
+from receipt_watcher.errors import JobLogError, NotSentError
+from receipt_watcher.inbox import InboxWatch, file_system_of
+from receipt_watcher.installation import Installation
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.outbound import Outbound
+
+#: A check is waited for by a person.
+_ANSWER_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Literal["ok", "warning", "error"]
+    what: str
+    advice: str = ""
+
+
+def check_all(config: Config) -> list[Finding]:
+    """Look at everything, and say what was found, the good too."""
+    return [
+        *_check_state(config),
+        *(found for inbox in config.inboxes for found in _check_inbox(config, inbox)),
+        *_check_webhooks(config),
+        *_check_callback_url(config),
+    ]
+
+
+# --- folders ---------------------------------------------------------------------------------------------------
+
+
+def _check_state(config: Config) -> Iterator[Finding]:
+    installation = Installation(config.state_dir)
+    installation.make_folder()
+    try:
+        _probe(config.state_dir, config.state_dir)
+    except OSError as error:
+        yield Finding("error", f"state_dir {config.state_dir}: {error.strerror}", "let the service's user own it")
+        return
+    yield Finding("ok", f"state_dir {config.state_dir}: files can be made, renamed and removed")
+    if installation.is_running():
+        yield Finding("ok", "a daemon is running with this configuration")
+
+
+def _check_inbox(config: Config, inbox: Inbox) -> Iterator[Finding]:
+    if not inbox.path.is_dir():
+        yield Finding(
+            "error", f"inbox {inbox.name}: {inbox.path} is not there", "create the folder, or mount the share"
+        )
+        return
+    for left, right in (
+        (inbox.path, inbox.processing_dir),
+        (inbox.processing_dir, inbox.done_dir),
+        (inbox.processing_dir, inbox.failed_dir),
+    ):
+        yield from _check_move(inbox.name, left, right)
+    yield Finding("ok", f"inbox {inbox.name}: file system {file_system_of(inbox.path) or 'unknown'}")
+    yield from _check_backlog(config, inbox)
+
+
+def _check_move(name: str, left: Path, right: Path) -> Iterator[Finding]:
+    """Prove that files can go from one folder to the next, and whether by a rename alone."""
+    if not right.is_dir():
+        if os.access(right.parent, os.W_OK):
+            yield Finding("ok", f"inbox {name}: {right} will be made at start")
+        else:
+            yield Finding("error", f"inbox {name}: {right} is not there", "create it, owned by the service's user")
+        return
+    try:
+        _probe(left, right)
+    except OSError as error:
+        yield Finding(
+            "error",
+            f"inbox {name}: a file cannot go from {left} to {right} ({error.strerror})",
+            "the service's user must be able to create, rename and delete in both",
+        )
+        return
+    yield Finding("ok", f"inbox {name}: files can go from {left} to {right}")
+    if left.stat().st_dev != right.stat().st_dev:
+        yield Finding(
+            "warning",
+            f"inbox {name}: {left} and {right} are on different file systems: each move is a copy",
+            "put the four folders on one file system, and one mount, if speed matters",
+        )
+
+
+def _probe(left: Path, right: Path) -> None:
+    """Create a file in one folder, rename it there, make its like in the other, and remove both."""
+    probe = left / f".receipt-watcher-probe-{uuid.uuid4().hex}"
+    moved = probe.with_suffix(".moved")
+    other = right / f"{probe.name}.other"
+    try:
+        probe.touch(exist_ok=False)
+        probe.rename(moved)
+        other.touch(exist_ok=False)
+    finally:
+        for path in (probe, moved, other):
+            path.unlink(missing_ok=True)
+
+
+def _check_backlog(config: Config, inbox: Inbox) -> Iterator[Finding]:
+    watch = InboxWatch(inbox)
+    try:
+        waiting = sum(1 for _ in watch.files())
+    except OSError as error:
+        yield Finding(
+            "error", f"inbox {inbox.name}: cannot be read ({error.strerror})", "give the service's user r and x"
+        )
+        return
+    if waiting > config.limits.backlog_files and not _has_started(config, inbox):
+        yield Finding(
+            "warning",
+            f"inbox {inbox.name}: {waiting} old files wait, more than limits.backlog_files",
+            "move away what is not to be booked, or start once with run --accept-backlog",
+        )
+    else:
+        yield Finding("ok", f"inbox {inbox.name}: {waiting} files wait")
+
+
+def _has_started(config: Config, inbox: Inbox) -> bool:
+    if not config.database_path.exists():
+        return False
+    log = JobLog(config.database_path)
+    try:
+        log.open()
+        return log.fact(f"inbox_started:{inbox.name}") is not None
+    except JobLogError:
+        return False
+    finally:
+        log.close()
+
+
+# --- N8N -------------------------------------------------------------------------------------------------------
+
+
+def _check_webhooks(config: Config) -> Iterator[Finding]:
+    with Outbound(
+        timeout_seconds=min(_ANSWER_SECONDS, config.n8n.timeout_seconds),
+        connections=1,
+        verify_tls=config.n8n.verify_tls,
+        ca_file=str(config.n8n.ca_file or ""),
+    ) as outbound:
+        for url in dict.fromkeys(config.webhook_url_of(inbox) for inbox in config.inboxes):
+            yield from _check_webhook(url, outbound)
+
+
+def _check_webhook(url: str, outbound: Outbound) -> Iterator[Finding]:
+    parts = urlsplit(url)
+    if "/webhook-test/" in parts.path:
+        yield Finding(
+            "error",
+            "n8n.webhook_url is a test URL (/webhook-test/): n8n answers it only while somebody is testing",
+            "publish the workflow and use its Production URL (/webhook/)",
+        )
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    try:
+        answer = outbound.get(f"{address}/healthz")
+    except NotSentError as error:
+        yield Finding("error", f"N8N at {address} cannot be reached: {error}", "is it running, and the URL right?")
+        return
+    if answer.status == 200 and '"ok"' in answer.text:  # noqa: PLR2004 - RFC 9110
+        yield Finding("ok", f"N8N at {address} answers and is healthy")
+    else:
+        yield Finding(
+            "warning",
+            f"{address} answers, but /healthz says {answer.status}: a proxy, a starting N8N, or no N8N at all",
+            "the webhook itself is not tried, since that would book a receipt",
+        )
+
+
+# --- the way back ----------------------------------------------------------------------------------------------
+
+
+def _check_callback_url(config: Config) -> Iterator[Finding]:
+    public_url = config.public_url_for(config.http.port)
+    elsewhere = [
+        url
+        for url in dict.fromkeys(config.webhook_url_of(inbox) for inbox in config.inboxes)
+        if not is_loopback(urlsplit(url).hostname or "")
+    ]
+    if is_loopback(urlsplit(public_url).hostname or "") and elsewhere:
+        yield Finding(
+            "error",
+            f"callbacks are asked for at {public_url}, but N8N runs elsewhere and cannot reach that",
+            "set http.public_url to how N8N reaches this machine, and http.host to 0.0.0.0 or that address",
+        )
+        return
+    if is_loopback(config.http.host) and not is_loopback(urlsplit(public_url).hostname or ""):
+        yield Finding(
+            "warning",
+            f"http.host is {config.http.host}, so {public_url} is only reached through a proxy on this machine",
+            "set http.host to 0.0.0.0 where there is no such proxy",
+        )
+    yield Finding("ok", f"callbacks are asked for at {public_url}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,97 @@
+"""What is wrong between options that are each right by themselves.
+
+What it promises: `clashes` yields every such mistake with the keys that it is about (the one to change first), what
+is wrong and what would be right, and raises nothing. Folders are compared by where they really are, so that a
+symbolic link hides no clash; a folder that is not there yet counts by its name.
+
+Called once at start, by `sources.load`, in its thread. The file system is only asked where links lead; nothing is
+kept or written, so a crash leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from receipt_watcher.config import Config, Key
+
+
+def clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
+    """Yield what is wrong between options: their keys (to change is the first), what is wrong, what would be right."""
+    for number, inbox in enumerate(config.inboxes):
+        if not config.webhook_url_of(inbox):
+            keys: tuple[Key, ...] = (("n8n", "webhook_url"), ("inboxes", number, "webhook_url"))
+            yield (
+                keys,
+                f"is missing, and inbox {inbox.name} has none of its own",
+                "give the Webhook node's Production URL",
+            )
+            break
+    names = [inbox.name for inbox in config.inboxes]
+    for number, name in enumerate(names):
+        if (first := names.index(name)) != number:
+            keys = (("inboxes", number, "name"), ("inboxes", first, "name"))
+            yield keys, f'"{name}" is also the name of inboxes[{first}]', "give one of them another name"
+    if config.n8n.backoff_max_seconds < config.n8n.backoff_initial_seconds:
+        keys = (("n8n", "backoff_max_seconds"), ("n8n", "backoff_initial_seconds"))
+        yield keys, "is less than n8n.backoff_initial_seconds", "make it the larger of the two"
+    yield from _folder_clashes(config)
+    yield from _state_clashes(config)
+
+
+def _folder_clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
+    """Yield each two folders of the spools that are the same or one in the other.
+
+    Only done folders may share with done folders, and failed ones with failed ones. An inbox that lies in a folder of
+    another spool is told once: its other folders lie there too, as its siblings.
+    """
+    roles = ("path", "processing_dir", "done_dir", "failed_dir")
+    folders: list[tuple[tuple[str, int, str], str]] = [
+        (("inboxes", number, role), os.path.realpath(getattr(inbox, role)))
+        for number, inbox in enumerate(config.inboxes)
+        for role in roles
+    ]
+    told: set[tuple[int, int]] = set()
+    for (one, first), (two, second) in itertools.combinations(folders, 2):
+        if one[1] != two[1] and ((one[1], two[1]) in told or one[2] == two[2] in {"done_dir", "failed_dir"}):
+            continue
+        for key, folder, other, outer in ((two, second, one, first), (one, first, two, second)):
+            if _lies_in(folder, outer):
+                relation = "is also" if folder == outer else f"lies in {outer}, which is"
+                change = key if key[2] != "path" or other[2] == "path" else other
+                yield (
+                    (key, other),
+                    f"{folder} {relation} {dotted(other)}",
+                    f"set {dotted(change)} to a folder of its own",
+                )
+                if key[2] == "path" and one[1] != two[1]:
+                    told.add((one[1], two[1]))
+                break
+
+
+def _state_clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
+    """Yield where the log or the state folder would be taken for receipts."""
+    places: dict[Key, Path] = {("state_dir",): config.state_dir, ("database", "url"): config.database_path}
+    if config.state_dir in config.database_path.parents:
+        del places["database", "url"]
+    for (key, place), (number, inbox) in itertools.product(places.items(), enumerate(config.inboxes)):
+        if _lies_in(os.path.realpath(place), os.path.realpath(inbox.path)):
+            other: Key = ("inboxes", number, "path")
+            yield (key, other), f"{place} lies in {inbox.path}, which is {dotted(other)}", "put it elsewhere"
+
+
+def _lies_in(inner: str, outer: str) -> bool:
+    return inner == outer or inner.startswith(outer.rstrip("/") + "/")
+
+
+def dotted(key: Key) -> str:
+    """Return a key as it stands in messages: inboxes[0].path."""
+    texts = (f"[{part}]" if isinstance(part, int) else f".{first_word(part)}" for part in key)
+    return "".join(texts).removeprefix(".")
+
+
+def first_word(name: object) -> str:
+    """Return a key as it may be shown: in `{api_key:abc}` YAML takes a secret for a part of the key."""
+    return str(name).partition(":")[0]

@@ -1,0 +1,411 @@
+"""The command line: what an admin types. Exit codes: 0 fine, 1 something is wrong, 2 usage or configuration.
+
+Commands that read or change jobs work on the job log itself, whether the daemon runs or not; a running one sees
+the change within a tick. Every listing has --json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from receipt_watcher import __version__, telemetry
+from receipt_watcher.config import Config, redacted
+from receipt_watcher.errors import ConfigError, JobLogError, ReceiptWatcherError
+from receipt_watcher.example import example_yaml
+from receipt_watcher.holds import Holds
+from receipt_watcher.installation import Installation, new_token
+from receipt_watcher.job import Event, Folder, Job, State, next_state
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.sources import find_config_file, load
+from receipt_watcher.telemetry import printable
+from receipt_watcher.view import full_view, job_view
+
+FINE, WRONG, USAGE = 0, 1, 2
+
+_config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="The configuration file; else $RECEIPT_WATCHER_CONFIG, ./watcher.yaml, /etc/receipt-watcher/watcher.yaml.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def main() -> NoReturn:
+    """Run the command line; errors that are meant for the admin come without a traceback."""
+    try:
+        commands(standalone_mode=False)
+        code = FINE
+    except click.exceptions.Exit as leave:
+        code = leave.exit_code
+    except click.Abort:
+        code = WRONG
+    except click.ClickException as error:
+        error.show()
+        code = USAGE
+    except ConfigError as error:
+        _say_problems(error)
+        code = USAGE
+    except ReceiptWatcherError as error:
+        click.echo(f"receipt-watcher: {error}", err=True)
+        code = WRONG
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `… | head` is no error
+        code = FINE
+    sys.exit(code)
+
+
+def _say_problems(error: ConfigError) -> None:
+    count = len(error.problems)
+    click.echo(f"receipt-watcher: the configuration has {count} mistake{'s' if count > 1 else ''}:", err=True)
+    for problem in error.problems:
+        click.echo(f"  {problem}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="receipt-watcher")
+def commands() -> None:
+    """Carry receipts from a folder to an N8N workflow and back, and lose none.
+
+    Try it with: receipt-watcher demo
+    """
+
+
+# --- running ---------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+@_config_option
+@click.option("--once", is_flag=True, help="Do what there is to do, wait for the verdicts, and exit.")
+@click.option("--take-over", is_flag=True, help="Make a spool ours that belonged to another machine's installation.")
+@click.option("--accept-backlog", is_flag=True, help="At the very first start, take in old files however many.")
+def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog: bool) -> None:
+    """Run the daemon until it gets SIGTERM or SIGINT.
+
+    Example: receipt-watcher run --config /etc/receipt-watcher/watcher.yaml
+    """
+    from receipt_watcher import daemon as daemons  # noqa: PLC0415 - `jobs` and `show` need not load servers and clients
+    from receipt_watcher.once import run_once  # noqa: PLC0415
+
+    config = _load(config_file)
+    telemetry.configure(config.logging.level, config.logging.format)
+    stop = _stop_on_signals()
+    if not once:
+        _leave(FINE, ended=daemons.run(config, stop, take_over=take_over, accept_backlog=accept_backlog))
+    result = run_once(config, stop, take_over=take_over, accept_backlog=accept_backlog)
+    _print_jobs(result.jobs)
+    for trouble in result.troubles:
+        click.echo(f"receipt-watcher: {trouble}", err=True)
+    _leave(FINE if result.is_fine else WRONG, ended=result.ended)
+
+
+def _stop_on_signals() -> threading.Event:
+    """Return an event that the first signal sets; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    return stop
+
+
+def _leave(code: int, *, ended: bool) -> NoReturn:
+    """Exit, without waiting for a thread that still waits for an answer: its claim is settled at the next start."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if not ended:
+        os._exit(code)
+    raise click.exceptions.Exit(code)
+
+
+@commands.command()
+@_config_option
+@_json_option
+def check(config_file: Path | None, *, as_json: bool) -> None:
+    """Check the configuration, the folders, N8N and the callback URL; nothing is ever posted.
+
+    Example: receipt-watcher check --config watcher.yaml
+    """
+    from receipt_watcher.check import check_all  # noqa: PLC0415
+
+    findings = check_all(_load(config_file))
+    if as_json:
+        _print_json([{"level": found.level, "what": found.what, "advice": found.advice} for found in findings])
+    else:
+        for found in findings:
+            click.echo(f"{found.level:7}  {printable(found.what)}")
+            if found.advice:
+                click.echo(f"         → {printable(found.advice)}")
+    raise click.exceptions.Exit(WRONG if any(found.level == "error" for found in findings) else FINE)
+
+
+@commands.command()
+@click.option("--keep", is_flag=True, help="Leave the demo's folder behind, to look at.")
+def demo(*, keep: bool) -> None:
+    """Watch receipts go through: the real daemon, a stand-in for N8N, and freshly made receipts.
+
+    Example: receipt-watcher demo
+    """
+    from receipt_watcher.demo import run_demo  # noqa: PLC0415
+
+    raise click.exceptions.Exit(run_demo(keep=keep))
+
+
+@commands.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--webhook-url", default=None, help="The Production URL of the workflow's Webhook node.")
+def init(folder: Path, webhook_url: str | None) -> None:
+    """Make a set-up in FOLDER: a commented watcher.yaml with a fresh callback token, and the folders.
+
+    Example: receipt-watcher init /srv/receipts --webhook-url https://n8n.office.lan/webhook/receipts
+    """
+    folder = folder.absolute()
+    path = folder / "watcher.yaml"
+    if path.exists():
+        raise click.UsageError(f"{path} is there already; nothing was changed")
+    values: dict[str, object] = {
+        "inboxes.0.path": str(folder / "inbox"),
+        "callback.secret_token": new_token(),
+        "state_dir": str(folder / "state"),
+    }
+    if webhook_url:
+        values["n8n.webhook_url"] = webhook_url
+    for name in ("inbox", *Folder):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    Installation(folder / "state").make_folder()
+    path.touch(mode=0o600)  # it holds the token
+    path.write_text(example_yaml(values), "utf-8")
+    click.echo(f"Made {path} and the folders inbox, processing, done, failed and state beside it.")
+    click.echo("Next: set n8n.webhook_url, n8n.api_key and http.public_url there; then")
+    click.echo(f"  receipt-watcher check --config {path}\n  receipt-watcher run --config {path}")
+
+
+@commands.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command("show")
+@_config_option
+@_json_option
+def config_show(config_file: Path | None, *, as_json: bool) -> None:
+    """Show the configuration as it is in force, from all sources, without secrets.
+
+    Example: receipt-watcher config show --config watcher.yaml
+    """
+    shown = redacted(_load(config_file))
+    if as_json:
+        _print_json(shown)
+    else:
+        import yaml  # noqa: PLC0415
+
+        click.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
+
+
+# --- looking ---------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+@_config_option
+@_json_option
+def status(config_file: Path | None, *, as_json: bool) -> None:
+    """Say whether the daemon runs, what waits, and what is wrong.
+
+    Example: receipt-watcher status
+    """
+    from receipt_watcher.status import status_of  # noqa: PLC0415
+
+    config = _load(config_file)
+    with _open_log(config) as log:
+        found = status_of(config, log, Holds(log), Installation(config.state_dir), time.time())
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        for line in found.lines():
+            click.echo(printable(line))
+    raise click.exceptions.Exit(WRONG if found.troubles else FINE)
+
+
+@commands.command()
+@_config_option
+@click.option("--status", "states", multiple=True, type=click.Choice([state.value for state in State]))
+@click.option("--inbox", default=None, help="Only those of this inbox.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@_json_option
+def jobs(config_file: Path | None, states: Sequence[str], inbox: str | None, limit: int, *, as_json: bool) -> None:
+    """List jobs, the newest first.
+
+    Example: receipt-watcher jobs --status failure --limit 10
+    """
+    config = _load(config_file)
+    with _open_log(config) as log:
+        found = log.listing(states=[State(state) for state in states], inbox=inbox, limit=limit)
+    if as_json:
+        _print_json([job_view(job, _path_of(config, job)) for job in found])
+    else:
+        _print_jobs(found)
+
+
+@commands.command()
+@_config_option
+@click.argument("job")
+@_json_option
+def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
+    """Show one job whole: JOB is its id, the beginning of it, or the file's name.
+
+    Example: receipt-watcher show scan_0042.pdf
+    """
+    config = _load(config_file)
+    with _open_log(config) as log:
+        found = _find(log, job)
+        view = full_view(found, _path_of(config, found), log.attempts(found.job_id), log.history(found.job_id))
+    if as_json:
+        _print_json(view)
+    else:
+        _print_job(found, view)
+
+
+def _print_job(job: Job, view: dict[str, Any]) -> None:
+    for name, value in view.items():
+        if name not in ("deliveries", "history") and value not in (None, ""):
+            click.echo(f"{name + ':':20} {printable(str(value))}")
+    if job.reason:
+        click.echo(f"{'meaning:':20} {job.reason.meaning}\n{'what to do:':20} {job.reason.advice}")
+    click.echo("history:")
+    for row in view["history"]:
+        change = f"{row['from'] or ''} → {row['to']}" if row["to"] else ""
+        click.echo(printable(f"  {row['at']}  {row['event']:12} {change:24} {row['detail'] or ''}").rstrip())
+
+
+# --- changing --------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+@_config_option
+@click.argument("names", metavar="JOB...", nargs=-1)
+@click.option("--failed", is_flag=True, help="Retry every failed job.")
+@_json_option
+def retry(config_file: Path | None, names: Sequence[str], *, failed: bool, as_json: bool) -> None:
+    """Try failed or cancelled jobs again, under their old ids.
+
+    Example: receipt-watcher retry scan_0042.pdf
+    """
+    if bool(names) == failed:
+        raise click.UsageError("Name the jobs to retry, or give --failed.")
+    with _open_log(_load(config_file)) as log:
+        chosen = log.listing(states=[State.FAILURE], limit=None) if failed else [_find(log, name) for name in names]
+        _advance_all(log, chosen, Event.RETRY, as_json=as_json)
+
+
+@commands.command()
+@_config_option
+@click.argument("name", metavar="JOB")
+@_json_option
+def cancel(config_file: Path | None, name: str, *, as_json: bool) -> None:
+    """End a job that waits; its file goes to failed/. A success that N8N still reports wins.
+
+    Example: receipt-watcher cancel scan_0042.pdf
+    """
+    with _open_log(_load(config_file)) as log:
+        _advance_all(log, [_find(log, name)], Event.CANCEL, as_json=as_json)
+
+
+def _advance_all(log: JobLog, chosen: Sequence[Job], event: Event, *, as_json: bool) -> None:
+    now = time.time()
+    done: list[dict[str, Any]] = []
+    for job in chosen:
+        changes = {"next_attempt_at": now} if event is Event.RETRY else {}
+        after = log.advance(job.job_id, event, now, detail="by an admin", **changes)
+        done.append({"job_id": job.job_id, "filename": job.filename, "done": after is not None})
+        if not as_json:
+            click.echo(printable(f"{job.job_id}  {job.filename}: {_said(job, event, after)}"))
+    if as_json:
+        _print_json(done)
+    raise click.exceptions.Exit(FINE if all(row["done"] for row in done) else WRONG)
+
+
+def _said(job: Job, event: Event, after: Job | None) -> str:
+    if after is not None:
+        return f"{after.state.value}; a running daemon goes on with it within seconds"
+    if next_state(job.state, event) is None:
+        hint = "; it is being delivered, try again in a moment" if job.state is State.DELIVERING else ""
+        return f"not possible, it is {job.state.value}{hint}"
+    return "it changed just now; look again"
+
+
+# --- common ----------------------------------------------------------------------------------------------------
+
+
+def _load(config_file: Path | None) -> Config:
+    return load(find_config_file(config_file, os.environ, Path.cwd()), os.environ)
+
+
+@contextmanager
+def _open_log(config: Config) -> Iterator[JobLog]:
+    if not config.database_path.exists():
+        raise JobLogError(
+            f"there is no job log at {config.database_path} yet; has the daemon run with this configuration?"
+        )
+    log = JobLog(config.database_path)
+    log.open()
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def _find(log: JobLog, name: str) -> Job:
+    found = log.find(name)
+    if not found:
+        raise click.UsageError(f"There is no job whose id begins with, or whose file is named, {name!r}.")
+    if len(found) > 1:
+        listing = "\n".join(f"  {job.job_id}  {job.state.value:10} {printable(job.filename)}" for job in found)
+        raise click.UsageError(f"{name!r} may be several jobs; name one by its id:\n{listing}")
+    return found[0]
+
+
+def _path_of(config: Config, job: Job) -> Path | None:
+    for inbox in config.inboxes:
+        if inbox.name == job.inbox:
+            roots = {
+                Folder.PROCESSING: inbox.processing_dir,
+                Folder.DONE: inbox.done_dir,
+                Folder.FAILED: inbox.failed_dir,
+            }
+            return roots[job.folder] / job.stored_path
+    return None
+
+
+def _print_json(content: object) -> None:
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _print_jobs(found: Sequence[Job]) -> None:
+    columns: list[tuple[str, Callable[[Job], str]]] = [
+        ("recorded", lambda job: datetime.fromtimestamp(job.created_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")),
+        ("status", lambda job: job.state.value),
+        ("inbox", lambda job: job.inbox),
+        ("file", lambda job: job.filename),
+        ("reason", lambda job: job.reason.value if job.reason else ""),
+        ("job", lambda job: job.job_id),
+    ]
+    rows = [[title for title, _ in columns], *([printable(cell(job)) for _, cell in columns] for job in found)]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(columns))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,192 @@
+"""Conclude: N8N's later word on a job, and what happens when it never comes.
+
+What it promises: a verdict is committed before its callback is answered; the same verdict again changes nothing; a
+success is never taken back, and wins over a failure or a cancel whenever it comes. A deadline that passes while the
+destination is held, or while we were not running, expires nothing.
+
+`conclude` is called by the HTTP server, `expire_due` by the scheduler. A crash before the commit leaves the job
+waiting: N8N, which had no 200, may post again, and after the deadline the receipt goes out again under its id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from receipt_watcher.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
+from receipt_watcher.job import Event, Job, Reason, State
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.route import Bell, Route, tell_concluded
+
+logger = structlog.get_logger()
+
+_KEPT_CHARACTERS = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What N8N said of a job; `details` are the contract's `data`, as N8N sent them."""
+
+    success: bool
+    message: str | None = None
+    notion_page_url: str | None = None
+    details: Any = None
+
+
+class Reception(StrEnum):
+    """What became of a callback."""
+
+    #: The verdict is durable, now or since an earlier callback.
+    RECEIVED = "received"
+    #: No such job.
+    UNKNOWN = "unknown"
+    #: A failure after a success.
+    CONTRARY = "contrary"
+    #: The job is a copy that was never sent.
+    NEVER_SENT = "never_sent"
+
+
+class Conclusion:
+    """The third stage."""
+
+    def __init__(
+        self,
+        log: JobLog,
+        holds: Holds,
+        routes: Sequence[Route],
+        *,
+        deadline_seconds: float,
+        max_resends: int,
+        probe_seconds: float,
+        deliveries: Bell,
+        filings: Bell,
+        clock: Callable[[], float],
+    ) -> None:
+        self._log = log
+        self._holds = holds
+        self._routes = routes
+        self._deadline_seconds = deadline_seconds
+        self._max_resends = max_resends
+        self._probe_seconds = probe_seconds
+        self._deliveries = deliveries
+        self._filings = filings
+        self._clock = clock
+
+    # --- callbacks ---------------------------------------------------------------------------------------------
+
+    def conclude(self, job_id: str, verdict: Verdict) -> Reception:
+        """Write a verdict down; when this returns RECEIVED it is durable."""
+        now = self._clock()
+        with self._log.transaction():
+            before = self._log.get(job_id)
+            if before is None:
+                return Reception.UNKNOWN
+            if before.state is State.DUPLICATE:
+                return Reception.NEVER_SENT
+            after = self._advance(before, verdict, now)
+            self._note_called_back(before, now)
+            if after is None:
+                return self._repeated(before, verdict, now)
+        tell_concluded(after, now)
+        self._filings.ring()
+        self._deliveries.ring()  # one receipt at a time until the first callback: the next may go now
+        return Reception.RECEIVED
+
+    def _advance(self, job: Job, verdict: Verdict, now: float) -> Job | None:
+        detail = _in_words(verdict)
+        if verdict.success:
+            return self._log.advance(
+                job.job_id,
+                Event.SUCCEED,
+                now,
+                detail=detail,
+                message=verdict.message,
+                notion_page_url=verdict.notion_page_url,
+            )
+        return self._log.advance(
+            job.job_id, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=verdict.message
+        )
+
+    def _repeated(self, job: Job, verdict: Verdict, now: float) -> Reception:
+        """The verdict changes nothing: it was given before, or it came too late to fail what had succeeded."""
+        if verdict.success or job.state is not State.SUCCESS:
+            logger.debug("callback.repeated", job_id=job.job_id, status=job.state.value)
+            return Reception.RECEIVED
+        self._log.note(job.job_id, now, "callback.contrary", detail=_in_words(verdict))
+        logger.warning("callback.contrary", job_id=job.job_id, status=job.state.value, message=verdict.message)
+        return Reception.CONTRARY
+
+    def _note_called_back(self, job: Job, now: float) -> None:
+        for route in self._routes:
+            if route.name == job.inbox and self._holds.called_back(route.destination.url, now):
+                logger.info("destination.resumed", inbox=route.name, why="callbacks arrive again")
+
+    def keep_unreadable(self, job_id: str, body: bytes, why: str) -> bool:
+        """Keep an authenticated callback that cannot be read: N8N posts it only once. Return whether the job exists."""
+        with self._log.transaction():
+            if self._log.get(job_id) is None:
+                return False
+            shown = body[:_KEPT_CHARACTERS].decode("utf-8", "backslashreplace")
+            self._log.note(job_id, self._clock(), "callback.unreadable", detail=f"{why}: {shown}")
+        logger.warning("callback.unreadable", job_id=job_id, why=why)
+        return True
+
+    # --- deadlines ---------------------------------------------------------------------------------------------
+
+    def expire_due(self) -> list[Job]:
+        """Send again, or give up, what no callback came for by its deadline; return those jobs."""
+        expired: list[Job] = []
+        for url, routes in self._routes_of().items():
+            now = self._clock()
+            for job in self._log.overdue([route.name for route in routes], now):
+                if self._holds.get(url).is_held:
+                    break
+                after = self._expire(url, routes[0], job, now)
+                if after is not None:
+                    expired.append(after)
+        if expired:
+            self._deliveries.ring()
+            self._filings.ring()
+        return expired
+
+    def _routes_of(self) -> dict[str, list[Route]]:
+        routes: dict[str, list[Route]] = {}
+        for route in self._routes:
+            routes.setdefault(route.destination.url, []).append(route)
+        return routes
+
+    def _expire(self, url: str, route: Route, job: Job, now: float) -> Job | None:
+        with self._log.transaction():
+            if self._holds.silent(url, job.job_id) >= SILENT_JOBS_BEFORE_HOLD:
+                message = "N8N accepts receipts, but no callback arrives; can it reach the callback URL?"
+                self._holds.hold(url, HoldKind.SILENCE, message, now, now + self._probe_seconds)
+                logger.warning("destination.held", inbox=route.name, message=message)
+                return None
+            if job.resends < self._max_resends:
+                after = self._log.advance(
+                    job.job_id, Event.RESEND, now, detail="no callback", next_attempt_at=now, resends=job.resends + 1
+                )
+            else:
+                message = f"No callback within {self._deadline_seconds:g} seconds, sent {job.resends + 1} times."
+                after = self._log.advance(job.job_id, Event.EXPIRE, now, reason=Reason.NO_CALLBACK, message=message)
+        if after is not None and after.state is State.QUEUED:
+            logger.warning("job.resent", job_id=job.job_id, inbox=job.inbox, filename=job.filename)
+        elif after is not None:
+            tell_concluded(after, now)
+        return after
+
+
+def _in_words(verdict: Verdict) -> str:
+    """Return a verdict as the history keeps it: what N8N sent, bounded."""
+    said = {
+        "status": "success" if verdict.success else "failure",
+        "message": verdict.message,
+        "notion_page_url": verdict.notion_page_url,
+        "data": verdict.details,
+    }
+    return json.dumps({name: value for name, value in said.items() if value is not None})[:_KEPT_CHARACTERS]

@@ -1,0 +1,368 @@
+"""Every option that an admin can set: what it is for and what it may be.
+
+What it promises: an option is its field here, and nothing else; the messages (`sources`) and watcher.example.yaml
+(`example`) are made from these models. A `Config` is frozen, each of its values is within its bounds, and each path
+in it is absolute; what holds between options is checked by `clashes`. A secret shows as asterisks wherever it is
+shown: in repr, in str and in `redacted`.
+
+The models are filled once at start, by one thread (`sources.load`); then any thread may read, since nothing changes.
+Folders are looked at only to follow `..`; none has to exist yet. Nothing is written, so a crash leaves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+Duplicates = Literal["skip", "send", "fail"]
+Key = tuple[str | int, ...]
+MASK = "********"
+
+
+class Unquoted(str):
+    """A text that stood in YAML without quotes and that YAML takes for a number, a date or a yes or no."""
+
+    __slots__ = ()
+
+
+def _mistake(wrong: str, right: str) -> PydanticCustomError:
+    return PydanticCustomError("own", "{wrong}", {"wrong": wrong, "right": right})
+
+
+def _quoted(value: object) -> object:
+    if isinstance(value, Unquoted):
+        raise _mistake("is read by YAML as a number, a date or yes/no", 'put it in quotes: "…"')
+    return value
+
+
+def _sendable(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch("[!-~]+", secret.get_secret_value()):
+        raise _mistake("cannot be a header of HTTP", "copy it again, without spaces, line breaks and accents")
+    return secret
+
+
+def _long(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < 16:  # noqa: PLR2004  (the rule's own number, told in the text)
+        raise _mistake("is shorter than 16 characters", "take the output of: openssl rand -hex 32")
+    return secret
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"[\s\x00-\x1f]", value):
+        raise _mistake("is no URL", "write it whole: http:// or https://, the host, the path")
+    return value
+
+
+def _base_url(value: str) -> str:
+    if "?" in value or "#" in value:
+        raise _mistake("has a part after ? or #", "end it before that: a path is appended to it")
+    return _url(value).rstrip("/")
+
+
+def _sqlite(value: str) -> str:
+    name = value.removeprefix("sqlite:///")
+    if name == value or name.endswith("/") or not name or re.search(r"^~|^:memory:|[?#\0]", name):
+        raise _mistake("is no file for the job log", "use sqlite:///name.db in state_dir, or sqlite:////whole/path.db")
+    return value
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch("[a-z0-9-]+", value):
+        raise _mistake("is no name for an inbox", "use only a to z, 0 to 9 and -")
+    return value
+
+
+def _subfolder(value: str) -> str:
+    if "%" in re.sub("%[aAbBdGHIjmMpuUVwWyY%]", "", value):
+        raise _mistake("has an unknown % code", "use codes of strftime such as %Y, %m and %d; %% is a percent sign")
+    parts = datetime(2000, 1, 1, tzinfo=UTC).strftime(value).split("/")
+    if value and ("\0" in value or {"", ".", ".."} & set(parts)):
+        raise _mistake("does not stay below the done folder", 'use a relative path such as "%Y-%m", or "" for none')
+    return value
+
+
+def _absolute(value: object, info: ValidationInfo) -> Path:
+    """Return an absolute path; `..` goes by the real folders, as in a shell's `cd -P`."""
+    place: dict[str, Any] = info.context or {}
+    text = str(value) if isinstance(value, str | Path) else ""
+    home = place.get("home") or "~"
+    path = Path(home + text[1:] if re.match("~(/|$)", text) else text)
+    try:
+        os.fsencode(path)
+        path = place.get("folder", Path.cwd()) / path.expanduser()
+    except (ValueError, RuntimeError):
+        text = ""
+    if not text or "\0" in text:
+        raise _mistake("is no path", "write it whole, such as /srv/receipts/inbox")
+    return Path(os.path.realpath(path)) if ".." in path.parts else path
+
+
+def _name_of(so_far: dict[str, Any]) -> str:
+    ascii_only = unicodedata.normalize("NFKD", so_far.get("path", Path()).name).encode("ascii", "ignore").decode()
+    return re.sub("[^a-z0-9]+", "-", ascii_only.lower()).strip("-") or "inbox"
+
+
+def _sibling(name: str) -> Callable[[dict[str, Any]], Path]:
+    return lambda so_far: Path(so_far.get("path", Path("/")).parent, name)
+
+
+def default_state_dir(environ: Mapping[str, str]) -> str:
+    """Return the state folder where no source sets one: systemd's, else the desktop's."""
+    given, shared = environ.get("STATE_DIRECTORY", "").split(":")[0], environ.get("XDG_STATE_HOME", "")
+    # The XDG specification has relative paths ignored.
+    return given or f"{shared if shared.startswith('/') else '~/.local/state'}/receipt-watcher"
+
+
+Text = Annotated[str, BeforeValidator(_quoted)]
+Url = Annotated[str, AfterValidator(_url)]
+Secret = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_sendable)]
+Token = Annotated[Secret, AfterValidator(_long)]
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+Seconds = Annotated[float, Field(ge=0.1, le=3600)]
+LongSeconds = Annotated[float, Field(ge=0.1, le=2592000)]
+Mebibytes = Annotated[float, Field(ge=0.01, le=4096)]
+
+
+class Section(BaseModel):
+    """What all sections have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unset_empty(cls, options: Any) -> Any:
+        if not isinstance(options, dict):
+            return options
+        return {name: value for name, value in options.items() if value is not None or name not in cls.model_fields}
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return [(name, _shown(getattr(self, name))) for name in type(self).model_fields]
+
+
+class Inbox(Section):
+    """One folder that receipts are dropped into, and the rest of its spool."""
+
+    path: AbsolutePath = Field(
+        description="The folder that scanners, phones and people drop receipts into.", examples=["/srv/receipts/inbox"]
+    )
+    name: Annotated[Text, AfterValidator(_name)] = Field(
+        default_factory=_name_of, description="Its name in logs, metrics and the API; by default the folder's name."
+    )
+    notion_database_id: Text = Field(
+        default="", description="Goes to N8N with each receipt: one workflow, several databases."
+    )
+    webhook_url: Url | None = Field(
+        default=None, description="The workflow for this inbox; by default n8n.webhook_url."
+    )
+    recursive: bool = Field(default=False, description="Whether subfolders are watched too.")
+    observer: Literal["auto", "native", "polling"] = Field(
+        default="auto", description="How new files are noticed; a network share sends no events and needs polling."
+    )
+    poll_seconds: Seconds = Field(default=5, description="How often a polled inbox is listed.")
+    scan_seconds: Seconds = Field(default=60, description="How often an inbox with events is listed all the same.")
+    settle_seconds: Seconds = Field(
+        default=2, description="How long a file must be unchanged; raise it for slow scanners."
+    )
+    patience_seconds: LongSeconds = Field(
+        default=600, description="How long an empty file may stay empty until it is failed."
+    )
+    duplicates: Duplicates | None = Field(
+        default=None,
+        description="What becomes of a second copy in this inbox: skip, send or fail; by default as for all.",
+    )
+    processing_dir: AbsolutePath = Field(
+        default_factory=_sibling("processing"), description="Receipts under way; not shared; by default beside path."
+    )
+    done_dir: AbsolutePath = Field(
+        default_factory=_sibling("done"), description="Receipts that N8N has dealt with; by default beside path."
+    )
+    failed_dir: AbsolutePath = Field(
+        default_factory=_sibling("failed"), description="Receipts that need a person; by default beside path."
+    )
+    done_subfolder: Annotated[Text, AfterValidator(_subfolder)] = Field(
+        default="%Y-%m", description='Keeps done folders short: strftime of the day of filing; "" for none.'
+    )
+
+
+class N8n(Section):
+    """The workflow that receipts are sent to."""
+
+    webhook_url: Url | None = Field(
+        default=None,
+        description="The Production URL of the workflow's Webhook node.",
+        examples=["https://n8n.example.com/webhook/receipts"],
+    )
+    api_key: Secret | None = Field(default=None, description="Sent as X-N8N-Api-Key; better kept in a credential file.")
+    payload: Literal["json", "multipart"] = Field(
+        default="json",
+        description="How a file travels: base64 in JSON, or as it is in a form, which takes larger files.",
+    )
+    max_json_mb: Mebibytes = Field(
+        default=16, description="Larger JSON is not posted: n8n answers it with an error 500."
+    )
+    timeout_seconds: Seconds = Field(default=60, description="How long an answer is waited for.")
+    workers: int = Field(default=4, ge=1, le=32, description="How many receipts are sent at the same time.")
+    max_attempts: int = Field(
+        default=8,
+        ge=1,
+        le=1000,
+        description="How often a receipt may fail while others pass; an outage counts for none.",
+    )
+    backoff_initial_seconds: LongSeconds = Field(default=5, description="The first wait after a failure; it doubles.")
+    backoff_max_seconds: LongSeconds = Field(default=900, description="The longest wait between two attempts.")
+    verify_tls: bool = Field(default=True, description="Whether certificates are checked; rather set ca_file.")
+    ca_file: AbsolutePath | None = Field(default=None, description="The certificate of a private authority (PEM).")
+
+
+class Callback(Section):
+    """N8N's word on what became of a receipt."""
+
+    secret_token: Token | None = Field(
+        default=None, description="N8N sends it as X-Callback-Token; by default one is made and kept in state_dir."
+    )
+    deadline_seconds: LongSeconds = Field(default=900, description="How long the callback for a receipt is waited for.")
+    max_resends: int = Field(
+        default=1, ge=0, le=100, description="How often a receipt without a callback is sent again, under the same id."
+    )
+
+
+class Http(Section):
+    """Where callbacks, the status page and the API are served."""
+
+    host: Annotated[Text, Field(min_length=1)] = Field(
+        default="127.0.0.1", description="The address to listen on; 0.0.0.0 where N8N runs on another machine."
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes any that is free.")
+    public_url: Annotated[str, AfterValidator(_base_url)] | None = Field(
+        default=None,
+        description="How N8N reaches us, such as http://receipts.office.lan:8000; by default http://host:port.",
+    )
+
+
+class Database(Section):
+    """The job log."""
+
+    url: Annotated[str, AfterValidator(_sqlite)] = Field(
+        default="sqlite:///receipts.db",
+        description="A file in state_dir, or with four slashes a whole path; on a local disk.",
+    )
+
+
+class Limits(Section):
+    """What keeps one bad file or mistake from doing harm."""
+
+    max_file_mb: Mebibytes = Field(default=50, description="Larger files are failed.")
+    max_megapixels: float = Field(
+        default=250, ge=0.01, le=10000, description="Larger pictures are failed: they fill memory."
+    )
+    backlog_files: int = Field(
+        default=200,
+        ge=0,
+        le=10000000,
+        description="More old files at the very first start wait for run --accept-backlog.",
+    )
+    stop_timeout_seconds: Seconds = Field(
+        default=20, description="How long a stop waits for receipts that are being sent."
+    )
+
+
+class Logging(Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is logged.")
+    format: Literal["auto", "console", "json", "journal"] = Field(
+        default="auto", description="auto: journal under systemd, console in a terminal, json otherwise."
+    )
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    inboxes: tuple[Inbox, ...] = Field(min_length=1, description="The folders to watch; each - begins an inbox.")
+    n8n: N8n = Field(default=N8n(), description=N8n.__doc__)
+    callback: Callback = Field(default=Callback(), description=Callback.__doc__)
+    http: Http = Field(default=Http(), description=Http.__doc__)
+    state_dir: AbsolutePath = Field(
+        default_factory=lambda: Path(default_state_dir(os.environ)).expanduser(),
+        description="Job log, token and lock; by default $STATE_DIRECTORY, else the XDG state folder.",
+    )
+    duplicates: Duplicates = Field(
+        default="skip",
+        description="A second copy of the same bytes is filed with the first (skip), sent too, or failed.",
+    )
+    database: Database = Field(default=Database(), description=Database.__doc__)
+    limits: Limits = Field(default=Limits(), description=Limits.__doc__)
+    logging: Logging = Field(default=Logging(), description=Logging.__doc__)
+
+    @property
+    def database_path(self) -> Path:
+        """The job log's file."""
+        return self.state_dir / self.database.url.removeprefix("sqlite:///")
+
+    def webhook_url_of(self, inbox: Inbox) -> str:
+        """Return where the receipts of `inbox` are sent."""
+        return inbox.webhook_url or self.n8n.webhook_url or ""
+
+    def duplicates_of(self, inbox: Inbox) -> Duplicates:
+        """Return what becomes of a second copy that is dropped into `inbox`."""
+        return inbox.duplicates or self.duplicates
+
+    def public_url_for(self, port: int) -> str:
+        """Return how N8N reaches us, without a slash at the end; `port` is the bound one, since http.port may be 0."""
+        host = "127.0.0.1" if self.http.host in {"0.0.0.0", "::"} else self.http.host  # noqa: S104  (not bound here)
+        return self.http.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def redacted(config: Config) -> dict[str, object]:
+    """Return the effective configuration as JSON takes it, with asterisks for everything secret."""
+    return {name: _shown(getattr(config, name)) for name in Config.model_fields}
+
+
+def _shown(value: object) -> object:
+    """Return `value` as JSON takes it, with asterisks for everything secret."""
+    match value:
+        case Section():
+            return {name: _shown(getattr(value, name)) for name in type(value).model_fields}
+        case tuple():
+            return [_shown(item) for item in value]
+        case SecretStr():
+            return MASK
+        case Path():
+            return str(value)
+        case str() if ":" in value:
+            return masked(value)
+    return value
+
+
+def masked(url: str) -> str:
+    """Return `url` with asterisks before its @ and in its query; rather too many, since it may be malformed."""
+    base, mark, query = url.partition("?")
+    base = re.sub(r"^([^/]*//)?.*@", rf"\1{MASK}@", base, flags=re.DOTALL)
+    return (
+        base
+        + mark
+        + "&".join(re.sub(r"^([^=]*=)?.+", rf"\1{MASK}", part, flags=re.DOTALL) for part in query.split("&"))
+    )

@@ -1,0 +1,444 @@
+"""The daemon: builds every part, runs the threads, starts and stops.
+
+What it promises: start is a stack (log and its recovery, HTTP, since N8N posts a callback only once, then the
+stages, then each spool by itself as soon as its folder is there) and stop is its reverse (no new files, in-flight
+attempts end within their bound, late callbacks are still heard, then the log closes).
+
+Threads, all here: the main one waits for a signal; the scheduler's pools run the stages' loops and the periodic
+tasks; uvicorn has one; watchdog has its own. A loop waits for its bell, or for the next thing that is due, at most
+for a tick; beside each loop there is one round, which is what tests call. Nothing in a pool talks to the
+scheduler, whose shutdown would wait for it for ever. A crash is a restart: see `recover` of each stage.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from receipt_watcher import __version__, server
+from receipt_watcher.conclusion import Conclusion
+from receipt_watcher.config import Config, Inbox
+from receipt_watcher.delivery import Delivery, DeliverySettings
+from receipt_watcher.destinations.n8n import N8N, N8NSettings
+from receipt_watcher.errors import ForeignSpoolError, LockedError, ReceiptWatcherError, SpoolError
+from receipt_watcher.filing import Filing
+from receipt_watcher.holds import Holds
+from receipt_watcher.inbox import InboxWatch
+from receipt_watcher.installation import Installation
+from receipt_watcher.job import OPEN_STATES
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.outbound import Outbound
+from receipt_watcher.receipt import Limits
+from receipt_watcher.route import Bell, Route
+from receipt_watcher.spool import Spool, SpoolFolders
+from receipt_watcher.takein import BATCH_FILES, TakeIn
+from receipt_watcher.view import full_view
+from receipt_watcher.web import Web
+
+logger = structlog.get_logger()
+
+#: How long any loop sleeps at most: the safety net under bells, and how soon what another process wrote is seen.
+TICK_SECONDS = 5.0
+
+#: How soon a folder that is away is looked for again.
+RETRY_SECONDS = 3.0
+
+#: The periodic tasks: name, and every how many seconds. The README's table is compared with this one.
+PERIODIC_TASKS = {
+    "expire": 2.0,
+    "settle_claims": 30.0,
+    "note_alive": 15.0,
+}
+
+_ALIVE = "alive_at"
+_MEBIBYTE = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Watched:
+    """One inbox as the daemon runs it."""
+
+    settings: Inbox
+    route: Route
+    bell: Bell
+    watch: InboxWatch
+    unavailable: str | None = None  # why nothing is taken now, for the log, health and status
+    has_orphans: bool = False  # taking in failed half-way
+    is_idle: bool = field(default=False)  # the last round left nothing to settle or to take
+
+
+class Daemon:
+    """One running receipt-watcher."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        take_over: bool = False,
+        accept_backlog: bool = False,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self._take_over = take_over
+        self._accept_backlog = accept_backlog
+        self._clock = clock
+        self._monotonic = monotonic
+        self._stopping = threading.Event()
+        self._deliveries = Bell()
+        self._filings = Bell()
+        self.installation = Installation(config.state_dir)
+        self.log = JobLog(config.database_path)
+        self.holds = Holds(self.log)
+        self._outbound = Outbound(
+            timeout_seconds=config.n8n.timeout_seconds,
+            connections=config.n8n.workers,
+            verify_tls=config.n8n.verify_tls,
+            ca_file=str(config.n8n.ca_file or ""),
+        )
+        self.watched = [self._watched(inbox) for inbox in config.inboxes]
+        self.routes = [watched.route for watched in self.watched]
+        self._public_url = ""
+        self.take_in = TakeIn(self.log, deliveries=self._deliveries, filings=self._filings, clock=clock)
+        self.delivery = self._delivery()
+        self.conclusion = Conclusion(
+            self.log,
+            self.holds,
+            self.routes,
+            deadline_seconds=config.callback.deadline_seconds,
+            max_resends=config.callback.max_resends,
+            probe_seconds=config.n8n.backoff_initial_seconds,
+            deliveries=self._deliveries,
+            filings=self._filings,
+            clock=clock,
+        )
+        self.filing = Filing(self.log, self.routes, deliveries=self._deliveries, clock=clock)
+        self._server: server.Server | None = None
+        self._scheduler: BackgroundScheduler | None = None
+
+    # --- building ----------------------------------------------------------------------------------------------
+
+    def _watched(self, inbox: Inbox) -> Watched:
+        folders = SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir)
+        n8n = self.config.n8n
+        settings = N8NSettings(
+            url=self.config.webhook_url_of(inbox),
+            api_key=n8n.api_key.get_secret_value() if n8n.api_key else "",
+            payload=n8n.payload,
+            max_json_bytes=int(n8n.max_json_mb * _MEBIBYTE),
+        )
+        limits = self.config.limits
+        route = Route(
+            name=inbox.name,
+            spool=Spool(inbox.name, folders),
+            destination=N8N(settings, self._outbound),
+            notion_database_id=inbox.notion_database_id,
+            duplicates=self.config.duplicates_of(inbox),
+            done_subfolder=inbox.done_subfolder,
+            limits=Limits(int(limits.max_file_mb * _MEBIBYTE), int(limits.max_megapixels * 1_000_000)),
+        )
+        bell = Bell()
+        watch = InboxWatch(inbox, bell.ring)
+        return Watched(inbox, route, bell, watch)
+
+    def _delivery(self) -> Delivery:
+        n8n = self.config.n8n
+        return Delivery(
+            self.log,
+            self.holds,
+            self.routes,
+            DeliverySettings(
+                max_attempts=n8n.max_attempts,
+                backoff_initial_seconds=n8n.backoff_initial_seconds,
+                backoff_max_seconds=n8n.backoff_max_seconds,
+                callback_deadline_seconds=self.config.callback.deadline_seconds,
+            ),
+            callback_url_of=lambda job_id: f"{self._public_url}/api/v1/jobs/{job_id}/callback",
+            deliveries=self._deliveries,
+            filings=self._filings,
+            stopping=self._stopping,
+            clock=self._clock,
+            jitter=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
+        )
+
+    # --- start -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start every part, the last one being the inboxes.
+
+        Raises:
+            ReceiptWatcherError: what must be mended before it can start.
+        """
+        self.installation.make_folder()
+        self.installation.lock()
+        self.log.open()
+        self._recover_log()
+        self._start_http()
+        self._open_spools()
+        self._start_scheduler()
+        logger.info("daemon.started", version=__version__, public_url=self._public_url, inboxes=len(self.routes))
+
+    def _recover_log(self) -> None:
+        """Deadlines stood still while we were away; claims of the last process become awaited callbacks."""
+        now = self._clock()
+        with self.log.transaction():
+            alive_at = float(self.log.fact(_ALIVE) or now)
+            self.log.postpone_deadlines(max(0.0, now - alive_at))
+            self.log.keep_fact(_ALIVE, repr(now))
+        self.delivery.recover("receipt-watcher stopped while this was being sent")
+
+    def _start_http(self) -> None:
+        http = self.config.http
+        bound = server.bind(http.host, http.port)
+        self._public_url = self.config.public_url_for(bound.getsockname()[1])
+        secret = self.config.callback.secret_token
+        token = secret.get_secret_value() if secret else self.installation.callback_token()
+        web = Web(self.conclusion, token, find_job=self._find_job, check_health=self.health)
+        self._server = server.Server(web.app, bound, self.config.limits.stop_timeout_seconds)
+        self._server.start()
+
+    def _open_spools(self) -> None:
+        """Open what is there. A foreign or locked spool is an error now; an absent one is waited for."""
+        for watched in self.watched:
+            try:
+                self._open(watched)
+            except SpoolError as error:
+                self._tell_unavailable(watched, str(error))
+
+    def _start_scheduler(self) -> None:
+        workers = self.config.n8n.workers
+        executors = {
+            "inboxes": ThreadPoolExecutor(len(self.watched)),
+            "deliveries": ThreadPoolExecutor(workers),
+            "filing": ThreadPoolExecutor(1),
+            "default": ThreadPoolExecutor(1),
+        }
+        # Without misfire_grace_time=None a late entry is dropped with a log line.
+        defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        self._scheduler = BackgroundScheduler(executors=executors, job_defaults=defaults, timezone="UTC")
+        for watched in self.watched:
+            self._scheduler.add_job(self._watch_inbox, args=[watched], executor="inboxes")
+        for _ in range(workers):
+            self._scheduler.add_job(self._loop, args=[self._deliveries, self._delivery_round], executor="deliveries")
+        self._scheduler.add_job(self._loop, args=[self._filings, self._filing_round], executor="filing")
+        for name, seconds in PERIODIC_TASKS.items():
+            self._scheduler.add_job(self._periodic, "interval", args=[name], seconds=seconds, id=name)
+        self._scheduler.start()
+
+    # --- loops -------------------------------------------------------------------------------------------------
+
+    def _loop(self, bell: Bell, one_round: Callable[[], float]) -> None:
+        """Do rounds until the daemon stops; a round returns how long to wait for the bell, in seconds."""
+        while not self._stopping.is_set():
+            heard = bell.count
+            try:
+                pause = one_round()
+            except Exception:
+                logger.exception("stage.failed", stage=getattr(one_round, "__name__", ""))
+                pause = TICK_SECONDS
+            bell.wait(heard, pause)
+
+    def _delivery_round(self) -> float:
+        return 0.0 if self.delivery.deliver_due() else self.delivery.wait_seconds(TICK_SECONDS)
+
+    def _filing_round(self) -> float:
+        return 0.0 if self.filing.file_away_due() else TICK_SECONDS
+
+    def _watch_inbox(self, watched: Watched) -> None:
+        self._loop(watched.bell, lambda: self.inbox_round(watched))
+        watched.watch.stop()
+
+    def inbox_round(self, watched: Watched) -> float:
+        """Open the spool if need be, take in what has settled, and return how long to wait, in seconds."""
+        watched.is_idle = False
+        try:
+            if not watched.route.is_ready:
+                self._open(watched)
+            if self._waits_for_acceptance(watched):
+                return RETRY_SECONDS
+            settled = watched.watch.settled(self._monotonic(), BATCH_FILES)
+            if settled:
+                self._take_in(watched, settled)
+        except (OSError, SpoolError, ForeignSpoolError, LockedError) as error:
+            self._tell_unavailable(watched, str(error))
+            self._close(watched)
+            return RETRY_SECONDS
+        watched.is_idle = not settled and len(watched.watch.settler) == 0
+        return watched.watch.next_due() - self._monotonic()
+
+    def _take_in(self, watched: Watched, settled: list[Path]) -> None:
+        if watched.has_orphans:
+            self.take_in.recover(watched.route)
+        watched.has_orphans = True
+        self.take_in.take_in(watched.route, settled, lambda relative, why: self._tell_blocked(watched, relative, why))
+        watched.has_orphans = False
+
+    def _tell_blocked(self, watched: Watched, relative: Path, why: str) -> None:
+        signature = watched.watch.signature_of(str(relative))
+        if signature is not None:
+            watched.watch.settler.blocked(str(relative), signature, why, self._monotonic())
+        logger.warning(
+            "file.blocked",
+            inbox=watched.route.name,
+            filename=relative.name,
+            why=why,
+            advice=f"the service's user must be able to rename files in {watched.settings.path}",
+        )
+
+    def _open(self, watched: Watched) -> None:
+        """Open a spool, finish what a crash left there, then watch its inbox and let the stages see it."""
+        route = watched.route
+        route.spool.open(self.installation.installation_id(), take_over=self._take_over)
+        while self.filing.file_away(route):
+            pass
+        self.take_in.recover(route)
+        watched.watch.start()
+        route.is_ready = True
+        if watched.unavailable is not None:
+            logger.info("inbox.available", inbox=route.name)
+            watched.unavailable = None
+        self._deliveries.ring()
+        self._filings.ring()
+
+    def _close(self, watched: Watched) -> None:
+        watched.route.is_ready = False
+        watched.watch.stop()
+        watched.watch.scanned_at = None
+        watched.route.spool.close()
+
+    def _tell_unavailable(self, watched: Watched, why: str) -> None:
+        if watched.unavailable is None:
+            logger.error("inbox.unavailable", inbox=watched.route.name, why=why)
+        watched.unavailable = why
+
+    def _waits_for_acceptance(self, watched: Watched) -> bool:
+        """Whether old files wait at the very first start, so that nobody books ten years of scans by accident."""
+        fact = f"inbox_started:{watched.route.name}"
+        if watched.watch.scanned_at is not None or self.log.fact(fact) is not None:
+            return False
+        limit = self.config.limits.backlog_files
+        waiting = sum(1 for _ in watched.watch.files())
+        if waiting > limit and not self._accept_backlog:
+            self._tell_unavailable(
+                watched,
+                f"{waiting} files were here before the first start, more than limits.backlog_files ({limit}); "
+                "move away what is not to be booked, or start once with --accept-backlog",
+            )
+            return True
+        self.log.keep_fact(fact, repr(self._clock()))
+        if watched.unavailable is not None:
+            logger.info("inbox.available", inbox=watched.route.name)
+            watched.unavailable = None
+        return False
+
+    # --- periodic tasks ----------------------------------------------------------------------------------------
+
+    def _periodic(self, name: str) -> None:
+        try:
+            getattr(self, f"_{name}")()
+        except Exception:
+            logger.exception("task.failed", task=name)
+
+    def _expire(self) -> None:
+        self.conclusion.expire_due()
+
+    def _settle_claims(self) -> None:
+        """Claims whose outcome could not be written down, as when the disk was full."""
+        self.delivery.recover("its outcome could not be written down")
+
+    def _note_alive(self) -> None:
+        """Remember that deadlines are running; while none does, nothing is written and a disk may sleep."""
+        if self.log.next_deadline() is not None:
+            self.log.keep_fact(_ALIVE, repr(self._clock()))
+
+    # --- what others ask ---------------------------------------------------------------------------------------
+
+    def health(self) -> dict[str, str | None]:
+        """Return each check by name, with what is wrong, or None."""
+        checks: dict[str, str | None] = {"stopping": "the daemon is stopping" if self._stopping.is_set() else None}
+        try:
+            self.log.next_deadline()
+            checks["job_log"] = None
+        except Exception as error:  # noqa: BLE001 - whatever the database raises, the answer is «not ready»
+            checks["job_log"] = str(error)
+        for watched in self.watched:
+            checks[f"inbox:{watched.route.name}"] = watched.unavailable
+        return checks
+
+    def _find_job(self, job_id: str) -> dict[str, object] | None:
+        job = self.log.get(job_id)
+        if job is None:
+            return None
+        route = next((route for route in self.routes if route.name == job.inbox), None)
+        path = route.path_of(job) if route else None
+        return full_view(job, path, self.log.attempts(job_id), self.log.history(job_id))
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is left to settle, to take in, to deliver, to hear of, or to file."""
+        if not all(watched.is_idle or watched.unavailable for watched in self.watched):
+            return False
+        names = [route.name for route in self.routes if route.is_ready]
+        if self.log.count(names, *OPEN_STATES) or self.log.due_moves(names, 1):
+            return False
+        return all(watched.is_idle or watched.unavailable for watched in self.watched)
+
+    # --- stop --------------------------------------------------------------------------------------------------
+
+    def request_stop(self) -> None:
+        """Ask all loops to end; returns at once."""
+        self._stopping.set()
+        for bell in (self._deliveries, self._filings, *(watched.bell for watched in self.watched)):
+            bell.ring()
+
+    def stop(self) -> bool:
+        """Stop in order, within limits.stop_timeout_seconds; return whether every thread ended by itself."""
+        ends_at = self._monotonic() + self.config.limits.stop_timeout_seconds
+        self.request_stop()
+        ended = self._stop_scheduler(ends_at - self._monotonic())
+        if not ended:
+            logger.warning("daemon.cut_off", advice="raise limits.stop_timeout_seconds above n8n.timeout_seconds")
+        if self._server is not None:
+            self._server.stop(max(1.0, ends_at - self._monotonic()))
+        if self.log.is_open:
+            self._note_alive()
+        for watched in self.watched:
+            watched.watch.stop()
+            watched.route.spool.close()
+        self.log.close()
+        self._outbound.close()
+        self.installation.unlock()
+        logger.info("daemon.stopped")
+        return ended
+
+    def _stop_scheduler(self, timeout_seconds: float) -> bool:
+        """Wait for the pools, so long at most; claims of a worker that does not end are settled at the next start."""
+        if self._scheduler is None:
+            return True
+        waiter = threading.Thread(target=self._scheduler.shutdown, name="shutdown", daemon=True)
+        waiter.start()
+        waiter.join(max(0.1, timeout_seconds))
+        return not waiter.is_alive()
+
+
+def run(config: Config, stop: threading.Event, *, take_over: bool, accept_backlog: bool) -> bool:
+    """Run until `stop` is set; return whether every thread ended by itself.
+
+    Raises:
+        ReceiptWatcherError: it could not be started.
+    """
+    daemon = Daemon(config, take_over=take_over, accept_backlog=accept_backlog)
+    try:
+        daemon.start()
+        stop.wait()
+    except ReceiptWatcherError:
+        daemon.stop()
+        raise
+    return daemon.stop()

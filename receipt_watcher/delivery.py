@@ -1,0 +1,306 @@
+"""Deliver: claim a due job, hand it to its destination, write down what became of it.
+
+What it promises: the claim is durable before anything is sent; whatever happens in between, the job leaves the
+state `delivering`: by its outcome, by a release when nothing was sent, or, when that is not certain, as a lost
+answer, whose callback is awaited before anything is sent again. A failure that is the destination's holds the
+destination and costs the receipt no attempt; it is the receipt's own only by evidence: another receipt passed the
+same destination after it had failed, and it fails again.
+
+`deliver_due` does one round; several workers call it at once. A crash leaves claims: `recover` turns each into an
+awaited callback.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused
+from receipt_watcher.errors import ChangedOnDiskError
+from receipt_watcher.holds import HoldKind, Holds
+from receipt_watcher.job import Event, Job, Reason, State, backoff_seconds
+from receipt_watcher.joblog import Attempt, JobLog
+from receipt_watcher.route import Bell, Route, tell_concluded
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """How patient delivery is; seconds, and numbers of tries."""
+
+    max_attempts: int
+    backoff_initial_seconds: float
+    backoff_max_seconds: float
+    callback_deadline_seconds: float
+
+
+class Delivery:
+    """The second stage."""
+
+    def __init__(
+        self,
+        log: JobLog,
+        holds: Holds,
+        routes: Sequence[Route],
+        settings: DeliverySettings,
+        *,
+        callback_url_of: Callable[[str], str],
+        deliveries: Bell,
+        filings: Bell,
+        stopping: threading.Event,
+        clock: Callable[[], float],
+        jitter: random.Random,
+    ) -> None:
+        self._log = log
+        self._holds = holds
+        self._routes = routes
+        self._settings = settings
+        self._callback_url_of = callback_url_of
+        self._deliveries = deliveries
+        self._filings = filings
+        self._stopping = stopping
+        self._clock = clock
+        self._jitter = jitter
+        self._turn = 0
+        self._in_flight: set[str] = set()  # changed only with the log's lock held
+
+    # --- one round ---------------------------------------------------------------------------------------------
+
+    def deliver_due(self) -> bool:
+        """Deliver one receipt that is due; return False where none is, or none may go out now."""
+        now = self._clock()
+        destinations = list(self._inboxes_of().items())
+        self._turn += 1  # which destination is asked first changes from round to round, so that none starves another
+        for offset in range(len(destinations)):
+            url, inboxes = destinations[(self._turn + offset) % len(destinations)]
+            job = self._claim(url, inboxes, now)
+            if job is not None:
+                try:
+                    self._deliver(job)
+                finally:
+                    self._in_flight.discard(job.job_id)
+                return True
+        return False
+
+    def wait_seconds(self, most_seconds: float) -> float:
+        """Return for how long nothing will be due, `most_seconds` at most."""
+        now = self._clock()
+        times = []
+        for url, inboxes in self._inboxes_of().items():
+            due_at = self._log.next_due(inboxes)
+            if due_at is not None:
+                probe_at = self._holds.get(url).probe_at
+                times.append(max(due_at, probe_at or 0.0))
+        # A job that is due and still not claimed waits for another one's answer, which will ring.
+        return min([most_seconds, *(at - now for at in times if at > now)])
+
+    def _inboxes_of(self) -> dict[str, list[str]]:
+        inboxes: dict[str, list[str]] = {}
+        for route in self._routes:
+            if route.is_ready:
+                inboxes.setdefault(route.destination.url, []).append(route.name)
+        return inboxes
+
+    def _claim(self, url: str, inboxes: Sequence[str], now: float) -> Job | None:
+        """Claim the next job for a destination, if it may have one now.
+
+        While it is held: one probe at a time, when its time has come. Until it has called back for the first time
+        ever: one receipt at a time, so that a wrong callback URL costs one receipt its patience, not a thousand.
+        """
+        due_at = self._log.next_due(inboxes)
+        if due_at is None or due_at > now:
+            return None
+        with self._log.transaction():
+            standing = self._holds.get(url)
+            if standing.is_held:
+                if (standing.probe_at or 0.0) > now or self._log.count(inboxes, State.DELIVERING):
+                    return None
+            elif standing.called_back_at is None and self._log.count(inboxes, State.DELIVERING, State.PROCESSING):
+                return None
+            job = self._log.claim(inboxes, now, least_failed_first=standing.is_held)
+            if job is not None:
+                self._in_flight.add(job.job_id)
+            return job
+
+    def _deliver(self, job: Job) -> None:
+        route = next(route for route in self._routes if route.name == job.inbox)
+        if self._stopping.is_set():
+            self._release(job, self._clock(), "stopping")
+            return
+        started_at = self._clock()
+        try:
+            outcome = self._outcome(route, job, started_at)
+        except OSError as error:
+            self._put_off(job, f"the file cannot be read now: {error}")
+        except BaseException:
+            # A defect of ours: nobody knows whether it was sent, and the claim must not stay for ever.
+            self._settle(route, job, Lost("an error of receipt-watcher itself; see its log"), started_at)
+            raise
+        else:
+            self._settle(route, job, outcome, started_at)
+
+    def _outcome(self, route: Route, job: Job, now: float) -> Outcome:
+        try:
+            return route.destination.deliver(
+                job, route.path_of(job), job.attempts, self._callback_url_of(job.job_id), now
+            )
+        except ChangedOnDiskError as error:
+            return Refused(Reason.CHANGED, str(error))
+        except FileNotFoundError as error:
+            if not route.spool.is_present():
+                raise  # the folder is away, not the file: nobody's fault but the mount's
+            return Refused(Reason.FILE_MISSING, f"{error.filename} is not there any more")
+
+    def _put_off(self, job: Job, message: str) -> None:
+        now = self._clock()
+        self._release(job, now + self._settings.backoff_initial_seconds, message)
+        logger.warning("job.put_off", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=message)
+
+    def _release(self, job: Job, again_at: float, detail: str) -> None:
+        """Give a claim back: nothing was sent, so it was no attempt."""
+        self._log.advance(
+            job.job_id,
+            Event.RELEASE,
+            self._clock(),
+            detail=detail,
+            next_attempt_at=again_at,
+            attempts=job.attempts - 1,
+        )
+
+    # --- what follows from an outcome --------------------------------------------------------------------------
+
+    def _settle(self, route: Route, job: Job, outcome: Outcome, started_at: float) -> None:
+        """Write an outcome down, in one commit. A callback may have overtaken it: then only the attempt is kept."""
+        now = self._clock()
+        with self._log.transaction():
+            match outcome:
+                case Accepted():
+                    after = self._accept(route, job, outcome, now)
+                case Concluded():
+                    after = self._conclude(route, job, outcome, now)
+                case Lost():
+                    after = self._lose(route, job, outcome, now)
+                case Deferred():
+                    after = self._defer(route, job, outcome, now)
+                case Refused():
+                    after = self._refuse(route, job, outcome, now)
+            counted = after is None or after.attempts == job.attempts
+            status_code = None if isinstance(outcome, Lost) else outcome.status_code
+            self._log.add_attempt(
+                job.job_id,
+                now,
+                Attempt(started_at, type(outcome).__name__.lower(), counted, status_code, outcome.message),
+            )
+        self._tell(job, outcome, after, now, started_at)
+
+    def _accept(self, route: Route, job: Job, outcome: Accepted, now: float) -> Job | None:
+        if self._holds.accepted(route.destination.url, now):
+            self._tell_resumed(route, "it accepts receipts again")
+        deadline_at = now + self._settings.callback_deadline_seconds
+        return self._log.advance(job.job_id, Event.ACCEPT, now, detail=outcome.message, deadline_at=deadline_at)
+
+    def _conclude(self, route: Route, job: Job, outcome: Concluded, now: float) -> Job | None:
+        self._holds.accepted(route.destination.url, now)
+        self._holds.called_back(route.destination.url, now)
+        if outcome.success:
+            return self._log.advance(job.job_id, Event.SUCCEED, now, message=outcome.message)
+        return self._log.advance(job.job_id, Event.FAIL, now, reason=Reason.N8N_FAILURE, message=outcome.message)
+
+    def _lose(self, route: Route, job: Job, outcome: Lost, now: float) -> Job | None:
+        self._hold(route, outcome.message, None, now)
+        deadline_at = now + self._settings.callback_deadline_seconds
+        return self._log.advance(job.job_id, Event.LOSE, now, detail=outcome.message, deadline_at=deadline_at)
+
+    def _defer(self, route: Route, job: Job, outcome: Deferred, now: float) -> Job | None:
+        accepted_at = self._holds.get(route.destination.url).accepted_at
+        if job.destination_failed_at is not None and (accepted_at or 0.0) > job.destination_failed_at:
+            return self._own_failure(job, outcome.message, now)
+        self._hold(route, outcome.message, outcome.retry_after_seconds, now)
+        return self._log.advance(
+            job.job_id,
+            Event.DEFER,
+            now,
+            detail=outcome.message,
+            next_attempt_at=now,
+            destination_failed_at=now,
+            attempts=job.attempts - 1,
+        )
+
+    def _own_failure(self, job: Job, message: str, now: float) -> Job | None:
+        """Count a failure that others did not have: after `max_attempts` of them the receipt has failed."""
+        failures = job.failures + 1
+        if failures >= self._settings.max_attempts:
+            return self._log.advance(
+                job.job_id, Event.FAIL, now, reason=Reason.ATTEMPTS_EXHAUSTED, message=message, failures=failures
+            )
+        return self._log.advance(
+            job.job_id,
+            Event.DEFER,
+            now,
+            detail=message,
+            next_attempt_at=now + self._backoff_seconds(failures),
+            destination_failed_at=now,
+            failures=failures,
+        )
+
+    def _refuse(self, route: Route, job: Job, outcome: Refused, now: float) -> Job | None:
+        url = route.destination.url
+        if outcome.reason is Reason.REFUSED_TOO_LARGE and self._holds.too_large(url, job.job_id):
+            # Two different receipts, none accepted between them: a limit of the destination, not of one receipt.
+            return self._defer(route, job, Deferred(outcome.message, outcome.status_code), now)
+        return self._log.advance(job.job_id, Event.FAIL, now, reason=outcome.reason, message=outcome.message)
+
+    def _hold(self, route: Route, message: str, retry_after_seconds: float | None, now: float) -> None:
+        url = route.destination.url
+        pause = self._backoff_seconds(self._holds.get(url).probes + 1)
+        if retry_after_seconds is not None:
+            pause = max(pause, min(retry_after_seconds, self._settings.backoff_max_seconds))
+        if self._holds.hold(url, HoldKind.ANSWERS, message, now, now + pause):
+            logger.warning("destination.held", inbox=route.name, message=message, probe_seconds=round(pause, 1))
+
+    def _backoff_seconds(self, failures: int) -> float:
+        return backoff_seconds(
+            failures, self._settings.backoff_initial_seconds, self._settings.backoff_max_seconds, self._jitter
+        )
+
+    # --- telling -----------------------------------------------------------------------------------------------
+
+    def _tell_resumed(self, route: Route, why: str) -> None:
+        logger.info("destination.resumed", inbox=route.name, why=why)
+        self._deliveries.ring()
+
+    def _tell(self, job: Job, outcome: Outcome, after: Job | None, now: float, started_at: float) -> None:
+        word = type(outcome).__name__.lower()
+        level = logger.info if isinstance(outcome, Accepted | Concluded) else logger.warning
+        level(
+            f"job.{word}",
+            job_id=job.job_id,
+            inbox=job.inbox,
+            filename=job.filename,
+            attempt=job.attempts,
+            message=outcome.message,
+            seconds=round(now - started_at, 3),
+        )
+        if after is not None and after.state in (State.SUCCESS, State.FAILURE):
+            tell_concluded(after, now)
+            self._filings.ring()
+
+    # --- start and stop ----------------------------------------------------------------------------------------
+
+    def recover(self, detail: str) -> list[Job]:
+        """Settle claims that no worker holds: the receipt may have been sent, so its callback is awaited first.
+
+        At start every claim is one; while running only those whose outcome could not be written down.
+        """
+        now = self._clock()
+        with self._log.transaction():
+            deadline_at = now + self._settings.callback_deadline_seconds
+            jobs = self._log.lose_claims(now, deadline_at, detail, but=self._in_flight)
+        for job in jobs:
+            logger.warning("job.lost", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=detail)
+        return jobs

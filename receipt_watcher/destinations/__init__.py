@@ -1,0 +1,73 @@
+"""Where receipts are delivered to. One file per destination; `REGISTRY` names them.
+
+A destination turns whatever its far side answers into one `Outcome`; what follows from it is the pipeline's. It is
+called by the delivery workers, several at once, and keeps nothing on disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from receipt_watcher.job import Job, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The far side took the receipt and will call back."""
+
+    message: str
+    status_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """The far side answered with its verdict at once; no callback is awaited."""
+
+    success: bool
+    message: str
+    status_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not now, and not the receipt's fault; `retry_after_seconds` is what the far side asked for."""
+
+    message: str
+    status_code: int | None = None
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Never, and it is this receipt."""
+
+    reason: Reason
+    message: str
+    status_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The request may have been read, but the answer did not come."""
+
+    message: str
+
+
+Outcome = Accepted | Concluded | Deferred | Refused | Lost
+
+
+class Destination(Protocol):
+    """A way to hand a receipt over."""
+
+    url: str
+
+    def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
+        """Hand one receipt over, once.
+
+        Raises:
+            ChangedOnDiskError: the file is not the one that was recorded; nothing whole was sent.
+            OSError: the file cannot be read; nothing whole was sent.
+        """
+        ...

@@ -1,0 +1,232 @@
+"""N8N, by a webhook: what is sent, and what its answers mean.
+
+What it promises: what N8N receives is byte for byte what the job log recorded. The bytes are hashed while they are
+sent, and the last piece is held back until the digest is right; otherwise the request never gets its end.
+
+What n8n really answers was measured with n8n 2.41.1: its start-up page comes with status 200; a wrong key gives
+403; an unpublished workflow 404; a body over 16 MiB of JSON gives 500, so it is refused here before it is posted.
+"""
+
+from __future__ import annotations
+
+import binascii
+import email.utils
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from receipt_watcher.destinations import Accepted, Deferred, Lost, Outcome, Refused
+from receipt_watcher.errors import AnswerLostError, ChangedOnDiskError, NotSentError
+from receipt_watcher.job import Job, Reason
+from receipt_watcher.outbound import Answer, Outbound
+
+#: Read and sent at a time. A multiple of 3, so that the base64 of the pieces is that of the whole.
+_PIECE_BYTES = 3 * 128 * 1024
+_SHOWN_CHARACTERS = 500
+
+_ADVICE = {
+    401: "a proxy before N8N asks for a login; look at n8n.webhook_url and the proxy",
+    403: "the key is wrong: compare n8n.api_key with the header-auth credential of the webhook node",
+    404: "no such webhook: publish (activate) the workflow and compare its production URL with n8n.webhook_url",
+    405: "the webhook node does not take POST",
+    408: "N8N, or a proxy before it, gave up waiting",
+    410: "the webhook is gone; compare n8n.webhook_url with the workflow's production URL",
+    429: "N8N asks us to slow down",
+    500: "look at the failed executions and the log of N8N",
+    502: "the proxy cannot reach N8N; is it running?",
+    503: "N8N is not available; is it starting or overloaded?",
+    504: "the proxy waited too long for N8N",
+}
+_OWN_FAILURES = {413: Reason.REFUSED_TOO_LARGE, 415: Reason.REFUSED_TYPE, 422: Reason.REFUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class N8NSettings:
+    """What the N8N destination needs of the configuration; `api_key` may be empty."""
+
+    url: str
+    api_key: str
+    payload: Literal["json", "multipart"]
+    max_json_bytes: int
+
+    def __repr__(self) -> str:
+        return f"N8NSettings(payload={self.payload!r})"  # the URL may carry a secret, the key is one
+
+
+class N8N:
+    """One webhook of an N8N."""
+
+    def __init__(self, settings: N8NSettings, outbound: Outbound) -> None:
+        self.url = settings.url
+        self._settings = settings
+        self._outbound = outbound
+
+    def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
+        """Post one receipt and say what became of it; see `Destination.deliver`."""
+        fields = _fields(job, attempt, callback_url)
+        body = _json_body(fields) if self._settings.payload == "json" else _multipart_body(fields)
+        length_bytes = body.length_bytes(job.size)
+        if self._settings.payload == "json" and length_bytes > self._settings.max_json_bytes:
+            return Refused(
+                Reason.TOO_LARGE_FOR_JSON,
+                f"As JSON this receipt is {length_bytes:,} bytes; {self._settings.max_json_bytes:,} are allowed.",
+            )
+        try:
+            answer = self._outbound.post(
+                self.url,
+                self._headers(job, body.content_type, now),
+                lambda: body.pieces(_verified_pieces(file, job)),
+                length_bytes,
+            )
+        except NotSentError as error:
+            return Deferred(f"{error}; is N8N running, and n8n.webhook_url right?")
+        except AnswerLostError as error:
+            return Lost(str(error))
+        return outcome_of(answer, now)
+
+    def _headers(self, job: Job, content_type: str, now: float) -> dict[str, str]:
+        headers = {
+            "Content-Type": content_type,
+            "Idempotency-Key": job.job_id,
+            "webhook-id": job.job_id,
+            "webhook-timestamp": str(int(now)),
+        }
+        if self._settings.api_key:
+            headers["X-N8N-Api-Key"] = self._settings.api_key
+        return headers
+
+
+def outcome_of(answer: Answer, now: float) -> Outcome:
+    """Say what an answer means. A status alone is no acceptance: n8n's start-up page comes with 200."""
+    if 200 <= answer.status < 300:  # noqa: PLR2004 - RFC 9110, 15.3
+        return _outcome_of_success(answer)
+    shown = _shown(answer)
+    if answer.status in _OWN_FAILURES:
+        return Refused(_OWN_FAILURES[answer.status], f"N8N answered {shown}", answer.status)
+    if 300 <= answer.status < 400:  # noqa: PLR2004
+        advice = f"it redirects to {answer.headers.get('location', 'elsewhere')}; put that URL into n8n.webhook_url"
+    else:
+        advice = _ADVICE.get(answer.status, "this answer is not expected of a webhook")
+    return Deferred(f"N8N answered {shown}; {advice}", answer.status, _retry_after(answer, now))
+
+
+def _outcome_of_success(answer: Answer) -> Outcome:
+    """Tell the three response modes of the webhook node (a JSON or empty body) from a page that a person is to read."""
+    is_page = answer.headers.get("content-type", "").startswith("text/html") or answer.text.lstrip()[:1] == "<"
+    if "n8n is starting up" in answer.text:
+        return Deferred("N8N is still starting up and did not take the receipt", answer.status)
+    if is_page:
+        return Deferred(
+            f"a web page came instead of an answer of the webhook ({_shown(answer)}); is n8n.webhook_url right, "
+            "and no login page before it?",
+            answer.status,
+        )
+    return Accepted(_shown(answer), answer.status)
+
+
+def _shown(answer: Answer) -> str:
+    text = " ".join(answer.text.split())
+    return f"{answer.status} {text[:_SHOWN_CHARACTERS]}".strip()
+
+
+def _retry_after(answer: Answer, now: float) -> float | None:
+    """Read Retry-After (RFC 9110, 10.2.3): seconds, or a date."""
+    value = answer.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _fields(job: Job, attempt: int, callback_url: str) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "filename": job.filename,
+        "notion_database_id": job.notion_database_id,
+        "callback_url": callback_url,
+        "mime_type": job.mime_type,
+        "size": job.size,
+        "sha256": job.sha256,
+        "inbox": job.inbox,
+        "attempt": attempt,
+    }
+
+
+def _verified_pieces(path: Path, job: Job) -> Iterator[bytes]:
+    """Yield the file in pieces, one behind: the last, perhaps empty, comes only when the whole is as recorded."""
+    digest = hashlib.sha256()
+    size = 0
+    held_back = b""
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            size += len(piece)
+            if size > job.size:
+                break
+            if held_back:
+                yield held_back
+            digest.update(piece)
+            held_back = piece
+    if size != job.size or digest.hexdigest() != job.sha256:
+        raise ChangedOnDiskError(f"{path} is not what was recorded: it changed after it was taken in")
+    yield held_back
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A message around a file: what stands before and behind it, and how its bytes are written."""
+
+    content_type: str
+    before: bytes
+    behind: bytes
+    encode: Callable[[bytes], bytes]
+    encoded_length: Callable[[int], int]
+
+    def length_bytes(self, size: int) -> int:
+        return len(self.before) + self.encoded_length(size) + len(self.behind)
+
+    def pieces(self, content: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the message in as few pieces as there are of the file; a small one is a single write."""
+        pending = self.before + self.encode(next(content))
+        for piece in content:
+            yield pending
+            pending = self.encode(piece)
+        yield pending + self.behind
+
+
+def _json_body(fields: dict[str, Any]) -> _Body:
+    """The contract's JSON, put together from bytes: json.dumps of the image itself would cost fifty times as much."""
+    head = json.dumps(fields).encode("ascii")[:-1]
+    return _Body(
+        content_type="application/json",
+        before=head + b', "image_data": "',
+        behind=b'"}',
+        encode=lambda piece: binascii.b2a_base64(piece, newline=False),
+        encoded_length=lambda size: (size + 2) // 3 * 4,
+    )
+
+
+def _multipart_body(fields: dict[str, Any]) -> _Body:
+    """multipart/form-data (RFC 7578): the same fields, then the file as the part `file`."""
+    boundary = uuid.uuid4().hex
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    quoted = fields["filename"].replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    parts.append(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{quoted}"\r\n'
+        f"Content-Type: {fields['mime_type']}\r\n\r\n"
+    )
+    return _Body(
+        content_type=f"multipart/form-data; boundary={boundary}",
+        before="".join(parts).encode("utf-8"),
+        behind=f"\r\n--{boundary}--\r\n".encode("ascii"),
+        encode=bytes,
+        encoded_length=int,
+    )

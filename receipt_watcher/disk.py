@@ -1,0 +1,197 @@
+"""Moves, flushes and names on disk: the primitives under the spool, each safe against a crash in its middle.
+
+What it promises: nothing is ever replaced; within one file system a move is one rename; across file systems it
+is copy under a temporary name, flush, rename, flush the folder, and only then remove the original. A crash leaves
+the file under its old name, its new name, or (across file systems, or where a link stands in for the rename) both,
+whole; `is_leftover` recognises the latter.
+
+Any thread may call it, but never two threads for one file. A rename is durable once `flush_folder` was called on
+the target's folder; that is the caller's, so that many moves share one flush.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import uuid
+from pathlib import Path
+
+from receipt_watcher.errors import FileVanishedError
+
+#: Longest name of one file on the usual file systems, in bytes (NAME_MAX).
+NAME_MAX_BYTES = 255
+
+#: A copy that is not whole yet ends in this; it may be removed, since its original is still there.
+PARTIAL_SUFFIX = ".receipt-watcher-partial"
+
+_RENAME_NOREPLACE = 1  # linux/fs.h
+_AT_FDCWD = -100  # linux/fcntl.h
+_COPY_PIECE_BYTES = 1 << 20
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def numbered_name(name: str, number: int) -> str:
+    """Return `name` for 1, else `<stem> (number)<suffix>`, cut so that it is no longer than a name may be."""
+    if number == 1:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    if not stem:
+        stem, dot, suffix = name, "", ""
+    tail = f" ({number}){dot}{suffix}"
+    return cut_name(stem, NAME_MAX_BYTES - len(os.fsencode(tail))) + tail
+
+
+def display_name(path: Path | str) -> str:
+    r"""Return a name as text that is safe to show and to send: bytes that are no UTF-8 become `\xNN`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def make_folders(path: Path) -> None:
+    """Create a folder with its missing parents, each durable in the one above it."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        flush_folder(folder.parent)
+
+
+def flush_folder(path: Path) -> None:
+    """Make the names in a folder durable; file systems that cannot (EINVAL on some FUSE mounts) are let be."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def flush_file(path: Path) -> None:
+    """Make a file's content durable."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except PermissionError:
+        return  # examination will say so; what we cannot read we cannot flush either
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Move a file to a name that is free, in a folder that exists; never replace anything.
+
+    Raises:
+        FileExistsError: the name is taken.
+        FileVanishedError: the original changed while it was copied across file systems; it stays as it is.
+    """
+    try:
+        _rename_no_replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _move_across(source, target)
+
+
+def _rename_no_replace(source: Path, target: Path) -> None:
+    """Rename atomically and exclusively: renameat2(2), else link and unlink, else a reserved name.
+
+    renameat2 gives EINVAL on 9p and FUSE; link gives EPERM on vfat, exfat and for other users' files.
+    """
+    if _renameat2(source, target):
+        return
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES):
+            raise
+    else:
+        source.unlink()
+        return
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    try:
+        source.rename(target)
+    except BaseException:
+        target.unlink()  # our own empty placeholder
+        raise
+
+
+def _renameat2(source: Path, target: Path) -> bool:
+    """Try renameat2(2) with RENAME_NOREPLACE; return False where this system or file system has it not."""
+    try:
+        call = _libc.renameat2
+    except AttributeError:
+        return False
+    if call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(number, os.strerror(number), str(source), None, str(target))
+
+
+def _move_across(source: Path, target: Path) -> None:
+    """Copy, flush, rename, flush the folder; only then remove the original, if it is still what was copied."""
+    before = os.lstat(source)
+    partial = target.with_name(f".{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
+    try:
+        _copy(source, partial)
+        after = os.lstat(source)
+        if _signature(before) != _signature(after):
+            raise FileVanishedError(f"{source} changed while it was copied")
+        _rename_no_replace(partial, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+    flush_folder(target.parent)
+    flush_folder(target.parent.parent)
+    source.unlink()
+    flush_folder(source.parent)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("xb") as writer:
+        shutil.copyfileobj(reader, writer, _COPY_PIECE_BYTES)
+        writer.flush()
+        shutil.copystat(source, target)
+        os.fsync(writer.fileno())
+
+
+def _signature(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def is_leftover(source: Path, target: Path) -> bool:
+    """Whether both names are one interrupted move of ours: one inode, or a whole copy on another file system."""
+    left, right = os.lstat(source), os.lstat(target)
+    if (left.st_dev, left.st_ino) == (right.st_dev, right.st_ino):
+        return True
+    return (
+        left.st_dev != right.st_dev
+        and stat.S_ISREG(right.st_mode)
+        and left.st_size == right.st_size
+        and digest_of(source) == digest_of(target)
+    )
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cut_name(name: str, most_bytes: int) -> str:
+    """Shorten a name to so many bytes without cutting a character in two."""
+    while len(os.fsencode(name)) > most_bytes:
+        name = name[:-1]
+    return name

@@ -1,0 +1,209 @@
+"""File away: move each file to where the log says that it belongs, with the note beside a failed one.
+
+What it promises: where a file is about to go is committed before it is moved, and where it is now after the move
+is durable; so after any crash the move is finished, not guessed. Nothing is overwritten: a name that is taken gets
+a number. A verdict that comes in the middle makes the next move due.
+
+One thread, `file_away_due` being one round. It also brings files back to processing/ for a retry. A spool that is
+away, or a disk that is full, delays its own files only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from receipt_watcher import note
+from receipt_watcher.errors import FileVanishedError, SpoolError
+from receipt_watcher.job import EXAMINATION_REASONS, Event, Folder, Job, Reason, State
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.receipt import Examination, examine
+from receipt_watcher.route import Bell, Route, tell_concluded
+
+logger = structlog.get_logger()
+
+#: Files that share the commits and flushes of one round. By taste.
+BATCH_FILES = 64
+
+Move = tuple[Job, Folder, Path]
+
+
+class Filing:
+    """The last stage."""
+
+    def __init__(self, log: JobLog, routes: Sequence[Route], *, deliveries: Bell, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._routes = routes
+        self._deliveries = deliveries
+        self._clock = clock
+        self._troubled: set[str] = set()  # inboxes whose trouble was told; once is enough
+
+    def file_away_due(self) -> int:
+        """Move what is not where it belongs; return how many files were moved (0: nothing more can be done now)."""
+        return sum(self.file_away(route) for route in self._routes if route.is_ready)
+
+    def file_away(self, route: Route) -> int:
+        """Do one round for one inbox: first what was begun, then what is due."""
+        if not route.spool.is_present():
+            return 0
+        jobs = self._log.due_moves([route.name], BATCH_FILES)
+        begun = [
+            (job, job.moving_to_folder, job.moving_to_path)
+            for job in jobs
+            if job.moving_to_folder is not None and job.moving_to_path is not None
+        ]
+        planned = self._plan(route, [job for job in jobs if job.moving_to_folder is None], begun)
+        return self._move_all(route, [*begun, *planned])
+
+    # --- where to ----------------------------------------------------------------------------------------------
+
+    def _plan(self, route: Route, jobs: Sequence[Job], begun: Sequence[Move]) -> list[Move]:
+        """Choose a free name for each file, and commit the choice before anything is moved."""
+        taken = {(folder, path) for _, folder, path in begun}
+        moves: list[Move] = []
+        for job in jobs:
+            folder = self._log.home_of(job)
+            if folder is job.folder:  # a copy whose original is open again, or a verdict that changed back
+                self._log.finish_moves([(job, job.folder, job.stored_path)], self._clock())
+                continue
+            wanted = self._wanted_path(route, job, folder)
+            names = {path for place, path in taken if place is folder}
+            path = route.spool.free_path(folder, wanted, names)
+            taken.add((folder, path))
+            moves.append((job, folder, path))
+        if moves:
+            self._log.intend_moves(moves)
+        return moves
+
+    def _wanted_path(self, route: Route, job: Job, folder: Folder) -> Path:
+        match folder:
+            case Folder.PROCESSING:
+                return Path(job.job_id) / job.relative_path
+            case Folder.DONE:
+                day = time.localtime(self._clock())
+                return Path(time.strftime(route.done_subfolder, day)) / job.relative_path
+            case Folder.FAILED:
+                return job.relative_path
+
+    # --- the moves ---------------------------------------------------------------------------------------------
+
+    def _move_all(self, route: Route, moves: Sequence[Move]) -> int:
+        moved: list[Move] = []
+        for move in moves:
+            job, folder, path = move
+            try:
+                route.spool.move(route.path_of(job), folder, path)
+            except FileVanishedError as error:
+                self._missing(job, str(error))
+            except FileExistsError:
+                # Somebody put a file there since the name was chosen. Choose another in the next round.
+                self._log.finish_moves([(job, job.folder, job.stored_path)], self._clock())
+            except (OSError, SpoolError) as error:
+                self._tell_trouble(route, error)
+                break
+            else:
+                moved.append(move)
+        if moved:
+            self._finish(route, moved)
+        return len(moved)
+
+    def _finish(self, route: Route, moved: Sequence[Move]) -> None:
+        """Make the moves durable, write the notes, then commit where the files are now."""
+        folders = route.spool.folders
+        route.spool.flush_moves(folders.path_of(folder) / path for _, folder, path in moved)
+        notes = {
+            job.job_id: self._write_note(route, job, path) for job, folder, path in moved if folder is Folder.FAILED
+        }
+        with self._log.transaction():
+            now = self._clock()
+            self._log.finish_moves(moved, now)
+            for job, folder, path in moved:
+                if folder is Folder.FAILED:
+                    self._log.keep_note_path(job.job_id, notes[job.job_id])
+                elif folder is Folder.PROCESSING:
+                    self._examine_again(route, job, folders.processing / path)
+        for job, folder, path in moved:
+            self._clean_up(route, job, folder, notes.get(job.job_id))
+            logger.debug("file.filed", job_id=job.job_id, inbox=job.inbox, folder=folder.value, path=str(path))
+        self._troubled.discard(route.name)
+        if any(folder is Folder.PROCESSING for _, folder, _ in moved):
+            self._deliveries.ring()
+
+    def _clean_up(self, route: Route, job: Job, folder: Folder, written: Path | None) -> None:
+        """Remove the empty folder that the file left, and older notes about it."""
+        if job.folder is Folder.PROCESSING:
+            route.spool.tidy(job.stored_path.parts[0])
+        if job.note_path is not None and job.note_path != written:
+            note.remove_note(route.spool.folders.failed / job.note_path, job.job_id)
+            self._log.keep_note_path(job.job_id, written)
+        if folder is Folder.DONE:  # people move the note back into the inbox together with the file
+            note.remove_note(note.note_path(route.spool.folders.inbox / job.relative_path), job.job_id)
+
+    def _missing(self, job: Job, message: str) -> None:
+        now = self._clock()
+        with self._log.transaction():
+            self._log.abandon_move(job.job_id, now, message)
+            if job.state is State.QUEUED:
+                self._log.advance(job.job_id, Event.FAIL, now, reason=Reason.FILE_MISSING, message=message)
+                self._log.abandon_move(job.job_id, now, "nothing to file")
+        logger.error("file.missing", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=message)
+
+    def _tell_trouble(self, route: Route, error: Exception) -> None:
+        if route.name not in self._troubled:
+            self._troubled.add(route.name)
+            logger.error("file.not_filed", inbox=route.name, message=str(error), advice="mend it; it is tried again")
+
+    # --- a file that came back for a retry ---------------------------------------------------------------------
+
+    def _examine_again(self, route: Route, job: Job, path: Path) -> None:
+        """A retry of what examination refused may succeed under new limits; anything else must still be itself."""
+        current = self._log.get(job.job_id)
+        if current is None or current.state is not State.QUEUED:
+            return
+        found = examine(path, route.limits)
+        refused = self._refusal(job, found)
+        if refused is None:
+            self._log.complete(job.job_id, found.sha256, found.mime_type, found.size)
+            return
+        after = self._log.advance(job.job_id, Event.FAIL, self._clock(), reason=refused[0], message=refused[1])
+        if after is not None:
+            tell_concluded(after, self._clock())
+
+    def _refusal(self, job: Job, found: Examination) -> tuple[Reason, str] | None:
+        if job.sha256 is not None and found.sha256 != job.sha256:
+            return Reason.CHANGED, "The file in failed/ is not the one that was recorded."
+        if found.refusal is not None:
+            return found.refusal.reason, found.refusal.detail
+        return None
+
+    # --- notes -------------------------------------------------------------------------------------------------
+
+    def _write_note(self, route: Route, job: Job, path: Path) -> Path | None:
+        """Write the note beside a failed file, and return where it stands, relative to failed/."""
+        root = route.spool.folders.failed
+        beside = note.note_path(root / path)
+        try:
+            written = note.write_note(beside, job.job_id, self._note_text(job))
+        except OSError as error:
+            logger.error("note.not_written", job_id=job.job_id, path=str(beside), message=str(error))  # noqa: TRY400 - the text says it
+            return None
+        return beside.relative_to(root) if written else None
+
+    def _note_text(self, job: Job) -> str:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.completed_at or self._clock()))
+        if job.state is State.DUPLICATE:
+            original = self._log.get(job.duplicate_of or "")
+            return (
+                f"{job.filename}\n\nWhat happened ({when}):\nThis is a copy of a receipt that failed"
+                f"{f': {original.filename}' if original else ''} (job {job.duplicate_of}).\n\n"
+                "What to do:\nSee the note beside the original."
+            )
+        reason = job.reason or Reason.N8N_FAILURE
+        said = f"\n{job.message}" if job.message else ""
+        again = "\nTo try again: move the file back into the inbox." if reason not in EXAMINATION_REASONS else ""
+        return (
+            f"{job.filename}\n\nWhat happened ({when}):\n{reason.meaning}{said}\n\nWhat to do:\n{reason.advice}{again}"
+        )

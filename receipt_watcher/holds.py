@@ -1,0 +1,141 @@
+"""Destinations that are held, kept in the job log so that a hold outlives a restart.
+
+A failure that is the destination's holds it: its jobs wait and lose no attempt, and one receipt after another goes
+out as a probe at growing intervals until one passes. Two kinds: it answers wrongly or not at all (`ANSWERS`, ended
+by an acceptance), or it accepts and no callback ever arrives (`SILENCE`, ended by a callback).
+
+Called by the delivery workers, the callback and the expiry. A crash leaves the hold as it was.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.tables import DestinationRow
+
+#: So many different jobs that expire with no callback in between mean that callbacks do not arrive at all.
+SILENT_JOBS_BEFORE_HOLD = 3
+
+
+class HoldKind(StrEnum):
+    """What is wrong with a destination that is held."""
+
+    ANSWERS = "answers"
+    SILENCE = "silence"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a destination stands: held or not, and when it last did what. Unix seconds; None where it never did."""
+
+    url: str
+    hold_kind: HoldKind | None = None
+    held_since: float | None = None
+    hold_message: str | None = None
+    probe_at: float | None = None
+    probes: int = 0
+    accepted_at: float | None = None
+    called_back_at: float | None = None
+    silent_jobs: tuple[str, ...] = ()
+    too_large_job: str | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its jobs wait."""
+        return self.hold_kind is not None
+
+
+class Holds:
+    """The destinations' rows in the job log."""
+
+    def __init__(self, log: JobLog) -> None:
+        self._log = log
+
+    def get(self, url: str) -> Standing:
+        """Return what is known of a destination; of a new one nothing is."""
+        with self._log.reading():
+            row = DestinationRow.get_or_none(DestinationRow.url == url)
+        return Standing(url=url) if row is None else _standing(row)
+
+    def all(self) -> list[Standing]:
+        """Return every destination that is known."""
+        with self._log.reading():
+            return [_standing(row) for row in DestinationRow.select().order_by(DestinationRow.url)]
+
+    def hold(self, url: str, kind: HoldKind, message: str, now: float, probe_at: float) -> bool:
+        """Hold a destination, or go on holding it, until a probe at `probe_at`; return whether the hold began now."""
+        with self._log.transaction():
+            before = self.get(url)
+            self._keep(
+                url,
+                hold_kind=before.hold_kind or kind,
+                held_since=before.held_since or now,
+                hold_message=message,
+                probe_at=probe_at,
+                probes=before.probes + 1,
+            )
+            return not before.is_held
+
+    def accepted(self, url: str, now: float) -> bool:
+        """Note that the destination took a receipt; return whether that ended a hold."""
+        with self._log.transaction():
+            before = self.get(url)
+            ends = before.hold_kind is HoldKind.ANSWERS
+            self._keep(url, accepted_at=now, too_large_job=None, **(_NOT_HELD if ends else {}))
+            return ends
+
+    def called_back(self, url: str, now: float) -> bool:
+        """Note that the destination called back; return whether that ended a hold."""
+        with self._log.transaction():
+            before = self.get(url)
+            if before.called_back_at is not None and not before.silent_jobs and not before.is_held:
+                return False  # the usual case writes nothing
+            ends = before.hold_kind is HoldKind.SILENCE
+            first = before.called_back_at or now
+            self._keep(url, called_back_at=first, silent_jobs="[]", **(_NOT_HELD if ends else {}))
+            return ends
+
+    def silent(self, url: str, job_id: str) -> int:
+        """Note that a job expired without a callback; return how many different ones did, with none heard between."""
+        with self._log.transaction():
+            jobs = dict.fromkeys((*self.get(url).silent_jobs, job_id))
+            self._keep(url, silent_jobs=json.dumps(list(jobs)))
+            return len(jobs)
+
+    def too_large(self, url: str, job_id: str) -> bool:
+        """Note a 413; return whether another receipt got the same since the destination last took one."""
+        with self._log.transaction():
+            before = self.get(url).too_large_job
+            self._keep(url, too_large_job=before or job_id)
+            return before not in (None, job_id)
+
+    def _keep(self, url: str, **values: object) -> None:
+        if not DestinationRow.update(values).where(DestinationRow.url == url).execute():
+            DestinationRow.insert(url=url, **values).execute()
+
+
+_NOT_HELD: dict[str, object] = {
+    "hold_kind": None,
+    "held_since": None,
+    "hold_message": None,
+    "probe_at": None,
+    "probes": 0,
+}
+
+
+def _standing(row: DestinationRow) -> Standing:
+    return Standing(
+        url=row.url,
+        hold_kind=HoldKind(row.hold_kind) if row.hold_kind else None,
+        held_since=row.held_since,
+        hold_message=row.hold_message,
+        probe_at=row.probe_at,
+        probes=row.probes,
+        accepted_at=row.accepted_at,
+        called_back_at=row.called_back_at,
+        silent_jobs=tuple(json.loads(row.silent_jobs)),
+        too_large_job=row.too_large_job,
+    )

@@ -1,0 +1,107 @@
+"""The state directory: the lock that keeps a second daemon out, the installation's name, the callback token.
+
+What it promises: one daemon per state directory (flock, which the kernel gives back when the process ends, however
+it ends); a token and a name that are made once, by chance, and survive a crash in the middle of being written.
+
+Used by the main thread at start and by the command line.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from receipt_watcher.disk import flush_folder
+from receipt_watcher.errors import LockedError, ReceiptWatcherError
+
+
+class Installation:
+    """The state directory of one daemon."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self._lock_fd: int | None = None
+
+    def make_folder(self) -> None:
+        """Make the state directory, readable to nobody else: it holds the callback token.
+
+        Raises:
+            ReceiptWatcherError: it cannot be made.
+        """
+        try:
+            self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ReceiptWatcherError(
+                f"the state directory {self.state_dir} cannot be made ({error.strerror}); "
+                "set state_dir to a folder that the service's user may write"
+            ) from error
+
+    def lock(self) -> None:
+        """Keep other daemons out until `unlock`.
+
+        Raises:
+            LockedError: one is running; the text names its process.
+        """
+        descriptor = os.open(self.state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = os.read(descriptor, 20).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise LockedError(
+                f"another receipt-watcher (process {pid or 'unknown'}) is running on {self.state_dir}; "
+                "stop it, or set state_dir to another folder"
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        self._lock_fd = descriptor
+
+    def unlock(self) -> None:
+        """Let others in; harmless when called twice."""
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def is_running(self) -> bool:
+        """Whether a daemon holds the lock."""
+        try:
+            descriptor = os.open(self.state_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def installation_id(self) -> str:
+        """Return the name by which spools know us; it is made at the first call."""
+        return self._kept("installation", lambda: str(uuid.uuid4()))
+
+    def callback_token(self) -> str:
+        """Return the token for callbacks where the configuration sets none; it is made at the first call."""
+        return self._kept("callback_token", new_token)
+
+    def _kept(self, name: str, make: Callable[[], str]) -> str:
+        path = self.state_dir / name
+        if not path.exists():
+            temporary = path.with_name(f".{name}.{os.getpid()}")
+            temporary.touch(mode=0o600)
+            with temporary.open("w", encoding="ascii") as file:
+                file.write(f"{make()}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+            flush_folder(self.state_dir)
+        return path.read_text("ascii").strip()
+
+
+def new_token() -> str:
+    """Return a fresh secret: 32 random bytes, fit for a header."""
+    return secrets.token_urlsafe(32)

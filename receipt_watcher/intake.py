@@ -1,0 +1,145 @@
+"""Which job an arriving file belongs to: a new one, a copy of an earlier one, or one that failed and is retried.
+
+What it promises: the decision and the row are one transaction, so that two copies that arrive together are not
+both sent; every file gets a row; a failed receipt that is dropped in again goes on under its old id.
+
+Called by the inbox threads. A crash before the commit leaves the files in processing/ without a row: recovery
+records them then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from receipt_watcher.errors import JobLogError
+from receipt_watcher.job import CLOSED_STATES, OPEN_STATES, Event, Folder, Job, Reason, State
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.receipt import Examination
+
+DuplicatePolicy = Literal["skip", "send", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A file that is in processing/<job_id>/ and was examined, about to be recorded."""
+
+    job_id: str
+    inbox: str
+    filename: str
+    relative_path: Path
+    target: str
+    notion_database_id: str
+    duplicates: DuplicatePolicy
+    examination: Examination
+
+    @property
+    def refusal(self) -> Reason | None:
+        """Why the examination refused the file; None where it did not."""
+        return self.examination.refusal.reason if self.examination.refusal else None
+
+    @property
+    def message(self) -> str | None:
+        """What the examination found, in a sentence."""
+        return self.examination.refusal.detail if self.examination.refusal else None
+
+
+class Intake:
+    """Records arrivals; `is_in_failed` tells whether a failed job's file still lies in failed/."""
+
+    def __init__(self, log: JobLog, is_in_failed: Callable[[Job], bool]) -> None:
+        self._log = log
+        self._is_in_failed = is_in_failed
+
+    def record(self, arrivals: Sequence[Arrival], now: float) -> list[Job]:
+        """Give each arrival its row, all in one commit, and return the job that each file now belongs to."""
+        with self._log.transaction():
+            return [self._record_one(arrival, now) for arrival in arrivals]
+
+    def _record_one(self, arrival: Arrival, now: float) -> Job:
+        earlier = self._earlier(arrival, OPEN_STATES | {State.SUCCESS})
+        if earlier and arrival.refusal is None and arrival.duplicates != "send":
+            return self._record_copy(arrival, earlier[-1], now)
+        failed = [] if earlier else self._failed_before(arrival)
+        gone = [job for job in failed if not self._is_in_failed(job)]
+        if gone:
+            return self._go_on(arrival, gone[0], now)
+        if arrival.refusal is not None:
+            return self._insert(arrival, now, State.FAILURE, reason=arrival.refusal, message=arrival.message)
+        if failed:
+            self._log.advance(failed[0].job_id, Event.RETRY, now, detail="a copy was dropped in", next_attempt_at=now)
+            return self._insert(arrival, now, State.DUPLICATE, duplicate_of=failed[0].job_id)
+        return self._insert(arrival, now, State.QUEUED)
+
+    def _earlier(self, arrival: Arrival, states: frozenset[State]) -> list[Job]:
+        sha256 = arrival.examination.sha256
+        return [] if sha256 is None else self._log.same_receipts(sha256, arrival.target, states)
+
+    def _failed_before(self, arrival: Arrival) -> list[Job]:
+        """Return the failed jobs of these bytes that were meant to be sent: not those that were copies themselves."""
+        failed = self._earlier(arrival, frozenset({State.FAILURE, State.CANCELLED}))
+        return [job for job in failed if job.reason is not Reason.ALREADY_SEEN]
+
+    def _record_copy(self, arrival: Arrival, original: Job, now: float) -> Job:
+        if arrival.duplicates == "skip":
+            return self._insert(arrival, now, State.DUPLICATE, duplicate_of=original.job_id)
+        message = f"The same receipt came before, as {original.filename} (job {original.job_id})."
+        return self._insert(arrival, now, State.FAILURE, reason=Reason.ALREADY_SEEN, message=message)
+
+    def _go_on(self, arrival: Arrival, failed: Job, now: float) -> Job:
+        """A failed file was dropped in again: its job goes on with this file, which is moved to the job's folder."""
+        job = self._log.advance(
+            failed.job_id,
+            Event.RETRY,
+            now,
+            detail=f"dropped in again as {arrival.filename}",
+            next_attempt_at=now,
+            inbox=arrival.inbox,
+            filename=arrival.filename,
+            relative_path=arrival.relative_path,
+            folder=Folder.PROCESSING,
+            stored_path=Path(arrival.job_id) / arrival.relative_path,
+            moving_to_folder=Folder.PROCESSING,
+            moving_to_path=Path(failed.job_id) / arrival.relative_path,
+        )
+        if job is not None and arrival.refusal is not None:
+            job = self._log.advance(job.job_id, Event.FAIL, now, reason=arrival.refusal, message=arrival.message)
+        if job is None:  # inside one transaction only a wrong table of transitions can cause it
+            raise JobLogError(f"job {failed.job_id} could not be retried")
+        return job
+
+    def _insert(
+        self,
+        arrival: Arrival,
+        now: float,
+        state: State,
+        *,
+        reason: Reason | None = None,
+        message: str | None = None,
+        duplicate_of: str | None = None,
+    ) -> Job:
+        closed = state in CLOSED_STATES
+        job = Job(
+            job_id=arrival.job_id,
+            state=state,
+            reason=reason,
+            inbox=arrival.inbox,
+            filename=arrival.filename,
+            relative_path=arrival.relative_path,
+            folder=Folder.PROCESSING,
+            stored_path=Path(arrival.job_id) / arrival.relative_path,
+            mime_type=arrival.examination.mime_type,
+            size=arrival.examination.size,
+            sha256=arrival.examination.sha256,
+            target=arrival.target,
+            notion_database_id=arrival.notion_database_id,
+            created_at=now,
+            updated_at=now,
+            next_attempt_at=None if closed else now,
+            completed_at=now if closed else None,
+            message=message,
+            duplicate_of=duplicate_of,
+        )
+        return self._log.insert(job)

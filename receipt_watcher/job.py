@@ -1,0 +1,313 @@
+"""The life of a job: states, events, reasons and the retry schedule. Pure: no I/O, no clock.
+
+`TRANSITIONS` is the only place that says which event may leave which state. The job log applies it in one
+guarded UPDATE; the README shows the same table and a test compares the two.
+
+Verdicts only rise: open < failure < success. Therefore the order in which verdicts arrive does not matter, a
+repeated one changes nothing, and a success is never taken back.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+
+class State(StrEnum):
+    """Where a job stands; the same words in the log, the API, the metrics and SQL."""
+
+    #: The file is in processing/, examined, and waits for its turn.
+    QUEUED = "queued"
+    #: A worker has claimed it; the request may be on the wire.
+    DELIVERING = "delivering"
+    #: N8N has it, or may have it; its callback is awaited until the deadline.
+    PROCESSING = "processing"
+    #: N8N said success. Final: nothing takes it back.
+    SUCCESS = "success"
+    #: Refused by us or by N8N, or never answered. A retry or a late success can still change it.
+    FAILURE = "failure"
+    #: An admin ended it. A retry or a late success can still change it.
+    CANCELLED = "cancelled"
+    #: The same bytes for the same target were here before; the row names that job.
+    DUPLICATE = "duplicate"
+
+
+OPEN_STATES = frozenset({State.QUEUED, State.DELIVERING, State.PROCESSING})
+CLOSED_STATES = frozenset(State) - OPEN_STATES
+
+
+class Event(StrEnum):
+    """What can happen to a job."""
+
+    CLAIM = "claim"
+    ACCEPT = "accept"
+    LOSE = "lose"
+    DEFER = "defer"
+    RELEASE = "release"
+    RESEND = "resend"
+    EXPIRE = "expire"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    RETRY = "retry"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """From which states an event leads to which state, and when it happens."""
+
+    sources: frozenset[State]
+    target: State
+    when: str
+
+
+TRANSITIONS: dict[Event, Transition] = {
+    Event.CLAIM: Transition(
+        frozenset({State.QUEUED}), State.DELIVERING, "due, its destination is not held, and a worker is free"
+    ),
+    Event.ACCEPT: Transition(frozenset({State.DELIVERING}), State.PROCESSING, "N8N took it and will call back"),
+    Event.LOSE: Transition(
+        frozenset({State.DELIVERING}),
+        State.PROCESSING,
+        "the request may have been read, but no answer came (timeout, reset, stop, crash): the callback is awaited",
+    ),
+    Event.DEFER: Transition(
+        frozenset({State.DELIVERING}), State.QUEUED, "N8N said «later», or the request certainly did not reach it"
+    ),
+    Event.RELEASE: Transition(frozenset({State.DELIVERING}), State.QUEUED, "a clean stop before anything was sent"),
+    Event.RESEND: Transition(
+        frozenset({State.PROCESSING}), State.QUEUED, "no callback by the deadline; sent again under the same id"
+    ),
+    Event.EXPIRE: Transition(
+        frozenset({State.PROCESSING}), State.FAILURE, "no callback by the deadline, and no resend is left"
+    ),
+    Event.SUCCEED: Transition(
+        OPEN_STATES | {State.FAILURE, State.CANCELLED}, State.SUCCESS, "N8N's success, however early or late"
+    ),
+    Event.FAIL: Transition(OPEN_STATES, State.FAILURE, "N8N's failure, or a refusal that is the receipt's own"),
+    Event.RETRY: Transition(
+        frozenset({State.FAILURE, State.CANCELLED}), State.QUEUED, "an admin, or the file dropped into the inbox again"
+    ),
+    Event.CANCEL: Transition(frozenset({State.QUEUED, State.PROCESSING}), State.CANCELLED, "an admin"),
+}
+
+#: What a row may begin as.
+INITIAL_STATES = frozenset({State.QUEUED, State.FAILURE, State.DUPLICATE})
+
+
+class Folder(StrEnum):
+    """In which folder of its spool a job's file is; the inbox holds no job's file."""
+
+    PROCESSING = "processing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+#: Where the file of a job in this state belongs. A duplicate is filed where the job that it copies is filed.
+HOME_FOLDER: dict[State, Folder] = {
+    State.QUEUED: Folder.PROCESSING,
+    State.DELIVERING: Folder.PROCESSING,
+    State.PROCESSING: Folder.PROCESSING,
+    State.SUCCESS: Folder.DONE,
+    State.FAILURE: Folder.FAILED,
+    State.CANCELLED: Folder.FAILED,
+}
+
+
+class Reason(StrEnum):
+    """Why a job ended where it did. One code, one sentence, one piece of advice; the README lists them all."""
+
+    def __new__(cls, code: str, meaning: str, advice: str) -> Self:
+        """Make the code the value, and keep its texts beside it."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        member.advice = advice
+        return member
+
+    meaning: str
+    advice: str
+
+    UNSUPPORTED_TYPE = (
+        "unsupported_type",
+        "The content is none of the accepted kinds, whatever the name says.",
+        "Scan or save it again as PDF, JPEG, PNG, TIFF, WebP, GIF, BMP or HEIC.",
+    )
+    EMPTY = (
+        "empty",
+        "The file has no content.",
+        "Scan or copy it again; if it happens often, look at the scanner's connection.",
+    )
+    INCOMPLETE = (
+        "incomplete",
+        "The file ends before its format says that it should: the end is missing.",
+        "Scan or copy it again; if it happens often, raise settle_seconds of this inbox.",
+    )
+    BROKEN = (
+        "broken",
+        "The content cannot be read as what it claims to be.",
+        "Open it in a viewer; if that fails too, scan it again.",
+    )
+    ENCRYPTED = (
+        "encrypted",
+        "The document asks for a password.",
+        "Save it without a password and drop it in again.",
+    )
+    TOO_LARGE = (
+        "too_large",
+        "The file is larger than limits.max_file_mb allows.",
+        "Scan with a lower resolution, or ask the admin to raise limits.max_file_mb.",
+    )
+    TOO_MANY_PIXELS = (
+        "too_many_pixels",
+        "The picture has more pixels than limits.max_megapixels allows.",
+        "Scan with a lower resolution, or ask the admin to raise limits.max_megapixels.",
+    )
+    UNREADABLE = (
+        "unreadable",
+        "The file may be moved but not read: its permissions shut the service out.",
+        "Let the scanner or share create files that the service's user can read, then drop it in again.",
+    )
+    ALREADY_SEEN = (
+        "already_seen",
+        "The same bytes for the same target are under way or have succeeded, and duplicates is set to fail.",
+        "Nothing, if this was a second copy; otherwise set duplicates to send.",
+    )
+    TOO_LARGE_FOR_JSON = (
+        "too_large_for_json",
+        "As JSON the message would pass n8n.max_json_mb, above which n8n answers with an error.",
+        "Set n8n.payload to multipart, then retry.",
+    )
+    REFUSED_TOO_LARGE = (
+        "refused_too_large",
+        "N8N, or a proxy before it, answered 413: too large.",
+        "Raise the limit there (N8N_PAYLOAD_SIZE_MAX, N8N_FORMDATA_FILE_SIZE_MAX, the proxy's body size), then retry.",
+    )
+    REFUSED_TYPE = (
+        "refused_type",
+        "N8N answered 415: it does not take this kind of content.",
+        "Look at the workflow's webhook node, then retry.",
+    )
+    REFUSED = (
+        "refused",
+        "N8N answered 422: it could read the request and will not take it.",
+        "Read the answer below, mend the workflow or the receipt, then retry.",
+    )
+    ATTEMPTS_EXHAUSTED = (
+        "attempts_exhausted",
+        "This receipt failed n8n.max_attempts times while others passed.",
+        "Look at the failed executions in N8N; then retry.",
+    )
+    N8N_FAILURE = (
+        "n8n_failure",
+        "The N8N workflow reported a failure.",
+        "Read its message below; mend the cause; then retry or drop the file in again.",
+    )
+    NO_CALLBACK = (
+        "no_callback",
+        "N8N took the receipt but never reported back in time.",
+        "Look at the executions in N8N, and whether it can reach the callback URL; then retry.",
+    )
+    CHANGED = (
+        "changed",
+        "The file changed after it was taken in: its bytes are no longer those that were recorded.",
+        "Drop it into the inbox again once it is complete.",
+    )
+    FILE_MISSING = (
+        "file_missing",
+        "The file is no longer where the job log says; somebody moved or deleted it.",
+        "If you find it, drop it into the inbox again.",
+    )
+    CANCELLED = (
+        "cancelled",
+        "An admin cancelled the job.",
+        "Drop the file into the inbox again, or retry the job, if that was a mistake.",
+    )
+
+
+#: Refusals that examination decides; a retry examines the file again before it is queued.
+EXAMINATION_REASONS = frozenset(
+    {
+        Reason.UNSUPPORTED_TYPE,
+        Reason.EMPTY,
+        Reason.INCOMPLETE,
+        Reason.BROKEN,
+        Reason.ENCRYPTED,
+        Reason.TOO_LARGE,
+        Reason.TOO_MANY_PIXELS,
+        Reason.UNREADABLE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One receipt on its way, as the job log knows it. Times are Unix seconds, sizes bytes.
+
+    `stored_path` is where the file is, relative to `folder`; `moving_to_…` is where it is being moved to, written
+    down before the move; `move_due` says that it is not where it belongs. `note_path` is the note beside a
+    failed file, relative to failed/.
+    """
+
+    job_id: str
+    state: State
+    reason: Reason | None = None
+    inbox: str
+    filename: str
+    relative_path: Path
+    folder: Folder
+    stored_path: Path
+    moving_to_folder: Folder | None = None
+    moving_to_path: Path | None = None
+    move_due: bool = False
+    note_path: Path | None = None
+    mime_type: str | None
+    size: int
+    sha256: str | None
+    target: str
+    notion_database_id: str
+    attempts: int = 0
+    failures: int = 0
+    resends: int = 0
+    created_at: float
+    updated_at: float
+    next_attempt_at: float | None = None
+    deadline_at: float | None = None
+    completed_at: float | None = None
+    destination_failed_at: float | None = None
+    message: str | None = None
+    notion_page_url: str | None = None
+    duplicate_of: str | None = None
+
+
+def next_state(state: State, event: Event) -> State | None:
+    """Return the state that `event` leads to from `state`, or None where it must not happen."""
+    transition = TRANSITIONS[event]
+    return transition.target if state in transition.sources else None
+
+
+def backoff_seconds(failures: int, initial_seconds: float, max_seconds: float, jitter: random.Random) -> float:
+    """Return how long to wait after the `failures`-th failure in a row (1 is the first), in seconds.
+
+    `min(max, initial * 2 ** (failures - 1))`, of which a random half to whole is taken, so that many receipts
+    that failed together do not come back together.
+    """
+    exponent = min(max(failures, 1) - 1, 62)  # beyond 2**62 a float is as good as infinite, and int ** grows
+    ceiling = min(max_seconds, initial_seconds * 2.0**exponent)
+    return ceiling * jitter.uniform(0.5, 1.0)
+
+
+def new_job_id(now: float) -> str:
+    """Return a fresh UUID of version 7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, then 74 random bits.
+
+    Ids that sort by time keep the log's primary key compact and make `ls processing/` read in order of arrival.
+    """
+    milliseconds = int(now * 1000) & (2**48 - 1)
+    rest = int.from_bytes(os.urandom(10), "big")
+    value = milliseconds << 80 | 0x7 << 76 | (rest >> 62 & 0xFFF) << 64 | 0b10 << 62 | rest & (2**62 - 1)
+    return str(uuid.UUID(int=value))

@@ -1,0 +1,424 @@
+"""The durable job log: all the SQL, and the only place where a job's state is written.
+
+What it promises: `advance` is one guarded UPDATE (it names the states that it may leave) with its history row in
+one transaction; losing a race is a normal return value, None. When a method that writes has returned, its rows
+survive a power loss (SQLite: WAL with synchronous=FULL, see sqlite.org/pragma.html).
+
+Any thread may call it: one connection, one lock. Write transactions begin IMMEDIATE, since SQLite refuses at once
+to upgrade a transaction that has read, whatever the busy timeout; so other processes (`retry`, `cancel`) may write
+too. Times are Unix seconds and always given by the caller. A crash leaves whole transactions or none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from peewee import DatabaseError, SqliteDatabase, fn
+from playhouse.migrations import Runner
+
+from receipt_watcher.errors import JobLogError
+from receipt_watcher.job import (
+    CLOSED_STATES,
+    HOME_FOLDER,
+    OPEN_STATES,
+    TRANSITIONS,
+    Event,
+    Folder,
+    Job,
+    Reason,
+    State,
+)
+from receipt_watcher.tables import JOB_FIELDS, TABLES, AttemptRow, FactRow, HistoryRow, JobRow
+
+BUSY_TIMEOUT_SECONDS = 10
+_JOB_COLUMNS = tuple(field.name for field in JOB_FIELDS)
+_NO_CHANGE: dict[str, Any] = {}
+
+#: What an event sets besides the state.
+_CLOSING = {"next_attempt_at": None, "deadline_at": None}
+_CHANGES_OF: dict[Event, dict[str, Any]] = {
+    Event.SUCCEED: _CLOSING | {"reason": None},
+    Event.FAIL: _CLOSING,
+    Event.EXPIRE: _CLOSING,
+    Event.CANCEL: _CLOSING | {"reason": Reason.CANCELLED},
+    Event.RETRY: {
+        "reason": None,
+        "message": None,
+        "failures": 0,
+        "resends": 0,
+        "completed_at": None,
+        "destination_failed_at": None,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one delivery ended; `counted` tells whether it used up one of the receipt's attempts."""
+
+    started_at: float
+    outcome: str
+    counted: bool
+    status_code: int | None = None
+    message: str | None = None
+
+
+class JobLog:
+    """The job log on a SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._database = SqliteDatabase(
+            str(path),
+            pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1},
+            timeout=BUSY_TIMEOUT_SECONDS,
+            check_same_thread=False,
+            thread_safe=False,
+        )
+
+    def open(self) -> None:
+        """Open the file and bring its schema up to date.
+
+        Raises:
+            JobLogError: it cannot be opened, is damaged, or was written by a newer version.
+        """
+        try:
+            self._database.bind(TABLES)
+            self._database.connect()
+            self._migrate()
+        except (DatabaseError, OSError) as error:
+            self.close()
+            raise JobLogError(
+                f"the job log {self.path} cannot be opened ({error}); is its folder there, writable, and not full?"
+            ) from error
+
+    def _migrate(self) -> None:
+        runner = Runner(self._database, directory=str(Path(__file__).parent / "migrations"))
+        unknown = [migration.name for migration in runner.status() if migration.path is None]
+        if unknown:
+            self.close()
+            raise JobLogError(
+                f"the job log {self.path} was written by a newer version (it has {', '.join(unknown)}); install that"
+            )
+        runner.up()
+
+    def close(self) -> None:
+        """Close the file; harmless when called twice."""
+        with self._lock:
+            self._database.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be asked."""
+        return not self._database.is_closed()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Group writes into one commit; an inner use joins the outer one."""
+        with self._lock:
+            if self._database.in_transaction():
+                yield
+                return
+            with self._database.atomic("IMMEDIATE"):
+                yield
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Have the connection to oneself for a query."""
+        with self._lock:
+            yield
+
+    # --- the state machine -------------------------------------------------------------------------------------
+
+    def insert(self, job: Job) -> Job:
+        """Add a new job, which begins in one of `job.INITIAL_STATES`, and return it as it stands in the log."""
+        job = replace(job, move_due=self.home_of(job) is not job.folder)
+        with self.transaction():
+            JobRow.insert({field: getattr(job, field.name) for field in JOB_FIELDS}).execute()
+            self.note(job.job_id, job.created_at, "record", to_state=job.state, detail=job.message)
+        return job
+
+    def advance(
+        self, job_id: str, event: Event, now: float, *, detail: str | None = None, **changes: Any
+    ) -> Job | None:
+        """Let `event` happen to a job, with `changes` to other columns; return the job, or None where it lost a race.
+
+        The one place that writes `state`. A closed job's file is due to be moved, and so are its copies'.
+        """
+        transition = TRANSITIONS[event]
+        with self.transaction():
+            before = self.get(job_id)
+            if before is None or before.state not in transition.sources:
+                return None
+            values = _CHANGES_OF.get(event, _NO_CHANGE) | changes | {"state": transition.target, "updated_at": now}
+            if transition.target in CLOSED_STATES:
+                values["completed_at"] = now
+            job = replace(before, **values)
+            values["move_due"] = job.moving_to_folder is not None or self.home_of(job) is not job.folder
+            moved = (
+                JobRow.update(values)
+                .where((JobRow.job_id == job_id) & JobRow.state.in_(list(transition.sources)))
+                .execute()
+            )
+            if moved != 1:
+                return None
+            self.note(job_id, now, event, from_state=before.state, to_state=job.state, detail=detail or job.message)
+            if job.state in CLOSED_STATES:
+                self._follow(job_id)
+            return replace(job, move_due=values["move_due"])
+
+    def _follow(self, job_id: str) -> None:
+        """The copies of a job that has ended are filed where it is filed."""
+        JobRow.update(move_due=True).where(
+            (JobRow.duplicate_of == job_id) & (JobRow.state == State.DUPLICATE)
+        ).execute()
+
+    def claim(self, inboxes: Sequence[str], now: float, *, least_failed_first: bool = False) -> Job | None:
+        """Claim the first due job of these inboxes; None where there is none.
+
+        `least_failed_first` takes the one whose destination has not failed it, or longest ago: a probe of a held
+        destination is to be a different receipt each time.
+        """
+        order: list[Any] = [JobRow.next_attempt_at, JobRow.job_id]
+        if least_failed_first:
+            order.insert(0, fn.COALESCE(JobRow.destination_failed_at, 0))
+        with self.transaction():
+            due = self.jobs(self._queued(inboxes) & (JobRow.next_attempt_at <= now), *order)
+            if not due:
+                return None
+            return self.advance(due[0].job_id, Event.CLAIM, now, attempts=due[0].attempts + 1)
+
+    def next_due(self, inboxes: Sequence[str]) -> float | None:
+        """Return when the next queued job of these inboxes is due, in Unix seconds; None where none is queued."""
+        with self.reading():
+            found: float | None = JobRow.select(fn.MIN(JobRow.next_attempt_at)).where(self._queued(inboxes)).scalar()
+            return found
+
+    def _queued(self, inboxes: Sequence[str]) -> Any:
+        return (JobRow.state == State.QUEUED) & JobRow.inbox.in_(list(inboxes)) & (JobRow.move_due == False)  # noqa: E712 - SQL
+
+    def count(self, inboxes: Sequence[str], *states: State) -> int:
+        """Return how many jobs of these inboxes are in these states."""
+        with self.reading():
+            number: int = (
+                JobRow.select().where(JobRow.inbox.in_(list(inboxes)) & JobRow.state.in_(list(states))).count()
+            )
+            return number
+
+    def overdue(self, inboxes: Sequence[str], now: float) -> list[Job]:
+        """Return the jobs of these inboxes whose callback has not come by its deadline, the oldest deadline first."""
+        return self.jobs(
+            (JobRow.state == State.PROCESSING) & JobRow.inbox.in_(list(inboxes)) & (JobRow.deadline_at <= now),
+            JobRow.deadline_at,
+            limit=100,
+        )
+
+    def next_deadline(self) -> float | None:
+        """Return the earliest deadline of all callbacks that are awaited, in Unix seconds."""
+        with self.reading():
+            found: float | None = (
+                JobRow.select(fn.MIN(JobRow.deadline_at)).where(JobRow.state == State.PROCESSING).scalar()
+            )
+            return found
+
+    def add_attempt(self, job_id: str, now: float, attempt: Attempt) -> None:
+        """Keep how a delivery ended."""
+        with self.transaction():
+            AttemptRow.insert(
+                job_id=job_id,
+                started_at=attempt.started_at,
+                ended_at=now,
+                outcome=attempt.outcome,
+                counted=attempt.counted,
+                status_code=attempt.status_code,
+                message=attempt.message,
+            ).execute()
+
+    def note(
+        self,
+        job_id: str,
+        now: float,
+        event: str,
+        *,
+        from_state: State | None = None,
+        to_state: State | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """Add a line to a job's history."""
+        with self.transaction():
+            HistoryRow.insert(
+                job_id=job_id, at=now, event=event, from_state=from_state, to_state=to_state, detail=detail
+            ).execute()
+
+    def lose_claims(self, now: float, deadline_at: float, detail: str, *, but: AbstractSet[str]) -> list[Job]:
+        """Turn every claim, `but` those, into an awaited callback: whoever held it may have sent the receipt."""
+        with self.transaction():
+            claimed = [job for job in self.jobs(JobRow.state == State.DELIVERING) if job.job_id not in but]
+            lost = [
+                self.advance(job.job_id, Event.LOSE, now, detail=detail, deadline_at=deadline_at) for job in claimed
+            ]
+            return [job for job in lost if job is not None]
+
+    def postpone_deadlines(self, seconds: float) -> None:
+        """Move every deadline: the time when we were not running to hear a callback does not count."""
+        with self.transaction():
+            JobRow.update(deadline_at=JobRow.deadline_at + seconds).where(JobRow.state == State.PROCESSING).execute()
+
+    # --- where the files are -----------------------------------------------------------------------------------
+
+    def home_of(self, job: Job) -> Folder:
+        """Return the folder where the job's file belongs now; a copy stays where it is until its original ends."""
+        if job.state is not State.DUPLICATE:
+            return HOME_FOLDER[job.state]
+        original = self.get(job.duplicate_of or "")
+        if original is None or original.state in OPEN_STATES:
+            return job.folder
+        return HOME_FOLDER[original.state]
+
+    def due_moves(self, inboxes: Sequence[str], limit: int) -> list[Job]:
+        """Return jobs of these inboxes whose file is not where it belongs, the oldest first."""
+        return self.jobs(
+            (JobRow.move_due == True) & JobRow.inbox.in_(list(inboxes)),  # noqa: E712 - SQL
+            JobRow.job_id,
+            limit=limit,
+        )
+
+    def intend_moves(self, moves: Iterable[tuple[Job, Folder, Path]]) -> None:
+        """Write down where files are about to be moved, so that a crash in between is finished, not guessed."""
+        with self.transaction():
+            for job, folder, path in moves:
+                JobRow.update(moving_to_folder=folder, moving_to_path=path).where(JobRow.job_id == job.job_id).execute()
+
+    def complete(self, job_id: str, sha256: str | None, mime_type: str | None, size: int) -> None:
+        """Fill in what an examination found that could not be read before."""
+        with self.transaction():
+            JobRow.update(sha256=sha256, mime_type=mime_type, size=size).where(JobRow.job_id == job_id).execute()
+
+    def keep_note_path(self, job_id: str, path: Path | None) -> None:
+        """Keep where the note about a failed file stands, relative to failed/; None: there is none."""
+        with self.transaction():
+            JobRow.update(note_path=path).where(JobRow.job_id == job_id).execute()
+
+    def finish_moves(self, moves: Iterable[tuple[Job, Folder, Path]], now: float) -> None:
+        """Write down where files are now. A verdict may have come meanwhile: then the next move is due at once."""
+        with self.transaction():
+            for job, folder, path in moves:
+                current = self.get(job.job_id) or job
+                current = replace(current, folder=folder, stored_path=path, moving_to_folder=None, moving_to_path=None)
+                JobRow.update(
+                    folder=folder,
+                    stored_path=path,
+                    moving_to_folder=None,
+                    moving_to_path=None,
+                    move_due=self.home_of(current) is not folder,
+                    updated_at=now,
+                ).where(JobRow.job_id == job.job_id).execute()
+
+    def abandon_move(self, job_id: str, now: float, detail: str) -> None:
+        """Stop trying to move a file that is not there any more."""
+        with self.transaction():
+            JobRow.update(moving_to_folder=None, moving_to_path=None, move_due=False, updated_at=now).where(
+                JobRow.job_id == job_id
+            ).execute()
+            self.note(job_id, now, "file.missing", detail=detail)
+
+    def stored_in_processing(self, inbox: str) -> set[str]:
+        """Return the folders of processing/ that jobs of this inbox have their file in."""
+        jobs = self.jobs((JobRow.inbox == inbox) & (JobRow.folder == Folder.PROCESSING))
+        return {job.stored_path.parts[0] for job in jobs}
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def get(self, job_id: str) -> Job | None:
+        """Return one job, or None."""
+        found = self.jobs(JobRow.job_id == job_id)
+        return found[0] if found else None
+
+    def jobs(self, where: Any, *order: Any, limit: int | None = None) -> list[Job]:
+        """Return the jobs that meet a condition."""
+        with self.reading():
+            query = JobRow.select(*JOB_FIELDS).where(where).order_by(*order).limit(limit).tuples()
+            return [
+                Job(**dict(zip(_JOB_COLUMNS, row, strict=True))) for row in cast("Iterable[tuple[Any, ...]]", query)
+            ]
+
+    def same_receipts(self, sha256: str, target: str, states: frozenset[State]) -> list[Job]:
+        """Return the jobs in these states that the same bytes had before for the same target, the newest first."""
+        return self.jobs(
+            (JobRow.sha256 == sha256) & (JobRow.target == target) & JobRow.state.in_(list(states)),
+            JobRow.job_id.desc(),
+        )
+
+    def listing(
+        self,
+        *,
+        states: Sequence[State] = (),
+        inbox: str | None = None,
+        older_than: str | None = None,
+        limit: int | None = 50,
+    ) -> list[Job]:
+        """Return jobs, the newest first; `older_than` is the last job id of the page before."""
+        where: Any = JobRow.job_id < older_than if older_than else JobRow.job_id != ""
+        if states:
+            where &= JobRow.state.in_(list(states))
+        if inbox:
+            where &= JobRow.inbox == inbox
+        return self.jobs(where, JobRow.job_id.desc(), limit=limit)
+
+    def open_since(self, at: float, limit: int) -> list[Job]:
+        """Return open jobs that were recorded before `at`, the oldest first."""
+        return self.jobs(
+            JobRow.state.in_(list(OPEN_STATES)) & (JobRow.created_at <= at), JobRow.created_at, limit=limit
+        )
+
+    def changed_since(self, at: float) -> list[Job]:
+        """Return the jobs that changed since then and those that are still open, the oldest first."""
+        return self.jobs((JobRow.updated_at >= at) | JobRow.state.in_(list(OPEN_STATES)), JobRow.job_id)
+
+    def find(self, prefix: str) -> list[Job]:
+        """Return the jobs whose id begins so, or whose file is named so: what an admin may call a job. At most ten."""
+        return self.jobs(JobRow.job_id.startswith(prefix) | (JobRow.filename == prefix), JobRow.job_id.desc(), limit=10)
+
+    def counts(self) -> dict[State, int]:
+        """Return how many jobs are in each state."""
+        with self.reading():
+            rows = JobRow.select(JobRow.state, fn.COUNT(JobRow.job_id)).group_by(JobRow.state).tuples()
+            return dict.fromkeys(State, 0) | dict(cast("Iterable[tuple[State, int]]", rows))
+
+    def attempts(self, job_id: str) -> list[dict[str, Any]]:
+        """Return a job's deliveries, the first first."""
+        with self.reading():
+            return cast(
+                "list[dict[str, Any]]",
+                list(AttemptRow.select().where(AttemptRow.job_id == job_id).order_by(AttemptRow.id).dicts()),
+            )
+
+    def history(self, job_id: str) -> list[dict[str, Any]]:
+        """Return what happened to a job, the first first."""
+        with self.reading():
+            return cast(
+                "list[dict[str, Any]]",
+                list(HistoryRow.select().where(HistoryRow.job_id == job_id).order_by(HistoryRow.id).dicts()),
+            )
+
+    # --- facts about the installation --------------------------------------------------------------------------
+
+    def fact(self, name: str) -> str | None:
+        """Return a fact that was kept, or None."""
+        with self.reading():
+            row = FactRow.get_or_none(FactRow.name == name)
+            return None if row is None else str(row.value)
+
+    def keep_fact(self, name: str, value: str) -> None:
+        """Keep a fact under a name."""
+        with self.transaction():
+            FactRow.insert(name=name, value=value).on_conflict(
+                conflict_target=[FactRow.name], update={FactRow.value: value}
+            ).execute()

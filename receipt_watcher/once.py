@@ -1,0 +1,73 @@
+"""`run --once`: take in and deliver what is there, wait for the verdicts, say what became of it.
+
+The same daemon as ever, stopped when nothing is left to do; or when nothing has changed for as long as a callback
+may take, so that a far side that is down does not keep a cron job for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from receipt_watcher.config import Config
+from receipt_watcher.daemon import Daemon
+from receipt_watcher.job import OPEN_STATES, Job, State
+
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class OnceResult:
+    """What one run did: the jobs that it changed, what kept it from finishing, and whether its threads ended."""
+
+    jobs: list[Job]
+    troubles: list[str]
+    ended: bool
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether every receipt got where it should be."""
+        return not self.troubles and all(job.state in (State.SUCCESS, State.DUPLICATE) for job in self.jobs)
+
+
+def run_once(config: Config, stop: threading.Event, *, take_over: bool, accept_backlog: bool) -> OnceResult:
+    """Run until nothing is left to do, until nothing moves any more, or until `stop` is set."""
+    started_at = time.time()
+    daemon = Daemon(config, take_over=take_over, accept_backlog=accept_backlog)
+    jobs: list[Job] = []
+    troubles: list[str] = []
+    try:
+        daemon.start()
+        _wait(daemon, stop)
+        jobs = daemon.log.changed_since(started_at)
+        troubles = _troubles(daemon, jobs)
+    finally:
+        ended = daemon.stop()
+    return OnceResult(jobs, troubles, ended)
+
+
+def _wait(daemon: Daemon, stop: threading.Event) -> None:
+    changed_at, before = time.monotonic(), daemon.log.counts()
+    while not stop.wait(_LOOK_SECONDS) and not daemon.is_quiet():
+        now = daemon.log.counts()
+        if now != before or not all(watched.is_idle for watched in daemon.watched):
+            changed_at, before = time.monotonic(), now
+        if time.monotonic() - changed_at > daemon.config.callback.deadline_seconds:
+            return
+
+
+def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:
+    troubles = [f"{watched.route.name}: {watched.unavailable}" for watched in daemon.watched if watched.unavailable]
+    troubles += [
+        f"{watched.route.name}: {relative} is still in the inbox ({parked.why})"
+        for watched in daemon.watched
+        for relative, parked in watched.watch.settler.parked.items()
+    ]
+    troubles += [
+        f"{standing.url} is held: {standing.hold_message}" for standing in daemon.holds.all() if standing.is_held
+    ]
+    still_open = sum(job.state in OPEN_STATES for job in jobs)
+    if still_open:
+        troubles.append(f"{still_open} receipts have no verdict yet; the next run goes on with them")
+    return troubles

@@ -1,0 +1,348 @@
+"""Examines one receipt: what it is, what its digest is, whether it is whole and can be read.
+
+It promises that no content whatever makes it raise: what is wrong with a receipt is a Refusal, with a reason code and
+a sentence for the person who scanned it. What is wrong with the system (the file is gone, the disk fails) is no
+fault of the receipt and passes through as OSError; only a PermissionError is the receipt's, for somebody else set its
+permissions.
+
+The file is opened once and read once for type, size and digest, in pieces, and then visited by seeking. It is never
+mapped into memory, because a late writer that truncates it would kill the process by SIGBUS. It is never held in
+memory either, except a HEIC, whose library wants all of it: those are examined one at a time. No picture is decoded.
+
+The inbox threads call `examine` concurrently. Nothing is written, so a crash leaves nothing behind.
+
+Importing this module switches off Pillow's own limit on pixels: `Limits.max_pixels` takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import io
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pylibmagic  # isort: skip  # carries libmagic, and must come before magic, which looks for it when imported
+
+import magic
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+
+from receipt_watcher import structure
+from receipt_watcher.job import Reason
+
+READ_BYTES = 256 * 1024
+
+#: libmagic needs no more; with 64 KiB it takes seven times as long.
+_MAGIC_BYTES = 4096
+_UNKNOWN = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a receipt may be."""
+
+    max_file_bytes: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a receipt is not taken: the code, and a sentence that names what was found."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What is known about a file; `refusal` is None where it is accepted."""
+
+    size: int
+    sha256: str | None
+    mime_type: str | None
+    refusal: Refusal | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """An accepted kind: how its skeleton is walked, and which library then reads its header."""
+
+    walk: structure.Walk
+    open_header: Callable[[BinaryIO, int], Refusal | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What the one pass over the file found; `head` is its beginning."""
+
+    size: int
+    sha256: str
+    head: bytes
+
+
+def examine(path: Path, limits: Limits) -> Examination:
+    """Examine the file at `path`, which nobody else moves meanwhile.
+
+    Raises:
+        OSError: the system's own trouble, FileNotFoundError among it; never for what the file contains.
+    """
+    try:
+        with path.open("rb") as file:
+            return _examine(file, path, limits)
+    except PermissionError:
+        return Examination(_size_of(path), None, None, Refusal(Reason.UNREADABLE, "The service may not read it."))
+
+
+def _examine(file: BinaryIO, path: Path, limits: Limits) -> Examination:
+    content = _read_once(file)
+    if not content.size:
+        return Examination(0, content.sha256, None, Refusal(Reason.EMPTY, "The file has 0 bytes."))
+    # A small file is examined in the very bytes that were hashed; that is also faster.
+    source = io.BytesIO(content.head) if content.size == len(content.head) else file
+    mime_type, refusal = _judge(source, content, path, limits)
+    return Examination(content.size, content.sha256, mime_type, refusal)
+
+
+def _read_once(file: BinaryIO) -> _Content:
+    head = file.read(READ_BYTES)
+    digest = hashlib.sha256(head)
+    size = len(head)
+    while piece := file.read(READ_BYTES):
+        digest.update(piece)
+        size += len(piece)
+    return _Content(size, digest.hexdigest(), head)
+
+
+def _judge(source: BinaryIO, content: _Content, path: Path, limits: Limits) -> tuple[str, Refusal | None]:
+    mime_type = _mime_type(content.head)
+    if content.size > limits.max_file_bytes:
+        detail = f"It has {content.size:,} bytes; {limits.max_file_bytes:,} are allowed."
+        return mime_type, Refusal(Reason.TOO_LARGE, detail)
+    if mime_type in ACCEPTED_MIME_TYPES:
+        return mime_type, _refusal(mime_type, source, content.size, limits.max_pixels)
+    if mime_type in _PERHAPS_PDF and structure.PDF_MARK.search(content.head[: structure.PDF_MARK_WITHIN]):
+        return _PDF, _refusal(_PDF, source, content.size, limits.max_pixels)
+    return mime_type, Refusal(Reason.UNSUPPORTED_TYPE, _describe(mime_type, path))
+
+
+def _refusal(mime_type: str, source: BinaryIO, size: int, max_pixels: int) -> Refusal | None:
+    """Return why a file of an accepted kind is refused: by its skeleton, or by the library that reads it."""
+    kind = _KINDS[mime_type]
+    try:
+        kind.walk(source, size, max_pixels)
+    except structure.CutShortError as error:
+        return Refusal(Reason.INCOMPLETE, str(error))
+    except structure.TooManyPixelsError as error:
+        return Refusal(Reason.TOO_MANY_PIXELS, str(error))
+    except structure.MalformedError as error:
+        return Refusal(Reason.BROKEN, str(error))
+    return kind.open_header(source, max_pixels) if kind.open_header else None
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except PermissionError:
+        return 0
+
+
+# --- What it is ---
+
+
+@functools.cache
+def _libmagic() -> Any:
+    # Loading takes milliseconds, so one is kept. It holds a lock of its own while it looks.
+    return magic.Magic(mime=True, magic_file=str(pylibmagic.data / "magic.mgc"))
+
+
+def _mime_type(head: bytes) -> str:
+    try:
+        found = str(_libmagic().from_buffer(head[:_MAGIC_BYTES]))
+    except magic.MagicException:  # its own rules can fail on hostile content
+        return _UNKNOWN
+    if found == "image/heif" and _is_avif(head):
+        return "image/avif"
+    return _ALIASES.get(found, found)
+
+
+def _is_avif(head: bytes) -> bool:
+    """Say whether a file under the general brand mif1 holds AVIF, by the brands that it lists as well."""
+    brands = head[8 : min(int.from_bytes(head[:4], "big"), 256)]
+    return b"avif" in brands and b"hei" not in brands
+
+
+_NAMES = {
+    "text/plain": "plain text",
+    "text/html": "a web page",
+    "text/xml": "an XML document",
+    "application/json": "a JSON document",
+    "application/zip": "a ZIP archive",
+    "application/gzip": "a gzip archive",
+    "image/svg+xml": "an SVG drawing",
+    "image/avif": "an AVIF picture",
+    "message/rfc822": "an e-mail",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "a Word document",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "an Excel workbook",
+}
+_ACCEPTED_SUFFIXES = frozenset(
+    ".jpg .jpeg .png .tif .tiff .webp .gif .bmp .heic .heif .pdf".split()  # noqa: SIM905 - reads better
+)
+
+
+def _describe(mime_type: str, path: Path) -> str:
+    suffix = path.suffix.lower()
+    although = f", although its name ends in {suffix}" if suffix in _ACCEPTED_SUFFIXES else ""
+    if mime_type == _UNKNOWN:
+        return f"Its content is of no kind that is known here ({mime_type}){although}."
+    name = _NAMES.get(mime_type)
+    return f"It is {name} ({mime_type}){although}." if name else f"Its content is {mime_type}{although}."
+
+
+# --- What the libraries say ---
+
+Image.MAX_IMAGE_PIXELS = None
+
+#: catch_warnings changes the whole process; two threads inside it could leave its filter behind for good.
+_pillow_lock = threading.Lock()
+#: A HEIC is held in memory, so no more than one at a time.
+_heif_lock = threading.Lock()
+#: PDFium may be called by one thread at a time.
+_pdfium_lock = threading.Lock()
+
+_PDFIUM_ASKS_PASSWORD = frozenset({4, 5})  # FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Let one thread at a time into Pillow, and silence its warnings: damaged EXIF harms no receipt."""
+    with _pillow_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _with_pillow(plugin: str, source: BinaryIO, max_pixels: int) -> Refusal | None:
+    """Let Pillow read the header of the first page, by one format only."""
+    source.seek(0)
+    try:
+        with _quiet_pillow(), Image.open(source, formats=[plugin]) as image:
+            width, height = image.size
+        structure.check_pixels(width, height, max_pixels)
+    except structure.TooManyPixelsError as error:
+        return Refusal(Reason.TOO_MANY_PIXELS, str(error))
+    # Seen in over 100,000 mutations: UnidentifiedImageError, ValueError, OSError without a number. Its plugins
+    # promise nothing, and what they let through from struct and zlib has varied between versions.
+    except Exception as error:  # noqa: BLE001
+        return _content_at_fault(error, f"It looks like {plugin}, but its header cannot be read.")
+    return None
+
+
+def _with_pillow_heif(source: BinaryIO, max_pixels: int) -> Refusal | None:
+    import pillow_heif  # noqa: PLC0415 - 37 ms and 6 MB that most installations never need
+
+    source.seek(0)
+    try:
+        with _heif_lock:
+            sizes = [image.size for image in pillow_heif.open_heif(source)]
+        if not sizes:
+            return Refusal(Reason.BROKEN, "It is a HEIC without a picture.")
+        for width, height in sizes:
+            structure.check_pixels(width, height, max_pixels)
+    except structure.TooManyPixelsError as error:
+        return Refusal(Reason.TOO_MANY_PIXELS, str(error))
+    # Documented: ValueError, EOFError, SyntaxError, RuntimeError, OSError. Seen: ValueError, SyntaxError, RuntimeError.
+    except Exception as error:  # noqa: BLE001
+        return _content_at_fault(error, "It looks like HEIC, but it cannot be read.")
+    return None
+
+
+def _content_at_fault(error: Exception, detail: str) -> Refusal:
+    # A system's error has a number; the libraries raise OSError without one for bad content.
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
+    return Refusal(Reason.BROKEN, detail)
+
+
+def _with_pdfium(source: BinaryIO, max_pixels: int) -> Refusal | None:
+    """Let PDFium open the document: for a password, and for at least one page.
+
+    The bare calls are used, because PdfDocument asks for the last error even where none was set, and then reports a
+    document without pages with the error of the one before it; it also leaves that document open.
+    """
+    del max_pixels  # a PDF's pages have no pixels
+    import pypdfium2.raw as pdfium  # noqa: PLC0415 - 54 ms and 7 MB that an inbox of pictures never needs
+
+    faults: list[OSError] = []
+    access = _pdfium_access(pdfium, source, faults)
+    with _pdfium_lock:
+        document = pdfium.FPDF_LoadCustomDocument(access, None)
+        error = None if document else pdfium.FPDF_GetLastError()
+        pages = pdfium.FPDF_GetPageCount(document) if document else 0
+        if document:
+            pdfium.FPDF_CloseDocument(document)
+    if faults:
+        raise faults[0]
+    if error in _PDFIUM_ASKS_PASSWORD:
+        return Refusal(Reason.ENCRYPTED, "It is a PDF that asks for a password.")
+    if error is not None:
+        return Refusal(Reason.BROKEN, "It is a PDF that cannot be opened.")
+    return None if pages > 0 else Refusal(Reason.BROKEN, "It is a PDF without pages.")
+
+
+def _pdfium_access(pdfium: Any, source: BinaryIO, faults: list[OSError]) -> Any:
+    """Return what PDFium reads through. An exception in its callback would be lost, so it is kept in `faults`."""
+
+    def read_block(_: object, position: int, target: Any, count: int) -> int:
+        try:
+            source.seek(position)
+            block = source.read(count)
+        except OSError as error:
+            faults.append(error)
+            return 0
+        ctypes.memmove(target, block, len(block))
+        return int(len(block) == count)
+
+    access = pdfium.FPDF_FILEACCESS()
+    access.m_FileLen = source.seek(0, io.SEEK_END)
+    access.m_GetBlock = type(access.m_GetBlock)(read_block)
+    return access
+
+
+# --- What is accepted ---
+
+_PDF = "application/pdf"
+_PERHAPS_PDF = frozenset({_UNKNOWN, "text/plain"})
+_ALIASES = {
+    "image/x-ms-bmp": "image/bmp",
+    "image/x-bmp": "image/bmp",
+    "image/x-png": "image/png",
+    "image/apng": "image/png",
+    "image/vnd.mozilla.apng": "image/png",
+}
+
+
+def _pillow(plugin: Any) -> Callable[[BinaryIO, int], Refusal | None]:
+    return functools.partial(_with_pillow, plugin.format)
+
+
+_HEIC = _Kind(structure.walk_heic, _with_pillow_heif)
+_KINDS = {
+    "image/jpeg": _Kind(structure.walk_jpeg, _pillow(JpegImagePlugin.JpegImageFile)),
+    "image/png": _Kind(structure.walk_png, _pillow(PngImagePlugin.PngImageFile)),
+    "image/tiff": _Kind(structure.walk_tiff, _pillow(TiffImagePlugin.TiffImageFile)),
+    "image/gif": _Kind(structure.walk_gif, _pillow(GifImagePlugin.GifImageFile)),
+    "image/bmp": _Kind(structure.walk_bmp, _pillow(BmpImagePlugin.BmpImageFile)),
+    # Pillow cannot read a WebP's header without all of the file and a canvas; the walk reads the same fields.
+    "image/webp": _Kind(structure.walk_webp, None),
+    "image/heic": _HEIC,
+    "image/heif": _HEIC,
+    _PDF: _Kind(structure.walk_pdf, _with_pdfium),
+}
+
+#: The kinds that pass; N8N is told one of these.
+ACCEPTED_MIME_TYPES = frozenset(_KINDS)

@@ -1,0 +1,86 @@
+"""What belongs to one inbox on its way, and the bell by which one stage wakes another.
+
+A stage never calls the next one: it writes to the job log and rings. Every loop looks at the log at least once a
+tick all the same, so a bell that is not heard costs seconds, never a receipt.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from receipt_watcher.destinations import Destination
+from receipt_watcher.intake import DuplicatePolicy
+from receipt_watcher.job import Folder, Job, State
+from receipt_watcher.receipt import Limits
+from receipt_watcher.spool import Spool
+
+logger = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Route:
+    """One inbox: its spool, where its receipts go, and whether its spool is open and recovered (`is_ready`)."""
+
+    name: str
+    spool: Spool
+    destination: Destination
+    notion_database_id: str
+    duplicates: DuplicatePolicy
+    done_subfolder: str
+    limits: Limits
+    is_ready: bool = field(default=False)
+
+    @property
+    def target(self) -> str:
+        """What makes two receipts with the same bytes the same: where they are sent and booked."""
+        return f"{self.destination.url} {self.notion_database_id}"
+
+    def path_of(self, job: Job) -> Path:
+        """Return where a job's file is now, by the log."""
+        return self.spool.folders.path_of(job.folder) / job.stored_path
+
+    def is_in_failed(self, job: Job) -> bool:
+        """Whether the file of a failed job still lies where it was filed, or is about to be."""
+        return job.folder is not Folder.FAILED or self.path_of(job).is_file()
+
+
+class Bell:
+    """Wakes loops. A loop notes `count` before it looks for work, so that no ring in between is missed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._condition = threading.Condition()
+
+    def ring(self) -> None:
+        """Wake whoever waits."""
+        with self._condition:
+            self.count += 1
+            self._condition.notify_all()
+
+    def wait(self, heard: int, timeout_seconds: float) -> None:
+        """Return when the bell was rung after `heard` was noted, or when the time is over."""
+        with self._condition:
+            if self.count == heard and timeout_seconds > 0:
+                self._condition.wait(timeout_seconds)
+
+
+def tell_concluded(job: Job, now: float) -> None:
+    """Write the one line that sums a job up."""
+    level = logger.info if job.state in (State.SUCCESS, State.DUPLICATE) else logger.warning
+    level(
+        "job.concluded",
+        job_id=job.job_id,
+        inbox=job.inbox,
+        filename=job.filename,
+        status=job.state.value,
+        reason=job.reason.value if job.reason else None,
+        message=job.message,
+        attempts=job.attempts,
+        seconds=round(now - job.created_at, 3),
+        duplicate_of=job.duplicate_of,
+        notion_page_url=job.notion_page_url,
+    )

@@ -1,0 +1,277 @@
+"""Every move of a receipt on disk: inbox → processing → done or failed, and back on a retry.
+
+What it promises: a file is in exactly one folder of its spool; nothing is ever overwritten or deleted; a move is
+either wholly done or is to be done again. Moves are durable once `flush` or `flush_moves` returns, so that many
+receipts share the flush of a folder.
+
+Called by the inbox threads (`take`) and the filing thread (`move`), never by two threads for one file. A crash
+leaves the file under its old name, its new name, or (across file systems only) both, whole; `move` called again
+with the same two paths finishes the move in each case.
+
+The folder processing/ carries `.owner`: the installation it belongs to, locked while its daemon runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from receipt_watcher import disk
+from receipt_watcher.errors import FileVanishedError, ForeignSpoolError, LockedError, SpoolError
+from receipt_watcher.job import Folder
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFolders:
+    """The four folders that belong to one inbox."""
+
+    inbox: Path
+    processing: Path
+    done: Path
+    failed: Path
+
+    def path_of(self, folder: Folder) -> Path:
+        """Return the path of one of the three folders that hold jobs' files."""
+        return {Folder.PROCESSING: self.processing, Folder.DONE: self.done, Folder.FAILED: self.failed}[folder]
+
+
+class Spool:
+    """The family of folders of one inbox; all its moves."""
+
+    def __init__(self, name: str, folders: SpoolFolders) -> None:
+        self.name = name
+        self.folders = folders
+        self._owner_fd: int | None = None
+
+    # --- opening -----------------------------------------------------------------------------------------------
+
+    def open(self, installation_id: str, *, take_over: bool = False) -> None:
+        """Make the folders usable for this installation, or say why not.
+
+        1. The inbox must be there: a share that is not mounted is no empty inbox.
+        2. Missing siblings are created, but only inside folders that exist.
+        3. processing/.owner is written, or must name us; `take_over` replaces a foreign name.
+        4. It stays locked (flock) until `close`.
+
+        Raises:
+            SpoolError: a folder is not there or cannot be made.
+            ForeignSpoolError: the spool belongs to another installation.
+            LockedError: another daemon is using it right now.
+        """
+        if not self.folders.inbox.is_dir():
+            raise SpoolError(
+                f"the inbox {self.folders.inbox} is not there; create the folder, or mount the share",
+                self.folders.inbox,
+            )
+        for folder in Folder:
+            self._make_folder(self.folders.path_of(folder))
+        self._own(installation_id, take_over=take_over)
+
+    def _make_folder(self, path: Path) -> None:
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise SpoolError(
+                f"the folder {path} cannot be made ({error.strerror}); create it, owned by the service's user", path
+            ) from error
+
+    def _own(self, installation_id: str, *, take_over: bool) -> None:
+        path = self.folders.processing / ".owner"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise SpoolError(
+                f"{path} cannot be opened ({error.strerror}); the service's user must own {path.parent}", path
+            ) from error
+        try:
+            self._lock_owner(descriptor, path)
+            owner = os.read(descriptor, 200).decode("ascii", "replace").strip()
+            if owner and owner != installation_id and not take_over:
+                raise ForeignSpoolError(
+                    f"{self.folders.processing} belongs to another installation ({owner}, we are {installation_id}); "
+                    "point one of the two elsewhere, or, after a move to this machine, start once with --take-over"
+                )
+            if owner != installation_id:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{installation_id}\n".encode("ascii"), 0)
+                os.fsync(descriptor)
+                disk.flush_folder(self.folders.processing)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._owner_fd = descriptor
+
+    def _lock_owner(self, descriptor: int, path: Path) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LockedError(
+                f"another receipt-watcher is running on {path.parent}; stop it, or give this one folders of its own"
+            ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            # Some network mounts know no locks; .owner and the state directory's lock still protect us there.
+
+    def close(self) -> None:
+        """Give the lock back; harmless when called twice or before `open`."""
+        if self._owner_fd is not None:
+            os.close(self._owner_fd)
+            self._owner_fd = None
+
+    def is_present(self) -> bool:
+        """Whether processing/ is there and ours: false after an unmount, which must fail no receipt."""
+        return (self.folders.processing / ".owner").is_file()
+
+    # --- in ----------------------------------------------------------------------------------------------------
+
+    def take(self, relative: Path, job_id: str) -> Path:
+        """Move `relative` from the inbox to processing/<job_id>/ and return its path there; flush it later.
+
+        Raises:
+            FileVanishedError: it is gone, is no regular file, or was still changing.
+            OSError: it cannot be moved; it is still in the inbox.
+        """
+        source = self.folders.inbox / relative
+        target = self.folders.processing / job_id / relative
+        try:
+            if not stat.S_ISREG(os.lstat(source).st_mode):
+                raise FileVanishedError(f"{source} is no regular file any more")
+            target.parent.mkdir(parents=True)
+            disk.move_file(source, target)
+        except FileNotFoundError as error:
+            self.tidy(job_id)
+            if not self.is_present():
+                raise SpoolError(f"{self.folders.processing} is not there", self.folders.processing) from error
+            raise FileVanishedError(f"{source} was taken away before it was moved") from error
+        except (OSError, FileVanishedError):
+            self.tidy(job_id)
+            raise
+        return target
+
+    def flush(self, paths: Iterable[Path]) -> None:
+        """Make files in processing/, and every folder that names them, durable (fsync, see fsync(2), NOTES)."""
+        folders: set[Path] = set()
+        for path in paths:
+            disk.flush_file(path)
+            folders.update(self._folders_naming(path))
+        for folder in sorted(folders, reverse=True):  # the innermost first; processing/ itself last
+            disk.flush_folder(folder)
+
+    def _folders_naming(self, path: Path) -> Iterator[Path]:
+        for parent in path.parents:
+            yield parent
+            if parent == self.folders.processing:
+                return
+
+    def orphans(self) -> Iterator[tuple[str, Path]]:
+        """Yield (job id, path below the inbox) of each file in processing/<job_id>/.
+
+        Copies that a crash left unfinished are removed on the way: their original is still in the inbox.
+        """
+        for entry in sorted(self.folders.processing.iterdir()):
+            if not entry.is_dir() or not _is_uuid(entry.name):
+                continue
+            for root, _, names in os.walk(entry):
+                for name in names:
+                    path = Path(root, name)
+                    if name.endswith(disk.PARTIAL_SUFFIX):
+                        path.unlink()
+                    else:
+                        yield entry.name, path.relative_to(entry)
+            self.tidy(entry.name)
+
+    def strangers(self) -> list[Path]:
+        """Return what lies in processing/ and is not ours: nothing will ever move it, so somebody must be told."""
+        return [
+            entry
+            for entry in sorted(self.folders.processing.iterdir())
+            if entry.name != ".owner" and not (entry.is_dir() and _is_uuid(entry.name))
+        ]
+
+    def drop_copied_original(self, job_id: str, relative: Path) -> bool:
+        """Remove the inbox's original of an orphan that was copied across file systems, whole, before a crash.
+
+        Only where name, size, modification time and content are the same: then the copy in processing/ is the
+        receipt and the original the leftover of an unfinished move. Return whether one was removed.
+        """
+        original = self.folders.inbox / relative
+        copy = self.folders.processing / job_id / relative
+        with contextlib.suppress(OSError):
+            left, right = os.lstat(original), os.lstat(copy)
+            if (
+                left.st_dev != right.st_dev
+                and stat.S_ISREG(left.st_mode)
+                and (left.st_size, left.st_mtime_ns) == (right.st_size, right.st_mtime_ns)
+                and disk.digest_of(original) == disk.digest_of(copy)
+            ):
+                original.unlink()
+                disk.flush_folder(original.parent)
+                return True
+        return False
+
+    # --- out ---------------------------------------------------------------------------------------------------
+
+    def free_path(self, folder: Folder, wanted: Path, taken: set[Path]) -> Path:
+        """Return `wanted`, or `<stem> (2)<suffix>` and so on, that is free in `folder` and not in `taken`.
+
+        Paths are relative to the folder.
+        """
+        root = self.folders.path_of(folder)
+        number = 1
+        while True:
+            candidate = wanted.with_name(disk.numbered_name(wanted.name, number))
+            if candidate not in taken and not os.path.lexists(root / candidate):
+                return candidate
+            number += 1
+
+    def move(self, source: Path, folder: Folder, path: Path) -> None:
+        """Move `source` to `path` below a folder, or finish such a move that a crash interrupted.
+
+        Raises:
+            FileVanishedError: it is in neither place.
+            FileExistsError: the name is somebody else's file; choose another.
+            SpoolError: the folder is away; its subfolders are not made anew in its place.
+        """
+        root = self.folders.path_of(folder)
+        target = root / path
+        if not root.is_dir():
+            raise SpoolError(f"the folder {root} is not there; create it, or mount the share", root)
+        if not os.path.lexists(source):
+            if os.path.lexists(target):
+                return
+            raise FileVanishedError(f"{source} is not there any more")
+        if os.path.lexists(target):
+            if not disk.is_leftover(source, target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+            disk.flush_folder(target.parent)
+            source.unlink()
+            return
+        disk.make_folders(target.parent)
+        disk.move_file(source, target)
+
+    def flush_moves(self, targets: Iterable[Path]) -> None:
+        """Make the names that `move` gave durable, each folder once."""
+        for folder in {target.parent for target in targets}:
+            disk.flush_folder(folder)
+
+    def tidy(self, job_id: str) -> None:
+        """Remove the empty folders of processing/<job_id>; anything that holds a file stays."""
+        top = self.folders.processing / job_id
+        for root, _, _ in os.walk(top, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(root).rmdir()
+
+
+def _is_uuid(name: str) -> bool:
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False

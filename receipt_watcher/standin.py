@@ -1,0 +1,394 @@
+"""A stand-in for N8N, for the demo, the tests and the benchmarks. It is not n8n and runs no workflow.
+
+It listens on 127.0.0.1, takes what is posted below /webhook/, notes it, answers in the words of n8n 2.41 and calls
+back. What it does with a delivery is the `Behaviour` that `behave` returns; without one, each receipt succeeds whose
+bytes match its `sha256`. What n8n turns down before a workflow starts (key, path, unreadable or too large body) is
+no delivery: only its status is noted, in `refused`. Like n8n, it calls back even if the sender left without waiting.
+
+One thread serves all connections and calls `behave`, which must not block (`hang` and `delay_seconds` are for that);
+four more post callbacks. `close()` ends them and drops callbacks that are not due. Everything is kept in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import binascii
+import contextlib
+import functools
+import hashlib
+import http.client
+import json
+import re
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Self, TextIO
+from urllib.parse import SplitResult, urlsplit
+
+IDLE_SECONDS = 5.0  # n8n closes a kept connection after this time
+CALLBACK_TIMEOUT_SECONDS = 10.0
+CALLBACK_PAUSES_SECONDS = (0.0, 0.0, 0.05, 0.2)  # before each try; the second is for a kept connection that was closed
+MAX_JSON_BYTES, MAX_MULTIPART_BYTES = 16 * 2**20, 200 * 2**20
+_BOUNDARY = re.compile(r'boundary="?([^";]+)', re.IGNORECASE)
+_PART_NAME = re.compile(r'[; ](name|filename)="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
+
+Callback = tuple[str, dict[str, str], int | str]  # job id, body sent, HTTP status or the error of the last try
+_Request = tuple[str, str, dict[str, str], bytes]  # method, path, headers, body
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One POST that arrived whole and that n8n would start its workflow with. Header names are in lower case."""
+
+    job_id: str
+    attempt: int
+    filename: str
+    sha256: str  # of the bytes that arrived; empty without check_content
+    claimed_sha256: str
+    size: int
+    mime_type: str
+    inbox: str
+    notion_database_id: str
+    callback_url: str
+    payload: str
+    path: str
+    headers: Mapping[str, str]
+    raw_filename: str  # as written in the head of the multipart's file; empty with JSON
+    received_at: float
+    monotonic_at: float
+    content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What to do with a delivery: wait, answer (or reset the connection), call back (`verdict=None`: never)."""
+
+    status: int = 200
+    body: bytes = b'{"message":"Workflow was started"}'
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_seconds: float = 0.0
+    reset: bool = False
+    hang: threading.Event | None = None  # the answer waits for it; close() sets it
+    verdict: str | None = "success"
+    callback_delay_seconds: float = 0.0  # after the answer
+    callback_before_answer: bool = False
+    callback_times: int = 1
+    callback_token: str | None = None  # None: the right one
+    message: str | None = None
+    notion_page_url: str | None = None
+
+
+STARTING_UP = Behaviour(200, b"<html><body>n8n is starting up. Please wait</body></html>", "text/html", verdict=None)
+NOT_REGISTERED = Behaviour(
+    404, rb'{"code":404,"message":"The requested webhook \"POST receipts\" is not registered."}', verdict=None
+)
+WRONG_KEY = Behaviour(403, b"Authorization data is wrong!", "text/plain", verdict=None)
+TOO_LARGE = Behaviour(413, b'{"message":"The submitted form data exceeds the allowed size."}', verdict=None)
+INTERNAL_ERROR = Behaviour(500, b'{"code":0,"message":"There was a problem executing the workflow"}', verdict=None)
+UNAVAILABLE = Behaviour(503, b"Service Unavailable", "text/plain", {"Retry-After": "1"}, verdict=None)
+_BAD_JSON = Behaviour(422, b'{"code":422,"message":"Failed to parse request body"}', verdict=None)
+_BAD_FORM = Behaviour(400, b'{"message":"The submitted form data could not be parsed."}', verdict=None)
+_HEALTHY = Behaviour(200, b'{"status":"ok"}', verdict=None)
+
+
+def succeed_if_intact(delivery: Delivery) -> Behaviour:
+    """Accept it; the verdict is a failure where the bytes are not those that `sha256` names."""
+    if not delivery.claimed_sha256 or delivery.sha256 in ("", delivery.claimed_sha256):
+        return Behaviour()
+    return Behaviour(verdict="failure", message="The bytes that arrived are not those that sha256 names.")
+
+
+@dataclass(eq=False)
+class StandIn:
+    """The far side: its address, what it was sent, what it refused, and what came of its callbacks."""
+
+    token: str = ""
+    api_key: str | None = None
+    behave: Callable[[Delivery], Behaviour] | None = None
+    port: int = 0
+    _: KW_ONLY
+    keep_content: bool = False
+    check_content: bool = True
+    max_json_bytes: int = MAX_JSON_BYTES
+    refused: list[int] = field(default_factory=list, init=False)
+    torn: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._changed, self._closing = threading.Condition(), threading.Event()
+        self._deliveries, self._callbacks = list[Delivery](), list[Callback]()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="standin", daemon=True)
+        self._serving, self._hung = dict[asyncio.Task[None], asyncio.StreamWriter](), set[threading.Event]()
+        self._lines = dict[tuple[int, str], http.client.HTTPConnection]()
+        self._calling, self._hanging = ThreadPoolExecutor(4, "standin-call"), ThreadPoolExecutor(256, "standin-hang")
+
+    def start(self) -> Self:
+        """Listen; a port that is taken raises OSError."""
+        self.listen_again()
+        self._thread.start()
+        return self
+
+    __enter__ = start
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def listen_again(self) -> None:
+        """Be reachable, on the same port as before."""
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        self._listener.settimeout(0)
+        self.port = self._listener.getsockname()[1]
+        self._accepting = asyncio.run_coroutine_threadsafe(self._accept(self._listener), self._loop)
+
+    def stop_listening(self) -> None:
+        """Be out of reach: refuse connections, close open ones; deliveries without an answer get no callback either."""
+        with contextlib.suppress(OSError):  # it is closed already
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.result()
+        asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
+
+    def close(self) -> None:
+        """End every connection and thread; what hangs is let go without an answer."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self.stop_listening()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        for event in self._hung:
+            event.set()
+        for line in list(self._lines.values()):
+            if (wire := line.sock) is not None:
+                with contextlib.suppress(OSError):
+                    wire.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for an answer
+        for pool in (self._calling, self._hanging):
+            pool.shutdown(cancel_futures=True)
+        for line in self._lines.values():
+            line.close()
+        self._loop.close()
+
+    @property
+    def webhook_url(self) -> str:
+        """Where to post receipts; every other path below /webhook/ is served as well."""
+        return f"http://127.0.0.1:{self.port}/webhook/receipts"
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """What has arrived, in this order."""
+        with self._changed:
+            return self._deliveries.copy()
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """The callbacks that have ended, answered or given up."""
+        with self._changed:
+            return self._callbacks.copy()
+
+    def wait_for(self, predicate: Callable[[StandIn], bool], timeout_seconds: float) -> bool:
+        """Return whether `predicate` came true in time; it is asked again after everything that is noted here."""
+        with self._changed:
+            return self._changed.wait_for(lambda: predicate(self), timeout_seconds)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        with listener, contextlib.suppress(OSError):  # which shutdown() raises here; cancelling could lose a connection
+            while True:
+                connection, _ = await self._loop.sock_accept(listener)
+                reader, writer = await asyncio.open_connection(sock=connection, limit=2**20)
+                task = self._loop.create_task(self._serve(reader, writer))
+                self._serving[task] = writer
+                task.add_done_callback(lambda ended: self._serving.pop(ended).close())
+
+    async def _hang_up(self) -> None:
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await self._next_request(reader):
+            if not await self._respond(request, writer):
+                return
+
+    async def _next_request(self, reader: asyncio.StreamReader) -> _Request | None:
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                begin = await reader.readexactly(1)
+        except (OSError, EOFError):
+            return None  # the connection ended or idled between two requests
+        try:
+            return await _read_request(begin, reader)
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+            with self._changed:
+                self.torn += 1
+                self._changed.notify_all()
+            return None
+
+    async def _respond(self, request: _Request, writer: asyncio.StreamWriter) -> bool:
+        delivery = self._examine(*request)
+        if isinstance(delivery, Behaviour):
+            self._note(self.refused, delivery.status)
+            return await self._answer(writer, delivery)
+        self._note(self._deliveries, delivery)
+        behaviour = (self.behave or succeed_if_intact)(delivery)
+        call_back = functools.partial(self._call_back, delivery, behaviour)
+        times = behaviour.callback_times if behaviour.verdict else 0
+        if behaviour.callback_before_answer:
+            await asyncio.sleep(behaviour.callback_delay_seconds)
+            await asyncio.gather(*(self._loop.run_in_executor(self._calling, call_back) for _ in range(times)))
+            times = 0
+        stays_open = await self._answer(writer, behaviour)
+        for _ in range(times):
+            self._loop.call_later(behaviour.callback_delay_seconds, self._calling.submit, call_back)
+        return stays_open
+
+    def _note(self, notes: list[Any], note: object) -> None:
+        with self._changed:
+            notes.append(note)
+            self._changed.notify_all()
+
+    def _examine(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Delivery | Behaviour:
+        if method != "POST" or not path.startswith("/webhook/"):
+            return _HEALTHY if path == "/healthz" else NOT_REGISTERED
+        kind = headers.get("content-type", "")
+        in_parts = kind.startswith("multipart/form-data")
+        if len(body) > (MAX_MULTIPART_BYTES if in_parts else self.max_json_bytes):
+            return TOO_LARGE if in_parts else INTERNAL_ERROR
+        try:
+            form = _read_parts(body, kind) if in_parts else json.loads(body)
+            delivery = self._read_delivery(path, headers, form)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return _BAD_FORM if in_parts else _BAD_JSON
+        return delivery if self.api_key in (None, headers.get("x-n8n-api-key")) else WRONG_KEY
+
+    def _read_delivery(self, path: str, headers: dict[str, str], form: dict[str, Any]) -> Delivery:
+        content: bytes | None = form.get("file")
+        if content is None and (self.check_content or self.keep_content):
+            content = binascii.a2b_base64(form.get("image_data", ""), strict_mode=True)
+        names = ("job_id", "filename", "mime_type", "inbox", "notion_database_id", "callback_url")
+        texts: dict[str, Any] = {name: str(form.get(name, "")) for name in names}
+        return Delivery(
+            **texts,
+            attempt=int(form.get("attempt", 0)),
+            sha256=hashlib.sha256(content).hexdigest() if content is not None and self.check_content else "",
+            claimed_sha256=str(form.get("sha256", "")),
+            size=int(form.get("size", 0)) if content is None else len(content),
+            payload="multipart" if "file" in form else "json",
+            path=path,
+            headers=headers,
+            raw_filename=form.get("file.filename", ""),
+            received_at=time.time(),
+            monotonic_at=time.monotonic(),
+            content=content if self.keep_content else None,
+        )
+
+    async def _answer(self, writer: asyncio.StreamWriter, behaviour: Behaviour) -> bool:
+        await asyncio.sleep(behaviour.delay_seconds)
+        if behaviour.hang is not None:
+            self._hung.add(behaviour.hang)
+            await self._loop.run_in_executor(self._hanging, behaviour.hang.wait)
+        if behaviour.reset:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return False
+        named = {"Content-Type": behaviour.content_type, **behaviour.headers, "Content-Length": len(behaviour.body)}
+        lines = [f"HTTP/1.1 {behaviour.status} {http.client.responses.get(behaviour.status, '')}"]
+        lines += [f"{name}: {text}" for name, text in named.items()]
+        writer.write("\r\n".join([*lines, "\r\n"]).encode() + behaviour.body)
+        with contextlib.suppress(OSError):  # the sender left: n8n would go on all the same
+            await writer.drain()
+        return not writer.is_closing()
+
+    def _call_back(self, delivery: Delivery, behaviour: Behaviour) -> None:
+        words = {"message": behaviour.message, "notion_page_url": behaviour.notion_page_url}
+        body = {"status": behaviour.verdict or "", **{name: text for name, text in words.items() if text is not None}}
+        token = self.token if behaviour.callback_token is None else behaviour.callback_token
+        outcome: int | str = "given up: the stand-in was closed"
+        for pause in CALLBACK_PAUSES_SECONDS:
+            if self._closing.wait(pause):
+                break
+            outcome = self._post(urlsplit(delivery.callback_url), json.dumps(body), token)
+            if isinstance(outcome, int) and outcome < HTTPStatus.INTERNAL_SERVER_ERROR:
+                break
+        self._note(self._callbacks, (delivery.job_id, body, outcome))
+
+    def _post(self, url: SplitResult, body: str, token: str) -> int | str:
+        fresh = http.client.HTTPConnection(url.netloc, timeout=CALLBACK_TIMEOUT_SECONDS)
+        line = self._lines.setdefault((threading.get_ident(), url.netloc), fresh)
+        try:
+            line.request("POST", url.path, body, {"Content-Type": "application/json", "X-Callback-Token": token})
+            with line.getresponse() as response:
+                response.read()
+                return response.status
+        except (OSError, http.client.HTTPException) as error:
+            line.close()
+            return f"{type(error).__name__}: {error}"
+
+
+async def _read_request(begin: bytes, reader: asyncio.StreamReader) -> _Request:
+    """Return the request that begins so; raise EOFError or ValueError where it is torn or no HTTP."""
+    head = begin + await reader.readuntil(b"\r\n\r\n")
+    first_line, *lines = head.decode("latin-1").rstrip().split("\r\n")
+    method, path, _ = first_line.split()
+    pairs = (line.partition(":") for line in lines)
+    headers = {name.lower(): text.strip() for name, _, text in pairs}
+    if headers.get("transfer-encoding") != "chunked":
+        return method, path, headers, await reader.readexactly(int(headers.get("content-length", 0)))
+    chunks = []
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        chunks.append((await reader.readexactly(size + 2))[:-2])
+    await reader.readuntil(b"\r\n")
+    return method, path, headers, b"".join(chunks)
+
+
+def _read_parts(body: bytes, content_type: str) -> dict[str, Any]:
+    """Return a multipart form's fields: texts, and `file` as bytes."""
+    boundary = _BOUNDARY.findall(content_type)[0].encode()
+    _, *parts, end = (b"\r\n" + body).split(b"\r\n--" + boundary)
+    if not end.startswith(b"--"):
+        raise ValueError("the last boundary is missing")
+    form: dict[str, Any] = {}
+    for part in parts:
+        head, _, content = part.partition(b"\r\n\r\n")
+        named = dict(_PART_NAME.findall(head.decode()))
+        form[named["name"]] = content if named["name"] == "file" else content.decode()
+        form |= {"file.filename": named["filename"]} if "filename" in named else {}
+    return form
+
+
+def _write_line(stream: TextIO, told: dict[str, Any]) -> None:
+    stream.write(json.dumps(told) + "\n")
+    stream.flush()
+
+
+def main() -> None:
+    """Run until SIGTERM; write the address, then one JSON line for each delivery."""
+    parser = argparse.ArgumentParser(description="A stand-in for N8N, for demos and tests.")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--token", default="")
+    parser.add_argument("--no-content-check", action="store_true", help="neither decode nor hash what arrives")
+    parser.add_argument("--log", type=Path, help="where the lines about deliveries go; default: standard output")
+    options = parser.parse_args()
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before a thread starts: only sigwait may get them
+
+    with options.log.open("a") if options.log else contextlib.nullcontext(sys.stdout) as log:
+
+        def tell(delivery: Delivery) -> Behaviour:
+            told = {name: getattr(delivery, name) for name in Delivery.__slots__ if name not in ("headers", "content")}
+            _write_line(log, told)
+            return succeed_if_intact(delivery)
+
+        with StandIn(options.token, None, tell, options.port, check_content=not options.no_content_check) as standin:
+            _write_line(sys.stdout, {"webhook_url": standin.webhook_url})
+            signal.sigwait(signals)
+
+
+if __name__ == "__main__":
+    main()

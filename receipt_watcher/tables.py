@@ -1,0 +1,152 @@
+"""The tables of the job log, as Peewee sees them; `migrations/` makes them. Only the job log uses this module.
+
+The rows are written by `joblog` alone. Paths are kept as the bytes that the file system knows (BLOB), since a
+name need not be UTF-8.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from peewee import (
+    AutoField,
+    BlobField,
+    BooleanField,
+    DoubleField,
+    Field,
+    IntegerField,
+    Model,
+    TextField,
+)
+
+from receipt_watcher.job import Folder, Reason, State
+
+
+class PathField(BlobField):
+    """A path, byte for byte."""
+
+    def db_value(self, value: Path | None) -> bytes | None:
+        """Return the path's bytes."""
+        return None if value is None else os.fsencode(value)
+
+    def python_value(self, value: bytes | None) -> Path | None:
+        """Return the bytes as a path."""
+        return None if value is None else Path(os.fsdecode(bytes(value)))
+
+
+class WordField(TextField):
+    """A word of one of our enumerations."""
+
+    def __init__(self, words: type[State | Reason | Folder], **options: Any) -> None:
+        self.words = words
+        super().__init__(**options)
+
+    def db_value(self, value: str | None) -> str | None:
+        """Return the word itself."""
+        return None if value is None else str(value)
+
+    def python_value(self, value: str | None) -> State | Reason | Folder | None:
+        """Return the word as a member of its enumeration."""
+        return None if value is None else self.words(value)  # type: ignore[call-arg]  # mypy takes Reason.__new__ for the lookup
+
+
+class JobRow(Model):
+    """One receipt on its way; the columns are the fields of `job.Job`, in the same order."""
+
+    job_id = TextField(primary_key=True)
+    state = WordField(State)
+    reason = WordField(Reason, null=True)
+    inbox = TextField()
+    filename = TextField()
+    relative_path = PathField()
+    folder = WordField(Folder)
+    stored_path = PathField()
+    moving_to_folder = WordField(Folder, null=True)
+    moving_to_path = PathField(null=True)
+    move_due = BooleanField()
+    note_path = PathField(null=True)
+    mime_type = TextField(null=True)
+    size = IntegerField()
+    sha256 = TextField(null=True)
+    target = TextField()
+    notion_database_id = TextField()
+    attempts = IntegerField()
+    failures = IntegerField()
+    resends = IntegerField()
+    created_at = DoubleField()
+    updated_at = DoubleField()
+    next_attempt_at = DoubleField(null=True)
+    deadline_at = DoubleField(null=True)
+    completed_at = DoubleField(null=True)
+    destination_failed_at = DoubleField(null=True)
+    message = TextField(null=True)
+    notion_page_url = TextField(null=True)
+    duplicate_of = TextField(null=True)
+
+    class Meta:  # noqa: D106 - Peewee's own form
+        table_name = "job"
+
+
+class AttemptRow(Model):
+    """One delivery with an outcome; `counted` tells whether it used up one of the receipt's attempts."""
+
+    id = AutoField()
+    job_id = TextField()
+    started_at = DoubleField()
+    ended_at = DoubleField()
+    outcome = TextField()
+    counted = BooleanField()
+    status_code = IntegerField(null=True)
+    message = TextField(null=True)
+
+    class Meta:  # noqa: D106 - Peewee's own form
+        table_name = "attempt"
+
+
+class HistoryRow(Model):
+    """One thing that happened to a job."""
+
+    id = AutoField()
+    job_id = TextField()
+    at = DoubleField()
+    event = TextField()
+    from_state = TextField(null=True)
+    to_state = TextField(null=True)
+    detail = TextField(null=True)
+
+    class Meta:  # noqa: D106 - Peewee's own form
+        table_name = "history"
+
+
+class DestinationRow(Model):
+    """What is known of one webhook: whether it is held, and when it last took something or called back."""
+
+    url = TextField(primary_key=True)
+    hold_kind = TextField(null=True)
+    held_since = DoubleField(null=True)
+    hold_message = TextField(null=True)
+    probe_at = DoubleField(null=True)
+    probes = IntegerField(default=0)
+    accepted_at = DoubleField(null=True)
+    called_back_at = DoubleField(null=True)
+    silent_jobs = TextField(default="[]")
+    too_large_job = TextField(null=True)
+
+    class Meta:  # noqa: D106 - Peewee's own form
+        table_name = "destination"
+
+
+class FactRow(Model):
+    """A named fact about the installation, such as when it was last alive."""
+
+    name = TextField(primary_key=True)
+    value = TextField()
+
+    class Meta:  # noqa: D106 - Peewee's own form
+        table_name = "fact"
+
+
+TABLES: tuple[type[Model], ...] = (JobRow, AttemptRow, HistoryRow, DestinationRow, FactRow)
+JOB_FIELDS: tuple[Field, ...] = tuple(JobRow._meta.sorted_fields)  # noqa: SLF001 - Peewee's documented way to its fields
