@@ -1,0 +1,114 @@
+"""What many tests start from: a clock that only moves when told, a spool, a job log, a stand-in for N8N."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import structlog
+
+from receipt_watcher.job import Folder, Job, State, new_job_id
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.spool import Spool, SpoolFolders
+from receipt_watcher.standin import StandIn
+
+TOKEN = "a-token-for-tests-only"
+INSTALLATION = "11111111-2222-4333-8444-555555555555"
+
+
+@dataclass
+class FakeClock:
+    """Time that stands still until it is moved; Unix seconds."""
+
+    now: float = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def advance(self, seconds: float) -> float:
+        """Let seconds pass."""
+        self.now += seconds
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def no_thread_leaks() -> Iterator[None]:
+    """Each test ends the threads that it started."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=5)
+    leaked = [thread.name for thread in set(threading.enumerate()) - before]
+    assert leaked == []
+
+
+@pytest.fixture(autouse=True)
+def plain_logging() -> Iterator[None]:
+    """Whatever a test does to logging is undone."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> SpoolFolders:
+    """The four folders of a spool, the inbox being there."""
+    (tmp_path / "inbox").mkdir()
+    return SpoolFolders(tmp_path / "inbox", tmp_path / "processing", tmp_path / "done", tmp_path / "failed")
+
+
+@pytest.fixture
+def spool(folders: SpoolFolders) -> Iterator[Spool]:
+    """An open spool."""
+    spool = Spool("office", folders)
+    spool.open(INSTALLATION)
+    yield spool
+    spool.close()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[JobLog]:
+    """An open, empty job log on a real file."""
+    log = JobLog(tmp_path / "receipts.db")
+    log.open()
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def n8n() -> Iterator[StandIn]:
+    """A stand-in for N8N on loopback; set `behave` to make it do something else."""
+    with StandIn(token=TOKEN, keep_content=True) as standin:
+        yield standin
+
+
+def make_job(now: float = 1_700_000_000.0, **changes: object) -> Job:
+    """Return a queued job, not in any log, with the given fields changed."""
+    job_id = str(changes.pop("job_id", None) or new_job_id(now))
+    fields: dict[str, object] = {
+        "job_id": job_id,
+        "state": State.QUEUED,
+        "inbox": "office",
+        "filename": "scan.jpg",
+        "relative_path": Path("scan.jpg"),
+        "folder": Folder.PROCESSING,
+        "stored_path": Path(job_id) / "scan.jpg",
+        "mime_type": "image/jpeg",
+        "size": 3,
+        "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "target": "http://127.0.0.1/webhook/receipts ",
+        "notion_database_id": "",
+        "created_at": now,
+        "updated_at": now,
+        "next_attempt_at": now,
+    }
+    return Job(**(fields | changes))  # type: ignore[arg-type]  # a test names the fields that it means
