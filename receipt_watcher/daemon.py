@@ -28,7 +28,7 @@ from receipt_watcher.conclusion import Conclusion
 from receipt_watcher.config import Config, Inbox
 from receipt_watcher.delivery import Delivery, DeliverySettings
 from receipt_watcher.destinations.n8n import N8N, N8NSettings
-from receipt_watcher.errors import ForeignSpoolError, LockedError, ReceiptWatcherError, SpoolError
+from receipt_watcher.errors import ForeignSpoolError, LockedError, SpoolError
 from receipt_watcher.filing import Filing
 from receipt_watcher.holds import Holds
 from receipt_watcher.inbox import InboxWatch
@@ -107,7 +107,7 @@ class Daemon:
         self.watched = [self._watched(inbox) for inbox in config.inboxes]
         self.routes = [watched.route for watched in self.watched]
         self._public_url = ""
-        self.take_in = TakeIn(self.log, deliveries=self._deliveries, filings=self._filings, clock=clock)
+        self.take_in = TakeIn(self.log, self.routes, deliveries=self._deliveries, filings=self._filings, clock=clock)
         self.delivery = self._delivery()
         self.conclusion = Conclusion(
             self.log,
@@ -262,6 +262,9 @@ class Daemon:
         try:
             if not watched.route.is_ready:
                 self._open(watched)
+            if watched.has_orphans:
+                self.take_in.recover(watched.route)
+                watched.has_orphans = False
             if self._waits_for_acceptance(watched):
                 return RETRY_SECONDS
             settled = watched.watch.settled(self._monotonic(), BATCH_FILES)
@@ -275,8 +278,6 @@ class Daemon:
         return watched.watch.next_due() - self._monotonic()
 
     def _take_in(self, watched: Watched, settled: list[Path]) -> None:
-        if watched.has_orphans:
-            self.take_in.recover(watched.route)
         watched.has_orphans = True
         self.take_in.take_in(watched.route, settled, lambda relative, why: self._tell_blocked(watched, relative, why))
         watched.has_orphans = False
@@ -300,6 +301,7 @@ class Daemon:
         while self.filing.file_away(route):
             pass
         self.take_in.recover(route)
+        watched.has_orphans = False
         watched.watch.start()
         route.is_ready = True
         if watched.unavailable is not None:
@@ -438,7 +440,7 @@ def run(config: Config, stop: threading.Event, *, take_over: bool, accept_backlo
     try:
         daemon.start()
         stop.wait()
-    except ReceiptWatcherError:
+    except BaseException:
         daemon.stop()
         raise
     return daemon.stop()

@@ -199,8 +199,13 @@ class Delivery:
         self._tell(job, outcome, after, now, started_at)
 
     def _accept(self, route: Route, job: Job, outcome: Accepted, now: float) -> Job | None:
-        if self._holds.accepted(route.destination.url, now):
+        url = route.destination.url
+        if self._holds.accepted(url, now):
             self._tell_resumed(route, "it accepts receipts again")
+        standing = self._holds.get(url)
+        if standing.hold_kind is HoldKind.SILENCE:  # only a callback ends that; the next probe waits longer
+            probe_at = now + self._backoff_seconds(standing.probes + 1)
+            self._holds.hold(url, HoldKind.SILENCE, standing.hold_message or "", now, probe_at)
         deadline_at = now + self._settings.callback_deadline_seconds
         return self._log.advance(job.job_id, Event.ACCEPT, now, detail=outcome.message, deadline_at=deadline_at)
 
@@ -217,8 +222,11 @@ class Delivery:
         return self._log.advance(job.job_id, Event.LOSE, now, detail=outcome.message, deadline_at=deadline_at)
 
     def _defer(self, route: Route, job: Job, outcome: Deferred, now: float) -> Job | None:
-        accepted_at = self._holds.get(route.destination.url).accepted_at
-        if job.destination_failed_at is not None and (accepted_at or 0.0) > job.destination_failed_at:
+        standing = self._holds.get(route.destination.url)
+        others_passed = job.destination_failed_at is not None and (
+            (standing.accepted_at or 0.0) > job.destination_failed_at
+        )
+        if outcome.is_ambiguous and others_passed and not standing.is_held:
             return self._own_failure(job, outcome.message, now)
         self._hold(route, outcome.message, outcome.retry_after_seconds, now)
         return self._log.advance(
@@ -252,7 +260,7 @@ class Delivery:
         url = route.destination.url
         if outcome.reason is Reason.REFUSED_TOO_LARGE and self._holds.too_large(url, job.job_id):
             # Two different receipts, none accepted between them: a limit of the destination, not of one receipt.
-            return self._defer(route, job, Deferred(outcome.message, outcome.status_code), now)
+            return self._defer(route, job, Deferred(outcome.message, outcome.status_code, is_ambiguous=True), now)
         return self._log.advance(job.job_id, Event.FAIL, now, reason=outcome.reason, message=outcome.message)
 
     def _hold(self, route: Route, message: str, retry_after_seconds: float | None, now: float) -> None:
@@ -260,7 +268,7 @@ class Delivery:
         pause = self._backoff_seconds(self._holds.get(url).probes + 1)
         if retry_after_seconds is not None:
             pause = max(pause, min(retry_after_seconds, self._settings.backoff_max_seconds))
-        if self._holds.hold(url, HoldKind.ANSWERS, message, now, now + pause):
+        if self._holds.hold(url, HoldKind.ANSWERS, message, now, now + pause):  # one line per hold, not per probe
             logger.warning("destination.held", inbox=route.name, message=message, probe_seconds=round(pause, 1))
 
     def _backoff_seconds(self, failures: int) -> float:

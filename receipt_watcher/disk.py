@@ -29,6 +29,9 @@ NAME_MAX_BYTES = 255
 #: A copy that is not whole yet ends in this; it may be removed, since its original is still there.
 PARTIAL_SUFFIX = ".receipt-watcher-partial"
 
+#: What stands behind the last dot is a suffix up to here; in «1. a whole sentence» it is not. By taste.
+_SUFFIX_MAX_BYTES = 16
+
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _AT_FDCWD = -100  # linux/fcntl.h
 _COPY_PIECE_BYTES = 1 << 20
@@ -41,7 +44,7 @@ def numbered_name(name: str, number: int) -> str:
     if number == 1:
         return name
     stem, dot, suffix = name.rpartition(".")
-    if not stem:
+    if not stem or len(os.fsencode(suffix)) > _SUFFIX_MAX_BYTES:
         stem, dot, suffix = name, "", ""
     tail = f" ({number}){dot}{suffix}"
     return cut_name(stem, NAME_MAX_BYTES - len(os.fsencode(tail))) + tail
@@ -78,7 +81,8 @@ def flush_folder(path: Path) -> None:
 def flush_file(path: Path) -> None:
     """Make a file's content durable."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # O_NONBLOCK: opening a pipe that took the file's place would wait for a writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except PermissionError:
         return  # examination will say so; what we cannot read we cannot flush either
     try:
@@ -115,13 +119,28 @@ def _rename_no_replace(source: Path, target: Path) -> None:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES):
             raise
     else:
-        source.unlink()
+        _remove_old_name(source, target)
         return
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     try:
         source.rename(target)
     except BaseException:
-        target.unlink()  # our own empty placeholder
+        # Our own placeholder is empty; a share may also report an error for a rename that it did.
+        with contextlib.suppress(OSError):
+            if os.lstat(target).st_size == 0:
+                target.unlink()
+        raise
+
+
+def _remove_old_name(source: Path, target: Path) -> None:
+    """Remove the name that the file had; where that is refused, take the new one back, or each try would add one."""
+    try:
+        source.unlink()
+    except FileNotFoundError:
+        return  # somebody else was faster; the file is safe under its new name
+    except OSError:
+        if os.path.lexists(source):
+            target.unlink()
         raise
 
 
@@ -155,7 +174,7 @@ def _move_across(source: Path, target: Path) -> None:
         raise
     flush_folder(target.parent)
     flush_folder(target.parent.parent)
-    source.unlink()
+    _remove_old_name(source, target)
     flush_folder(source.parent)
 
 
@@ -172,12 +191,16 @@ def _signature(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def is_leftover(source: Path, target: Path) -> bool:
-    """Whether both names are one interrupted move of ours: one inode, or a whole copy on another file system."""
+    """Whether both names are one interrupted move of ours: one inode, or a whole copy.
+
+    A copy bears the original's time, by which it is told on one device: two bind mounts of it need copies as well.
+    """
     left, right = os.lstat(source), os.lstat(target)
     if (left.st_dev, left.st_ino) == (right.st_dev, right.st_ino):
         return True
     return (
-        left.st_dev != right.st_dev
+        (left.st_dev != right.st_dev or left.st_mtime_ns == right.st_mtime_ns)
+        and stat.S_ISREG(left.st_mode)
         and stat.S_ISREG(right.st_mode)
         and left.st_size == right.st_size
         and digest_of(source) == digest_of(target)
@@ -192,6 +215,6 @@ def digest_of(path: Path) -> str:
 
 def cut_name(name: str, most_bytes: int) -> str:
     """Shorten a name to so many bytes without cutting a character in two."""
-    while len(os.fsencode(name)) > most_bytes:
+    while name and len(os.fsencode(name)) > most_bytes:
         name = name[:-1]
     return name

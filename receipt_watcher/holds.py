@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.tables import DestinationRow
 
 #: So many different jobs that expire with no callback in between mean that callbacks do not arrive at all.
 SILENT_JOBS_BEFORE_HOLD = 3
@@ -56,19 +56,22 @@ class Holds:
 
     def get(self, url: str) -> Standing:
         """Return what is known of a destination; of a new one nothing is."""
-        with self._log.reading():
-            row = DestinationRow.get_or_none(DestinationRow.url == url)
-        return Standing(url=url) if row is None else _standing(row)
+        found = self._log.select(f"{_SELECT} WHERE url = ?", url)
+        return _standing(found[0]) if found else Standing(url=url)
 
     def all(self) -> list[Standing]:
         """Return every destination that is known."""
-        with self._log.reading():
-            return [_standing(row) for row in DestinationRow.select().order_by(DestinationRow.url)]
+        return [_standing(row) for row in self._log.select(f"{_SELECT} ORDER BY url")]
 
     def hold(self, url: str, kind: HoldKind, message: str, now: float, probe_at: float) -> bool:
-        """Hold a destination, or go on holding it, until a probe at `probe_at`; return whether the hold began now."""
+        """Hold a destination, or go on holding it, until a probe at `probe_at`; return whether the hold began now.
+
+        What was under way when the hold began fails too, before the first probe: that makes no interval grow.
+        """
         with self._log.transaction():
             before = self.get(url)
+            if before.is_held and now < (before.probe_at or 0.0):
+                return False
             self._keep(
                 url,
                 hold_kind=before.hold_kind or kind,
@@ -113,10 +116,24 @@ class Holds:
             return before not in (None, job_id)
 
     def _keep(self, url: str, **values: object) -> None:
-        if not DestinationRow.update(values).where(DestinationRow.url == url).execute():
-            DestinationRow.insert(url=url, **values).execute()
+        columns = ", ".join(f"{name} = ?" for name in values)
+        self._log.change("INSERT INTO destination (url) VALUES (?) ON CONFLICT (url) DO NOTHING", url)
+        self._log.change(f"UPDATE destination SET {columns} WHERE url = ?", *values.values(), url)  # noqa: S608 - our names
 
 
+_COLUMNS = (
+    "url",
+    "hold_kind",
+    "held_since",
+    "hold_message",
+    "probe_at",
+    "probes",
+    "accepted_at",
+    "called_back_at",
+    "silent_jobs",
+    "too_large_job",
+)
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM destination"  # noqa: S608 - our own column names
 _NOT_HELD: dict[str, object] = {
     "hold_kind": None,
     "held_since": None,
@@ -126,16 +143,7 @@ _NOT_HELD: dict[str, object] = {
 }
 
 
-def _standing(row: DestinationRow) -> Standing:
-    return Standing(
-        url=row.url,
-        hold_kind=HoldKind(row.hold_kind) if row.hold_kind else None,
-        held_since=row.held_since,
-        hold_message=row.hold_message,
-        probe_at=row.probe_at,
-        probes=row.probes,
-        accepted_at=row.accepted_at,
-        called_back_at=row.called_back_at,
-        silent_jobs=tuple(json.loads(row.silent_jobs)),
-        too_large_job=row.too_large_job,
-    )
+def _standing(row: tuple[Any, ...]) -> Standing:
+    fields = dict(zip(_COLUMNS, row, strict=True))
+    kind = HoldKind(fields.pop("hold_kind")) if fields["hold_kind"] else fields.pop("hold_kind")
+    return Standing(**(fields | {"hold_kind": kind, "silent_jobs": tuple(json.loads(fields["silent_jobs"]))}))

@@ -54,7 +54,8 @@ IGNORED_FOLDERS = (".*", "@eaDir", ".@__thumb", "#recycle", ".stfolder", ".stver
 
 #: File systems where the other side's writes cause no event here (measured, or by their nature).
 POLLED_FILE_SYSTEMS = frozenset(
-    {"9p", "afs", "ceph", "cifs", "drvfs", "glusterfs", "lustre", "nfs", "nfs4", "prl_fs", "smb3", "smbfs", "vboxsf"}
+    {"9p", "afs", "ceph", "cifs", "drvfs", "fuse", "glusterfs", "lustre", "nfs", "nfs4", "prl_fs", "smb3", "smbfs"}
+    | {"vboxsf", "virtiofs"}
 )
 
 #: How long a file that could not be taken is left alone. By taste: permissions are mended by people.
@@ -186,6 +187,7 @@ class InboxWatch:
 
     def start(self) -> None:
         """Begin to listen for events, where they can be expected; the scan, which follows, finds the rest."""
+        self.mode = "polling"
         wanted = self._settings.observer
         file_system = file_system_of(self.path)
         polled = file_system in POLLED_FILE_SYSTEMS or file_system.startswith("fuse.")
@@ -193,14 +195,17 @@ class InboxWatch:
             reason = "configured" if wanted == "polling" else f"events do not cross {file_system}"
             logger.info("inbox.watched", inbox=self.name, path=str(self.path), mode="polling", why=reason)
             return
-        observer = Observer()
+        observer: BaseObserver | None = None
         try:
+            observer = Observer()
             observer.schedule(
                 _Hints(self._hint), str(self.path), recursive=self._settings.recursive, event_filter=list(_EVENTS)
             )
             observer.start()
         except OSError as error:
             # fs.inotify.max_user_watches or max_user_instances is used up, as a rule
+            if observer is not None:
+                observer.stop()  # it has threads from its making on
             logger.warning("inbox.polled", inbox=self.name, why=f"no events ({error}); scanning instead")
             return
         self._observer = observer

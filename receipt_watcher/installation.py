@@ -35,18 +35,19 @@ class Installation:
         try:
             self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ReceiptWatcherError(
-                f"the state directory {self.state_dir} cannot be made ({error.strerror}); "
-                "set state_dir to a folder that the service's user may write"
-            ) from error
+            raise self._unusable(error) from error
 
     def lock(self) -> None:
         """Keep other daemons out until `unlock`.
 
         Raises:
             LockedError: one is running; the text names its process.
+            ReceiptWatcherError: the state directory cannot be written.
         """
-        descriptor = os.open(self.state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self.state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -59,6 +60,12 @@ class Installation:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._lock_fd = descriptor
+
+    def _unusable(self, error: OSError) -> ReceiptWatcherError:
+        return ReceiptWatcherError(
+            f"the state directory {self.state_dir} cannot be used ({error.strerror}); "
+            "set state_dir to a folder that the service's user may write"
+        )
 
     def unlock(self) -> None:
         """Let others in; harmless when called twice."""
@@ -90,7 +97,7 @@ class Installation:
 
     def _kept(self, name: str, make: Callable[[], str]) -> str:
         path = self.state_dir / name
-        if not path.exists():
+        if not path.exists() or not path.read_text("ascii").strip():  # an empty token would let everybody in
             temporary = path.with_name(f".{name}.{os.getpid()}")
             temporary.touch(mode=0o600)
             with temporary.open("w", encoding="ascii") as file:

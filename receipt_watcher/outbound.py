@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -90,11 +90,13 @@ class Outbound:
     def _post_once(
         self, url: str, headers: Mapping[str, str], body: Callable[[], Iterator[bytes]], length_bytes: int
     ) -> Answer:
-        sent_whole = False
+        sent_whole = is_ours = False
 
-        def trace(event: str, _: object) -> None:
-            nonlocal sent_whole
-            sent_whole = sent_whole or event.endswith("send_request_body.complete")
+        def trace(event: str, details: Mapping[str, Any]) -> None:
+            nonlocal sent_whole, is_ours
+            if event.endswith("send_request_body.started"):
+                is_ours = details["request"].method == b"POST"  # a proxy is sent a CONNECT before
+            sent_whole = sent_whole or (is_ours and event.endswith("send_request_body.complete"))
 
         started = time.monotonic()
         try:
@@ -105,15 +107,18 @@ class Outbound:
                 content=body(),
                 extensions={"trace": trace},
             ) as response:
-                text = self._read(response, started)
+                text = self._read(response)
+                if response.is_success and not sent_whole:
+                    raise NotSentError("it was accepted before it was sent whole")
                 return Answer(response.status_code, _lower(response.headers), text, time.monotonic() - started)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if sent_whole:
                 raise AnswerLostError(_explain(error)) from error
             raise NotSentError(_explain(error)) from error
 
-    def _read(self, response: httpx.Response, started: float) -> str:
-        """Read an answer within its bounds; a far side that drips bytes for ever is cut off at the timeout."""
+    def _read(self, response: httpx.Response) -> str:
+        """Read an answer within its bounds; a far side that drips bytes for ever is cut off."""
+        started = time.monotonic()
         content = b""
         for piece in response.iter_bytes():
             content += piece
@@ -121,7 +126,10 @@ class Outbound:
                 break
             if time.monotonic() - started > 2 * self._timeout_seconds:
                 raise httpx.ReadTimeout("the answer did not end", request=response.request)
-        return content[:_ANSWER_MAX_BYTES].decode(response.encoding or "utf-8", "replace")
+        try:
+            return content[:_ANSWER_MAX_BYTES].decode(response.encoding or "utf-8", "replace")
+        except (LookupError, UnicodeError):  # it names a codec that makes no text of bytes, such as hex
+            return content[:_ANSWER_MAX_BYTES].decode("utf-8", "replace")
 
     def get(self, url: str) -> Answer:
         """Fetch a page; for `check`, which never posts.

@@ -14,7 +14,7 @@ import structlog
 
 from receipt_watcher.destinations import Destination
 from receipt_watcher.intake import DuplicatePolicy
-from receipt_watcher.job import Folder, Job, State
+from receipt_watcher.job import Job, State
 from receipt_watcher.receipt import Limits
 from receipt_watcher.spool import Spool
 
@@ -44,8 +44,12 @@ class Route:
         return self.spool.folders.path_of(job.folder) / job.stored_path
 
     def is_in_failed(self, job: Job) -> bool:
-        """Whether the file of a failed job still lies where it was filed, or is about to be."""
-        return job.folder is not Folder.FAILED or self.path_of(job).is_file()
+        """Whether the file of a failed job lies where the log says, or where it is just being moved to."""
+        if self.path_of(job).is_file():
+            return True
+        if job.moving_to_folder is None or job.moving_to_path is None:
+            return False
+        return (self.spool.folders.path_of(job.moving_to_folder) / job.moving_to_path).is_file()
 
 
 class Bell:

@@ -65,7 +65,7 @@ class Spool:
             ForeignSpoolError: the spool belongs to another installation.
             LockedError: another daemon is using it right now.
         """
-        if not self.folders.inbox.is_dir():
+        if not os.path.isdir(self.folders.inbox):  # noqa: PTH112 - false, too, for a mount whose server is gone
             raise SpoolError(
                 f"the inbox {self.folders.inbox} is not there; create the folder, or mount the share",
                 self.folders.inbox,
@@ -76,7 +76,9 @@ class Spool:
 
     def _make_folder(self, path: Path) -> None:
         try:
-            path.mkdir(exist_ok=True)
+            if not path.is_dir():
+                path.mkdir(exist_ok=True)
+                disk.flush_folder(path.parent)
         except OSError as error:
             raise SpoolError(
                 f"the folder {path} cannot be made ({error.strerror}); create it, owned by the service's user", path
@@ -128,7 +130,7 @@ class Spool:
 
     def is_present(self) -> bool:
         """Whether processing/ is there and ours: false after an unmount, which must fail no receipt."""
-        return (self.folders.processing / ".owner").is_file()
+        return os.path.isfile(self.folders.processing / ".owner")  # noqa: PTH113 - false, too, for a dead mount
 
     # --- in ----------------------------------------------------------------------------------------------------
 
@@ -138,23 +140,36 @@ class Spool:
         Raises:
             FileVanishedError: it is gone, is no regular file, or was still changing.
             OSError: it cannot be moved; it is still in the inbox.
+            SpoolError: processing/ is away; it is not made anew in its place.
         """
         source = self.folders.inbox / relative
         target = self.folders.processing / job_id / relative
+        if not self.is_present():
+            raise SpoolError(f"{self.folders.processing} is not there", self.folders.processing)
         try:
-            if not stat.S_ISREG(os.lstat(source).st_mode):
-                raise FileVanishedError(f"{source} is no regular file any more")
+            self._check_regular(source)
             target.parent.mkdir(parents=True)
             disk.move_file(source, target)
+            self._check_taken(source, target)
         except FileNotFoundError as error:
             self.tidy(job_id)
-            if not self.is_present():
-                raise SpoolError(f"{self.folders.processing} is not there", self.folders.processing) from error
             raise FileVanishedError(f"{source} was taken away before it was moved") from error
         except (OSError, FileVanishedError):
             self.tidy(job_id)
             raise
         return target
+
+    def _check_taken(self, source: Path, target: Path) -> None:
+        """Give back what took the file's place just before it was moved: a link would lead out of the spool."""
+        try:
+            self._check_regular(target)
+        except FileVanishedError:
+            disk.move_file(target, source)
+            raise
+
+    def _check_regular(self, path: Path) -> None:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise FileVanishedError(f"{path} is no regular file any more")
 
     def flush(self, paths: Iterable[Path]) -> None:
         """Make files in processing/, and every folder that names them, durable (fsync, see fsync(2), NOTES)."""
@@ -197,7 +212,7 @@ class Spool:
         ]
 
     def drop_copied_original(self, job_id: str, relative: Path) -> bool:
-        """Remove the inbox's original of an orphan that was copied across file systems, whole, before a crash.
+        """Remove the inbox's original of an orphan that was copied or linked, whole, before a crash.
 
         Only where name, size, modification time and content are the same: then the copy in processing/ is the
         receipt and the original the leftover of an unfinished move. Return whether one was removed.
@@ -207,8 +222,7 @@ class Spool:
         with contextlib.suppress(OSError):
             left, right = os.lstat(original), os.lstat(copy)
             if (
-                left.st_dev != right.st_dev
-                and stat.S_ISREG(left.st_mode)
+                stat.S_ISREG(left.st_mode)
                 and (left.st_size, left.st_mtime_ns) == (right.st_size, right.st_mtime_ns)
                 and disk.digest_of(original) == disk.digest_of(copy)
             ):
@@ -225,12 +239,23 @@ class Spool:
         Paths are relative to the folder.
         """
         root = self.folders.path_of(folder)
+        wanted = self._free_folder(root, wanted.parent) / wanted.name
         number = 1
         while True:
             candidate = wanted.with_name(disk.numbered_name(wanted.name, number))
             if candidate not in taken and not os.path.lexists(root / candidate):
                 return candidate
             number += 1
+
+    def _free_folder(self, root: Path, wanted: Path) -> Path:
+        """Return `wanted`, each folder numbered in whose place a file stands."""
+        free = Path()
+        for name in wanted.parts:
+            number = 1
+            while os.path.lexists(place := root / free / disk.numbered_name(name, number)) and not place.is_dir():
+                number += 1
+            free /= place.name
+        return free
 
     def move(self, source: Path, folder: Folder, path: Path) -> None:
         """Move `source` to `path` below a folder, or finish such a move that a crash interrupted.
@@ -242,11 +267,11 @@ class Spool:
         """
         root = self.folders.path_of(folder)
         target = root / path
-        if not root.is_dir():
-            raise SpoolError(f"the folder {root} is not there; create it, or mount the share", root)
+        self._check_root(target)
         if not os.path.lexists(source):
             if os.path.lexists(target):
                 return
+            self._check_root(source)
             raise FileVanishedError(f"{source} is not there any more")
         if os.path.lexists(target):
             if not disk.is_leftover(source, target):
@@ -256,6 +281,12 @@ class Spool:
             return
         disk.make_folders(target.parent)
         disk.move_file(source, target)
+
+    def _check_root(self, path: Path) -> None:
+        """Tell a folder that is away from a file that is missing."""
+        for root in map(self.folders.path_of, Folder):
+            if path.is_relative_to(root) and not os.path.isdir(root):  # noqa: PTH112 - as in `open`
+                raise SpoolError(f"the folder {root} is not there; create it, or mount the share", root)
 
     def flush_moves(self, targets: Iterable[Path]) -> None:
         """Make the names that `move` gave durable, each folder once."""

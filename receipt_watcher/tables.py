@@ -7,6 +7,8 @@ name need not be UTF-8.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,12 @@ from peewee import (
     BlobField,
     BooleanField,
     DoubleField,
-    Field,
     IntegerField,
     Model,
     TextField,
 )
 
-from receipt_watcher.job import Folder, Reason, State
+from receipt_watcher.job import Folder, Job, Reason, State
 
 
 class PathField(BlobField):
@@ -149,4 +150,37 @@ class FactRow(Model):
 
 
 TABLES: tuple[type[Model], ...] = (JobRow, AttemptRow, HistoryRow, DestinationRow, FactRow)
-JOB_FIELDS: tuple[Field, ...] = tuple(JobRow._meta.sorted_fields)  # noqa: SLF001 - Peewee's documented way to its fields
+JOB_COLUMNS: tuple[str, ...] = tuple(field.name for field in JobRow._meta.sorted_fields)  # noqa: SLF001 - Peewee's documented way
+
+
+def stored(value: object) -> object:
+    """Return a value as SQL takes it: paths as bytes, words as text."""
+    if isinstance(value, Path):
+        return os.fsencode(value)
+    return str(value) if isinstance(value, StrEnum) else value
+
+
+def job_of(row: tuple[Any, ...]) -> Job:
+    """Return a row of all columns as a job."""
+    fields = dict(zip(JOB_COLUMNS, row, strict=True))
+    for name, read in _READERS.items():
+        if fields[name] is not None:
+            fields[name] = read(fields[name])
+    return Job(**fields)
+
+
+def _path(value: bytes) -> Path:
+    return Path(os.fsdecode(value))
+
+
+_READERS: dict[str, Callable[[Any], object]] = {
+    "state": State,
+    "reason": lambda code: Reason._value2member_map_[code],  # mypy takes Reason.__new__ for the look-up
+    "folder": Folder,
+    "moving_to_folder": Folder,
+    "relative_path": _path,
+    "stored_path": _path,
+    "moving_to_path": _path,
+    "note_path": _path,
+    "move_due": bool,
+}

@@ -31,8 +31,11 @@ BATCH_FILES = 16
 class TakeIn:
     """The first stage."""
 
-    def __init__(self, log: JobLog, *, deliveries: Bell, filings: Bell, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, log: JobLog, routes: Sequence[Route], *, deliveries: Bell, filings: Bell, clock: Callable[[], float]
+    ) -> None:
         self._log = log
+        self._routes = routes
         self._deliveries = deliveries
         self._filings = filings
         self._clock = clock
@@ -86,12 +89,16 @@ class TakeIn:
             self._arrival(route, job_id, relative, path) for (job_id, relative), path in zip(taken, paths, strict=True)
         ]
         now = self._clock()
-        jobs = Intake(self._log, route.is_in_failed).record(arrivals, now)
+        jobs = Intake(self._log, self._is_in_failed).record(arrivals, now)
         self._deliveries.ring()
         if any(job.move_due for job in jobs):
             self._filings.ring()
         self._tell(jobs, now)
         return jobs
+
+    def _is_in_failed(self, job: Job) -> bool:
+        """Whether a failed job's file still lies in the failed/ of its own inbox; yes, where nobody can look."""
+        return next((route.is_in_failed(job) for route in self._routes if route.name == job.inbox), True)
 
     def _arrival(self, route: Route, job_id: str, relative: Path, path: Path) -> Arrival:
         return Arrival(

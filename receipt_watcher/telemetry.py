@@ -54,7 +54,7 @@ def configure(level: str = "info", wanted_format: str = "auto", stream: TextIO =
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
@@ -72,11 +72,14 @@ def configure(level: str = "info", wanted_format: str = "auto", stream: TextIO =
 def _renderers(log_format: Format, *, colours: bool) -> list[Any]:
     match log_format:
         case "json":
-            return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+            # The library's own dict_tracebacks writes local variables too: headers with keys and tokens among them.
+            trace = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            return [structlog.processors.ExceptionRenderer(trace), structlog.processors.JSONRenderer()]
         case "console":
             plain = structlog.dev.plain_traceback
             return [
                 _drop_unset,
+                structlog.processors.format_exc_info,
                 _make_printable,
                 structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain),
             ]
@@ -104,8 +107,9 @@ def _drop_unset(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> 
 
 def _make_printable(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if isinstance(value, str) and name != "exception" and not value.isprintable():
-            event[name] = printable(value)
+        if isinstance(value, str) and not value.isprintable():
+            lines = value.split("\n") if name == "exception" else [value]
+            event[name] = "\n".join(printable(line) for line in lines)
     return event
 
 

@@ -1,4 +1,4 @@
-"""Where receipts are delivered to. One file per destination; `REGISTRY` names them.
+"""Where receipts are delivered to. One file per destination; the daemon builds them.
 
 A destination turns whatever its far side answers into one `Outcome`; what follows from it is the pipeline's. It is
 called by the delivery workers, several at once, and keeps nothing on disk.
@@ -32,11 +32,15 @@ class Concluded:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Not now, and not the receipt's fault; `retry_after_seconds` is what the far side asked for."""
+    """Not now. `retry_after_seconds` is what the far side asked for.
+
+    `is_ambiguous`: the answer may be this receipt's fault after all, as an error 500 may be; evidence decides.
+    """
 
     message: str
     status_code: int | None = None
     retry_after_seconds: float | None = None
+    is_ambiguous: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ _ADVICE = {
     503: "N8N is not available; is it starting or overloaded?",
     504: "the proxy waited too long for N8N",
 }
+_NEVER_THE_RECEIPT = frozenset({*range(300, 400), 401, 403, 404, 405, 408, 410, 425, 429, 502, 503, 504})
 _OWN_FAILURES = {413: Reason.REFUSED_TOO_LARGE, 415: Reason.REFUSED_TYPE, 422: Reason.REFUSED}
 
 
@@ -107,11 +108,12 @@ def outcome_of(answer: Answer, now: float) -> Outcome:
     shown = _shown(answer)
     if answer.status in _OWN_FAILURES:
         return Refused(_OWN_FAILURES[answer.status], f"N8N answered {shown}", answer.status)
-    if 300 <= answer.status < 400:  # noqa: PLR2004
+    if 300 <= answer.status < 400:  # noqa: PLR2004 - RFC 9110, 15.4
         advice = f"it redirects to {answer.headers.get('location', 'elsewhere')}; put that URL into n8n.webhook_url"
     else:
         advice = _ADVICE.get(answer.status, "this answer is not expected of a webhook")
-    return Deferred(f"N8N answered {shown}; {advice}", answer.status, _retry_after(answer, now))
+    ambiguous = answer.status not in _NEVER_THE_RECEIPT
+    return Deferred(f"N8N answered {shown}; {advice}", answer.status, _retry_after(answer, now), ambiguous)
 
 
 def _outcome_of_success(answer: Answer) -> Outcome:
