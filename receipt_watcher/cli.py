@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from receipt_watcher.installation import Installation, new_token
 from receipt_watcher.job import Event, Folder, Job, State, next_state
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.sources import find_config_file, load
+from receipt_watcher.stopsignal import StopSignal
 from receipt_watcher.telemetry import printable
 from receipt_watcher.view import full_view, job_view
 
@@ -46,10 +46,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON 
 def main() -> NoReturn:
     """Run the command line; errors that are meant for the admin come without a traceback."""
     try:
-        commands(standalone_mode=False)
-        code = FINE
-    except click.exceptions.Exit as leave:
-        code = leave.exit_code
+        code = commands(standalone_mode=False) or FINE  # click returns the code of an Exit, it does not raise it
     except click.Abort:
         code = WRONG
     except click.ClickException as error:
@@ -111,9 +108,9 @@ def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog
     _leave(FINE if result.is_fine else WRONG, ended=result.ended)
 
 
-def _stop_on_signals() -> threading.Event:
-    """Return an event that the first signal sets; a second one ends the process at once."""
-    stop = threading.Event()
+def _stop_on_signals() -> StopSignal:
+    """Return what the first signal sets; a second one ends the process at once."""
+    stop = StopSignal()
 
     def on_signal(number: int, _frame: object) -> None:
         if stop.is_set():
@@ -216,6 +213,15 @@ def config_show(config_file: Path | None, *, as_json: bool) -> None:
         import yaml  # noqa: PLC0415
 
         click.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
+
+
+@config.command("example")
+def config_example() -> None:
+    """Print a configuration file with every option, its default and a line of why.
+
+    Example: receipt-watcher config example > watcher.yaml
+    """
+    click.echo(example_yaml(), nl=False)
 
 
 # --- looking ---------------------------------------------------------------------------------------------------

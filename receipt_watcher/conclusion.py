@@ -143,8 +143,9 @@ class Conclusion:
         expired: list[Job] = []
         for url, routes in self._routes_of().items():
             now = self._clock()
-            for job in self._log.overdue([route.name for route in routes], now):
-                if self._holds.get(url).is_held:
+            inboxes = [route.name for route in routes]
+            for job in self._log.overdue(inboxes, now):
+                if self._holds.get(url).is_held and not self._may_probe(url, inboxes, job, now):
                     break
                 after = self._expire(url, routes[0], job, now)
                 if after is not None:
@@ -154,6 +155,20 @@ class Conclusion:
             self._filings.ring()
         return expired
 
+    def _may_probe(self, url: str, inboxes: Sequence[str], job: Job, now: float) -> bool:
+        """Whether an overdue job may go on under a hold, there being no other that could be its probe.
+
+        Else a hold that began with a lost answer would last until the next receipt is dropped, perhaps for ever. One
+        that began so is lifted; one that waits for a callback takes the overdue job as its probe.
+        """
+        standing = self._holds.get(url)
+        if now < (standing.probe_at or 0.0) or self._log.count(inboxes, State.QUEUED, State.DELIVERING):
+            return False
+        if standing.hold_kind is HoldKind.ANSWERS:
+            self._holds.lift(url)
+            return True
+        return job.resends < self._max_resends
+
     def _routes_of(self) -> dict[str, list[Route]]:
         routes: dict[str, list[Route]] = {}
         for route in self._routes:
@@ -162,15 +177,17 @@ class Conclusion:
 
     def _expire(self, url: str, route: Route, job: Job, now: float) -> Job | None:
         with self._log.transaction():
-            if self._holds.silent(url, job.job_id) >= SILENT_JOBS_BEFORE_HOLD:
+            current = self._log.get(job.job_id)
+            if current is None or current.state is not State.PROCESSING:
+                return None  # its callback has come since
+            silent_jobs = self._holds.silent(url, job.job_id)
+            if silent_jobs >= SILENT_JOBS_BEFORE_HOLD and not self._holds.get(url).is_held:
                 message = "N8N accepts receipts, but no callback arrives; can it reach the callback URL?"
                 self._holds.hold(url, HoldKind.SILENCE, message, now, now + self._probe_seconds)
                 logger.warning("destination.held", inbox=route.name, message=message)
                 return None
             if job.resends < self._max_resends:
-                after = self._log.advance(
-                    job.job_id, Event.RESEND, now, detail="no callback", next_attempt_at=now, resends=job.resends + 1
-                )
+                after = self._log.advance(job.job_id, Event.RESEND, now, detail="no callback", next_attempt_at=now)
             else:
                 message = f"No callback within {self._deadline_seconds:g} seconds, sent {job.resends + 1} times."
                 after = self._log.advance(job.job_id, Event.EXPIRE, now, reason=Reason.NO_CALLBACK, message=message)

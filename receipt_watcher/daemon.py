@@ -39,6 +39,7 @@ from receipt_watcher.outbound import Outbound
 from receipt_watcher.receipt import Limits
 from receipt_watcher.route import Bell, Route
 from receipt_watcher.spool import Spool, SpoolFolders
+from receipt_watcher.stopsignal import StopSignal
 from receipt_watcher.takein import BATCH_FILES, TakeIn
 from receipt_watcher.view import full_view
 from receipt_watcher.web import Web
@@ -430,7 +431,7 @@ class Daemon:
         return not waiter.is_alive()
 
 
-def run(config: Config, stop: threading.Event, *, take_over: bool, accept_backlog: bool) -> bool:
+def run(config: Config, stop: StopSignal, *, take_over: bool, accept_backlog: bool) -> bool:
     """Run until `stop` is set; return whether every thread ended by itself.
 
     Raises:

@@ -29,6 +29,14 @@ from receipt_watcher.route import Bell, Route, tell_concluded
 logger = structlog.get_logger()
 
 
+_EVENT_OF: dict[type[Outcome], str] = {
+    Accepted: "job.accepted",
+    Deferred: "job.deferred",
+    Refused: "job.refused",
+    Lost: "job.lost",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
     """How patient delivery is; seconds, and numbers of tries."""
@@ -210,8 +218,9 @@ class Delivery:
         return self._log.advance(job.job_id, Event.ACCEPT, now, detail=outcome.message, deadline_at=deadline_at)
 
     def _conclude(self, route: Route, job: Job, outcome: Concluded, now: float) -> Job | None:
-        self._holds.accepted(route.destination.url, now)
-        self._holds.called_back(route.destination.url, now)
+        ended_by_answer = self._holds.accepted(route.destination.url, now)
+        if self._holds.called_back(route.destination.url, now) or ended_by_answer:
+            self._tell_resumed(route, "it concludes receipts again")
         if outcome.success:
             return self._log.advance(job.job_id, Event.SUCCEED, now, message=outcome.message)
         return self._log.advance(job.job_id, Event.FAIL, now, reason=Reason.N8N_FAILURE, message=outcome.message)
@@ -283,17 +292,17 @@ class Delivery:
         self._deliveries.ring()
 
     def _tell(self, job: Job, outcome: Outcome, after: Job | None, now: float, started_at: float) -> None:
-        word = type(outcome).__name__.lower()
-        level = logger.info if isinstance(outcome, Accepted | Concluded) else logger.warning
-        level(
-            f"job.{word}",
-            job_id=job.job_id,
-            inbox=job.inbox,
-            filename=job.filename,
-            attempt=job.attempts,
-            message=outcome.message,
-            seconds=round(now - started_at, 3),
-        )
+        if not isinstance(outcome, Concluded):  # its line is job.concluded
+            level = logger.info if isinstance(outcome, Accepted) else logger.warning
+            level(
+                _EVENT_OF[type(outcome)],
+                job_id=job.job_id,
+                inbox=job.inbox,
+                filename=job.filename,
+                attempt=job.attempts,
+                message=outcome.message,
+                seconds=round(now - started_at, 3),
+            )
         if after is not None and after.state in (State.SUCCESS, State.FAILURE):
             tell_concluded(after, now)
             self._filings.ring()

@@ -10,6 +10,7 @@ of the demo leaves it running.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
@@ -224,8 +225,8 @@ class Play:
         self._wait(lambda: name in self._ways.job_ids, f"{name} has been taken in")
 
     def _wait_until_filed(self, names: Iterable[str]) -> None:
-        waiting = list(names)
-        self._wait(lambda: all(map(self._ways.has_ended, waiting)), f"each of {', '.join(waiting)} has been filed")
+        for name in names:
+            self._wait(functools.partial(self._ways.has_ended, name), f"{name} has been filed")
 
     def _watch_for(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -242,12 +243,12 @@ class Play:
             if self._slow is not None and self._slow.done():
                 self._slow.result()
             if self._daemon.exit_code is not None:
-                raise self._trouble(f"the daemon ended by itself, with code {self._daemon.exit_code}")
+                raise TroubleError(
+                    f"the daemon ended by itself, with code {self._daemon.exit_code}; the last lines of its log:\n"
+                    f"{self._daemon.last_words()}"
+                )
             if time.monotonic() > ends_at:
-                raise self._trouble(f"it took too long until {what}")
-
-    def _trouble(self, text: str) -> TroubleError:
-        return TroubleError(f"{text}; the last lines of its log:\n{self._daemon.last_words()}")
+                raise TroubleError(f"it took too long: not within {seconds:g} s was it so that {what}")
 
     def _look(self) -> None:
         now = time.monotonic()

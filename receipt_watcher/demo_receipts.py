@@ -37,6 +37,11 @@ class Receipt:
     meets_outage: bool = False
 
     @property
+    def sha256(self) -> str:
+        """The digest that it must have wherever it arrives."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
     def folder(self) -> Folder:
         """Where it should be filed."""
         return Folder.FAILED if self.status is State.FAILURE else Folder.DONE
@@ -66,32 +71,29 @@ class Found:
     def why(self) -> str:
         """What there is to say about its end, in few words."""
         if self.copy_of:
-            return f"same bytes as {self.copy_of}"
+            return f"copy of {self.copy_of}"
         if self.uncounted_tries:
-            return f"was held, {self.attempts} attempt{'' if self.attempts == 1 else 's'} counted"
+            return f"held, {self.attempts} attempt{'' if self.attempts == 1 else 's'} counted"
         if self.reason is None and self.arrived:
-            times = "once" if len(self.arrived) == 1 else f"{len(self.arrived)} times"
-            return f"arrived {times}" + (", unchanged" if {*self.arrived} == {self.sha256} else ", changed")
+            return f"arrived {_arrivals(self.arrived, self.sha256)}"
         return reason_in_words(self.reason, self.message)
 
 
 def make_receipts() -> list[Receipt]:
     """Draw the receipts, in the order in which they are dropped."""
     photo, failure = samples.jpeg(1), State.FAILURE
-    cut_off, text = samples.jpeg(6)[:-4000], b"Dear colleague, the receipt follows by post.\n" * 9
+    cut_off, text = samples.jpeg(6)[:-4000], b"Dear colleague\nThe receipt follows by post.\n"
     return [
         _receipt("phone-photo.jpg", "a photo (JPEG)", photo),
-        _receipt("slow-scan.jpg", "written slowly, in pieces", samples.jpeg(2), is_slow=True),
+        _receipt("slow-scan.jpg", "written in pieces", samples.jpeg(2), is_slow=True),
         _receipt("web-shop.png", "a screenshot (PNG)", samples.png(3)),
         _receipt("three-pages.tif", "three pages (TIFF)", samples.tiff(4)),
         _receipt("hotel.pdf", "a document (PDF)", samples.pdf(5)),
-        _receipt(
-            "same-photo.jpg", "phone-photo.jpg once more", photo, status=State.DUPLICATE, copy_of="phone-photo.jpg"
-        ),
+        _receipt("same-photo.jpg", "the first one again", photo, status=State.DUPLICATE, copy_of="phone-photo.jpg"),
         _receipt("cut-off.jpg", "its end is missing", cut_off, status=failure, reason=Reason.INCOMPLETE),
         _receipt("not-a-photo.jpg", "a text in disguise", text, status=failure, reason=Reason.UNSUPPORTED_TYPE),
         _receipt("no-total.pdf", "N8N will reject it", samples.pdf(7), status=failure, reason=Reason.N8N_FAILURE),
-        _receipt("in-outage.png", "comes while N8N is down", samples.png(8), meets_outage=True),
+        _receipt("in-outage.png", "comes in an outage", samples.png(8), meets_outage=True),
     ]
 
 
@@ -123,7 +125,7 @@ def find(
     """Look for a receipt in the four folders, in its job, and among what N8N got; `originals` are names by job id."""
     paths = [path for folder in (INBOX, *Folder) for path in (root / folder).rglob(receipt.name)]
     found = Found(
-        folders=tuple(str(path.parent.relative_to(root)) for path in paths),
+        folders=tuple(_folder_in_words(path.parent.relative_to(root)) for path in paths),
         sha256=hashlib.sha256(paths[0].read_bytes()).hexdigest() if paths else "",
         has_note=any(note_path(path).is_file() for path in paths),
         arrived=tuple(delivery.sha256 for delivery in deliveries if delivery.filename == receipt.name),
@@ -138,21 +140,38 @@ def find(
     )
 
 
+def _folder_in_words(folder: Path) -> str:
+    return folder.parts[0] if folder.parts[0] == Folder.PROCESSING else str(folder)  # job ids help nobody here
+
+
 def differences(receipt: Receipt, found: Found) -> list[str]:
     """Compare how a receipt ended with how it should have; return a sentence for each difference."""
-    digest = hashlib.sha256(receipt.content).hexdigest()
-    facts: list[tuple[str, object, object]] = [
-        ("the folder", [receipt.folder.value], [folder.split("/")[0] for folder in found.folders]),
-        ("the digest of the filed bytes", digest, found.sha256),
-        ("«a note is beside it»", receipt.folder is Folder.FAILED, found.has_note),
-        ("the status", receipt.status.value, found.status),
-        ("the reason", receipt.reason.value if receipt.reason else None, found.reason),
-        ("the original", receipt.copy_of, found.copy_of),
-        ("the number of counted attempts", int(receipt.is_sent), found.attempts),
-        ("«it waited for N8N»", receipt.meets_outage, found.uncounted_tries > 0),
-        ("the digests of what N8N got", [digest] if receipt.is_sent else [], list(found.arrived)),
+    digest = receipt.sha256
+    facts: list[tuple[str, str, str]] = [
+        ("status", receipt.status.value, found.status),
+        ("reason", receipt.reason.value if receipt.reason else "none", found.reason or "none"),
+        ("folder", receipt.folder.value, ", ".join(folder.split("/")[0] for folder in found.folders) or "none"),
+        ("content", "unchanged", "unchanged" if found.sha256 == digest else "changed" if found.sha256 else "gone"),
+        ("note beside it", _yes(is_so=receipt.folder is Folder.FAILED), _yes(is_so=found.has_note)),
+        ("original", receipt.copy_of or "none", found.copy_of or "none"),
+        ("arrival at N8N", "once, unchanged" if receipt.is_sent else "none", _arrivals(found.arrived, digest)),
+        ("counted attempts", str(int(receipt.is_sent)), str(found.attempts)),
+        ("waiting for N8N", _yes(is_so=receipt.meets_outage), _yes(is_so=found.uncounted_tries > 0)),
     ]
-    return [f"{receipt.name}: {what} should be {should}, is {real}" for what, should, real in facts if should != real]
+    return [
+        f"{receipt.name}: {what} should be: {should}, but is: {real}" for what, should, real in facts if should != real
+    ]
+
+
+def _yes(*, is_so: bool) -> str:
+    return "yes" if is_so else "no"
+
+
+def _arrivals(digests: Sequence[str], expected: str) -> str:
+    if not digests:
+        return "none"
+    times = "once" if len(digests) == 1 else f"{len(digests)} times"
+    return f"{times}, {'unchanged' if {*digests} == {expected} else 'changed'}"
 
 
 def leftovers(root: Path) -> list[str]:

@@ -18,7 +18,6 @@ import hashlib
 import os
 import shutil
 import stat
-import uuid
 from pathlib import Path
 
 from receipt_watcher.errors import FileVanishedError
@@ -161,7 +160,9 @@ def _renameat2(source: Path, target: Path) -> bool:
 def _move_across(source: Path, target: Path) -> None:
     """Copy, flush, rename, flush the folder; only then remove the original, if it is still what was copied."""
     before = os.lstat(source)
-    partial = target.with_name(f".{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
+    partial = _partial_of(source, target)
+    if os.path.lexists(partial):
+        partial.unlink()
     try:
         _copy(source, partial)
         after = os.lstat(source)
@@ -176,6 +177,12 @@ def _move_across(source: Path, target: Path) -> None:
     flush_folder(target.parent.parent)
     _remove_old_name(source, target)
     flush_folder(source.parent)
+
+
+def _partial_of(source: Path, target: Path) -> Path:
+    """Return the name of an unfinished copy: one per move, so that the move that is done again replaces it."""
+    move = hashlib.sha256(os.fsencode(source) + b"\0" + os.fsencode(target)).hexdigest()
+    return target.with_name(f".{move[:32]}{PARTIAL_SUFFIX}")
 
 
 def _copy(source: Path, target: Path) -> None:

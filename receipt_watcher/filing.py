@@ -10,6 +10,7 @@ away, or a disk that is full, delays its own files only.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,11 @@ logger = structlog.get_logger()
 #: Files that share the commits and flushes of one round. By taste.
 BATCH_FILES = 64
 
+#: What one file's move tells of all moves of its spool: no room, or a mount that is gone.
+_TROUBLE_OF_ALL = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT}
+)
+
 Move = tuple[Job, Folder, Path]
 
 
@@ -43,7 +49,15 @@ class Filing:
 
     def file_away_due(self) -> int:
         """Move what is not where it belongs; return how many files were moved (0: nothing more can be done now)."""
-        return sum(self.file_away(route) for route in self._routes if route.is_ready)
+        return sum(self._file_away_or_tell(route) for route in self._routes if route.is_ready)
+
+    def _file_away_or_tell(self, route: Route) -> int:
+        """Keep the trouble of one spool, such as a flush that fails, from the others."""
+        try:
+            return self.file_away(route)
+        except OSError as error:
+            self._tell_trouble(route, error)
+            return 0
 
     def file_away(self, route: Route) -> int:
         """Do one round for one inbox: first what was begun, then what is due."""
@@ -74,9 +88,7 @@ class Filing:
             path = route.spool.free_path(folder, wanted, names)
             taken.add((folder, path))
             moves.append((job, folder, path))
-        if moves:
-            self._log.intend_moves(moves)
-        return moves
+        return self._log.intend_moves(moves) if moves else []
 
     def _wanted_path(self, route: Route, job: Job, folder: Folder) -> Path:
         match folder:
@@ -92,6 +104,7 @@ class Filing:
 
     def _move_all(self, route: Route, moves: Sequence[Move]) -> int:
         moved: list[Move] = []
+        is_troubled = False
         for move in moves:
             job, folder, path = move
             try:
@@ -103,52 +116,63 @@ class Filing:
                 self._log.finish_moves([(job, job.folder, job.stored_path)], self._clock())
             except (OSError, SpoolError) as error:
                 self._tell_trouble(route, error)
-                break
+                is_troubled = True
+                if isinstance(error, SpoolError) or error.errno in _TROUBLE_OF_ALL:
+                    break
             else:
                 moved.append(move)
         if moved:
             self._finish(route, moved)
+            if not is_troubled:
+                self._troubled.discard(route.name)
         return len(moved)
 
     def _finish(self, route: Route, moved: Sequence[Move]) -> None:
-        """Make the moves durable, write the notes, then commit where the files are now."""
+        """Put the notes right, make moves and notes durable, then commit where the files are now."""
         folders = route.spool.folders
-        route.spool.flush_moves(folders.path_of(folder) / path for _, folder, path in moved)
         notes = {
             job.job_id: self._write_note(route, job, path) for job, folder, path in moved if folder is Folder.FAILED
         }
+        route.spool.flush_moves(folders.path_of(folder) / path for _, folder, path in moved)
+        for job, folder, _ in moved:
+            self._remove_notes(route, job, folder, notes.get(job.job_id))
         with self._log.transaction():
             now = self._clock()
             self._log.finish_moves(moved, now)
             for job, folder, path in moved:
-                if folder is Folder.FAILED:
-                    self._log.keep_note_path(job.job_id, notes[job.job_id])
-                elif folder is Folder.PROCESSING:
+                if job.note_path != notes.get(job.job_id):
+                    self._log.keep_note_path(job.job_id, notes.get(job.job_id))
+                if folder is Folder.PROCESSING:
                     self._examine_again(route, job, folders.processing / path)
         for job, folder, path in moved:
-            self._clean_up(route, job, folder, notes.get(job.job_id))
-            logger.debug("file.filed", job_id=job.job_id, inbox=job.inbox, folder=folder.value, path=str(path))
-        self._troubled.discard(route.name)
+            self._clean_up(route, job, folder, path)
         if any(folder is Folder.PROCESSING for _, folder, _ in moved):
             self._deliveries.ring()
 
-    def _clean_up(self, route: Route, job: Job, folder: Folder, written: Path | None) -> None:
-        """Remove the empty folder that the file left, and older notes about it."""
+    def _clean_up(self, route: Route, job: Job, folder: Folder, path: Path) -> None:
+        """Remove the empty folder that the file left; a crash before it leaves that to the next start."""
         if job.folder is Folder.PROCESSING:
             route.spool.tidy(job.stored_path.parts[0])
+        logger.debug("file.filed", job_id=job.job_id, inbox=job.inbox, folder=folder.value, path=str(path))
+
+    def _remove_notes(self, route: Route, job: Job, folder: Folder, written: Path | None) -> None:
+        """Remove older notes about a file; before the commit, after which nobody would come back for them."""
         if job.note_path is not None and job.note_path != written:
             note.remove_note(route.spool.folders.failed / job.note_path, job.job_id)
-            self._log.keep_note_path(job.job_id, written)
         if folder is Folder.DONE:  # people move the note back into the inbox together with the file
             note.remove_note(note.note_path(route.spool.folders.inbox / job.relative_path), job.job_id)
 
     def _missing(self, job: Job, message: str) -> None:
         now = self._clock()
+        after = None
         with self._log.transaction():
             self._log.abandon_move(job.job_id, now, message)
-            if job.state is State.QUEUED:
-                self._log.advance(job.job_id, Event.FAIL, now, reason=Reason.FILE_MISSING, message=message)
+            current = self._log.get(job.job_id)  # a retry may have come since the round began
+            if current is not None and current.state is State.QUEUED:
+                after = self._log.advance(job.job_id, Event.FAIL, now, reason=Reason.FILE_MISSING, message=message)
                 self._log.abandon_move(job.job_id, now, "nothing to file")
+        if after is not None:
+            tell_concluded(after, now)
         logger.error("file.missing", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=message)
 
     def _tell_trouble(self, route: Route, error: Exception) -> None:
@@ -173,7 +197,7 @@ class Filing:
             tell_concluded(after, self._clock())
 
     def _refusal(self, job: Job, found: Examination) -> tuple[Reason, str] | None:
-        if job.sha256 is not None and found.sha256 != job.sha256:
+        if None not in (job.sha256, found.sha256) and found.sha256 != job.sha256:
             return Reason.CHANGED, "The file in failed/ is not the one that was recorded."
         if found.refusal is not None:
             return found.refusal.reason, found.refusal.detail

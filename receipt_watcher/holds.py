@@ -90,6 +90,10 @@ class Holds:
             self._keep(url, accepted_at=now, too_large_job=None, **(_NOT_HELD if ends else {}))
             return ends
 
+    def lift(self, url: str) -> None:
+        """End a hold without evidence; what is sent next will tell."""
+        self._keep(url, **_NOT_HELD)
+
     def called_back(self, url: str, now: float) -> bool:
         """Note that the destination called back; return whether that ended a hold."""
         with self._log.transaction():
@@ -109,11 +113,11 @@ class Holds:
             return len(jobs)
 
     def too_large(self, url: str, job_id: str) -> bool:
-        """Note a 413; return whether another receipt got the same since the destination last took one."""
+        """Note a 413; return whether different receipts got one since the destination last took one."""
         with self._log.transaction():
-            before = self.get(url).too_large_job
-            self._keep(url, too_large_job=before or job_id)
-            return before not in (None, job_id)
+            jobs = dict.fromkeys([*(self.get(url).too_large_job or "").split(), job_id])
+            self._keep(url, too_large_job=" ".join(list(jobs)[:2]))  # two are evidence; the first stays one of them
+            return len(jobs) > 1
 
     def _keep(self, url: str, **values: object) -> None:
         columns = ", ".join(f"{name} = ?" for name in values)

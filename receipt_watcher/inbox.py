@@ -327,7 +327,7 @@ def _drain(queue: deque[str]) -> Iterator[str]:
 def file_system_of(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
     """Return the type of the file system that a path is on (proc_pid_mountinfo(5)); "" where that cannot be told."""
     try:
-        lines = mountinfo.read_text("utf-8", "surrogateescape").splitlines()
+        lines = mountinfo.read_text("utf-8", "surrogateescape").split("\n")[:-1]
     except OSError:
         return ""
     real = f"{os.path.realpath(path)}/"

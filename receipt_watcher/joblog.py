@@ -47,6 +47,10 @@ _INSERT_ATTEMPT = (
     "INSERT INTO attempt (job_id, started_at, ended_at, outcome, counted, status_code, message)"
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+_INTEND = (
+    "UPDATE job SET moving_to_folder = ?, moving_to_path = ?"
+    " WHERE job_id = ? AND folder = ? AND stored_path = ? AND move_due = 1 AND moving_to_path IS NULL"
+)
 _FOLLOW = "UPDATE job SET move_due = 1 WHERE duplicate_of = ? AND state = 'duplicate'"
 
 _NO_CHANGE: dict[str, Any] = {}
@@ -204,6 +208,8 @@ class JobLog:
         values = {**_CHANGES_OF.get(event, _NO_CHANGE), **changes, "state": transition.target, "updated_at": now}
         if transition.target in CLOSED_STATES:
             values["completed_at"] = now
+        if transition.target is State.PROCESSING and before.deadline_at is not None:
+            values["resends"] = before.resends + 1  # counted when it arrives: an outage in between uses up none
         job = replace(before, **values)
         values["move_due"] = job.moving_to_folder is not None or self.home_of(job) is not job.folder
         if self._update(job.job_id, values, *transition.sources) != 1:
@@ -313,11 +319,17 @@ class JobLog:
         statement = f"{_SELECT_JOB} WHERE move_due = 1 AND inbox IN ({_marks(inboxes)}) ORDER BY job_id LIMIT ?"
         return [job_of(row) for row in self.select(statement, *inboxes, limit)]
 
-    def intend_moves(self, moves: Iterable[tuple[Job, Folder, Path]]) -> None:
-        """Write down where files are about to be moved, so that a crash in between is finished, not guessed."""
+    def intend_moves(self, moves: Iterable[tuple[Job, Folder, Path]]) -> list[tuple[Job, Folder, Path]]:
+        """Write down where files are about to be moved, so that a crash in between is finished, not guessed.
+
+        Return those that are still due: a retry may have come meanwhile, and a worker be reading the file.
+        """
         with self.transaction():
-            for job, folder, path in moves:
-                self._update(job.job_id, {"moving_to_folder": folder, "moving_to_path": path})
+            return [
+                (job, folder, path)
+                for job, folder, path in moves
+                if self.change(_INTEND, folder, path, job.job_id, job.folder, job.stored_path) == 1
+            ]
 
     def complete(self, job_id: str, sha256: str | None, mime_type: str | None, size: int) -> None:
         """Fill in what an examination found that could not be read before."""

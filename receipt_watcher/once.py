@@ -6,13 +6,13 @@ may take, so that a far side that is down does not keep a cron job for ever.
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
 
 from receipt_watcher.config import Config
 from receipt_watcher.daemon import Daemon
 from receipt_watcher.job import OPEN_STATES, Job, State
+from receipt_watcher.stopsignal import StopSignal
 
 _LOOK_SECONDS = 0.1
 
@@ -31,7 +31,7 @@ class OnceResult:
         return not self.troubles and all(job.state in (State.SUCCESS, State.DUPLICATE) for job in self.jobs)
 
 
-def run_once(config: Config, stop: threading.Event, *, take_over: bool, accept_backlog: bool) -> OnceResult:
+def run_once(config: Config, stop: StopSignal, *, take_over: bool, accept_backlog: bool) -> OnceResult:
     """Run until nothing is left to do, until nothing moves any more, or until `stop` is set."""
     started_at = time.time()
     daemon = Daemon(config, take_over=take_over, accept_backlog=accept_backlog)
@@ -47,7 +47,7 @@ def run_once(config: Config, stop: threading.Event, *, take_over: bool, accept_b
     return OnceResult(jobs, troubles, ended)
 
 
-def _wait(daemon: Daemon, stop: threading.Event) -> None:
+def _wait(daemon: Daemon, stop: StopSignal) -> None:
     changed_at, before = time.monotonic(), daemon.log.counts()
     while not stop.wait(_LOOK_SECONDS) and not daemon.is_quiet():
         now = daemon.log.counts()

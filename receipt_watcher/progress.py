@@ -159,9 +159,10 @@ class Ways:
 
     def _recorded(self, row: Row, line: Mapping[str, Any], now: float) -> None:
         row.began_at = row.began_at or now
-        text = "is in processing, and is checked: "
-        text += "it can be sent" if line["status"] == State.QUEUED else "it cannot be sent"
-        self._enter(row, Folder.PROCESSING, "waits for its turn", text, now)
+        found = {State.QUEUED: "it can be sent", State.DUPLICATE: "it is a copy"}.get(
+            line["status"], "it cannot be sent"
+        )
+        self._enter(row, Folder.PROCESSING, "waits for its turn", f"is in processing, and is checked: {found}", now)
 
     def _enter(self, row: Row, place: str, state: str, text: str, now: float) -> None:
         if row.places[-1:] != [place]:

@@ -107,12 +107,14 @@ def _drop_unset(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> 
 
 def _make_printable(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if isinstance(value, str) and not value.isprintable():
-            lines = value.split("\n") if name == "exception" else [value]
+        if isinstance(value, str | os.PathLike | BaseException):
+            lines = str(value).split("\n") if name == "exception" else [str(value)]
             event[name] = "\n".join(printable(line) for line in lines)
     return event
 
 
 def printable(text: str) -> str:
     """Return text with everything that could steer a terminal written out."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

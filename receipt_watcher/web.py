@@ -198,7 +198,10 @@ def _problem(status: int, detail: str, correlation_id: str | None = None) -> Res
 
 async def _answer_http_error(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return _problem(status, "There is nothing here." if status == 404 else str(error))  # noqa: PLR2004
+    answer = _problem(status, "There is nothing here." if status == 404 else str(error))  # noqa: PLR2004
+    if isinstance(error, HTTPException) and error.headers:
+        answer.headers.update(error.headers)  # 405 must say what is allowed
+    return answer
 
 
 async def _answer_defect(_request: Request, error: Exception) -> Response:

@@ -16,6 +16,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any, Literal
 
@@ -141,7 +142,8 @@ def _retry_after(answer: Answer, now: float) -> float | None:
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+        at = email.utils.parsedate_to_datetime(value)
+        return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now)
     except (ValueError, OverflowError):
         return None
 
@@ -167,8 +169,9 @@ def _verified_pieces(path: Path, job: Job) -> Iterator[bytes]:
     held_back = b""
     with path.open("rb") as file:
         while piece := file.read(_PIECE_BYTES):
+            is_expected = len(piece) == min(_PIECE_BYTES, job.size - size)
             size += len(piece)
-            if size > job.size:
+            if not is_expected:  # a short piece in the middle would make the base64 another one
                 break
             if held_back:
                 yield held_back

@@ -1,0 +1,145 @@
+"""burst: many receipts at once. How many a second go all the way, beside the reference in the same run.
+
+The receipts are drawn and on disk before the clock starts, in a folder beside, and are renamed into the inbox; after
+each run they are renamed back. All of them are verified: arrived once, filed, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks import probe, reference
+from tests.benchmarks.machine import pinned
+from tests.benchmarks.report import Table, with_median
+from tests.benchmarks.stage import (
+    SETTLE_SECONDS,
+    FarSide,
+    far_side,
+    make_receipts,
+    move_all,
+    pid_of,
+    problems_of,
+    running_daemon,
+    wait_for_filed,
+)
+from tests.running import REPOSITORY, RunningDaemon
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the same work took without durability, and what of it did not arrive."""
+
+    seconds: float
+    problems: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run gave; moments are Unix seconds."""
+
+    receipts: int
+    dropped_at: float
+    first_posted_at: float
+    last_filed_at: float
+    daemon_cpu_seconds: float
+    far_side_cpu_seconds: float
+    peak_megabytes: float
+    reference: Reference
+    problems: list[str]
+
+    @property
+    def per_second(self) -> float:
+        """From the first POST to the last one filed."""
+        return self.receipts / (self.last_filed_at - self.first_posted_at)
+
+    @property
+    def per_second_of_drop(self) -> float:
+        """From the first rename into the inbox: with the settle time and the taking in."""
+        return self.receipts / (self.last_filed_at - self.dropped_at)
+
+    @property
+    def reference_per_second(self) -> float:
+        """What the reference did."""
+        return self.receipts / self.reference.seconds
+
+
+def burst(root: Path, cpus: Sequence[int], *, receipts: int, size: int, runs: int) -> Table:
+    """Measure it so many times."""
+    store = root / "store"
+    digests = make_receipts(store, receipts, size)
+    found = [_run(root / f"run-{number}", store, digests, cpus) for number in range(1, runs + 1)]
+    return _table(found, size)
+
+
+def _run(root: Path, store: Path, digests: Mapping[str, str], cpus: Sequence[int]) -> Run:
+    root.mkdir()
+    with far_side(root, cpus) as far:
+        without_durability = _refer(root, store, digests, far, cpus)
+        with running_daemon(root, far, cpus) as daemon:
+            return _measure(daemon, far, store, digests, without_durability)
+
+
+def _refer(root: Path, store: Path, digests: Mapping[str, str], far: FarSide, cpus: Sequence[int]) -> Reference:
+    """Let the reference do the same work."""
+    target = root / "reference"
+    target.mkdir()
+    command = [sys.executable, "-m", "tests.benchmarks.reference", str(store), str(target), far.webhook_url]
+    with pinned(cpus):
+        ended = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+    move_all(digests, target, store)
+    arrived = {line["filename"]: line["sha256"] for line in far.arrivals(reference.INBOX)}
+    problems = [] if arrived == digests else ["what the reference sent did not all arrive"]
+    return Reference(json.loads(ended.stdout)["seconds"], problems)
+
+
+def _measure(
+    daemon: RunningDaemon, far: FarSide, store: Path, digests: Mapping[str, str], without_durability: Reference
+) -> Run:
+    pids = (pid_of(daemon), far.process.pid)
+    costs = [probe.cpu_seconds(pid) for pid in pids]
+    dropped_at = time.time()
+    move_all(digests, store, daemon.inbox)
+    wait_for_filed(daemon, len(digests))
+    last_filed_at = time.time()
+    daemon_cost, far_cost = [probe.cpu_seconds(pid) - cost for pid, cost in zip(pids, costs, strict=True)]
+    peak = probe.peak_megabytes(pids[0])
+    problems = [*without_durability.problems, *problems_of(daemon, far, digests)]
+    move_all([path.name for path in daemon.files(daemon.done) if path.name in digests], daemon.done, store)
+    return Run(
+        receipts=len(digests),
+        dropped_at=dropped_at,
+        first_posted_at=min((line["received_at"] for line in far.arrivals("office")), default=dropped_at),
+        last_filed_at=last_filed_at,
+        daemon_cpu_seconds=daemon_cost,
+        far_side_cpu_seconds=far_cost,
+        peak_megabytes=peak,
+        reference=without_durability,
+        problems=problems,
+    )
+
+
+def _table(runs: Sequence[Run], size: int) -> Table:
+    receipts = runs[0].receipts
+    rows = {
+        "drop to all filed, s": [run.last_filed_at - run.dropped_at for run in runs],
+        "finished a second, since the drop": [run.per_second_of_drop for run in runs],
+        "finished a second, since the first POST": [run.per_second for run in runs],
+        "reference, finished a second": [run.reference_per_second for run in runs],
+        "ratio to the reference": [run.per_second / run.reference_per_second for run in runs],
+        "CPU of the daemon, ms a receipt": [run.daemon_cpu_seconds / receipts * 1000 for run in runs],
+        "CPU of the far side, ms a receipt": [run.far_side_cpu_seconds / receipts * 1000 for run in runs],
+        "peak memory of the daemon, MB": [run.peak_megabytes for run in runs],
+    }
+    return Table(
+        "burst",
+        f"{receipts:,} JPEGs of {size / 1000:,.0f} kB renamed into the inbox at once, settle time {SETTLE_SECONDS:g} s",
+        ["median", *(f"run {number}" for number in range(1, len(runs) + 1))],
+        {label: with_median(figures) for label, figures in rows.items()},
+        [problem for run in runs for problem in run.problems],
+    )

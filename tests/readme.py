@@ -1,0 +1,56 @@
+"""The README's tables that the code knows better. `python -m tests.readme` writes them anew; a test compares them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from receipt_watcher.daemon import PERIODIC_TASKS
+from receipt_watcher.job import TRANSITIONS, Reason, State
+from tests.crashing import BOUNDARIES
+
+README = Path(__file__).parent.parent / "README.md"
+
+_TASKS = {
+    "expire": "sends again, or gives up, what no callback came for by its deadline",
+    "settle_claims": "finds claims whose outcome could not be written down",
+    "note_alive": "remembers that deadlines are running, so that time when we were away does not count",
+}
+
+
+def tables() -> dict[str, list[str]]:
+    """Return the rows of each table, by the name in the comment above it."""
+    return {
+        "transitions": [
+            f"| {event} | {', '.join(state for state in State if state in transition.sources)} | {transition.target} "
+            f"| {transition.when} |"
+            for event, transition in TRANSITIONS.items()
+        ],
+        "periodic tasks": [
+            f"| `{name}` | {seconds:g} s | {_TASKS[name]} |" for name, seconds in PERIODIC_TASKS.items()
+        ],
+        "reasons": [f"| `{reason}` | {reason.meaning} | {reason.advice} |" for reason in Reason],
+        "crashes": [f"| {name} | {' | '.join(_parts(text))} |" for name, text in BOUNDARIES.items()],
+    }
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    found = re.fullmatch(r"On disk: (.+?) In the log: (.+?) Recovery: (.+)", text)
+    if found is None:
+        raise ValueError(f"not of the form of the crash table: {text}")
+    return found.groups()
+
+
+def written(text: str) -> str:
+    """Return the README with its tables made anew."""
+    for name, rows in tables().items():
+        pattern = re.compile(rf"(<!-- table: {name} -->\n\|[^\n]+\n\|[-|]+\n)(?:[|@][^\n]*\n)*")
+        found = pattern.search(text)
+        if found is None:
+            raise ValueError(f"the README has no table «{name}»")
+        text = text[: found.end(1)] + "\n".join(rows) + "\n" + text[found.end() :]
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text("utf-8")), "utf-8")
