@@ -21,6 +21,7 @@ import click
 
 from receipt_watcher import __version__, telemetry
 from receipt_watcher.config import Config, redacted
+from receipt_watcher.disk import display_name
 from receipt_watcher.errors import ConfigError, JobLogError, ReceiptWatcherError
 from receipt_watcher.example import example_yaml
 from receipt_watcher.holds import Holds
@@ -58,9 +59,6 @@ def main() -> NoReturn:
     except ReceiptWatcherError as error:
         click.echo(f"receipt-watcher: {error}", err=True)
         code = WRONG
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `… | head` is no error
-        code = FINE
     sys.exit(code)
 
 
@@ -71,7 +69,18 @@ def _say_problems(error: ConfigError) -> None:
         click.echo(f"  {problem}", err=True)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """All commands; a reader that leaves, as in `… | head`, is no error, though click makes exit code 1 of it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes there
+            raise click.exceptions.Exit(FINE) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="receipt-watcher")
 def commands() -> None:
     """Carry receipts from a folder to an N8N workflow and back, and lose none.
@@ -377,7 +386,7 @@ def _open_log(config: Config) -> Iterator[JobLog]:
 
 
 def _find(log: JobLog, name: str) -> Job:
-    found = log.find(name)
+    found = log.find(display_name(name))
     if not found:
         raise click.UsageError(f"There is no job whose id begins with, or whose file is named, {name!r}.")
     if len(found) > 1:

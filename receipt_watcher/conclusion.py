@@ -115,6 +115,8 @@ class Conclusion:
     def _repeated(self, job: Job, verdict: Verdict, now: float) -> Reception:
         """The verdict changes nothing: it was given before, or it came too late to fail what had succeeded."""
         if verdict.success or job.state is not State.SUCCESS:
+            if not verdict.success and job.reason is not Reason.N8N_FAILURE:
+                self._log.note(job.job_id, now, "callback.late", detail=_in_words(verdict))
             logger.debug("callback.repeated", job_id=job.job_id, status=job.state.value)
             return Reception.RECEIVED
         self._log.note(job.job_id, now, "callback.contrary", detail=_in_words(verdict))

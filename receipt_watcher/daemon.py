@@ -275,7 +275,7 @@ class Daemon:
             self._tell_unavailable(watched, str(error))
             self._close(watched)
             return RETRY_SECONDS
-        watched.is_idle = not settled and len(watched.watch.settler) == 0
+        watched.is_idle = len(watched.watch.settler) == 0  # what was taken is in the log by now
         return watched.watch.next_due() - self._monotonic()
 
     def _take_in(self, watched: Watched, settled: list[Path]) -> None:

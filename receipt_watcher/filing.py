@@ -173,6 +173,10 @@ class Filing:
                 self._log.abandon_move(job.job_id, now, "nothing to file")
         if after is not None:
             tell_concluded(after, now)
+        if job.note_path is not None:
+            for route in self._routes:
+                if route.name == job.inbox:
+                    note.remove_note(route.spool.folders.failed / job.note_path, job.job_id)
         logger.error("file.missing", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=message)
 
     def _tell_trouble(self, route: Route, error: Exception) -> None:

@@ -29,7 +29,10 @@ class HoldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a destination stands: held or not, and when it last did what. Unix seconds; None where it never did."""
+    """How a destination stands: held or not, and when it last did what. Unix seconds; None where it never did.
+
+    `accepted_at` is the last time, `called_back_at` the first; `too_large_job` names up to two that got a 413.
+    """
 
     url: str
     hold_kind: HoldKind | None = None

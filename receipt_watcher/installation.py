@@ -11,12 +11,16 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from receipt_watcher.disk import flush_folder
 from receipt_watcher.errors import LockedError, ReceiptWatcherError
+
+_LOCK_TRIES = 10
+_LOCK_PAUSE_SECONDS = 0.05
 
 
 class Installation:
@@ -49,7 +53,7 @@ class Installation:
         except OSError as error:
             raise self._unusable(error) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_exclusively(descriptor)
         except BlockingIOError as error:
             pid = os.read(descriptor, 20).decode("ascii", "replace").strip()
             os.close(descriptor)
@@ -80,6 +84,7 @@ class Installation:
         except OSError:
             return False
         try:
+            # Shared, so that two who ask do not see each other; given back at once, as a daemon may be starting.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -107,6 +112,19 @@ class Installation:
             temporary.rename(path)
             flush_folder(self.state_dir)
         return path.read_text("ascii").strip()
+
+
+def _lock_exclusively(descriptor: int) -> None:
+    """Take the lock; be patient with a `status` that asks, which holds it for a moment."""
+    pause = threading.Event()
+    for _ in range(_LOCK_TRIES - 1):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pause.wait(_LOCK_PAUSE_SECONDS)
+        else:
+            return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def new_token() -> str:

@@ -62,7 +62,7 @@ class Intake:
         earlier = self._earlier(arrival, OPEN_STATES | {State.SUCCESS})
         if earlier and arrival.refusal is None and arrival.duplicates != "send":
             return self._record_copy(arrival, earlier[-1], now)
-        failed = [] if earlier else self._failed_before(arrival)
+        failed = [] if earlier and arrival.duplicates != "send" else self._failed_before(arrival)
         gone = [job for job in failed if not self._is_in_failed(job)]
         if gone:
             return self._go_on(arrival, gone[0], now)

@@ -334,12 +334,12 @@ class JobLog:
     def complete(self, job_id: str, sha256: str | None, mime_type: str | None, size: int) -> None:
         """Fill in what an examination found that could not be read before."""
         with self.transaction():
-            JobRow.update(sha256=sha256, mime_type=mime_type, size=size).where(JobRow.job_id == job_id).execute()
+            self._update(job_id, {"sha256": sha256, "mime_type": mime_type, "size": size})
 
     def keep_note_path(self, job_id: str, path: Path | None) -> None:
         """Keep where the note about a failed file stands, relative to failed/; None: there is none."""
         with self.transaction():
-            JobRow.update(note_path=path).where(JobRow.job_id == job_id).execute()
+            self._update(job_id, {"note_path": path})
 
     def finish_moves(self, moves: Iterable[tuple[Job, Folder, Path]], now: float) -> None:
         """Write down where files are now. A verdict may have come meanwhile: then the next move is due at once."""
@@ -354,9 +354,9 @@ class JobLog:
     def abandon_move(self, job_id: str, now: float, detail: str) -> None:
         """Stop trying to move a file that is not there any more."""
         with self.transaction():
-            JobRow.update(moving_to_folder=None, moving_to_path=None, move_due=False, updated_at=now).where(
-                JobRow.job_id == job_id
-            ).execute()
+            self._update(
+                job_id, {"moving_to_folder": None, "moving_to_path": None, "move_due": False, "updated_at": now}
+            )
             self.note(job_id, now, "file.missing", detail=detail)
 
     def stored_in_processing(self, inbox: str) -> set[str]:
@@ -416,7 +416,7 @@ class JobLog:
     def counts(self) -> dict[State, int]:
         """Return how many jobs are in each state."""
         with self.reading():
-            rows = JobRow.select(JobRow.state, fn.COUNT(JobRow.job_id)).group_by(JobRow.state).tuples()
+            rows = self.select("SELECT state, COUNT(*) FROM job GROUP BY state")
             return dict.fromkeys(State, 0) | dict(cast("Iterable[tuple[State, int]]", rows))
 
     def attempts(self, job_id: str) -> list[dict[str, Any]]:

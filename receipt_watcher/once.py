@@ -48,13 +48,20 @@ def run_once(config: Config, stop: StopSignal, *, take_over: bool, accept_backlo
 
 
 def _wait(daemon: Daemon, stop: StopSignal) -> None:
-    changed_at, before = time.monotonic(), daemon.log.counts()
+    changed_at, before = time.monotonic(), _progress(daemon)
     while not stop.wait(_LOOK_SECONDS) and not daemon.is_quiet():
-        now = daemon.log.counts()
-        if now != before or not all(watched.is_idle for watched in daemon.watched):
+        now = _progress(daemon)
+        if now != before or not all(watched.is_idle or watched.unavailable for watched in daemon.watched):
             changed_at, before = time.monotonic(), now
         if time.monotonic() - changed_at > daemon.config.callback.deadline_seconds:
             return
+
+
+def _progress(daemon: Daemon) -> dict[State, int]:
+    """Return how many jobs are in each state; one that is tried in vain, again and again, makes no difference."""
+    counts = daemon.log.counts()
+    counts[State.QUEUED] += counts.pop(State.DELIVERING)
+    return counts
 
 
 def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:

@@ -25,49 +25,21 @@ from peewee import (
 from receipt_watcher.job import Folder, Job, Reason, State
 
 
-class PathField(BlobField):
-    """A path, byte for byte."""
-
-    def db_value(self, value: Path | None) -> bytes | None:
-        """Return the path's bytes."""
-        return None if value is None else os.fsencode(value)
-
-    def python_value(self, value: bytes | None) -> Path | None:
-        """Return the bytes as a path."""
-        return None if value is None else Path(os.fsdecode(bytes(value)))
-
-
-class WordField(TextField):
-    """A word of one of our enumerations."""
-
-    def __init__(self, words: type[State | Reason | Folder], **options: Any) -> None:
-        self.words = words
-        super().__init__(**options)
-
-    def db_value(self, value: str | None) -> str | None:
-        """Return the word itself."""
-        return None if value is None else str(value)
-
-    def python_value(self, value: str | None) -> State | Reason | Folder | None:
-        """Return the word as a member of its enumeration."""
-        return None if value is None else self.words(value)  # type: ignore[call-arg]  # mypy takes Reason.__new__ for the lookup
-
-
 class JobRow(Model):
     """One receipt on its way; the columns are the fields of `job.Job`, in the same order."""
 
     job_id = TextField(primary_key=True)
-    state = WordField(State)
-    reason = WordField(Reason, null=True)
+    state = TextField()
+    reason = TextField(null=True)
     inbox = TextField()
     filename = TextField()
-    relative_path = PathField()
-    folder = WordField(Folder)
-    stored_path = PathField()
-    moving_to_folder = WordField(Folder, null=True)
-    moving_to_path = PathField(null=True)
+    relative_path = BlobField()
+    folder = TextField()
+    stored_path = BlobField()
+    moving_to_folder = TextField(null=True)
+    moving_to_path = BlobField(null=True)
     move_due = BooleanField()
-    note_path = PathField(null=True)
+    note_path = BlobField(null=True)
     mime_type = TextField(null=True)
     size = IntegerField()
     sha256 = TextField(null=True)
@@ -121,24 +93,6 @@ class HistoryRow(Model):
         table_name = "history"
 
 
-class DestinationRow(Model):
-    """What is known of one webhook: whether it is held, and when it last took something or called back."""
-
-    url = TextField(primary_key=True)
-    hold_kind = TextField(null=True)
-    held_since = DoubleField(null=True)
-    hold_message = TextField(null=True)
-    probe_at = DoubleField(null=True)
-    probes = IntegerField(default=0)
-    accepted_at = DoubleField(null=True)
-    called_back_at = DoubleField(null=True)
-    silent_jobs = TextField(default="[]")
-    too_large_job = TextField(null=True)
-
-    class Meta:  # noqa: D106 - Peewee's own form
-        table_name = "destination"
-
-
 class FactRow(Model):
     """A named fact about the installation, such as when it was last alive."""
 
@@ -149,7 +103,7 @@ class FactRow(Model):
         table_name = "fact"
 
 
-TABLES: tuple[type[Model], ...] = (JobRow, AttemptRow, HistoryRow, DestinationRow, FactRow)
+TABLES: tuple[type[Model], ...] = (JobRow, AttemptRow, HistoryRow, FactRow)
 JOB_COLUMNS: tuple[str, ...] = tuple(field.name for field in JobRow._meta.sorted_fields)  # noqa: SLF001 - Peewee's documented way
 
 

@@ -97,8 +97,11 @@ class TakeIn:
         return jobs
 
     def _is_in_failed(self, job: Job) -> bool:
-        """Whether a failed job's file still lies in the failed/ of its own inbox; yes, where nobody can look."""
-        return next((route.is_in_failed(job) for route in self._routes if route.name == job.inbox), True)
+        """Whether a failed job's file still lies in the failed/ of its own inbox.
+
+        An inbox that is configured no more, or was renamed, keeps no file from going on under the new one.
+        """
+        return any(route.is_in_failed(job) for route in self._routes if route.name == job.inbox)
 
     def _arrival(self, route: Route, job_id: str, relative: Path, path: Path) -> Arrival:
         return Arrival(
