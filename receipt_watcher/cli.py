@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -107,7 +106,8 @@ def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog
 
     config = _load(config_file)
     telemetry.configure(config.logging.level, config.logging.format)
-    stop = _stop_on_signals()
+    stop = StopSignal()
+    stop.listen()
     if not once:
         _leave(FINE, ended=daemons.run(config, stop, take_over=take_over, accept_backlog=accept_backlog))
     result = run_once(config, stop, take_over=take_over, accept_backlog=accept_backlog)
@@ -115,20 +115,6 @@ def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog
     for trouble in result.troubles:
         click.echo(f"receipt-watcher: {trouble}", err=True)
     _leave(FINE if result.is_fine else WRONG, ended=result.ended)
-
-
-def _stop_on_signals() -> StopSignal:
-    """Return what the first signal sets; a second one ends the process at once."""
-    stop = StopSignal()
-
-    def on_signal(number: int, _frame: object) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, on_signal)
-    return stop
 
 
 def _leave(code: int, *, ended: bool) -> NoReturn:

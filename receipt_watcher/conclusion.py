@@ -126,6 +126,8 @@ class Conclusion:
     def _note_called_back(self, job: Job, now: float) -> None:
         for route in self._routes:
             if route.name == job.inbox and self._holds.called_back(route.destination.url, now):
+                same = [other.name for other in self._routes if other.destination.url == route.destination.url]
+                self._log.forget_resends(same)
                 logger.info("destination.resumed", inbox=route.name, why="callbacks arrive again")
 
     def keep_unreadable(self, job_id: str, body: bytes, why: str) -> bool:
@@ -147,8 +149,8 @@ class Conclusion:
             now = self._clock()
             inboxes = [route.name for route in routes]
             for job in self._log.overdue(inboxes, now):
-                if self._holds.get(url).is_held and not self._may_probe(url, inboxes, job, now):
-                    break
+                if not self._may_expire(url, inboxes, job, now):
+                    continue
                 after = self._expire(url, routes[0], job, now)
                 if after is not None:
                     expired.append(after)
@@ -157,13 +159,15 @@ class Conclusion:
             self._filings.ring()
         return expired
 
-    def _may_probe(self, url: str, inboxes: Sequence[str], job: Job, now: float) -> bool:
-        """Whether an overdue job may go on under a hold, there being no other that could be its probe.
+    def _may_expire(self, url: str, inboxes: Sequence[str], job: Job, now: float) -> bool:
+        """Whether an overdue job may go on: not under a hold, unless no other could be its probe.
 
         Else a hold that began with a lost answer would last until the next receipt is dropped, perhaps for ever. One
         that began so is lifted; one that waits for a callback takes the overdue job as its probe.
         """
         standing = self._holds.get(url)
+        if not standing.is_held:
+            return True
         if now < (standing.probe_at or 0.0) or self._log.count(inboxes, State.QUEUED, State.DELIVERING):
             return False
         if standing.hold_kind is HoldKind.ANSWERS:
@@ -182,7 +186,8 @@ class Conclusion:
             current = self._log.get(job.job_id)
             if current is None or current.state is not State.PROCESSING:
                 return None  # its callback has come since
-            silent_jobs = self._holds.silent(url, job.job_id)
+            was_accepted = current.destination_failed_at is None  # else nobody expects a callback with certainty
+            silent_jobs = self._holds.silent(url, job.job_id) if was_accepted else 0
             if silent_jobs >= SILENT_JOBS_BEFORE_HOLD and not self._holds.get(url).is_held:
                 message = "N8N accepts receipts, but no callback arrives; can it reach the callback URL?"
                 self._holds.hold(url, HoldKind.SILENCE, message, now, now + self._probe_seconds)

@@ -21,7 +21,7 @@ import structlog
 
 from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused
 from receipt_watcher.errors import ChangedOnDiskError
-from receipt_watcher.holds import HoldKind, Holds
+from receipt_watcher.holds import HoldKind, Holds, Standing
 from receipt_watcher.job import Event, Job, Reason, State, backoff_seconds
 from receipt_watcher.joblog import Attempt, JobLog
 from receipt_watcher.route import Bell, Route, tell_concluded
@@ -166,7 +166,10 @@ class Delivery:
 
     def _put_off(self, job: Job, message: str) -> None:
         now = self._clock()
-        self._release(job, now + self._settings.backoff_initial_seconds, message)
+        # Half the age of the job: the pauses double, as a backoff does, and nothing has to be counted for it.
+        pause = (now - job.created_at) / 2
+        pause = min(max(pause, self._settings.backoff_initial_seconds), self._settings.backoff_max_seconds)
+        self._release(job, now + pause, message)
         logger.warning("job.put_off", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=message)
 
     def _release(self, job: Job, again_at: float, detail: str) -> None:
@@ -214,8 +217,15 @@ class Delivery:
         if standing.hold_kind is HoldKind.SILENCE:  # only a callback ends that; the next probe waits longer
             probe_at = now + self._backoff_seconds(standing.probes + 1)
             self._holds.hold(url, HoldKind.SILENCE, standing.hold_message or "", now, probe_at)
-        deadline_at = now + self._settings.callback_deadline_seconds
-        return self._log.advance(job.job_id, Event.ACCEPT, now, detail=outcome.message, deadline_at=deadline_at)
+        return self._log.advance(
+            job.job_id,
+            Event.ACCEPT,
+            now,
+            detail=outcome.message,
+            deadline_at=now + self._settings.callback_deadline_seconds,
+            resends=job.resends + (job.deadline_at is not None),
+            destination_failed_at=None,
+        )
 
     def _conclude(self, route: Route, job: Job, outcome: Concluded, now: float) -> Job | None:
         ended_by_answer = self._holds.accepted(route.destination.url, now)
@@ -226,16 +236,21 @@ class Delivery:
         return self._log.advance(job.job_id, Event.FAIL, now, reason=Reason.N8N_FAILURE, message=outcome.message)
 
     def _lose(self, route: Route, job: Job, outcome: Lost, now: float) -> Job | None:
+        others_passed = self._others_passed(job, self._holds.get(route.destination.url))
         self._hold(route, outcome.message, None, now)
-        deadline_at = now + self._settings.callback_deadline_seconds
-        return self._log.advance(job.job_id, Event.LOSE, now, detail=outcome.message, deadline_at=deadline_at)
+        return self._log.advance(
+            job.job_id,
+            Event.LOSE,
+            now,
+            detail=outcome.message,
+            deadline_at=now + self._settings.callback_deadline_seconds,
+            resends=job.resends + (job.deadline_at is not None and others_passed),
+            destination_failed_at=now,
+        )
 
     def _defer(self, route: Route, job: Job, outcome: Deferred, now: float) -> Job | None:
         standing = self._holds.get(route.destination.url)
-        others_passed = job.destination_failed_at is not None and (
-            (standing.accepted_at or 0.0) > job.destination_failed_at
-        )
-        if outcome.is_ambiguous and others_passed and not standing.is_held:
+        if outcome.is_ambiguous and self._others_passed(job, standing):
             return self._own_failure(job, outcome.message, now)
         self._hold(route, outcome.message, outcome.retry_after_seconds, now)
         return self._log.advance(
@@ -247,6 +262,11 @@ class Delivery:
             destination_failed_at=now,
             attempts=job.attempts - 1,
         )
+
+    def _others_passed(self, job: Job, standing: Standing) -> bool:
+        """Whether the destination works but for this job: it took another one after it had failed this one."""
+        failed_at = job.destination_failed_at
+        return failed_at is not None and not standing.is_held and (standing.accepted_at or 0.0) > failed_at
 
     def _own_failure(self, job: Job, message: str, now: float) -> Job | None:
         """Count a failure that others did not have: after `max_attempts` of them the receipt has failed."""

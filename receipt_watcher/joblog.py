@@ -208,8 +208,6 @@ class JobLog:
         values = {**_CHANGES_OF.get(event, _NO_CHANGE), **changes, "state": transition.target, "updated_at": now}
         if transition.target in CLOSED_STATES:
             values["completed_at"] = now
-        if transition.target is State.PROCESSING and before.deadline_at is not None:
-            values["resends"] = before.resends + 1  # counted when it arrives: an outage in between uses up none
         job = replace(before, **values)
         values["move_due"] = job.moving_to_folder is not None or self.home_of(job) is not job.folder
         if self._update(job.job_id, values, *transition.sources) != 1:
@@ -297,6 +295,13 @@ class JobLog:
                 self.advance(job.job_id, Event.LOSE, now, detail=detail, deadline_at=deadline_at) for job in claimed
             ]
             return [job for job in lost if job is not None]
+
+    def forget_resends(self, inboxes: Sequence[str]) -> None:
+        """Give every awaited job of these inboxes its resends back: that no callback came was not its fault."""
+        self.change(
+            f"UPDATE job SET resends = 0 WHERE state = 'processing' AND inbox IN ({_marks(inboxes)})",  # noqa: S608
+            *inboxes,
+        )
 
     def postpone_deadlines(self, seconds: float) -> None:
         """Move every deadline: the time when we were not running to hear a callback does not count."""

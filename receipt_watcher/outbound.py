@@ -52,7 +52,9 @@ class Outbound:
         self._timeout_seconds = timeout_seconds
         self._client = httpx.Client(
             timeout=httpx.Timeout(timeout_seconds, connect=min(_CONNECT_TIMEOUT_SECONDS, timeout_seconds), pool=None),
-            limits=httpx.Limits(max_connections=connections, keepalive_expiry=_KEEPALIVE_SECONDS),
+            limits=httpx.Limits(
+                max_connections=None, max_keepalive_connections=connections, keepalive_expiry=_KEEPALIVE_SECONDS
+            ),
             verify=_tls_context(verify_tls=verify_tls, ca_file=ca_file),
             follow_redirects=False,
         )
@@ -103,7 +105,7 @@ class Outbound:
             with self._client.stream(
                 "POST",
                 url,
-                headers={**headers, "Content-Length": str(length_bytes)},
+                headers={**headers, "Content-Length": str(length_bytes), "Accept-Encoding": "identity"},
                 content=body(),
                 extensions={"trace": trace},
             ) as response:
@@ -111,7 +113,7 @@ class Outbound:
                 if response.is_success and not sent_whole:
                     raise NotSentError("it was accepted before it was sent whole")
                 return Answer(response.status_code, _lower(response.headers), text, time.monotonic() - started)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: a host name too long
             if sent_whole:
                 raise AnswerLostError(_explain(error)) from error
             raise NotSentError(_explain(error)) from error
@@ -140,7 +142,7 @@ class Outbound:
         started = time.monotonic()
         try:
             response = self._client.get(url)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: a host name too long
             raise NotSentError(_explain(error)) from error
         return Answer(response.status_code, _lower(response.headers), response.text, time.monotonic() - started)
 

@@ -149,13 +149,24 @@ async def _read_body(request: Request) -> bytes | None:
 
 
 def is_local(request: Request) -> bool:
-    """Whether the caller is on this machine and came straight: a proxy's request comes from loopback, too."""
+    """Whether the caller is on this machine and came straight.
+
+    A proxy's request comes from loopback, too; and a page in a browser here may point a name of its own at loopback,
+    so the Host that is asked for must be this machine as well.
+    """
     if request.client is None or any(name in request.headers for name in _FORWARDING_HEADERS):
         return False
+    return _is_loopback(request.client.host) and _is_loopback(request.url.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
     try:
-        return ipaddress.ip_address(request.client.host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _answer_reception(reception: Reception, job_id: str) -> Response:

@@ -83,6 +83,7 @@ CLOCKS = {
     "once": "its patience ends",
     "outbound": "measures how long an answer takes",
     "standin": "is another program, N8N's side",
+    "stopsignal": "the main thread waits so long",
 }
 _CLOCK_NAMES = {
     ("time", "time"),

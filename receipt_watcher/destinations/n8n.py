@@ -28,6 +28,7 @@ from receipt_watcher.outbound import Answer, Outbound
 #: Read and sent at a time. A multiple of 3, so that the base64 of the pieces is that of the whole.
 _PIECE_BYTES = 3 * 128 * 1024
 _SHOWN_CHARACTERS = 500
+_PAGES = ("<!doctype html", "<html")
 
 _ADVICE = {
     401: "a proxy before N8N asks for a login; look at n8n.webhook_url and the proxy",
@@ -119,7 +120,8 @@ def outcome_of(answer: Answer, now: float) -> Outcome:
 
 def _outcome_of_success(answer: Answer) -> Outcome:
     """Tell the three response modes of the webhook node (a JSON or empty body) from a page that a person is to read."""
-    is_page = answer.headers.get("content-type", "").startswith("text/html") or answer.text.lstrip()[:1] == "<"
+    beginning = answer.text.lstrip()[:15].lower()
+    is_page = answer.headers.get("content-type", "").startswith("text/html") or beginning.startswith(_PAGES)
     if "n8n is starting up" in answer.text:
         return Deferred("N8N is still starting up and did not take the receipt", answer.status)
     if is_page:

@@ -1,0 +1,716 @@
+"""What is noticed in an inbox, and when it has settled; on a clock that only moves when told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from structlog.testing import capture_logs
+from watchdog.observers import Observer
+
+from receipt_watcher import inbox
+from receipt_watcher.config import Inbox
+from receipt_watcher.inbox import BLOCKED_PAUSE_SECONDS, InboxWatch, Settler, Signature, file_system_of, is_ignored
+from receipt_watcher.note import write_note
+from tests.conftest import FakeClock
+from tests.test_disk import AT_ONCE
+
+SETTLE = 2.0
+PATIENCE = 60.0
+ALL = 1000
+
+
+class Desk:
+    """A settler with the files that it looks at, as signatures only."""
+
+    def __init__(self) -> None:
+        self.settler = Settler(SETTLE, PATIENCE)
+        self.now = 100.0
+        self.files: dict[str, Signature] = {}
+
+    def put(self, name: str, size: int = 1, mtime_ns: int = 1, inode: int = 1, *, told: bool = True) -> None:
+        """Put a file there or change it; `told` says whether an event tells of it."""
+        self.files[name] = (size, mtime_ns, inode)
+        if told:
+            self.settler.touched(name, self.files[name], self.now)
+
+    def scan(self) -> None:
+        """See all files that are there."""
+        for name, signature in self.files.items():
+            self.settler.seen(name, signature, self.now)
+
+    def after(self, seconds: float, limit: int = ALL) -> list[str]:
+        """Let seconds pass, and return what has settled."""
+        self.now += seconds
+        return self.settler.settled(self.now, self.files.get, limit)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """A settler that has seen nothing yet."""
+    return Desk()
+
+
+# --- settling ---
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_file_settles_after_the_settle_time(desk: Desk, *, told: bool) -> None:
+    """A file is reported when nothing changed for the settle time, not before, and only once."""
+    desk.put("a", told=told)
+    desk.scan()
+    assert desk.after(SETTLE - 0.01) == []
+    assert desk.after(0.01) == ["a"]
+    assert desk.after(SETTLE) == []
+    assert len(desk.settler) == 0
+
+
+def test_a_slow_copy_is_reported_when_it_is_whole(desk: Desk) -> None:
+    """Twenty pieces with pauses just under the settle time: nothing is reported until the last has settled."""
+    for piece in range(1, 21):
+        desk.put("a", size=piece)
+        assert desk.after(SETTLE - 0.01) == []
+    assert desk.after(0.01) == ["a"]
+
+
+def test_a_slow_copy_without_events_is_reported_when_it_is_whole(desk: Desk) -> None:
+    """The same where only scans tell: each change that a scan sees starts the settle time again."""
+    for piece in range(1, 21):
+        desk.put("a", size=piece, told=False)
+        desk.scan()
+        assert desk.after(SETTLE - 0.01) == []
+    assert desk.after(0.01) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 2}, {"mtime_ns": 2}, {"inode": 2}], ids=["other size", "other time", "other inode"]
+)
+def test_a_change_that_nobody_told_is_found_at_the_last_moment(desk: Desk, change: dict[str, int]) -> None:
+    """Size, time and inode are read afresh before a file is reported: a lost event does not make it half."""
+    desk.put("a")
+    desk.put("a", **change, told=False)
+    assert desk.after(SETTLE) == []
+    assert desk.after(SETTLE - 0.01) == []
+    assert desk.after(0.01) == ["a"]
+
+
+def test_an_event_without_a_visible_change_counts(desk: Desk) -> None:
+    """A writer within the same tick of the file system's clock is believed by its event alone."""
+    desk.put("a")
+    assert desk.after(SETTLE / 2) == []
+    desk.put("a")
+    assert desk.after(SETTLE / 2) == []
+    assert desk.after(SETTLE / 2) == ["a"]
+
+
+def test_a_scan_without_a_change_does_not_start_again(desk: Desk) -> None:
+    """However often a file is seen unchanged, its settle time runs on."""
+    desk.put("a")
+    for _ in range(9):
+        desk.scan()
+        assert desk.after(SETTLE / 10) == []
+    assert desk.after(SETTLE / 10 + 0.001) == ["a"]
+
+
+def test_an_old_time_is_no_proof(desk: Desk) -> None:
+    """With cp -p and rsync a file has a time long past while it is written: only what we observed counts."""
+    desk.put("a", mtime_ns=1)
+    assert desk.after(0) == []
+    assert desk.after(SETTLE) == ["a"]
+
+
+def test_a_file_that_is_gone_is_forgotten(desk: Desk) -> None:
+    """A file that was removed before it settled is not reported, and leaves nothing to wait for."""
+    desk.put("a")
+    del desk.files["a"]
+    assert desk.after(SETTLE) == []
+    assert desk.settler.next_due() is None
+    desk.put("b")
+    desk.settler.gone("b")
+    desk.settler.gone("b")
+    assert desk.after(SETTLE) == []
+
+
+def test_a_file_that_comes_again_is_reported_again(desk: Desk) -> None:
+    """Scanners count from one again: the same name is a new file once the first was taken."""
+    desk.put("a")
+    assert desk.after(SETTLE) == ["a"]
+    desk.put("a", inode=2)
+    assert desk.after(SETTLE) == ["a"]
+
+
+def test_a_file_that_is_still_there_is_found_again_by_the_scan(desk: Desk) -> None:
+    """What was reported but not taken is not forgotten for ever: the next scan begins with it anew."""
+    desk.put("a")
+    assert desk.after(SETTLE) == ["a"]
+    desk.scan()
+    assert desk.after(SETTLE) == ["a"]
+
+
+def test_so_many_at_once_and_the_rest_next_time(desk: Desk) -> None:
+    """Of many that have settled the longest unchanged come first, no more than asked for; none is lost."""
+    for number in range(5):
+        desk.put(f"{number}")
+    desk.put("1", size=2)
+    assert desk.after(SETTLE, limit=2) == ["0", "2"]
+    assert desk.after(0, limit=2) == ["3", "4"]
+    assert desk.after(0, limit=2) == ["1"]
+    assert desk.after(0, limit=2) == []
+
+
+def test_it_is_known_when_to_look_next(desk: Desk) -> None:
+    """The time of the next decision is known, so that nobody has to look before."""
+    assert desk.settler.next_due() is None
+    desk.put("a")
+    desk.now += 1
+    desk.put("b")
+    assert desk.settler.next_due() == desk.now - 1 + SETTLE
+    desk.settler.blocked("c", (1, 1, 1), "why", desk.now - 100)
+    assert desk.settler.next_due() == desk.now - 100 + BLOCKED_PAUSE_SECONDS
+
+
+# --- empty files ---
+
+
+def test_an_empty_file_is_waited_for(desk: Desk) -> None:
+    """Some writers create a file seconds before they fill it: empty, it waits for the patience, and is then told."""
+    desk.put("a", size=0)
+    assert desk.after(SETTLE) == []
+    assert desk.settler.parked["a"].why == "empty"
+    assert desk.settler.next_due() == 100.0 + PATIENCE
+    for _ in range(5):
+        desk.scan()
+        assert desk.after(1) == []
+    assert desk.after(PATIENCE - SETTLE - 5 - 0.01) == []
+    assert desk.after(0.01) == ["a"]
+    assert desk.settler.parked == {}
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_empty_file_that_is_filled_settles_as_any_other(desk: Desk, *, told: bool) -> None:
+    """Content ends the wait: the file is reported a settle time after it, event or not."""
+    desk.put("a", size=0)
+    assert desk.after(SETTLE) == []
+    desk.put("a", size=7, told=told)
+    desk.scan()
+    assert desk.settler.parked == {}
+    assert desk.after(SETTLE - 0.01) == []
+    assert desk.after(0.01) == ["a"]
+
+
+def test_content_in_the_last_moment_of_patience_is_not_cut(desk: Desk) -> None:
+    """A file that is filled just as the patience with it ends has its settle time all the same."""
+    desk.put("a", size=0)
+    assert desk.after(SETTLE) == []
+    desk.put("a", size=7, told=False)
+    assert desk.after(PATIENCE - SETTLE) == []
+    assert desk.after(SETTLE - 0.01) == []
+    assert desk.after(0.01) == ["a"]
+
+
+def test_an_empty_file_holds_up_nobody(desk: Desk) -> None:
+    """While an empty file waits, those behind it settle in their time."""
+    desk.put("a", size=0)
+    desk.put("b")
+    assert desk.after(SETTLE) == ["b"]
+
+
+# --- files that cannot be taken ---
+
+
+def test_a_blocked_file_comes_back_after_a_pause(desk: Desk) -> None:
+    """A file that could not be taken is left alone for a while, whatever scans see, and is then tried again."""
+    desk.put("a")
+    assert desk.after(SETTLE) == ["a"]
+    desk.settler.blocked("a", desk.files["a"], "Permission denied", desk.now)
+    for _ in range(10):
+        desk.scan()
+        assert desk.after(1) == []
+    assert desk.settler.parked["a"].why == "Permission denied"
+    assert desk.after(BLOCKED_PAUSE_SECONDS - 10 - 0.01) == []
+    assert desk.after(0.01) == ["a"]
+
+
+def test_a_blocked_file_that_changes_is_tried_at_once(desk: Desk) -> None:
+    """Who mends the file need not wait for the pause to end."""
+    desk.settler.blocked("a", (1, 1, 1), "Permission denied", desk.now)
+    desk.put("a", mtime_ns=2, told=False)
+    desk.scan()
+    assert desk.after(SETTLE) == ["a"]
+
+
+def test_a_blocked_file_that_goes_is_forgotten(desk: Desk) -> None:
+    """A blocked file that somebody removed is waited for no more."""
+    desk.settler.blocked("a", (1, 1, 1), "Permission denied", desk.now)
+    assert desk.after(BLOCKED_PAUSE_SECONDS) == []
+    assert desk.settler.parked == {}
+    assert desk.settler.next_due() is None
+
+
+# --- names ---
+
+IGNORED = [
+    *(".scan.pdf", ".", "scan.pdf.part", "scan.partial", "scan.filepart", "scan.tmp", "scan.PDF.TMP"),
+    *("scan.crdownload", "scan.download", "scan.opdownload", "scan.aria2", "scan.!sync", "scan.bts", ".scan.swp"),
+    *("scan.swp", "scan.pdf.icloud", "scan.nextcloud", "scan.owncloud", "~$scan.docx", "~scan.tmp", "scan.pdf~"),
+    *("#scan.pdf#", "Thumbs.db", "thumbs.db", "desktop.ini", "Icon\r", "scan.pdf:Zone.Identifier"),
+    *("~syncthing~scan.pdf.tmp", ".syncthing.scan.pdf.tmp", "~syncthing~scan.pdf"),
+    *("@eaDir/scan.pdf", ".@__thumb/scan.pdf", "#recycle/scan.pdf", ".stfolder/scan.pdf", ".stversions/scan.pdf"),
+    *("sub/@eaDir/scan.pdf", "sub/deeper/.hidden/scan.pdf", "sub/scan.part"),
+]
+TAKEN = [
+    *("report.pdf", "a~b.pdf", "~scan.pdf", "scan", "scan.PDF", "a.b.c", "#1 scan.pdf", "scan #2#.pdf", "part.pdf"),
+    *("scan.part.pdf", "tmp", "Thumbs.db.pdf", "Icon", "recycle/scan.pdf", "eaDir/scan.pdf", "a:b.pdf", "$scan.pdf"),
+    "N.sync-conflict-20240101-120000-ABCDEFG.pdf",
+    "N (conflicted copy 2024-01-01 120000).pdf",
+    "N (Ann's conflicted copy 2024-01-01).pdf",
+    *("caf\udce9.pdf", "a\nb.pdf", "Beleg Nr. 5", "x.reason.txt"),
+]
+
+
+@pytest.mark.parametrize("relative", IGNORED)
+def test_litter_and_unfinished_files_are_ignored(relative: str) -> None:
+    """Unfinished downloads and copies, locks and the litter of systems and sync clients are no receipts."""
+    assert is_ignored(relative)
+
+
+@pytest.mark.parametrize("relative", TAKEN)
+def test_every_other_name_is_a_receipts(relative: str) -> None:
+    """Odd names are taken, conflicted copies above all: they are whole files."""
+    assert not is_ignored(relative)
+
+
+# --- a real folder ---
+
+
+def watch_on(path: Path, **options: Any) -> InboxWatch:
+    """Return a watch on a folder that is scanned at every look."""
+    return InboxWatch(Inbox(path=path, settle_seconds=SETTLE, patience_seconds=PATIENCE, poll_seconds=0.1, **options))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An inbox."""
+    path = tmp_path / "inbox"
+    path.mkdir()
+    return path
+
+
+def settled(watch: InboxWatch, clock: FakeClock) -> list[str]:
+    """Let what is there settle, and return it."""
+    found = [*watch.settled(clock.now, ALL), *watch.settled(clock.advance(SETTLE), ALL)]
+    return sorted(str(path) for path in found)
+
+
+def test_what_was_there_at_start_settles_as_any_other(folder: Path, clock: FakeClock) -> None:
+    """A file that was there before us may still be being written: it waits for its settle time."""
+    (folder / "scan.pdf").write_bytes(b"content")
+    os.utime(folder / "scan.pdf", (1, 1))
+    watch = watch_on(folder)
+    assert watch.settled(clock.now, ALL) == []
+    assert watch.settled(clock.advance(SETTLE), ALL) == [Path("scan.pdf")]
+
+
+def test_a_copy_in_twenty_pieces_is_seen_whole(folder: Path, clock: FakeClock) -> None:
+    """A copy on a real folder is reported once, after its last piece."""
+    watch = watch_on(folder)
+    for piece in range(20):
+        with (folder / "scan.pdf").open("ab") as file:
+            file.write(b"piece %d" % piece)
+        assert watch.settled(clock.advance(SETTLE - 0.1), ALL) == []
+    assert settled(watch, clock) == ["scan.pdf"]
+
+
+def test_a_temporary_name_that_becomes_the_real_one(folder: Path, clock: FakeClock) -> None:
+    """What rsync and browsers do: the hidden name is never reported, the real one after its settle time."""
+    watch = watch_on(folder)
+    (folder / ".scan.pdf.part").write_bytes(b"content")
+    assert settled(watch, clock) == []
+    (folder / ".scan.pdf.part").rename(folder / "scan.pdf")
+    assert watch.settled(clock.advance(1), ALL) == []
+    assert settled(watch, clock) == ["scan.pdf"]
+
+
+def test_another_file_under_the_name_starts_again(folder: Path, clock: FakeClock) -> None:
+    """A file that is replaced by one of the same size and time is another file, by its inode."""
+    for name in ("scan.pdf", ".other"):
+        (folder / name).write_bytes(b"content")
+        os.utime(folder / name, ns=(1, 1))
+    watch = watch_on(folder)
+    assert watch.settled(clock.now, ALL) == []
+    (folder / ".other").replace(folder / "scan.pdf")
+    assert watch.settled(clock.advance(SETTLE), ALL) == []
+    assert watch.settled(clock.advance(SETTLE), ALL) == [Path("scan.pdf")]
+
+
+def test_ignored_names_are_not_even_waited_for(folder: Path, clock: FakeClock) -> None:
+    """Whatever bears an ignored name is not looked at, by scan or by event, however long it lies there."""
+    for relative in IGNORED:
+        if relative != "." and "\udce9" not in relative:
+            (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+            (folder / relative).write_bytes(b"content")
+    watch = watch_on(folder, recursive=True)
+    for relative in IGNORED:
+        watch._hint(f"{folder}/{relative}")
+    assert settled(watch, clock) == []
+    assert len(watch.settler) == 0
+
+
+def test_every_other_file_is_reported(folder: Path, clock: FakeClock) -> None:
+    """Names of any bytes are reported as the file system has them."""
+    for relative in TAKEN:
+        (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+        (folder / relative).write_bytes(b"content")
+    assert settled(watch_on(folder, recursive=True), clock) == sorted(TAKEN)
+
+
+def test_our_notes_are_not_taken_and_others_are(folder: Path, clock: FakeClock) -> None:
+    """A note of ours that came along with its file is left alone; somebody's receipt of such a name is taken."""
+    write_note(folder / "scan.pdf.reason.txt", "01900000-0000-7000-8000-000000000001", "text")
+    (folder / "x.reason.txt").write_text("Receipt of the Reason Ltd")
+    watch = watch_on(folder)
+    for name in ("scan.pdf.reason.txt", "x.reason.txt"):
+        watch._hint(f"{folder}/{name}")
+    assert settled(watch, clock) == ["x.reason.txt"]
+
+
+@pytest.mark.parametrize(("recursive", "expected"), [(False, ["a.pdf"]), (True, ["a.pdf", "sub/b.pdf", "sub/x/c.pdf"])])
+def test_subfolders_only_where_they_are_wanted(
+    folder: Path, clock: FakeClock, *, recursive: bool, expected: list[str]
+) -> None:
+    """Subfolders are read where the inbox is recursive, and are no receipts themselves."""
+    (folder / "sub/x").mkdir(parents=True)
+    for relative in ("a.pdf", "sub/b.pdf", "sub/x/c.pdf"):
+        (folder / relative).write_bytes(b"content")
+    assert settled(watch_on(folder, recursive=recursive), clock) == expected
+
+
+@AT_ONCE
+def test_links_and_pipes_are_never_taken(folder: Path, tmp_path: Path, clock: FakeClock) -> None:
+    """A link leads out of the inbox and a pipe never ends: neither is followed, read or reported."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/file.pdf").write_bytes(b"secret")
+    (folder / "file.pdf").symlink_to(tmp_path / "secret/file.pdf")
+    (folder / "folder").symlink_to(tmp_path / "secret")
+    (folder / "dangling.pdf").symlink_to("nowhere")
+    for name in ("pipe.pdf", "pipe.reason.txt"):
+        os.mkfifo(folder / name)
+    watch = watch_on(folder, recursive=True)
+    for name in ("file.pdf", "folder/file.pdf", "dangling.pdf", "pipe.pdf", "pipe.reason.txt"):
+        if name != "folder/file.pdf":  # an event never comes from behind a link
+            watch._hint(f"{folder}/{name}")
+    assert settled(watch, clock) == []
+
+
+def test_an_unreadable_subfolder_delays_nobody(folder: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subfolder that shuts us out, or went away meanwhile, is passed over; the rest is reported."""
+    for relative in ("a/1.pdf", "b/2.pdf"):
+        (folder / relative).parent.mkdir()
+        (folder / relative).write_bytes(b"content")
+    _shut(folder / "a", monkeypatch)
+    assert settled(watch_on(folder, recursive=True), clock) == ["b/2.pdf"]
+
+
+def test_an_inbox_that_cannot_be_read_is_not_empty(
+    folder: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inbox that is gone, or shuts us out, is an error: never taken for one without files."""
+    watch = watch_on(folder)
+    with monkeypatch.context() as patch:
+        _shut(folder, patch)
+        with pytest.raises(PermissionError):
+            watch.settled(clock.now, ALL)
+    folder.rmdir()
+    with pytest.raises(FileNotFoundError):
+        watch.settled(clock.now, ALL)
+    folder.mkdir()
+    (folder / "scan.pdf").write_bytes(b"content")
+    assert settled(watch, clock) == ["scan.pdf"]
+
+
+def _shut(shut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def refuse(path: Path) -> Any:
+        if Path(path) == shut:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+def test_parked_files_that_go_are_forgotten_by_the_scan(folder: Path, clock: FakeClock) -> None:
+    """An empty file that was removed is not waited for."""
+    (folder / "scan.pdf").touch()
+    watch = watch_on(folder)
+    assert settled(watch, clock) == []
+    assert list(watch.settler.parked) == ["scan.pdf"]
+    (folder / "scan.pdf").unlink()
+    assert settled(watch, clock) == []
+    assert watch.settler.parked == {}
+
+
+def test_a_polled_inbox_is_listed_at_its_interval(folder: Path, clock: FakeClock) -> None:
+    """Between two listings nothing is read: a share is asked no more often than it was configured."""
+    watch = InboxWatch(Inbox(path=folder, settle_seconds=SETTLE, poll_seconds=5))
+    assert watch.settled(clock.now, ALL) == []
+    (folder / "scan.pdf").write_bytes(b"content")
+    assert watch.settled(clock.advance(4.9), ALL) == []
+    assert len(watch.settler) == 0
+    assert watch.next_due() == pytest.approx(clock.now + 0.1)
+    assert watch.settled(clock.advance(0.1), ALL) == []
+    assert watch.next_due() == clock.now + SETTLE
+    assert watch.settled(clock.advance(SETTLE), ALL) == [Path("scan.pdf")]
+
+
+# --- whatever writers do ---
+
+NAMES = ("a.pdf", "b.pdf", "sub/a.pdf")
+
+
+class Writers(RuleBasedStateMachine):
+    """Writers do what they like with real files; what is reported was left alone for its time, and nothing is lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._root = Path(tempfile.mkdtemp())
+        self._inbox = self._root / "inbox"
+        (self._inbox / "sub").mkdir(parents=True)
+        self._clock = FakeClock()
+        self._watch = watch_on(self._inbox, recursive=True)
+        self._changed: dict[str, float] = {}  # what is in the inbox, and when it was last changed
+        self._whole: dict[str, bytes] = {}
+        self._reported: list[bytes] = []
+        self._dropped: list[bytes] = []
+        self._ticks = 0
+
+    def _did(self, name: str, content: bytes, *, told: bool) -> None:
+        """Note a change; every one moves the file's time, as it does while time goes by."""
+        self._ticks += 1
+        stamp = int(self._clock.now * 1_000_000_000) + self._ticks
+        os.utime(self._inbox / name, ns=(stamp, stamp))
+        self._changed[name] = self._clock.now
+        self._whole[name] = content
+        self._tell(name, told=told)
+
+    def _tell(self, name: str, *, told: bool) -> None:
+        if told:
+            self._watch._hint(f"{self._inbox}/{name}")
+
+    def _forget(self, name: str) -> None:
+        del self._changed[name], self._whole[name]
+
+    @rule(name=st.sampled_from(NAMES), content=st.binary(max_size=3), told=st.booleans())
+    def write(self, name: str, content: bytes, *, told: bool) -> None:
+        """Write a file, over whatever was there."""
+        (self._inbox / name).write_bytes(content)
+        self._did(name, content, told=told)
+
+    @rule(name=st.sampled_from(NAMES), more=st.binary(min_size=1, max_size=3), told=st.booleans())
+    def append(self, name: str, more: bytes, *, told: bool) -> None:
+        """Write the next piece of a file, or its first."""
+        with (self._inbox / name).open("ab") as file:
+            file.write(more)
+        self._did(name, self._whole.get(name, b"") + more, told=told)
+
+    @rule(name=st.sampled_from(NAMES), content=st.binary(max_size=3), told=st.booleans())
+    def move_in(self, name: str, content: bytes, *, told: bool) -> None:
+        """Put a whole file into its place by one rename."""
+        (self._root / "temporary").write_bytes(content)
+        (self._root / "temporary").replace(self._inbox / name)
+        self._did(name, content, told=told)
+
+    @precondition(lambda self: self._changed)
+    @rule(picked=st.data(), to=st.sampled_from(NAMES), told=st.booleans())
+    def rename(self, picked: st.DataObject, to: str, *, told: bool) -> None:
+        """Give a file another name."""
+        name = picked.draw(st.sampled_from(sorted(self._changed)))
+        if name == to:
+            return
+        (self._inbox / name).replace(self._inbox / to)
+        content = self._whole[name]
+        self._forget(name)
+        self._tell(name, told=told)
+        self._did(to, content, told=told)
+
+    @precondition(lambda self: self._changed)
+    @rule(picked=st.data(), told=st.booleans())
+    def delete(self, picked: st.DataObject, *, told: bool) -> None:
+        """Take a file back."""
+        name = picked.draw(st.sampled_from(sorted(self._changed)))
+        (self._inbox / name).unlink()
+        self._forget(name)
+        self._tell(name, told=told)
+
+    @rule(
+        seconds=st.sampled_from([0.0, 0.05, 0.5, SETTLE / 2, SETTLE - 0.05, SETTLE, PATIENCE]),
+        limit=st.integers(1, 3),
+    )
+    def look(self, seconds: float, limit: int) -> None:
+        """Let time pass, and take what is reported."""
+        self._clock.advance(seconds)
+        for path in self._watch.settled(self._clock.now, limit):
+            name, content = str(path), (self._inbox / path).read_bytes()
+            assert name in self._changed, f"{name} is not there, or was reported before"
+            assert content == self._whole[name]
+            quiet = self._clock.now - self._changed[name]
+            assert quiet >= (SETTLE if content else PATIENCE) - 1e-6, f"{name} was changed {quiet} s ago"
+            (self._inbox / path).unlink()
+            self._forget(name)
+
+    @invariant()
+    def nothing_else_is_there(self) -> None:
+        """The inbox holds what was put there and not taken."""
+        there = {str(path.relative_to(self._inbox)) for path in self._inbox.rglob("*.pdf")}
+        assert there == set(self._changed)
+
+    def teardown(self) -> None:
+        """When everybody has stopped, everything is reported, whole."""
+        try:
+            for _ in range(4):
+                self.look(SETTLE, ALL)
+            self.look(PATIENCE, ALL)
+            assert self._changed == {}, "never reported"
+            assert self._watch.settler.parked == {}
+        finally:
+            shutil.rmtree(self._root)
+
+
+Writers.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+test_whatever_writers_do = Writers.TestCase
+
+
+# --- file systems ---
+
+
+def mounted(tmp_path: Path, *mounts: tuple[str, str]) -> Path:
+    """Return a mountinfo with these mounts, the last one being the newest."""
+    lines = [
+        f"{20 + number} {19 + number} 0:{number} / {point} rw,relatime shared:{number} master:1 - {kind} source rw"
+        for number, (point, kind) in enumerate(mounts)
+    ]
+    path = tmp_path / "mountinfo"
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8", "surrogateescape")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("mounts", "expected"),
+    [
+        ([("/", "ext4")], "ext4"),
+        ([("/", "ext4"), ("{}", "cifs")], "cifs"),
+        ([("/", "ext4"), ("{}/office", "nfs4")], "nfs4"),
+        ([("/", "ext4"), ("{}/office/inbox", "fuse.sshfs")], "fuse.sshfs"),
+        ([("/", "ext4"), ("{}/office/in", "cifs")], "ext4"),
+        ([("/", "ext4"), ("{}/office/inbox/sub", "cifs")], "ext4"),
+        ([("/", "ext4"), ("{}/office2", "cifs"), ("{}/off", "cifs")], "ext4"),
+        ([("/", "ext4"), ("{}", "xfs"), ("{}/office", "cifs")], "cifs"),
+        ([("/", "ext4"), ("{}/office", "cifs"), ("{}", "xfs"), ("/proc", "proc")], "cifs"),
+        ([("/", "ext4"), ("{}/office", "xfs"), ("{}/office", "cifs")], "cifs"),
+        ([("/", "rootfs"), ("/", "ext4")], "ext4"),
+        ([], ""),
+    ],
+)
+def test_the_file_system_is_that_of_the_innermost_mount(
+    tmp_path: Path, mounts: list[tuple[str, str]], expected: str
+) -> None:
+    """A path is on the innermost mount above it; of two on one place the newer one is on top."""
+    table = mounted(tmp_path, *((point.format(tmp_path), kind) for point, kind in mounts))
+    assert file_system_of(tmp_path / "office/inbox", table) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        ("Scan Eingang", r"Scan\040Eingang"),
+        ("a\tb", r"a\011b"),
+        ("a\\b", r"a\134b"),
+        ("a\nb", r"a\012b"),
+        ("Ü", "Ü"),
+        ("a\u2028b", "a\u2028b"),
+    ],
+)
+def test_names_in_the_mount_table_are_escaped(tmp_path: Path, name: str, escaped: str) -> None:
+    """Blanks and the like are written in octal in the mount table."""
+    table = mounted(tmp_path, ("/", "ext4"), (f"{tmp_path}/{escaped}", "cifs"))
+    assert file_system_of(tmp_path / name / "inbox", table) == "cifs"
+
+
+def test_a_link_to_a_share_is_on_the_share(tmp_path: Path) -> None:
+    """What counts is where a path leads, not how it is written."""
+    (tmp_path / "share").mkdir()
+    (tmp_path / "inbox").symlink_to(tmp_path / "share")
+    table = mounted(tmp_path, ("/", "ext4"), (f"{tmp_path}/share", "cifs"))
+    assert file_system_of(tmp_path / "inbox", table) == "cifs"
+
+
+def test_without_a_mount_table_it_cannot_be_told(tmp_path: Path) -> None:
+    """Where there is no /proc, the file system is unknown, and that is no error."""
+    assert file_system_of(tmp_path, tmp_path / "nowhere") == ""
+
+
+@pytest.mark.parametrize(
+    ("file_system", "observer", "mode"),
+    [
+        *((kind, "auto", "polling") for kind in ("cifs", "smb3", "nfs", "nfs4", "9p", "virtiofs")),
+        *((kind, "auto", "polling") for kind in ("fuse.sshfs", "fuse.rclone", "fuse")),
+        *((kind, "auto", "native") for kind in ("ext4", "xfs", "btrfs", "tmpfs", "overlay", "fuseblk", "")),
+        ("cifs", "native", "native"),
+        ("ext4", "polling", "polling"),
+    ],
+)
+def test_events_are_expected_where_they_can_come(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, file_system: str, observer: str, mode: str
+) -> None:
+    """Where the other side's writes cause no event the inbox is polled; what is configured goes before."""
+    monkeypatch.setattr(inbox, "file_system_of", lambda _: file_system)
+    watch = watch_on(folder, observer=observer)
+    with capture_logs() as lines:
+        watch.start()
+    watch.stop()
+    assert watch.mode == mode
+    assert [(line["event"], line["mode"]) for line in lines] == [("inbox.watched", mode)]
+
+
+def _too_many(*_: object, **__: object) -> NoReturn:
+    raise OSError(errno.EMFILE, "inotify instance limit reached")
+
+
+@pytest.mark.parametrize("part", ["made", "scheduled", "started"])
+def test_without_inotify_an_inbox_is_polled(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, clock: FakeClock, part: str
+) -> None:
+    """Used-up limits of inotify, wherever they show, cost the events, not the receipts; no thread stays behind."""
+
+    def observer() -> Any:
+        if part == "made":
+            _too_many()
+        found = Observer()
+        monkeypatch.setattr(found, "schedule" if part == "scheduled" else "start", _too_many)
+        return found
+
+    monkeypatch.setattr("receipt_watcher.inbox.Observer", observer)
+    watch = watch_on(folder, observer="native")
+    watch.mode = "native"  # as it was before the inbox was away for a while
+    with capture_logs() as lines:
+        watch.start()
+    assert watch.mode == "polling"
+    assert lines == [
+        {
+            "event": "inbox.polled",
+            "log_level": "warning",
+            "inbox": "inbox",
+            "why": "no events ([Errno 24] inotify instance limit reached); scanning instead",
+        }
+    ]
+    (folder / "scan.pdf").write_bytes(b"content")
+    assert settled(watch, clock) == ["scan.pdf"]
+    watch.stop()

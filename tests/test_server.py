@@ -1,0 +1,152 @@
+"""The HTTP server's thread: its socket, its start and its stop."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from receipt_watcher.errors import ReceiptWatcherError
+from receipt_watcher.server import Server, bind
+
+
+class Site:
+    """An application with a quick page and one that waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()
+        self.app = Starlette(routes=[Route("/", self._quick), Route("/slow", self._slow)])
+
+    async def _quick(self, _: Request) -> Response:
+        return PlainTextResponse("here")
+
+    async def _slow(self, _: Request) -> Response:
+        self.asked.set()
+        await run_in_threadpool(self.go_on.wait, 10)
+        return PlainTextResponse("at last")
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """An application; whatever waits in it is let go at the end."""
+    site = Site()
+    yield site
+    site.go_on.set()
+
+
+def url_of(bound: socket.socket) -> str:
+    """Return the address of a socket."""
+    return f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+def test_port_zero_is_any_free_port(site: Site) -> None:
+    """Port 0 takes a free port, which the socket knows before the server runs."""
+    bound = bind("127.0.0.1", 0)
+    server = Server(site.app, bound, 5)
+    url = url_of(bound)
+    server.start()
+    assert httpx.get(url).text == "here"
+    assert server.is_alive()
+    server.stop(5)
+
+
+def test_taken_port_is_a_clear_error() -> None:
+    """A port that is taken is an error at start that names host, port and what to look for, and leaks nothing."""
+    with bind("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ReceiptWatcherError, match=rf"http\.host 127\.0\.0\.1 with http\.port {port} .*in use"):
+            bind("127.0.0.1", port)
+    gc.collect()  # a socket that was left open would warn now
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "receipts.invalid"])
+def test_address_of_another_machine_is_a_clear_error(host: str) -> None:
+    """A host that is not this machine is an error that names the key."""
+    with pytest.raises(ReceiptWatcherError, match=r"http\.host"):
+        bind(host, 0)
+    gc.collect()
+
+
+def test_port_is_free_again_after_stop(site: Site) -> None:
+    """After stop the same port can be bound at once, as a restart does."""
+    bound = bind("127.0.0.1", 0)
+    port = bound.getsockname()[1]
+    server = Server(site.app, bound, 5)
+    server.start()
+    assert httpx.get(f"http://127.0.0.1:{port}").status_code == 200
+    server.stop(5)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}")
+    bind("127.0.0.1", port).close()
+
+
+def test_callback_that_comes_before_the_start_waits(site: Site) -> None:
+    """What arrives between bind and start is answered after start: N8N posts only once."""
+    bound = bind("127.0.0.1", 0)
+    with socket.create_connection(bound.getsockname(), timeout=10) as wire:
+        wire.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        server = Server(site.app, bound, 5)
+        server.start()
+        answer = b"".join(iter(lambda: wire.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"here")
+    server.stop(5)
+
+
+def test_stop_may_be_called_twice(site: Site) -> None:
+    """A second stop does no harm."""
+    bound = bind("127.0.0.1", 0)
+    server = Server(site.app, bound, 5)
+    server.start()
+    assert httpx.get(url_of(bound)).status_code == 200
+    server.stop(5)
+    server.stop(5)
+    assert not server.is_alive()
+    assert bound.fileno() == -1
+
+
+def test_stop_before_start_frees_the_port(site: Site) -> None:
+    """A server that never started gives its port back, too."""
+    bound = bind("127.0.0.1", 0)
+    server = Server(site.app, bound, 5)
+    server.stop(5)
+    assert not server.is_alive()
+    assert bound.fileno() == -1
+
+
+def test_stop_right_after_start_ends(site: Site) -> None:
+    """A stop that comes before the server has come up ends it all the same."""
+    for _ in range(5):
+        server = Server(site.app, bind("127.0.0.1", 0), 5)
+        server.start()
+        server.stop(5)
+        assert not server.is_alive()
+    gc.collect()
+
+
+def test_answer_under_way_ends_before_stop(site: Site) -> None:
+    """A request that is being answered when stop comes gets its answer."""
+    bound = bind("127.0.0.1", 0)
+    url = url_of(bound)
+    server = Server(site.app, bound, 5)
+    server.start()
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(httpx.get(f"{url}/slow", timeout=10).text))
+    asking.start()
+    assert site.asked.wait(10)
+    stopping = threading.Thread(target=server.stop, args=[5])
+    stopping.start()
+    site.go_on.set()
+    stopping.join()
+    asking.join()
+    assert answers == ["at last"]
+    assert not server.is_alive()
