@@ -16,8 +16,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -28,8 +26,8 @@ from receipt_watcher.conclusion import Conclusion
 from receipt_watcher.config import Config, Inbox
 from receipt_watcher.delivery import Delivery, DeliverySettings
 from receipt_watcher.destinations.n8n import N8N, N8NSettings
-from receipt_watcher.errors import ForeignSpoolError, LockedError, SpoolError
 from receipt_watcher.filing import Filing
+from receipt_watcher.gate import Gate, GateSettings
 from receipt_watcher.holds import Holds
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.installation import Installation
@@ -40,7 +38,7 @@ from receipt_watcher.receipt import Limits
 from receipt_watcher.route import Bell, Route
 from receipt_watcher.spool import Spool, SpoolFolders
 from receipt_watcher.stopsignal import StopSignal
-from receipt_watcher.takein import BATCH_FILES, TakeIn
+from receipt_watcher.takein import TakeIn
 from receipt_watcher.view import full_view
 from receipt_watcher.web import Web
 
@@ -48,9 +46,6 @@ logger = structlog.get_logger()
 
 #: How long any loop sleeps at most: the safety net under bells, and how soon what another process wrote is seen.
 TICK_SECONDS = 5.0
-
-#: How soon a folder that is away is looked for again.
-RETRY_SECONDS = 3.0
 
 #: The periodic tasks: name, and every how many seconds. The README's table is compared with this one.
 PERIODIC_TASKS = {
@@ -61,19 +56,6 @@ PERIODIC_TASKS = {
 
 _ALIVE = "alive_at"
 _MEBIBYTE = 1024 * 1024
-
-
-@dataclass(slots=True)
-class Watched:
-    """One inbox as the daemon runs it."""
-
-    settings: Inbox
-    route: Route
-    bell: Bell
-    watch: InboxWatch
-    unavailable: str | None = None  # why nothing is taken now, for the log, health and status
-    has_orphans: bool = False  # taking in failed half-way
-    is_idle: bool = field(default=False)  # the last round left nothing to settle or to take
 
 
 class Daemon:
@@ -105,8 +87,7 @@ class Daemon:
             verify_tls=config.n8n.verify_tls,
             ca_file=str(config.n8n.ca_file or ""),
         )
-        self.watched = [self._watched(inbox) for inbox in config.inboxes]
-        self.routes = [watched.route for watched in self.watched]
+        self.routes = [self._route(inbox) for inbox in config.inboxes]
         self._public_url = ""
         self.take_in = TakeIn(self.log, self.routes, deliveries=self._deliveries, filings=self._filings, clock=clock)
         self.delivery = self._delivery()
@@ -122,12 +103,13 @@ class Daemon:
             clock=clock,
         )
         self.filing = Filing(self.log, self.routes, deliveries=self._deliveries, clock=clock)
+        self.gates = [self._gate(inbox, route) for inbox, route in zip(config.inboxes, self.routes, strict=True)]
         self._server: server.Server | None = None
         self._scheduler: BackgroundScheduler | None = None
 
     # --- building ----------------------------------------------------------------------------------------------
 
-    def _watched(self, inbox: Inbox) -> Watched:
+    def _route(self, inbox: Inbox) -> Route:
         folders = SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir)
         n8n = self.config.n8n
         settings = N8NSettings(
@@ -137,7 +119,7 @@ class Daemon:
             max_json_bytes=int(n8n.max_json_mb * _MEBIBYTE),
         )
         limits = self.config.limits
-        route = Route(
+        return Route(
             name=inbox.name,
             spool=Spool(inbox.name, folders),
             destination=N8N(settings, self._outbound),
@@ -146,9 +128,31 @@ class Daemon:
             done_subfolder=inbox.done_subfolder,
             limits=Limits(int(limits.max_file_mb * _MEBIBYTE), int(limits.max_megapixels * 1_000_000)),
         )
+
+    def _gate(self, inbox: Inbox, route: Route) -> Gate:
         bell = Bell()
-        watch = InboxWatch(inbox, bell.ring)
-        return Watched(inbox, route, bell, watch)
+        settings = GateSettings(
+            installation_id=self.installation.installation_id,
+            take_over=self._take_over,
+            accept_backlog=self._accept_backlog,
+            backlog_files=self.config.limits.backlog_files,
+        )
+        return Gate(
+            route,
+            InboxWatch(inbox, bell.ring),
+            bell,
+            settings,
+            log=self.log,
+            take_in=self.take_in,
+            filing=self.filing,
+            ring=self._ring_stages,
+            stopping=self._stopping,
+            monotonic=self._monotonic,
+        )
+
+    def _ring_stages(self) -> None:
+        self._deliveries.ring()
+        self._filings.ring()
 
     def _delivery(self) -> Delivery:
         n8n = self.config.n8n
@@ -183,7 +187,8 @@ class Daemon:
         self.log.open()
         self._recover_log()
         self._start_http()
-        self._open_spools()
+        for gate in self.gates:
+            gate.open_first()
         self._start_scheduler()
         logger.info("daemon.started", version=__version__, public_url=self._public_url, inboxes=len(self.routes))
 
@@ -191,8 +196,7 @@ class Daemon:
         """Deadlines stood still while we were away; claims of the last process become awaited callbacks."""
         now = self._clock()
         with self.log.transaction():
-            alive_at = float(self.log.fact(_ALIVE) or now)
-            self.log.postpone_deadlines(max(0.0, now - alive_at))
+            self.log.postpone_deadlines(float(self.log.fact(_ALIVE) or now), now)
             self.log.keep_fact(_ALIVE, repr(now))
         self.delivery.recover("receipt-watcher stopped while this was being sent")
 
@@ -206,18 +210,10 @@ class Daemon:
         self._server = server.Server(web.app, bound, self.config.limits.stop_timeout_seconds)
         self._server.start()
 
-    def _open_spools(self) -> None:
-        """Open what is there. A foreign or locked spool is an error now; an absent one is waited for."""
-        for watched in self.watched:
-            try:
-                self._open(watched)
-            except SpoolError as error:
-                self._tell_unavailable(watched, str(error))
-
     def _start_scheduler(self) -> None:
         workers = self.config.n8n.workers
         executors = {
-            "inboxes": ThreadPoolExecutor(len(self.watched)),
+            "inboxes": ThreadPoolExecutor(len(self.gates)),
             "deliveries": ThreadPoolExecutor(workers),
             "filing": ThreadPoolExecutor(1),
             "default": ThreadPoolExecutor(1),
@@ -225,8 +221,8 @@ class Daemon:
         # Without misfire_grace_time=None a late entry is dropped with a log line.
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         self._scheduler = BackgroundScheduler(executors=executors, job_defaults=defaults, timezone="UTC")
-        for watched in self.watched:
-            self._scheduler.add_job(self._watch_inbox, args=[watched], executor="inboxes")
+        for gate in self.gates:
+            self._scheduler.add_job(self._loop, args=[gate.bell, gate.round], executor="inboxes")
         for _ in range(workers):
             self._scheduler.add_job(self._loop, args=[self._deliveries, self._delivery_round], executor="deliveries")
         self._scheduler.add_job(self._loop, args=[self._filings, self._filing_round], executor="filing")
@@ -252,95 +248,6 @@ class Daemon:
 
     def _filing_round(self) -> float:
         return 0.0 if self.filing.file_away_due() else TICK_SECONDS
-
-    def _watch_inbox(self, watched: Watched) -> None:
-        self._loop(watched.bell, lambda: self.inbox_round(watched))
-        watched.watch.stop()
-
-    def inbox_round(self, watched: Watched) -> float:
-        """Open the spool if need be, take in what has settled, and return how long to wait, in seconds."""
-        watched.is_idle = False
-        try:
-            if not watched.route.is_ready:
-                self._open(watched)
-            if watched.has_orphans:
-                self.take_in.recover(watched.route)
-                watched.has_orphans = False
-            if self._waits_for_acceptance(watched):
-                return RETRY_SECONDS
-            settled = watched.watch.settled(self._monotonic(), BATCH_FILES)
-            if settled:
-                self._take_in(watched, settled)
-        except (OSError, SpoolError, ForeignSpoolError, LockedError) as error:
-            self._tell_unavailable(watched, str(error))
-            self._close(watched)
-            return RETRY_SECONDS
-        watched.is_idle = len(watched.watch.settler) == 0  # what was taken is in the log by now
-        return watched.watch.next_due() - self._monotonic()
-
-    def _take_in(self, watched: Watched, settled: list[Path]) -> None:
-        watched.has_orphans = True
-        self.take_in.take_in(watched.route, settled, lambda relative, why: self._tell_blocked(watched, relative, why))
-        watched.has_orphans = False
-
-    def _tell_blocked(self, watched: Watched, relative: Path, why: str) -> None:
-        signature = watched.watch.signature_of(str(relative))
-        if signature is not None:
-            watched.watch.settler.blocked(str(relative), signature, why, self._monotonic())
-        logger.warning(
-            "file.blocked",
-            inbox=watched.route.name,
-            filename=relative.name,
-            why=why,
-            advice=f"the service's user must be able to rename files in {watched.settings.path}",
-        )
-
-    def _open(self, watched: Watched) -> None:
-        """Open a spool, finish what a crash left there, then watch its inbox and let the stages see it."""
-        route = watched.route
-        route.spool.open(self.installation.installation_id(), take_over=self._take_over)
-        while self.filing.file_away(route):
-            pass
-        self.take_in.recover(route)
-        watched.has_orphans = False
-        watched.watch.start()
-        route.is_ready = True
-        if watched.unavailable is not None:
-            logger.info("inbox.available", inbox=route.name)
-            watched.unavailable = None
-        self._deliveries.ring()
-        self._filings.ring()
-
-    def _close(self, watched: Watched) -> None:
-        watched.route.is_ready = False
-        watched.watch.stop()
-        watched.watch.scanned_at = None
-        watched.route.spool.close()
-
-    def _tell_unavailable(self, watched: Watched, why: str) -> None:
-        if watched.unavailable is None:
-            logger.error("inbox.unavailable", inbox=watched.route.name, why=why)
-        watched.unavailable = why
-
-    def _waits_for_acceptance(self, watched: Watched) -> bool:
-        """Whether old files wait at the very first start, so that nobody books ten years of scans by accident."""
-        fact = f"inbox_started:{watched.route.name}"
-        if watched.watch.scanned_at is not None or self.log.fact(fact) is not None:
-            return False
-        limit = self.config.limits.backlog_files
-        waiting = sum(1 for _ in watched.watch.files())
-        if waiting > limit and not self._accept_backlog:
-            self._tell_unavailable(
-                watched,
-                f"{waiting} files were here before the first start, more than limits.backlog_files ({limit}); "
-                "move away what is not to be booked, or start once with --accept-backlog",
-            )
-            return True
-        self.log.keep_fact(fact, repr(self._clock()))
-        if watched.unavailable is not None:
-            logger.info("inbox.available", inbox=watched.route.name)
-            watched.unavailable = None
-        return False
 
     # --- periodic tasks ----------------------------------------------------------------------------------------
 
@@ -372,8 +279,8 @@ class Daemon:
             checks["job_log"] = None
         except Exception as error:  # noqa: BLE001 - whatever the database raises, the answer is «not ready»
             checks["job_log"] = str(error)
-        for watched in self.watched:
-            checks[f"inbox:{watched.route.name}"] = watched.unavailable
+        for gate in self.gates:
+            checks[f"inbox:{gate.route.name}"] = gate.unavailable
         return checks
 
     def _find_job(self, job_id: str) -> dict[str, object] | None:
@@ -386,19 +293,19 @@ class Daemon:
 
     def is_quiet(self) -> bool:
         """Whether nothing is left to settle, to take in, to deliver, to hear of, or to file."""
-        if not all(watched.is_idle or watched.unavailable for watched in self.watched):
+        if not all(gate.is_idle or gate.unavailable for gate in self.gates):
             return False
         names = [route.name for route in self.routes if route.is_ready]
         if self.log.count(names, *OPEN_STATES) or self.log.due_moves(names, 1):
             return False
-        return all(watched.is_idle or watched.unavailable for watched in self.watched)
+        return all(gate.is_idle or gate.unavailable for gate in self.gates)
 
     # --- stop --------------------------------------------------------------------------------------------------
 
     def request_stop(self) -> None:
         """Ask all loops to end; returns at once."""
         self._stopping.set()
-        for bell in (self._deliveries, self._filings, *(watched.bell for watched in self.watched)):
+        for bell in (self._deliveries, self._filings, *(gate.bell for gate in self.gates)):
             bell.ring()
 
     def stop(self) -> bool:
@@ -412,9 +319,8 @@ class Daemon:
             self._server.stop(max(1.0, ends_at - self._monotonic()))
         if self.log.is_open:
             self._note_alive()
-        for watched in self.watched:
-            watched.watch.stop()
-            watched.route.spool.close()
+        for gate in self.gates:
+            gate.close()
         self.log.close()
         self._outbound.close()
         self.installation.unlock()

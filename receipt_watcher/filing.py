@@ -11,6 +11,7 @@ away, or a disk that is full, delays its own files only.
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,9 @@ _TROUBLE_OF_ALL = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT}
 )
 
+#: Where the same file would end the same way once more.
+_NOT_BY_THE_SAME_FILE = EXAMINATION_REASONS | {Reason.ALREADY_SEEN, Reason.CHANGED}
+
 Move = tuple[Job, Folder, Path]
 
 
@@ -45,6 +49,7 @@ class Filing:
         self._routes = routes
         self._deliveries = deliveries
         self._clock = clock
+        self._lock = threading.Lock()
         self._troubled: set[str] = set()  # inboxes whose trouble was told; once is enough
 
     def file_away_due(self) -> int:
@@ -61,6 +66,10 @@ class Filing:
 
     def file_away(self, route: Route) -> int:
         """Do one round for one inbox: first what was begun, then what is due."""
+        with self._lock:  # a gate that opens again finishes moves in its own thread
+            return self._file_away(route)
+
+    def _file_away(self, route: Route) -> int:
         if not route.spool.is_present():
             return 0
         jobs = self._log.due_moves([route.name], BATCH_FILES)
@@ -136,14 +145,20 @@ class Filing:
         route.spool.flush_moves(folders.path_of(folder) / path for _, folder, path in moved)
         for job, folder, _ in moved:
             self._remove_notes(route, job, folder, notes.get(job.job_id))
+        # Examined before the transaction, which would keep callbacks waiting.
+        found = {
+            job.job_id: examine(folders.processing / path, route.limits)
+            for job, folder, path in moved
+            if folder is Folder.PROCESSING
+        }
         with self._log.transaction():
             now = self._clock()
             self._log.finish_moves(moved, now)
-            for job, folder, path in moved:
+            for job, folder, _ in moved:
                 if job.note_path != notes.get(job.job_id):
                     self._log.keep_note_path(job.job_id, notes.get(job.job_id))
                 if folder is Folder.PROCESSING:
-                    self._examine_again(route, job, folders.processing / path)
+                    self._go_on(job, found[job.job_id])
         for job, folder, path in moved:
             self._clean_up(route, job, folder, path)
         if any(folder is Folder.PROCESSING for _, folder, _ in moved):
@@ -186,12 +201,11 @@ class Filing:
 
     # --- a file that came back for a retry ---------------------------------------------------------------------
 
-    def _examine_again(self, route: Route, job: Job, path: Path) -> None:
+    def _go_on(self, job: Job, found: Examination) -> None:
         """A retry of what examination refused may succeed under new limits; anything else must still be itself."""
         current = self._log.get(job.job_id)
         if current is None or current.state is not State.QUEUED:
             return
-        found = examine(path, route.limits)
         refused = self._refusal(job, found)
         if refused is None:
             self._log.complete(job.job_id, found.sha256, found.mime_type, found.size)
@@ -225,13 +239,13 @@ class Filing:
         if job.state is State.DUPLICATE:
             original = self._log.get(job.duplicate_of or "")
             return (
-                f"{job.filename}\n\nWhat happened ({when}):\nThis is a copy of a receipt that failed"
+                f"{job.filename}\n\nWhat happened ({when}):\nThis is a copy of a receipt that did not get through"
                 f"{f': {original.filename}' if original else ''} (job {job.duplicate_of}).\n\n"
                 "What to do:\nSee the note beside the original."
             )
         reason = job.reason or Reason.N8N_FAILURE
         said = f"\n{job.message}" if job.message else ""
-        again = "\nTo try again: move the file back into the inbox." if reason not in EXAMINATION_REASONS else ""
+        again = "\nTo try again: move the file back into the inbox." if reason not in _NOT_BY_THE_SAME_FILE else ""
         return (
             f"{job.filename}\n\nWhat happened ({when}):\n{reason.meaning}{said}\n\nWhat to do:\n{reason.advice}{again}"
         )

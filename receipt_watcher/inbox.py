@@ -11,6 +11,7 @@ clock that is given. Nothing is kept on disk: after a crash the first scan finds
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -184,10 +185,13 @@ class InboxWatch:
         self._ring = ring
         self._hints: deque[str] = deque()
         self._observer: BaseObserver | None = None
+        self._identity: tuple[int, int] | None = None
 
     def start(self) -> None:
         """Begin to listen for events, where they can be expected; the scan, which follows, finds the rest."""
         self.mode = "polling"
+        self._identity = self._identify()
+        self.scanned_at = None
         wanted = self._settings.observer
         file_system = file_system_of(self.path)
         polled = file_system in POLLED_FILE_SYSTEMS or file_system.startswith("fuse.")
@@ -229,10 +233,17 @@ class InboxWatch:
         Raises:
             OSError: the inbox cannot be read; a share that is gone is no empty inbox.
         """
+        if self._identity is not None and self._identify() != self._identity:
+            # Deleted and made anew, or mounted over: the watch is on the old one, and nothing would say so.
+            raise OSError(errno.ESTALE, "the folder is another one now", str(self.path))
         self._follow_hints(now)
         if self.scanned_at is None or now >= self.scanned_at + self._interval_seconds:
             self.scan(now)
         return [Path(relative) for relative in self.settler.settled(now, self.signature_of, limit)]
+
+    def _identify(self) -> tuple[int, int]:
+        status = self.path.stat()
+        return status.st_dev, status.st_ino
 
     @property
     def _interval_seconds(self) -> float:

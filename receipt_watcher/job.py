@@ -196,7 +196,7 @@ class Reason(StrEnum):
     REFUSED = (
         "refused",
         "N8N answered 422: it could read the request and will not take it.",
-        "Read the answer below, mend the workflow or the receipt, then retry.",
+        "Read the answer, mend the workflow or the receipt, then retry.",
     )
     ATTEMPTS_EXHAUSTED = (
         "attempts_exhausted",
@@ -206,7 +206,7 @@ class Reason(StrEnum):
     N8N_FAILURE = (
         "n8n_failure",
         "The N8N workflow reported a failure.",
-        "Read its message below; mend the cause; then retry or drop the file in again.",
+        "Read its message; mend the cause; then retry or drop the file in again.",
     )
     NO_CALLBACK = (
         "no_callback",

@@ -47,6 +47,10 @@ _INSERT_ATTEMPT = (
     "INSERT INTO attempt (job_id, started_at, ended_at, outcome, counted, status_code, message)"
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+_POSTPONE = (
+    "UPDATE job SET deadline_at = deadline_at + ? - CASE WHEN updated_at > ? THEN updated_at ELSE ? END"
+    " WHERE state = 'processing' AND updated_at <= ?"
+)
 _INTEND = (
     "UPDATE job SET moving_to_folder = ?, moving_to_path = ?"
     " WHERE job_id = ? AND folder = ? AND stored_path = ? AND move_due = 1 AND moving_to_path IS NULL"
@@ -303,10 +307,14 @@ class JobLog:
             *inboxes,
         )
 
-    def postpone_deadlines(self, seconds: float) -> None:
-        """Move every deadline: the time when we were not running to hear a callback does not count."""
-        with self.transaction():
-            JobRow.update(deadline_at=JobRow.deadline_at + seconds).where(JobRow.state == State.PROCESSING).execute()
+    def postpone_deadlines(self, away_since: float, now: float) -> None:
+        """Move every deadline by the time when nobody was there to hear a callback.
+
+        That began when we were last alive, or when the job was accepted, if that was later: the former is noted only
+        now and then.
+        """
+        if now > away_since:
+            self.change(_POSTPONE, now, away_since, away_since, now)
 
     # --- where the files are -----------------------------------------------------------------------------------
 

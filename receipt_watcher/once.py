@@ -51,7 +51,7 @@ def _wait(daemon: Daemon, stop: StopSignal) -> None:
     changed_at, before = time.monotonic(), _progress(daemon)
     while not stop.wait(_LOOK_SECONDS) and not daemon.is_quiet():
         now = _progress(daemon)
-        if now != before or not all(watched.is_idle or watched.unavailable for watched in daemon.watched):
+        if now != before or not all(gate.is_idle or gate.unavailable for gate in daemon.gates):
             changed_at, before = time.monotonic(), now
         if time.monotonic() - changed_at > daemon.config.callback.deadline_seconds:
             return
@@ -65,11 +65,11 @@ def _progress(daemon: Daemon) -> dict[State, int]:
 
 
 def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:
-    troubles = [f"{watched.route.name}: {watched.unavailable}" for watched in daemon.watched if watched.unavailable]
+    troubles = [f"{gate.route.name}: {gate.unavailable}" for gate in daemon.gates if gate.unavailable]
     troubles += [
-        f"{watched.route.name}: {relative} is still in the inbox ({parked.why})"
-        for watched in daemon.watched
-        for relative, parked in watched.watch.settler.parked.items()
+        f"{gate.route.name}: {relative} is still in the inbox ({parked.why})"
+        for gate in daemon.gates
+        for relative, parked in gate.watch.settler.parked.items()
     ]
     troubles += [
         f"{standing.url} is held: {standing.hold_message}" for standing in daemon.holds.all() if standing.is_held

@@ -189,7 +189,8 @@ class Spool:
     def orphans(self) -> Iterator[tuple[str, Path]]:
         """Yield (job id, path below the inbox) of each file in processing/<job_id>/.
 
-        Copies that a crash left unfinished are removed on the way: their original is still in the inbox.
+        What a crash left unfinished is removed on the way, its original being still in the inbox: parts of copies,
+        and the empty placeholders of file systems that know neither renameat2 nor link.
         """
         for entry in sorted(self.folders.processing.iterdir()):
             if not entry.is_dir() or not _is_uuid(entry.name):
@@ -197,11 +198,15 @@ class Spool:
             for root, _, names in os.walk(entry):
                 for name in names:
                     path = Path(root, name)
-                    if name.endswith(disk.PARTIAL_SUFFIX):
+                    if name.endswith(disk.PARTIAL_SUFFIX) or self._is_placeholder(path, path.relative_to(entry)):
                         path.unlink()
                     else:
                         yield entry.name, path.relative_to(entry)
             self.tidy(entry.name)
+
+    def _is_placeholder(self, path: Path, relative: Path) -> bool:
+        original = self.folders.inbox / relative
+        return path.stat().st_size == 0 and os.path.lexists(original) and not path.samefile(original)
 
     def strangers(self) -> list[Path]:
         """Return what lies in processing/ and is not ours: nothing will ever move it, so somebody must be told."""

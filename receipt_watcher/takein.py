@@ -39,6 +39,7 @@ class TakeIn:
         self._deliveries = deliveries
         self._filings = filings
         self._clock = clock
+        self._left: dict[str, int] = {}
 
     def take_in(self, route: Route, relatives: Sequence[Path], blocked: Callable[[Path, str], None]) -> list[Job]:
         """Take in settled files, and return their jobs.
@@ -62,15 +63,14 @@ class TakeIn:
     def recover(self, route: Route) -> list[Job]:
         """Record the orphans in processing/: files that a crash caught between the move and the row."""
         stored = self._log.stored_in_processing(route.name)
-        orphans = [
-            (job_id, relative)
-            for job_id, relative in route.spool.orphans()
-            if job_id not in stored and self._log.get(job_id) is None
-        ]
-        for stranger in route.spool.strangers():
+        found = [one for one in route.spool.orphans() if one[0] not in stored and self._log.get(one[0]) is None]
+        orphans = list({job_id: (job_id, relative) for job_id, relative in reversed(found)}.values())[::-1]
+        folder = route.spool.folders.processing
+        for stranger in [*route.spool.strangers(), *(folder.joinpath(*one) for one in found if one not in orphans)]:
             logger.warning(
                 "file.unknown", inbox=route.name, path=str(stranger), advice="not ours; move it into the inbox"
             )
+        self._left[route.name] = 0
         for job_id, relative in orphans:
             copied = route.spool.drop_copied_original(job_id, relative)
             logger.info("job.adopted", job_id=job_id, inbox=route.name, filename=relative.name, original_removed=copied)
@@ -80,14 +80,15 @@ class TakeIn:
             for job in self._record(route, orphans[start:][:BATCH_FILES])
         ]
 
+    def left(self, route: Route) -> int:
+        """Return how many files of processing/ could not be recorded; `recover` tries them again."""
+        return self._left.get(route.name, 0)
+
     def _record(self, route: Route, taken: Sequence[tuple[str, Path]]) -> list[Job]:
-        if not taken:
+        arrivals = [arrival for arrival in self._examined(route, taken) if arrival is not None]
+        self._left[route.name] = self.left(route) + len(taken) - len(arrivals)
+        if not arrivals:
             return []
-        paths = [route.spool.folders.processing / job_id / relative for job_id, relative in taken]
-        route.spool.flush(paths)
-        arrivals = [
-            self._arrival(route, job_id, relative, path) for (job_id, relative), path in zip(taken, paths, strict=True)
-        ]
         now = self._clock()
         jobs = Intake(self._log, self._is_in_failed).record(arrivals, now)
         self._deliveries.ring()
@@ -95,6 +96,24 @@ class TakeIn:
             self._filings.ring()
         self._tell(jobs, now)
         return jobs
+
+    def _examined(self, route: Route, taken: Sequence[tuple[str, Path]]) -> list[Arrival | None]:
+        """Flush and examine; None in the place of a file that the disk does not give: it must not stop the others."""
+        try:
+            route.spool.flush(route.spool.folders.processing.joinpath(*one) for one in taken)
+        except OSError:
+            return [self._examined_alone(route, *one, flush=True) for one in taken]
+        return [self._examined_alone(route, *one, flush=False) for one in taken]
+
+    def _examined_alone(self, route: Route, job_id: str, relative: Path, *, flush: bool) -> Arrival | None:
+        path = route.spool.folders.processing / job_id / relative
+        try:
+            if flush:
+                route.spool.flush([path])
+            return self._arrival(route, job_id, relative, path)
+        except OSError as error:
+            logger.error("file.stuck", inbox=route.name, path=str(path), why=str(error), advice="look at the disk")  # noqa: TRY400 - the text says it
+            return None
 
     def _is_in_failed(self, job: Job) -> bool:
         """Whether a failed job's file still lies in the failed/ of its own inbox.

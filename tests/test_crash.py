@@ -63,7 +63,7 @@ def restarted(
         die_and_start(daemon, point)
         yield daemon
     finally:
-        daemon.kill()
+        daemon.close()
 
 
 @contextlib.contextmanager

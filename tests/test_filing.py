@@ -233,7 +233,7 @@ def test_a_failure_goes_to_failed_with_a_note(office: Office) -> None:
         "The supplier is unknown.\n"
         "\n"
         "What to do:\n"
-        "Read its message below; mend the cause; then retry or drop the file in again.\n"
+        "Read its message; mend the cause; then retry or drop the file in again.\n"
         "To try again: move the file back into the inbox.\n"
         "\n"
         f"Job: {job.job_id}\n"

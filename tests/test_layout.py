@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "inbox holds intake destinations.n8n demo_receipts",
         "route demo_play",
         "takein delivery conclusion filing",
-        "web server",
+        "web server gate",
         "check status daemon",
         "once demo",
         "cli",
