@@ -371,12 +371,12 @@ def test_one_file_that_the_disk_does_not_give_stops_no_other(desk: Desk, monkeyp
     """A file that cannot be read back is told with its path and kept; the rest goes on, and it follows when mended."""
     good, bad = jpegs(2)
     batch = [desk.drop("good.jpg", good), desk.drop("bad.jpg", bad)]
-    real = takein.examine
+    refuse = refusing(errno.EIO)
     with monkeypatch.context() as patch, capture_logs() as lines:
         patch.setattr(
             takein,
             "examine",
-            lambda path, limits: refusing(errno.EIO)() if path.name == "bad.jpg" else real(path, limits),
+            lambda path, limits: refuse() if path.name == "bad.jpg" else examine(path, limits),
         )
         assert [job.filename for job in desk.take(*batch)] == ["good.jpg"]
         assert desk.recover() == []
