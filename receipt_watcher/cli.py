@@ -338,6 +338,8 @@ def _advance_all(log: JobLog, chosen: Sequence[Job], event: Event, *, as_json: b
             click.echo(printable(f"{job.job_id}  {job.filename}: {_said(job, event, after)}"))
     if as_json:
         _print_json(done)
+    elif not chosen:
+        click.echo("Nothing has failed.")
     raise click.exceptions.Exit(FINE if all(row["done"] for row in done) else WRONG)
 
 

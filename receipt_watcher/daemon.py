@@ -324,7 +324,8 @@ class Daemon:
         self.log.close()
         self._outbound.close()
         self.installation.unlock()
-        logger.info("daemon.stopped")
+        if self._scheduler is not None:
+            logger.info("daemon.stopped")
         return ended
 
     def _stop_scheduler(self, timeout_seconds: float) -> bool:

@@ -33,7 +33,8 @@ import pylibmagic  # isort: skip  # carries libmagic, and must come before magic
 import magic
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from receipt_watcher import structure
+from receipt_watcher import formats
+from receipt_watcher.formats import bmp, gif, heic, jpeg, pdf, png, tiff, webp
 from receipt_watcher.job import Reason
 
 READ_BYTES = 256 * 1024
@@ -73,7 +74,7 @@ class Examination:
 class _Kind:
     """An accepted kind: how its skeleton is walked, and which library then reads its header."""
 
-    walk: structure.Walk
+    walk: formats.Walk
     open_header: Callable[[BinaryIO, int], Refusal | None] | None
 
 
@@ -126,7 +127,7 @@ def _judge(source: BinaryIO, content: _Content, path: Path, limits: Limits) -> t
         return mime_type, Refusal(Reason.TOO_LARGE, detail)
     if mime_type in ACCEPTED_MIME_TYPES:
         return mime_type, _refusal(mime_type, source, content.size, limits.max_pixels)
-    if mime_type in _PERHAPS_PDF and structure.PDF_MARK.search(content.head[: structure.PDF_MARK_WITHIN]):
+    if mime_type in _PERHAPS_PDF and pdf.PDF_MARK.search(content.head[: pdf.PDF_MARK_WITHIN]):
         return _PDF, _refusal(_PDF, source, content.size, limits.max_pixels)
     return mime_type, Refusal(Reason.UNSUPPORTED_TYPE, _describe(mime_type, path))
 
@@ -136,11 +137,11 @@ def _refusal(mime_type: str, source: BinaryIO, size: int, max_pixels: int) -> Re
     kind = _KINDS[mime_type]
     try:
         kind.walk(source, size, max_pixels)
-    except structure.CutShortError as error:
+    except formats.CutShortError as error:
         return Refusal(Reason.INCOMPLETE, str(error))
-    except structure.TooManyPixelsError as error:
+    except formats.TooManyPixelsError as error:
         return Refusal(Reason.TOO_MANY_PIXELS, str(error))
-    except structure.MalformedError as error:
+    except formats.MalformedError as error:
         return Refusal(Reason.BROKEN, str(error))
     return kind.open_header(source, max_pixels) if kind.open_header else None
 
@@ -232,8 +233,8 @@ def _with_pillow(plugin: str, source: BinaryIO, max_pixels: int) -> Refusal | No
     try:
         with _quiet_pillow(), Image.open(source, formats=[plugin]) as image:
             width, height = image.size
-        structure.check_pixels(width, height, max_pixels)
-    except structure.TooManyPixelsError as error:
+        formats.check_pixels(width, height, max_pixels)
+    except formats.TooManyPixelsError as error:
         return Refusal(Reason.TOO_MANY_PIXELS, str(error))
     # Seen in over 100,000 mutations: UnidentifiedImageError, ValueError, OSError without a number. Its plugins
     # promise nothing, and what they let through from struct and zlib has varied between versions.
@@ -252,8 +253,8 @@ def _with_pillow_heif(source: BinaryIO, max_pixels: int) -> Refusal | None:
         if not sizes:
             return Refusal(Reason.BROKEN, "It is a HEIC without a picture.")
         for width, height in sizes:
-            structure.check_pixels(width, height, max_pixels)
-    except structure.TooManyPixelsError as error:
+            formats.check_pixels(width, height, max_pixels)
+    except formats.TooManyPixelsError as error:
         return Refusal(Reason.TOO_MANY_PIXELS, str(error))
     # Documented: ValueError, EOFError, SyntaxError, RuntimeError, OSError. Seen: ValueError, SyntaxError, RuntimeError.
     except Exception as error:  # noqa: BLE001
@@ -330,18 +331,18 @@ def _pillow(plugin: Any) -> Callable[[BinaryIO, int], Refusal | None]:
     return functools.partial(_with_pillow, plugin.format)
 
 
-_HEIC = _Kind(structure.walk_heic, _with_pillow_heif)
+_HEIC = _Kind(heic.walk_heic, _with_pillow_heif)
 _KINDS = {
-    "image/jpeg": _Kind(structure.walk_jpeg, _pillow(JpegImagePlugin.JpegImageFile)),
-    "image/png": _Kind(structure.walk_png, _pillow(PngImagePlugin.PngImageFile)),
-    "image/tiff": _Kind(structure.walk_tiff, _pillow(TiffImagePlugin.TiffImageFile)),
-    "image/gif": _Kind(structure.walk_gif, _pillow(GifImagePlugin.GifImageFile)),
-    "image/bmp": _Kind(structure.walk_bmp, _pillow(BmpImagePlugin.BmpImageFile)),
+    "image/jpeg": _Kind(jpeg.walk_jpeg, _pillow(JpegImagePlugin.JpegImageFile)),
+    "image/png": _Kind(png.walk_png, _pillow(PngImagePlugin.PngImageFile)),
+    "image/tiff": _Kind(tiff.walk_tiff, _pillow(TiffImagePlugin.TiffImageFile)),
+    "image/gif": _Kind(gif.walk_gif, _pillow(GifImagePlugin.GifImageFile)),
+    "image/bmp": _Kind(bmp.walk_bmp, _pillow(BmpImagePlugin.BmpImageFile)),
     # Pillow cannot read a WebP's header without all of the file and a canvas; the walk reads the same fields.
-    "image/webp": _Kind(structure.walk_webp, None),
+    "image/webp": _Kind(webp.walk_webp, None),
     "image/heic": _HEIC,
     "image/heif": _HEIC,
-    _PDF: _Kind(structure.walk_pdf, _with_pdfium),
+    _PDF: _Kind(pdf.walk_pdf, _with_pdfium),
 }
 
 #: The kinds that pass; N8N is told one of these.

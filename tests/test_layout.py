@@ -23,8 +23,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         "__init__ errors migrations migrations.0001_first",
         "job config",
-        "disk structure samples clashes example tables outbound telemetry standin stopsignal",
-        "note sources receipt spool joblog installation destinations view progress",
+        "disk formats samples clashes example tables outbound telemetry standin stopsignal",
+        "note sources spool joblog installation destinations view progress",
+        "formats.jpeg formats.png formats.gif formats.bmp formats.webp formats.tiff formats.heic formats.pdf",
+        "receipt",
         "inbox holds intake destinations.n8n demo_receipts",
         "route demo_play",
         "takein delivery conclusion filing",
