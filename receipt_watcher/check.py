@@ -6,7 +6,6 @@ and removed, as the user who runs the check; so run it as the service's user.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import uuid
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from receipt_watcher.config import Config, Inbox
+from receipt_watcher.config import Config, Inbox, is_loopback
 from receipt_watcher.errors import JobLogError, NotSentError
 from receipt_watcher.inbox import InboxWatch, file_system_of
 from receipt_watcher.installation import Installation
@@ -211,13 +210,3 @@ def _check_callback_url(config: Config) -> Iterator[Finding]:
             "set http.host to 0.0.0.0 where there is no such proxy",
         )
     yield Finding("ok", f"callbacks are asked for at {public_url}")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -119,8 +119,9 @@ def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog
 
 def _leave(code: int, *, ended: bool) -> NoReturn:
     """Exit, without waiting for a thread that still waits for an answer: its claim is settled at the next start."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
     if not ended:
         os._exit(code)
     raise click.exceptions.Exit(code)
@@ -349,7 +350,7 @@ def _said(job: Job, event: Event, after: Job | None) -> str:
     if next_state(job.state, event) is None:
         hint = "; it is being delivered, try again in a moment" if job.state is State.DELIVERING else ""
         return f"not possible, it is {job.state.value}{hint}"
-    return "it changed just now; look again"
+    return "its file is not in failed/ yet, or it changed just now; try again in a moment"
 
 
 # --- common ----------------------------------------------------------------------------------------------------

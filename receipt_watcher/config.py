@@ -11,6 +11,7 @@ Folders are looked at only to follow `..`; none has to exist yet. Nothing is wri
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import unicodedata
@@ -366,3 +367,14 @@ def masked(url: str) -> str:
         + mark
         + "&".join(re.sub(r"^([^=]*=)?.+", rf"\1{MASK}", part, flags=re.DOTALL) for part in query.split("&"))
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

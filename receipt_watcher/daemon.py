@@ -86,6 +86,7 @@ class Daemon:
             connections=config.n8n.workers,
             verify_tls=config.n8n.verify_tls,
             ca_file=str(config.n8n.ca_file or ""),
+            stopping=self._stopping,
         )
         self.routes = [self._route(inbox) for inbox in config.inboxes]
         self._public_url = ""
@@ -317,13 +318,15 @@ class Daemon:
             logger.warning("daemon.cut_off", advice="raise limits.stop_timeout_seconds above n8n.timeout_seconds")
         if self._server is not None:
             self._server.stop(max(1.0, ends_at - self._monotonic()))
-        if self.log.is_open:
-            self._note_alive()
-        for gate in self.gates:
-            gate.close()
-        self.log.close()
-        self._outbound.close()
-        self.installation.unlock()
+        try:
+            if self.log.is_open:
+                self._note_alive()
+        finally:  # a disk that is full must not keep the locks
+            for gate in self.gates:
+                gate.close()
+            self.log.close()
+            self._outbound.close()
+            self.installation.unlock()
         if self._scheduler is not None:
             logger.info("daemon.stopped")
         return ended

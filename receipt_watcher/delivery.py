@@ -75,7 +75,7 @@ class Delivery:
         self._clock = clock
         self._jitter = jitter
         self._turn = 0
-        self._in_flight: set[str] = set()  # changed only with the log's lock held
+        self._in_flight: set[str] = set()  # entered with the log's lock held, in the claim's transaction
 
     # --- one round ---------------------------------------------------------------------------------------------
 
@@ -114,6 +114,9 @@ class Delivery:
                 inboxes.setdefault(route.destination.url, []).append(route.name)
         return inboxes
 
+    def _names_of(self, url: str) -> list[str]:
+        return [route.name for route in self._routes if route.destination.url == url]
+
     def _claim(self, url: str, inboxes: Sequence[str], now: float) -> Job | None:
         """Claim the next job for a destination, if it may have one now.
 
@@ -150,7 +153,10 @@ class Delivery:
             self._settle(route, job, Lost("an error of receipt-watcher itself; see its log"), started_at)
             raise
         else:
-            self._settle(route, job, outcome, started_at)
+            if self._stopping.is_set() and isinstance(outcome, Deferred) and outcome.status_code is None:
+                self._release(job, self._clock(), "stopping before anything was sent")
+            else:
+                self._settle(route, job, outcome, started_at)
 
     def _outcome(self, route: Route, job: Job, now: float) -> Outcome:
         try:
@@ -189,17 +195,10 @@ class Delivery:
         """Write an outcome down, in one commit. A callback may have overtaken it: then only the attempt is kept."""
         now = self._clock()
         with self._log.transaction():
-            match outcome:
-                case Accepted():
-                    after = self._accept(route, job, outcome, now)
-                case Concluded():
-                    after = self._conclude(route, job, outcome, now)
-                case Lost():
-                    after = self._lose(route, job, outcome, now)
-                case Deferred():
-                    after = self._defer(route, job, outcome, now)
-                case Refused():
-                    after = self._refuse(route, job, outcome, now)
+            current = self._log.get(job.job_id)
+            # A failure, a retry and a new claim may have come meanwhile: this outcome is not that claim's.
+            is_ours = current is not None and current.attempts == job.attempts
+            after = self._follow(route, job, outcome, now) if is_ours else None
             counted = after is None or after.attempts == job.attempts
             status_code = None if isinstance(outcome, Lost) else outcome.status_code
             self._log.add_attempt(
@@ -209,9 +208,23 @@ class Delivery:
             )
         self._tell(job, outcome, after, now, started_at)
 
+    def _follow(self, route: Route, job: Job, outcome: Outcome, now: float) -> Job | None:
+        match outcome:
+            case Accepted():
+                return self._accept(route, job, outcome, now)
+            case Concluded():
+                return self._conclude(route, job, outcome, now)
+            case Lost():
+                return self._lose(route, job, outcome, now)
+            case Deferred():
+                return self._defer(route, job, outcome, now)
+            case Refused():
+                return self._refuse(route, job, outcome, now)
+
     def _accept(self, route: Route, job: Job, outcome: Accepted, now: float) -> Job | None:
         url = route.destination.url
         if self._holds.accepted(url, now):
+            self._log.forget_resends(self._names_of(url))
             self._tell_resumed(route, "it accepts receipts again")
         standing = self._holds.get(url)
         if standing.hold_kind is HoldKind.SILENCE:  # only a callback ends that; the next probe waits longer
@@ -236,7 +249,6 @@ class Delivery:
         return self._log.advance(job.job_id, Event.FAIL, now, reason=Reason.N8N_FAILURE, message=outcome.message)
 
     def _lose(self, route: Route, job: Job, outcome: Lost, now: float) -> Job | None:
-        others_passed = self._others_passed(job, self._holds.get(route.destination.url))
         self._hold(route, outcome.message, None, now)
         return self._log.advance(
             job.job_id,
@@ -244,7 +256,7 @@ class Delivery:
             now,
             detail=outcome.message,
             deadline_at=now + self._settings.callback_deadline_seconds,
-            resends=job.resends + (job.deadline_at is not None and others_passed),
+            resends=job.resends + (job.deadline_at is not None),
             destination_failed_at=now,
         )
 

@@ -19,8 +19,9 @@ from pathlib import Path
 import structlog
 
 from receipt_watcher import note
-from receipt_watcher.errors import FileVanishedError, SpoolError
-from receipt_watcher.job import EXAMINATION_REASONS, Event, Folder, Job, Reason, State
+from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
+from receipt_watcher.intake import DuplicatePolicy
+from receipt_watcher.job import EXAMINATION_REASONS, OPEN_STATES, Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.receipt import Examination, examine
 from receipt_watcher.route import Bell, Route, tell_concluded
@@ -117,9 +118,12 @@ class Filing:
         for move in moves:
             job, folder, path = move
             try:
+                route.check_is_its_own(job)
                 route.spool.move(route.path_of(job), folder, path)
             except FileVanishedError as error:
-                self._missing(job, str(error))
+                self._missing(route, job, str(error), Reason.FILE_MISSING)
+            except ChangedOnDiskError as error:
+                self._missing(route, job, str(error), Reason.CHANGED)
             except FileExistsError:
                 # Somebody put a file there since the name was chosen. Choose another in the next round.
                 self._log.finish_moves([(job, job.folder, job.stored_path)], self._clock())
@@ -130,13 +134,12 @@ class Filing:
                     break
             else:
                 moved.append(move)
-        if moved:
-            self._finish(route, moved)
-            if not is_troubled:
-                self._troubled.discard(route.name)
-        return len(moved)
+        finished = self._finish(route, moved) if moved else 0
+        if moved and finished == len(moved) and not is_troubled:
+            self._troubled.discard(route.name)
+        return finished
 
-    def _finish(self, route: Route, moved: Sequence[Move]) -> None:
+    def _finish(self, route: Route, moved: Sequence[Move]) -> int:
         """Put the notes right, make moves and notes durable, then commit where the files are now."""
         folders = route.spool.folders
         notes = {
@@ -146,11 +149,14 @@ class Filing:
         for job, folder, _ in moved:
             self._remove_notes(route, job, folder, notes.get(job.job_id))
         # Examined before the transaction, which would keep callbacks waiting.
-        found = {
-            job.job_id: examine(folders.processing / path, route.limits)
-            for job, folder, path in moved
-            if folder is Folder.PROCESSING
-        }
+        found: dict[str, Examination] = {}
+        for job, folder, path in moved:
+            if folder is Folder.PROCESSING:
+                try:
+                    found[job.job_id] = examine(folders.processing / path, route.limits)
+                except OSError as error:  # one file that the disk does not give must not stop the others
+                    self._tell_trouble(route, error)
+        moved = [move for move in moved if move[1] is not Folder.PROCESSING or move[0].job_id in found]
         with self._log.transaction():
             now = self._clock()
             self._log.finish_moves(moved, now)
@@ -158,11 +164,12 @@ class Filing:
                 if job.note_path != notes.get(job.job_id):
                     self._log.keep_note_path(job.job_id, notes.get(job.job_id))
                 if folder is Folder.PROCESSING:
-                    self._go_on(job, found[job.job_id])
+                    self._go_on(job, found[job.job_id], route.duplicates)
         for job, folder, path in moved:
             self._clean_up(route, job, folder, path)
         if any(folder is Folder.PROCESSING for _, folder, _ in moved):
             self._deliveries.ring()
+        return len(moved)
 
     def _clean_up(self, route: Route, job: Job, folder: Folder, path: Path) -> None:
         """Remove the empty folder that the file left; a crash before it leaves that to the next start."""
@@ -177,22 +184,29 @@ class Filing:
         if folder is Folder.DONE:  # people move the note back into the inbox together with the file
             note.remove_note(note.note_path(route.spool.folders.inbox / job.relative_path), job.job_id)
 
-    def _missing(self, job: Job, message: str) -> None:
+    def _missing(self, route: Route, job: Job, message: str, reason: Reason) -> None:
+        """Stop trying to move a file that is gone, or whose place another one has taken."""
         now = self._clock()
         after = None
         with self._log.transaction():
             self._log.abandon_move(job.job_id, now, message)
             current = self._log.get(job.job_id)  # a retry may have come since the round began
             if current is not None and current.state is State.QUEUED:
-                after = self._log.advance(job.job_id, Event.FAIL, now, reason=Reason.FILE_MISSING, message=message)
+                after = self._log.advance(job.job_id, Event.FAIL, now, reason=reason, message=message)
                 self._log.abandon_move(job.job_id, now, "nothing to file")
         if after is not None:
             tell_concluded(after, now)
         if job.note_path is not None:
-            for route in self._routes:
-                if route.name == job.inbox:
-                    note.remove_note(route.spool.folders.failed / job.note_path, job.job_id)
+            self._put_note_right(route, job, after, job.note_path)
         logger.error("file.missing", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=message)
+
+    def _put_note_right(self, route: Route, job: Job, after: Job | None, path: Path) -> None:
+        """Keep the note of a job that failed again where it stands; with the file gone for good it goes as well."""
+        place = route.spool.folders.failed / path
+        if after is not None and after.reason is Reason.CHANGED and note.is_about(place, job.job_id):
+            self._write_note(route, after, job.stored_path)
+        else:
+            note.remove_note(place, job.job_id)
 
     def _tell_trouble(self, route: Route, error: Exception) -> None:
         if route.name not in self._troubled:
@@ -201,12 +215,12 @@ class Filing:
 
     # --- a file that came back for a retry ---------------------------------------------------------------------
 
-    def _go_on(self, job: Job, found: Examination) -> None:
+    def _go_on(self, job: Job, found: Examination, duplicates: DuplicatePolicy) -> None:
         """A retry of what examination refused may succeed under new limits; anything else must still be itself."""
         current = self._log.get(job.job_id)
         if current is None or current.state is not State.QUEUED:
             return
-        refused = self._refusal(job, found)
+        refused = self._refusal(job, found, duplicates)
         if refused is None:
             self._log.complete(job.job_id, found.sha256, found.mime_type, found.size)
             return
@@ -214,11 +228,15 @@ class Filing:
         if after is not None:
             tell_concluded(after, self._clock())
 
-    def _refusal(self, job: Job, found: Examination) -> tuple[Reason, str] | None:
+    def _refusal(self, job: Job, found: Examination, duplicates: DuplicatePolicy) -> tuple[Reason, str] | None:
         if None not in (job.sha256, found.sha256) and found.sha256 != job.sha256:
             return Reason.CHANGED, "The file in failed/ is not the one that was recorded."
         if found.refusal is not None:
             return found.refusal.reason, found.refusal.detail
+        if duplicates != "send" and found.sha256 is not None:
+            for other in self._log.same_receipts(found.sha256, job.target, OPEN_STATES | {State.SUCCESS}):
+                if other.job_id != job.job_id:
+                    return Reason.ALREADY_SEEN, f"The same receipt is there as {other.filename} (job {other.job_id})."
         return None
 
     # --- notes -------------------------------------------------------------------------------------------------

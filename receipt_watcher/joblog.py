@@ -25,6 +25,7 @@ from playhouse.migrations import Runner
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.job import (
     CLOSED_STATES,
+    EXAMINATION_REASONS,
     HOME_FOLDER,
     OPEN_STATES,
     TRANSITIONS,
@@ -62,6 +63,8 @@ _NO_CHANGE: dict[str, Any] = {}
 #: What an event sets besides the state.
 _CLOSING = {"next_attempt_at": None, "deadline_at": None}
 _CHANGES_OF: dict[Event, dict[str, Any]] = {
+    Event.ACCEPT: {"next_attempt_at": None},
+    Event.LOSE: {"next_attempt_at": None},
     Event.SUCCEED: _CLOSING | {"reason": None},
     Event.FAIL: _CLOSING,
     Event.EXPIRE: _CLOSING,
@@ -209,6 +212,8 @@ class JobLog:
         transition = TRANSITIONS[event]
         if before.state not in transition.sources:
             return None
+        if event is Event.RETRY and _is_refused_and_not_filed(before) and "folder" not in changes:
+            return None  # the examination is done again when the file comes back from failed/, and not without it
         values = {**_CHANGES_OF.get(event, _NO_CHANGE), **changes, "state": transition.target, "updated_at": now}
         if transition.target in CLOSED_STATES:
             values["completed_at"] = now
@@ -301,9 +306,9 @@ class JobLog:
             return [job for job in lost if job is not None]
 
     def forget_resends(self, inboxes: Sequence[str]) -> None:
-        """Give every awaited job of these inboxes its resends back: that no callback came was not its fault."""
+        """Give every open job of these inboxes its resends back: that no callback came was not its fault."""
         self.change(
-            f"UPDATE job SET resends = 0 WHERE state = 'processing' AND inbox IN ({_marks(inboxes)})",  # noqa: S608
+            f"UPDATE job SET resends = 0 WHERE state IN ('queued', 'processing') AND inbox IN ({_marks(inboxes)})",  # noqa: S608
             *inboxes,
         )
 
@@ -360,7 +365,11 @@ class JobLog:
         with self.transaction():
             for job, folder, path in moves:
                 values: dict[str, Any] = {"folder": folder, "stored_path": path, **arrived}
-                current = replace(self.get(job.job_id) or job, **values)
+                before = self.get(job.job_id) or job
+                known = (before.moving_to_folder, before.moving_to_path), (before.folder, before.stored_path)
+                if before.moving_to_path is not None and (folder, path) not in known:
+                    continue  # dropped in again meanwhile: the log knows of a newer move
+                current = replace(before, **values)
                 values["move_due"] = self.home_of(current) is not folder
                 self._update(job.job_id, {**values, "updated_at": now})
 
@@ -462,6 +471,10 @@ class JobLog:
             FactRow.insert(name=name, value=value).on_conflict(
                 conflict_target=[FactRow.name], update={FactRow.value: value}
             ).execute()
+
+
+def _is_refused_and_not_filed(job: Job) -> bool:
+    return job.folder is Folder.PROCESSING and job.reason in EXAMINATION_REASONS
 
 
 def _marks(values: Sized) -> str:

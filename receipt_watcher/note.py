@@ -47,8 +47,16 @@ def write_note(path: Path, job_id: str, text: str) -> bool:
     return True
 
 
+def is_about(path: Path, job_id: str) -> bool:
+    """Whether a note of ours is there and is about this job."""
+    try:
+        return is_note(path) and f"Job: {job_id}" in path.read_text("utf-8", "replace")
+    except OSError:
+        return False
+
+
 def remove_note(path: Path, job_id: str) -> None:
     """Remove a note of ours, if it is there and is about this job."""
     with contextlib.suppress(OSError):
-        if is_note(path) and f"Job: {job_id}" in path.read_text("utf-8", "replace"):
+        if is_about(path, job_id):
             path.unlink()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from receipt_watcher.config import Config
+from receipt_watcher.config import Config, masked
 from receipt_watcher.daemon import Daemon
 from receipt_watcher.job import OPEN_STATES, Job, State
 from receipt_watcher.stopsignal import StopSignal
@@ -65,6 +65,7 @@ def _progress(daemon: Daemon) -> dict[State, int]:
 
 
 def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:
+    urls = {route.destination.url for route in daemon.routes}
     troubles = [f"{gate.route.name}: {gate.unavailable}" for gate in daemon.gates if gate.unavailable]
     troubles += [
         f"{gate.route.name}: {relative} is still in the inbox ({parked.why})"
@@ -72,7 +73,9 @@ def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:
         for relative, parked in gate.watch.settler.parked.items()
     ]
     troubles += [
-        f"{standing.url} is held: {standing.hold_message}" for standing in daemon.holds.all() if standing.is_held
+        f"{masked(standing.url)} is held: {standing.hold_message}"
+        for standing in daemon.holds.all()
+        if standing.is_held and standing.url in urls
     ]
     still_open = sum(job.state in OPEN_STATES for job in jobs)
     if still_open:

@@ -10,6 +10,7 @@ The delivery workers share it; httpx's client is made for that. It keeps no stat
 from __future__ import annotations
 
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 
 from receipt_watcher.errors import AnswerLostError, ConfigError, NotSentError, Problem
 
@@ -48,7 +56,16 @@ class Answer:
 class Outbound:
     """One keep-alive client for all destinations."""
 
-    def __init__(self, *, timeout_seconds: float, connections: int, verify_tls: bool = True, ca_file: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float,
+        connections: int,
+        verify_tls: bool = True,
+        ca_file: str = "",
+        stopping: threading.Event | None = None,
+    ) -> None:
+        stopping = stopping or threading.Event()
         self._timeout_seconds = timeout_seconds
         self._client = httpx.Client(
             timeout=httpx.Timeout(timeout_seconds, connect=min(_CONNECT_TIMEOUT_SECONDS, timeout_seconds), pool=None),
@@ -59,7 +76,8 @@ class Outbound:
             follow_redirects=False,
         )
         self._tries = Retrying(
-            stop=stop_after_attempt(TRIES),
+            stop=stop_after_attempt(TRIES) | stop_when_event_set(stopping),
+            sleep=sleep_using_event(stopping),
             wait=wait_random_exponential(multiplier=_TRY_PAUSE_SECONDS, max=_TRY_PAUSE_MAX_SECONDS),
             retry=retry_if_exception_type(NotSentError),
             reraise=True,

@@ -6,6 +6,7 @@ tick all the same, so a bell that is not heard costs seconds, never a receipt.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,10 @@ from pathlib import Path
 import structlog
 
 from receipt_watcher.destinations import Destination
+from receipt_watcher.disk import digest_of
+from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.intake import DuplicatePolicy
-from receipt_watcher.job import Job, State
+from receipt_watcher.job import Folder, Job, State
 from receipt_watcher.receipt import Limits
 from receipt_watcher.spool import Spool
 
@@ -43,10 +46,28 @@ class Route:
         """Return where a job's file is now, by the log."""
         return self.spool.folders.path_of(job.folder) / job.stored_path
 
+    def check_is_its_own(self, job: Job) -> None:
+        """Check that what lies in failed/ where the log says is the job's file.
+
+        People empty failed/, and the next receipt of that name that fails gets the place.
+
+        Raises:
+            ChangedOnDiskError: another file is there.
+            OSError: it cannot be read.
+        """
+        path = self.path_of(job)
+        if job.folder is not Folder.FAILED or job.sha256 is None or not path.is_file():
+            return
+        with contextlib.suppress(PermissionError):  # it may be moved all the same; examination will say so
+            if digest_of(path) != job.sha256:
+                raise ChangedOnDiskError(f"{path} is another file now, not the one that was recorded")
+
     def is_in_failed(self, job: Job) -> bool:
         """Whether the file of a failed job lies where the log says, or where it is just being moved to."""
-        if self.path_of(job).is_file():
-            return True
+        with contextlib.suppress(ChangedOnDiskError):
+            self.check_is_its_own(job)
+            if self.path_of(job).is_file():
+                return True
         if job.moving_to_folder is None or job.moving_to_path is None:
             return False
         return (self.spool.folders.path_of(job.moving_to_folder) / job.moving_to_path).is_file()

@@ -65,6 +65,7 @@ class Spool:
             ForeignSpoolError: the spool belongs to another installation.
             LockedError: another daemon is using it right now.
         """
+        self.close()  # a round that failed half-way may have left it open, and our own lock would keep us out
         if not os.path.isdir(self.folders.inbox):  # noqa: PTH112 - false, too, for a mount whose server is gone
             raise SpoolError(
                 f"the inbox {self.folders.inbox} is not there; create the folder, or mount the share",
@@ -272,6 +273,8 @@ class Spool:
         """
         root = self.folders.path_of(folder)
         target = root / path
+        if source == target:
+            return  # else it would be taken for the leftover of a move, and removed
         self._check_root(target)
         if not os.path.lexists(source):
             if os.path.lexists(target):

@@ -9,11 +9,12 @@ come out the same way, at fitting levels. Names of any bytes are shown so that t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 
@@ -54,7 +55,7 @@ def configure(level: str = "info", wanted_format: str = "auto", stream: TextIO =
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unfailing(stream))),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
@@ -67,6 +68,23 @@ def configure(level: str = "info", wanted_format: str = "auto", stream: TextIO =
     logging.root.setLevel(number)
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+class _Unfailing:
+    """A stream whose own trouble, a full disk or a reader that left, costs log lines and never ends a loop."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write what can be written."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush what can be flushed."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _renderers(log_format: Format, *, colours: bool) -> list[Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_watcher.disk import display_name
-from receipt_watcher.job import Job
+from receipt_watcher.job import Job, State
 
 
 def iso_time(seconds: float | None) -> str | None:
@@ -34,7 +34,7 @@ def job_view(job: Job, path: Path | None) -> dict[str, Any]:
         "created_at": iso_time(job.created_at),
         "updated_at": iso_time(job.updated_at),
         "next_attempt_at": iso_time(job.next_attempt_at),
-        "deadline_at": iso_time(job.deadline_at),
+        "deadline_at": iso_time(job.deadline_at) if job.state is State.PROCESSING else None,
         "completed_at": iso_time(job.completed_at),
         "message": job.message,
         "notion_page_url": job.notion_page_url,

@@ -11,7 +11,6 @@ the event loop. Nothing is kept here: a crash leaves what the job log has.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from receipt_watcher.conclusion import Conclusion, Reception, Verdict
+from receipt_watcher.config import is_loopback
 
 logger = structlog.get_logger()
 
@@ -74,15 +74,18 @@ class Web:
                 401, "The header X-Callback-Token is missing or wrong; compare it with callback.secret_token."
             )
         if body is None:
-            return _problem(413, f"The body is larger than {CALLBACK_MAX_BYTES} bytes.")
+            return await self._keep_unreadable(job_id, b"", 413, f"The body is larger than {CALLBACK_MAX_BYTES} bytes.")
         try:
             verdict = parse_verdict(body)
         except ValueError as error:
-            known = await run_in_threadpool(self._conclusion.keep_unreadable, job_id, body, str(error))
-            if known:
-                return _problem(422, f"{error} The body is kept in the job's history.")
-            return _problem(404, f"There is no job {job_id}.")
+            return await self._keep_unreadable(job_id, body, 422, str(error))
         return _answer_reception(await run_in_threadpool(self._conclusion.conclude, job_id, verdict), job_id)
+
+    async def _keep_unreadable(self, job_id: str, body: bytes, status: int, why: str) -> Response:
+        """Keep what N8N said, for it says it only once, and answer why it is no verdict."""
+        if await run_in_threadpool(self._conclusion.keep_unreadable, job_id, body, why):
+            return _problem(status, f"{why} This is kept in the job's history.")
+        return _problem(404, f"There is no job {job_id}.")
 
     # --- health ------------------------------------------------------------------------------------------------
 
@@ -156,17 +159,7 @@ def is_local(request: Request) -> bool:
     """
     if request.client is None or any(name in request.headers for name in _FORWARDING_HEADERS):
         return False
-    return _is_loopback(request.client.host) and _is_loopback(request.url.hostname or "")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    return is_loopback(request.client.host) and is_loopback(request.url.hostname or "")
 
 
 def _answer_reception(reception: Reception, job_id: str) -> Response:

@@ -99,7 +99,7 @@ def test_a_job_as_json() -> None:
         "created_at": "2023-11-14T22:13:20.000Z",
         "updated_at": "2023-11-14T22:13:20.000Z",
         "next_attempt_at": None,
-        "deadline_at": "2023-11-14T22:13:21.000Z",
+        "deadline_at": None,  # nothing is awaited any more
         "completed_at": "2023-11-14T22:13:22.000Z",
         "message": "N8N answered 422",
         "notion_page_url": "https://notion.so/1",
