@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from receipt_watcher import check
-from receipt_watcher.check import Finding, check_all, is_loopback
-from receipt_watcher.config import Config
+from receipt_watcher.check import Finding, check_all
+from receipt_watcher.config import Config, is_loopback
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.installation import Installation
 from receipt_watcher.joblog import JobLog
