@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 
 from receipt_watcher.config import Config, Inbox, is_loopback
 from receipt_watcher.errors import JobLogError, NotSentError
-from receipt_watcher.inbox import InboxWatch, file_system_of
+from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.installation import Installation
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.mounts import file_system_of
 from receipt_watcher.outbound import Outbound
 
 #: A check is waited for by a person.

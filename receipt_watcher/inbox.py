@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import logging
 import os
 import re
 import stat
@@ -38,6 +39,7 @@ from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGroupe
 
 from receipt_watcher import note
 from receipt_watcher.config import Inbox
+from receipt_watcher.mounts import file_system_of, is_polled
 
 logger = structlog.get_logger()
 
@@ -52,12 +54,6 @@ IGNORED_NAMES = (
     *("Thumbs.db", "desktop.ini", "Icon\r", "*:Zone.Identifier", "~syncthing~*"),
 )
 IGNORED_FOLDERS = (".*", "@eaDir", ".@__thumb", "#recycle", ".stfolder", ".stversions")
-
-#: File systems where the other side's writes cause no event here (measured, or by their nature).
-POLLED_FILE_SYSTEMS = frozenset(
-    {"9p", "afs", "ceph", "cifs", "drvfs", "fuse", "glusterfs", "lustre", "nfs", "nfs4", "prl_fs", "smb3", "smbfs"}
-    | {"vboxsf", "virtiofs"}
-)
 
 #: How long a file that could not be taken is left alone. By taste: permissions are mended by people.
 BLOCKED_PAUSE_SECONDS = 30.0
@@ -186,6 +182,8 @@ class InboxWatch:
         self._hints: deque[str] = deque()
         self._observer: BaseObserver | None = None
         self._identity: tuple[int, int] | None = None
+        self._has_missed_events = False
+        self._overflow_listener = _OverflowListener(self._on_overflow)
 
     def start(self) -> None:
         """Begin to listen for events, where they can be expected; the scan, which follows, finds the rest."""
@@ -194,7 +192,7 @@ class InboxWatch:
         self.scanned_at = None
         wanted = self._settings.observer
         file_system = file_system_of(self.path)
-        polled = file_system in POLLED_FILE_SYSTEMS or file_system.startswith("fuse.")
+        polled = is_polled(file_system)
         if wanted == "polling" or (wanted == "auto" and polled):
             reason = "configured" if wanted == "polling" else f"events do not cross {file_system}"
             logger.info("inbox.watched", inbox=self.name, path=str(self.path), mode="polling", why=reason)
@@ -213,15 +211,21 @@ class InboxWatch:
             logger.warning("inbox.polled", inbox=self.name, why=f"no events ({error}); scanning instead")
             return
         self._observer = observer
+        logging.getLogger(_OVERFLOW_LOGGER).addHandler(self._overflow_listener)
         self.mode = "native"
         logger.info("inbox.watched", inbox=self.name, path=str(self.path), mode="native", file_system=file_system)
 
     def stop(self) -> None:
         """Stop listening; harmless when called twice."""
         if self._observer is not None:
+            logging.getLogger(_OVERFLOW_LOGGER).removeHandler(self._overflow_listener)
             self._observer.stop()
             self._observer.join()
             self._observer = None
+
+    def _on_overflow(self) -> None:
+        self._has_missed_events = True
+        self._ring()
 
     def _hint(self, path: str) -> None:
         self._hints.append(path)
@@ -237,6 +241,11 @@ class InboxWatch:
             # Deleted and made anew, or mounted over: the watch is on the old one, and nothing would say so.
             raise OSError(errno.ESTALE, "the folder is another one now", str(self.path))
         self._follow_hints(now)
+        if self._has_missed_events:
+            logger.warning(
+                "inbox.overflowed", inbox=self.name, why="more came at once than the kernel keeps events for"
+            )
+            self._has_missed_events, self.scanned_at = False, None  # in this order: the next overflow is another one
         if self.scanned_at is None or now >= self.scanned_at + self._interval_seconds:
             self.scan(now)
         return [Path(relative) for relative in self.settler.settled(now, self.signature_of, limit)]
@@ -330,22 +339,22 @@ class _Hints(FileSystemEventHandler):
             self._pass_on(os.fsdecode(event.dest_path or event.src_path))
 
 
+#: Where watchdog says that the kernel dropped events, and nowhere else.
+_OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
+
+
+class _OverflowListener(logging.Handler):
+    """Hears watchdog say that the kernel dropped events; runs in watchdog's thread."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.getMessage().lower():
+            self._tell()
+
+
 def _drain(queue: deque[str]) -> Iterator[str]:
     while queue:
         yield queue.popleft()
-
-
-def file_system_of(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
-    """Return the type of the file system that a path is on (proc_pid_mountinfo(5)); "" where that cannot be told."""
-    try:
-        lines = mountinfo.read_text("utf-8", "surrogateescape").split("\n")[:-1]
-    except OSError:
-        return ""
-    real = f"{os.path.realpath(path)}/"
-    best, found = -1, ""
-    for line in lines:
-        mounted, _, kind = line.partition(" - ")
-        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mounted.split(" ")[4])
-        if real.startswith(point.rstrip("/") + "/") and len(point) >= best:  # the last of equals is on top
-            best, found = len(point), kind.split(" ")[0]
-    return found

@@ -18,7 +18,8 @@ from watchdog.observers import Observer
 
 from receipt_watcher import inbox
 from receipt_watcher.config import Inbox
-from receipt_watcher.inbox import BLOCKED_PAUSE_SECONDS, InboxWatch, Settler, Signature, file_system_of, is_ignored
+from receipt_watcher.inbox import BLOCKED_PAUSE_SECONDS, InboxWatch, Settler, Signature, is_ignored
+from receipt_watcher.mounts import file_system_of
 from receipt_watcher.note import write_note
 from tests.conftest import FakeClock
 from tests.test_disk import AT_ONCE

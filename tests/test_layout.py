@@ -23,7 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         "__init__ errors migrations migrations.0001_first",
         "job config",
-        "disk formats samples clashes example tables outbound telemetry standin stopsignal",
+        "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts",
         "note sources spool joblog installation destinations view progress",
         "formats.jpeg formats.png formats.gif formats.bmp formats.webp formats.tiff formats.heic formats.pdf",
         "receipt",

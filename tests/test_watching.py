@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +18,7 @@ from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGroupe
 from receipt_watcher.config import Inbox
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.route import Bell
-from tests.running import wait_until
+from tests.running import REPOSITORY, wait_until
 
 SETTLE = 0.1
 NEVER = 3600.0
@@ -278,3 +281,53 @@ def test_a_watch_goes_on_after_the_folder_was_away(folder: Path) -> None:
     write(folder / "scan.pdf")
     watcher.wait_for("scan.pdf")
     watcher.watch.stop()
+
+
+OVERFLOW_FILES = 20_000  # the kernel keeps 16,384 events (fs.inotify.max_queued_events)
+
+READER = """
+import sys, time
+from pathlib import Path
+from receipt_watcher.config import Inbox
+from receipt_watcher.inbox import InboxWatch
+from receipt_watcher.route import Bell
+
+bell, seen = Bell(), set()
+watch = InboxWatch(
+    Inbox(path=Path(sys.argv[1]), observer="native", settle_seconds=0.1, scan_seconds=3600), bell.ring
+)
+watch.start()
+while len(seen) < int(sys.argv[2]):
+    heard = bell.count
+    seen.update(watch.settled(time.monotonic(), 1000))
+    print("ready", flush=True)
+    bell.wait(heard, min(watch.next_due() - time.monotonic(), 1.0))
+watch.stop()
+print("all", flush=True)
+"""
+
+
+def test_nothing_is_missed_when_the_kernel_drops_events(tmp_path: Path) -> None:
+    """Of 20,000 files that come while the reader stands still, the kernel drops events; a scan at once finds all."""
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    count = max(OVERFLOW_FILES, limit + 100)
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, str(tmp_path), str(count)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert reader.stdout is not None
+        assert any(line == "ready\n" for line in reader.stdout)
+        reader.send_signal(signal.SIGSTOP)
+        for number in range(count):
+            (tmp_path / f"{number}.pdf").write_bytes(b"x")
+        reader.send_signal(signal.SIGCONT)
+        said, _ = reader.communicate(timeout=60)
+        assert said.endswith("all\n")
+        assert "inbox.overflowed" in said
+    finally:
+        reader.kill()
+        reader.communicate()
