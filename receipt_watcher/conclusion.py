@@ -162,9 +162,9 @@ class Conclusion:
     def _may_expire(self, url: str, inboxes: Sequence[str], job: Job, now: float) -> bool:
         """Whether an overdue job may go on: not under a hold, unless no other could be its probe.
 
-        Else a hold that began with a lost answer would last until the next receipt is dropped, perhaps for ever. One
-        that began so is lifted; one that waits for a callback takes the overdue job as its probe. A job without
-        resends left waits for another one's luck: N8N may have booked it, and does not know repeats by itself.
+        Else a hold would last until the next receipt is dropped, perhaps for ever: the overdue job becomes its probe.
+        A job without resends left waits for another one's luck, so the hold stays until that one was accepted: N8N may
+        have booked it, and does not know repeats by itself.
         """
         standing = self._holds.get(url)
         if not standing.is_held:
@@ -172,11 +172,7 @@ class Conclusion:
         if now < (standing.probe_at or 0.0) or job.resends >= self._max_resends:
             return False
         ready = [route.name for route in self._routes if route.is_ready and route.name in inboxes]
-        if self._log.next_due(ready) is not None or self._log.count(inboxes, State.DELIVERING):
-            return False
-        if standing.hold_kind is HoldKind.ANSWERS:
-            self._holds.lift(url)
-        return True
+        return self._log.next_due(ready) is None and not self._log.count(inboxes, State.DELIVERING)
 
     def _routes_of(self) -> dict[str, list[Route]]:
         routes: dict[str, list[Route]] = {}

@@ -118,7 +118,9 @@ class Filing:
         for move in moves:
             job, folder, path = move
             try:
-                route.check_is_its_own(job)
+                if not self._is_its_own(route, job):
+                    is_troubled = True
+                    continue
                 route.spool.move(route.path_of(job), folder, path)
             except FileVanishedError as error:
                 self._missing(route, job, str(error), Reason.FILE_MISSING)
@@ -138,6 +140,15 @@ class Filing:
         if moved and finished == len(moved) and not is_troubled:
             self._troubled.discard(route.name)
         return finished
+
+    def _is_its_own(self, route: Route, job: Job) -> bool:
+        """Check what is about to be moved; False where the disk does not give it, which must not stop the others."""
+        try:
+            route.check_is_its_own(job)
+        except OSError as error:
+            self._tell_trouble(route, error)
+            return False
+        return True
 
     def _finish(self, route: Route, moved: Sequence[Move]) -> int:
         """Put the notes right, make moves and notes durable, then commit where the files are now."""

@@ -93,10 +93,6 @@ class Holds:
             self._keep(url, accepted_at=now, too_large_job=None, **(_NOT_HELD if ends else {}))
             return ends
 
-    def lift(self, url: str) -> None:
-        """End a hold without evidence; what is sent next will tell."""
-        self._keep(url, **_NOT_HELD)
-
     def called_back(self, url: str, now: float) -> bool:
         """Note that the destination called back; return whether that ended a hold."""
         with self._log.transaction():

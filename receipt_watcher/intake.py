@@ -68,8 +68,9 @@ class Intake:
             return self._go_on(arrival, gone[0], now)
         if arrival.refusal is not None:
             return self._insert(arrival, now, State.FAILURE, reason=arrival.refusal, message=arrival.message)
-        if failed:
-            self._log.advance(failed[0].job_id, Event.RETRY, now, detail="a copy was dropped in", next_attempt_at=now)
+        if failed and self._log.advance(
+            failed[0].job_id, Event.RETRY, now, detail="a copy was dropped in", next_attempt_at=now
+        ):
             return self._insert(arrival, now, State.DUPLICATE, duplicate_of=failed[0].job_id)
         return self._insert(arrival, now, State.QUEUED)
 

@@ -474,7 +474,7 @@ class JobLog:
 
 
 def _is_refused_and_not_filed(job: Job) -> bool:
-    return job.folder is Folder.PROCESSING and job.reason in EXAMINATION_REASONS
+    return job.folder is Folder.PROCESSING and job.reason in EXAMINATION_REASONS | {Reason.ALREADY_SEEN}
 
 
 def _marks(values: Sized) -> str:

@@ -64,7 +64,7 @@ class Route:
 
     def is_in_failed(self, job: Job) -> bool:
         """Whether the file of a failed job lies where the log says, or where it is just being moved to."""
-        with contextlib.suppress(ChangedOnDiskError):
+        with contextlib.suppress(ChangedOnDiskError, OSError):  # what cannot be read is no reason to refuse a good copy
             self.check_is_its_own(job)
             if self.path_of(job).is_file():
                 return True

@@ -345,6 +345,51 @@ def test_silent_receipts_probe_one_by_one(world: Concluding) -> None:
     assert not world.holds.get(URL).is_held
 
 
+@pytest.mark.parametrize("max_resends", [0, 1, 2])
+@pytest.mark.parametrize("step_seconds", [5.0, 60.0, 900.0])
+def test_lost_answers_book_no_receipt_more_often_than_allowed(
+    world: Concluding, max_resends: int, step_seconds: float
+) -> None:
+    """A destination that never answers gets each receipt at most 1 + max_resends times; once it answers, all go on."""
+    world.conclusion = world.another_conclusion(max_resends)
+    world.destination.script = lambda _: LOST
+    jobs = world.record(3)
+    ends_at = world.clock.now + 24 * 3600
+    while world.clock.now < ends_at:
+        world.deliver_all()
+        world.expire(step_seconds)
+        assert {world.job(job).state for job in jobs} <= {State.QUEUED, State.PROCESSING}
+    assert sorted(world.destination.delivered) == sorted([job.job_id for job in jobs] * (1 + max_resends))
+    assert world.holds.get(URL).is_held
+    sent = len(world.destination.calls)
+    world.destination.script = lambda _: ACCEPTED
+    (luck,) = world.record()
+    world.clock.now = max(world.clock.now, world.standing.probe_at or 0.0)
+    assert world.deliver_all() == 1
+    assert not world.holds.get(URL).is_held
+    if max_resends:
+        assert len(world.conclusion.expire_due()) == 3
+        assert world.deliver_all() == 3
+        assert sorted(world.destination.delivered[sent:]) == sorted(job.job_id for job in (*jobs, luck))
+
+
+def test_none_is_given_up_while_another_probes(world: Concluding) -> None:
+    """A receipt without resends left does not fail because another one, with resends left, becomes the probe."""
+    world.destination.script = lambda _: LOST
+    (spent, fresh) = world.record(2)
+    world.deliver_all()
+    now = world.standing.probe_at or 0.0
+    world.log.advance(spent.job_id, Event.RESEND, now, next_attempt_at=now)
+    world.log.advance(fresh.job_id, Event.CLAIM, now)
+    world.log.advance(fresh.job_id, Event.LOSE, now, deadline_at=now + 1, destination_failed_at=now)
+    world.clock.now = now
+    world.deliver_all()
+    assert (world.job(spent).resends, world.job(fresh).resends) == (1, 0)
+    assert [job.job_id for job in world.expire(10 * DEADLINE_SECONDS)] == [fresh.job_id]
+    assert world.conclusion.expire_due() == []
+    assert world.job(spent).state is State.PROCESSING
+
+
 # --- silence -------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from receipt_watcher import samples
 from receipt_watcher.job import Folder, Reason, State
 from receipt_watcher.standin import Behaviour, StandIn
 from tests.conftest import TOKEN
-from tests.running import RunningDaemon, assert_consistent, jpegs, wait_until
+from tests.running import REPOSITORY, RunningDaemon, assert_consistent, jpegs, wait_until
 
 API_KEY = "the-key-that-nobody-may-read"
 ACCEPTED = Behaviour(verdict=None)
@@ -564,6 +565,22 @@ def test_log_lines(tmp_path: Path, n8n: StandIn) -> None:
         if event["event"].startswith("job."):
             assert event["job_id"] in jobs
         assert event["timestamp"].endswith("Z")
+
+
+def test_nobody_reads_the_log(tmp_path: Path, n8n: StandIn) -> None:
+    """A reader of stderr that left, such as a log collector that died, costs log lines and never a receipt."""
+    daemon, contents = office(tmp_path, n8n), jpegs(3)
+    daemon.log_file.touch()
+    for number, content in enumerate(contents):
+        daemon.drop(f"scan-{number}.jpg", content)
+    daemon.process = subprocess.Popen(daemon.command("run"), cwd=REPOSITORY, stderr=subprocess.PIPE)
+    try:
+        assert daemon.process.stderr is not None
+        daemon.process.stderr.close()
+        assert_arrived(daemon, n8n, contents)
+        assert daemon.terminate() == 0
+    finally:
+        daemon.close()
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------

@@ -246,6 +246,30 @@ def test_callback_may_overtake_the_answer(world: World, name: str) -> None:
     assert len(world.log.attempts(job.job_id)) == 1
 
 
+@pytest.mark.parametrize("name", EFFECTS)
+def test_outcome_of_an_older_claim_changes_nothing(known: World, name: str) -> None:
+    """An answer that comes after a failure, a retry and a new claim is not that claim's: only the attempt is kept."""
+    claims: list[Job | None] = []
+
+    def overtaken(job: Job) -> Outcome:
+        now = known.clock.advance(1)
+        assert known.log.advance(job.job_id, Event.FAIL, now, reason=Reason.N8N_FAILURE)
+        assert known.log.advance(job.job_id, Event.RETRY, now, next_attempt_at=now)
+        claims.append(known.log.claim(["office"], now))
+        return EFFECTS[name].outcome
+
+    known.destination.script = overtaken
+    (job,) = known.record()
+    standing = known.standing
+    known.delivery.deliver_due()
+    assert [known.job(job)] == claims
+    assert (known.job(job).state, known.job(job).attempts) == (State.DELIVERING, 2)
+    assert known.events(job) == ["record", "claim", "fail", "retry", "claim"]
+    assert known.standing == standing
+    (attempt,) = known.log.attempts(job.job_id)
+    assert (attempt["outcome"], attempt["counted"]) == (type(EFFECTS[name].outcome).__name__.lower(), True)
+
+
 def test_claim_is_durable_before_anything_is_sent(world: World) -> None:
     """While the receipt is on the wire, another process already reads in the log that it is."""
     seen: list[tuple[str, int]] = []
@@ -453,6 +477,49 @@ def test_second_outage_costs_nothing_either(known: World) -> None:
     assert states.count(State.FAILURE) == 0
     assert states.count(State.PROCESSING) == 10
     assert {known.job(job).attempts for job in jobs if known.job(job).state is State.QUEUED} == {0}
+
+
+# --- resends -------------------------------------------------------------------------------------------------------
+
+
+def resend(world: World, job: Job) -> None:
+    """Send a job again for which no callback came, once its destination may be asked."""
+    world.clock.now = max(world.clock.now, world.standing.probe_at or 0.0)
+    now = world.clock.now
+    assert world.log.advance(job.job_id, Event.RESEND, now, next_attempt_at=now)
+    assert world.delivery.deliver_due()
+
+
+@pytest.mark.parametrize(("outcome", "counted"), [(LOST, 1), (ACCEPTED, 1), (DOWN, 0), (BROKEN, 0)])
+def test_resend_counts_when_it_went_out_whole(known: World, outcome: Outcome, counted: int) -> None:
+    """A receipt that N8N may have booked once more has used up a resend, accepted or not; one that waits has not."""
+    known.destination.script = lambda _: LOST
+    (job,) = known.record()
+    known.deliver_all()
+    assert known.job(job).resends == 0
+    known.destination.script = lambda _: outcome
+    resend(known, job)
+    assert known.job(job).resends == counted
+
+
+def test_acceptance_that_ends_a_hold_gives_resends_back(known: World) -> None:
+    """After an outage every open receipt has its resends again; an acceptance with no outage before gives none."""
+    known.destination.script = lambda _: LOST
+    (awaited,) = known.record()
+    known.deliver_all()
+    resend(known, awaited)
+    (queued,) = known.record(resends=1, next_attempt_at=known.clock.now + 10**6)
+    known.destination.script = lambda _: ACCEPTED
+    known.record()
+    known.clock.now = known.standing.probe_at or 0.0
+    assert known.job(awaited).resends == 1
+    assert known.deliver_all() == 1
+    assert not known.standing.is_held
+    assert (known.job(awaited).resends, known.job(queued).resends) == (0, 0)
+    resend(known, awaited)
+    known.record()
+    assert known.deliver_all() == 1
+    assert known.job(awaited).resends == 1
 
 
 # --- whose fault it is ---------------------------------------------------------------------------------------------
@@ -712,6 +779,25 @@ def test_stopping_gives_the_claim_back(known: World) -> None:
     assert (after.state, after.attempts, after.next_attempt_at) == (State.QUEUED, 0, known.clock.now)
     assert known.events(job) == ["record", "claim", "release"]
     assert known.destination.calls == []
+
+
+@pytest.mark.parametrize(("outcome", "is_given_back"), [(DOWN, True), (BROKEN, False), (ACCEPTED, False)])
+def test_stopping_amid_the_tries_gives_the_claim_back(known: World, outcome: Outcome, is_given_back: bool) -> None:
+    """What was not sent when the daemon stopped says nothing of N8N: no attempt, no hold. An answer counts as ever."""
+
+    def stop(_: Job) -> Outcome:
+        known.stopping.set()
+        return outcome
+
+    known.destination.script = stop
+    (job,) = known.record()
+    known.delivery.deliver_due()
+    assert (known.events(job)[-1] == "release") is is_given_back
+    assert len(known.log.attempts(job.job_id)) == int(not is_given_back)
+    if is_given_back:
+        after = known.job(job)
+        assert (after.state, after.attempts, after.next_attempt_at) == (State.QUEUED, 0, known.clock.now)
+        assert not known.standing.is_held
 
 
 @pytest.mark.parametrize("defect", [RuntimeError("a defect"), KeyboardInterrupt()])

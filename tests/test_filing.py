@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from receipt_watcher import disk, filing, samples
+from receipt_watcher import disk, filing, route, samples
 from receipt_watcher.disk import NAME_MAX_BYTES
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.filing import BATCH_FILES, Filing
+from receipt_watcher.intake import DuplicatePolicy
 from receipt_watcher.job import Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.note import NOTE_SUFFIX, is_note, write_note
-from receipt_watcher.receipt import Limits
+from receipt_watcher.receipt import Limits, examine
 from receipt_watcher.route import Bell
 from receipt_watcher.spool import Spool, SpoolFolders
 from tests.conftest import INSTALLATION, FakeClock
@@ -596,6 +597,101 @@ def test_a_retry_that_comes_while_a_file_is_found_missing_is_not_left_open(
     assert (office.now(job).state, office.now(job).reason) == (State.FAILURE, Reason.FILE_MISSING)
 
 
+def _with_duplicates(office: Office, policy: DuplicatePolicy) -> None:
+    office.route = replace(office.route, duplicates=policy)
+    office.filing = office.new_filing()
+
+
+def _claimed(office: Office) -> list[str]:
+    """Return the ids of all jobs that workers may send now."""
+    claims = iter(lambda: office.log.claim(["office"], office.clock.now), None)
+    return [job.job_id for job in claims]
+
+
+@pytest.mark.parametrize("has_succeeded", [False, True])
+def test_a_retried_copy_is_not_sent_beside_its_original(office: Office, has_succeeded: bool) -> None:
+    """A retry of a copy that was refused fails again while its original is open or has succeeded: it is never sent."""
+    _with_duplicates(office, "fail")
+    original, copy = office.drop_in("a.jpg"), office.drop_in("b.jpg")
+    assert copy.reason is Reason.ALREADY_SEEN
+    if has_succeeded:
+        office.tell(original, Event.SUCCEED)
+    office.file()
+    office.tell(copy, Event.RETRY, next_attempt_at=office.clock.now)
+    assert office.file() == 2
+    found = office.now(copy)
+    assert (found.state, found.reason) == (State.FAILURE, Reason.ALREADY_SEEN)
+    assert found.message == f"The same receipt is there as a.jpg (job {original.job_id})."
+    assert office.place(copy) == "failed/b.jpg"
+    assert found.message in office.note("b.jpg")
+    assert _claimed(office) == ([] if has_succeeded else [original.job_id])
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("skip", 1), ("fail", 1), ("send", 2)])
+def test_of_two_equal_files_that_pass_under_new_limits_one_is_sent(
+    office: Office, policy: DuplicatePolicy, expected: int
+) -> None:
+    """Two copies that were too large, both retried under raised limits, are one receipt, unless copies are sent too."""
+    small = replace(office.route, limits=Limits(max_file_bytes=10, max_pixels=10))
+    names = [office.drop(name, samples.jpeg(1)) for name in ("a.jpg", "b.jpg")]
+    jobs = [job for name in names for job in office.take_in.take_in(small, [name], lambda *_: None)]
+    assert [job.reason for job in jobs] == [Reason.TOO_LARGE] * 2
+    _with_duplicates(office, policy)
+    office.file()
+    for job in jobs:
+        office.tell(job, Event.RETRY, next_attempt_at=office.clock.now)
+    office.file()
+    reasons = [office.now(job).reason for job in jobs]
+    assert (reasons.count(None), reasons.count(Reason.ALREADY_SEEN)) == (expected, 2 - expected)
+    assert len(_claimed(office)) == expected
+    assert {office.place(job).split("/")[0] for job in jobs} == (
+        {"processing"} if expected == 2 else {"failed", "processing"}
+    )
+
+
+# --- a name in failed/ that another receipt has now ---
+
+
+def _one_in_the_others_place(office: Office) -> tuple[Job, Job]:
+    """Return two failed jobs; the file of the first was deleted, and that of the second lies under its name."""
+    jobs = []
+    for content in jpegs(2):
+        (_failed(office) / "scan.jpg").unlink(missing_ok=True)
+        jobs.append(office.fail(office.drop_in(content=content)))
+        office.file()
+    first, second = jobs
+    assert office.now(first).stored_path == office.now(second).stored_path == Path("scan.jpg")
+    return first, second
+
+
+def test_a_late_success_does_not_take_another_receipts_file(office: Office) -> None:
+    """A success of a job whose file was deleted leaves the file that lies under its name now, and that one's note."""
+    first, second = _one_in_the_others_place(office)
+    office.tell(first, Event.SUCCEED)
+    with capture_logs() as lines:
+        assert office.file() == 0
+        assert office.file() == 0
+    assert [line["event"] for line in lines] == ["file.missing"]
+    assert (office.now(first).state, office.now(first).move_due) == (State.SUCCESS, False)
+    assert office.place(second) == "failed/scan.jpg"
+    assert f"Job: {second.job_id}\n" in office.note()
+    assert office.all_files() == ["failed/scan.jpg", "failed/scan.jpg.reason.txt"]
+
+
+def test_a_retry_does_not_take_another_receipts_file(office: Office) -> None:
+    """Of two jobs of one name in failed/ that are retried, the one whose file it is goes on with its own bytes."""
+    first, second = _one_in_the_others_place(office)
+    for job in (first, second):
+        office.tell(job, Event.RETRY, next_attempt_at=office.clock.now)
+    assert office.file() == 1
+    found = office.now(first)
+    assert (found.state, found.reason, found.move_due) == (State.FAILURE, Reason.CHANGED, False)
+    assert office.now(second).state is State.QUEUED
+    assert office.place(second) == f"processing/{second.job_id}/scan.jpg"
+    assert office.all_files() == [f"processing/{second.job_id}/scan.jpg"]
+    assert _claimed(office) == [second.job_id]
+
+
 # --- trouble ---
 
 
@@ -750,6 +846,55 @@ def test_a_file_that_cannot_be_moved_delays_only_itself(
     assert [office.place(job) for job in jobs[1:]] == [f"done/{MONTH}/1.jpg", f"done/{MONTH}/2.jpg"]
     assert office.file() == 1
     assert office.place(jobs[0]) == f"done/{MONTH}/0.jpg"
+
+
+def test_a_file_that_the_disk_does_not_give_delays_only_itself(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retried file that cannot be read (EIO) waits; what was moved beside it is written down, and it is told once."""
+    bad, good, done = (office.drop_in(f"{number}.jpg", content) for number, content in enumerate(jpegs(3)))
+    for job in (bad, good):
+        office.fail(job)
+    office.file()
+    for job in (bad, good):
+        office.tell(job, Event.RETRY, next_attempt_at=office.clock.now)
+    office.tell(done, Event.SUCCEED)
+    read = examine
+
+    def refuse(path: Path, limits: Limits) -> Any:
+        if path.name == "0.jpg":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path, limits)
+
+    with monkeypatch.context() as patch, capture_logs() as lines:
+        patch.setattr(filing, "examine", refuse)
+        assert office.filing.file_away_due() == 2
+        assert [office.filing.file_away_due() for _ in range(3)] == [0, 0, 0]  # the loop waits for its tick
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["file.not_filed"]
+    assert [office.place(job) for job in (good, done)] == [f"processing/{good.job_id}/1.jpg", f"done/{MONTH}/2.jpg"]
+    assert office.log.due_moves(["office"], 10) == [office.now(bad)]
+    assert _claimed(office) == [good.job_id]
+    assert office.file() == 1
+    assert office.place(bad) == f"processing/{bad.job_id}/0.jpg"
+    assert _claimed(office) == [bad.job_id]
+
+
+@pytest.mark.parametrize("event", [Event.SUCCEED, Event.RETRY])
+def test_a_file_in_failed_that_the_disk_does_not_give_delays_only_itself(
+    office: Office, monkeypatch: pytest.MonkeyPatch, event: Event
+) -> None:
+    """A file that cannot be read where it lies in failed/ (EIO) keeps no other from being filed."""
+    bad, other = (office.drop_in(f"{number}.jpg", content) for number, content in enumerate(jpegs(2)))
+    office.fail(bad)
+    office.file()
+    office.tell(bad, event, **({"next_attempt_at": office.clock.now} if event is Event.RETRY else {}))
+    office.tell(other, Event.SUCCEED)
+    with monkeypatch.context() as patch, capture_logs() as lines:
+        patch.setattr(route, "digest_of", refusing(errno.EIO))
+        assert office.file() == 1
+        assert office.file() == 0
+    assert office.place(other) == f"done/{MONTH}/1.jpg"
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["file.not_filed"]
+    assert office.file() == 1
+    assert office.place(bad).startswith("done/" if event is Event.SUCCEED else "processing/")
 
 
 @pytest.mark.parametrize("event", [Event.SUCCEED, Event.RETRY])

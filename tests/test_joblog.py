@@ -323,6 +323,33 @@ def test_a_retry_begins_anew(log: JobLog) -> None:
     assert (after.reason, after.message, after.completed_at, after.destination_failed_at) == (None, None, None, None)
 
 
+def test_what_was_refused_is_retried_from_failed_only(log: JobLog) -> None:
+    """A file that the examination refused is not retried before it is filed: it would go out without being examined."""
+    job = log.insert(make_job(state=State.FAILURE, reason=Reason.TOO_LARGE))
+    before = everything(log)
+    assert log.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW) is None
+    assert everything(log) == before
+    log.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW)
+    after = must(log.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW))
+    assert (after.state, after.move_due) == (State.QUEUED, True)
+    assert log.claim(OFFICE, NOW) is None
+
+
+def test_a_refused_copy_is_retried_from_failed_only(log: JobLog) -> None:
+    """A copy is not retried before it is filed: it would go out without a look at its original."""
+    job = log.insert(make_job(state=State.FAILURE, reason=Reason.ALREADY_SEEN))
+    assert log.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW) is None
+    assert log.claim(OFFICE, NOW) is None
+
+
+def test_what_n8n_failed_is_retried_where_it_is(log: JobLog) -> None:
+    """A file that N8N failed and that is not filed yet goes out again from where it is."""
+    job = put(log, State.FAILURE)
+    after = must(log.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW))
+    assert (after.state, after.folder, after.move_due) == (State.QUEUED, Folder.PROCESSING, False)
+    assert must(log.claim(OFFICE, NOW)).job_id == job.job_id
+
+
 # --- claims --------------------------------------------------------------------------------------------------------
 
 
@@ -591,6 +618,30 @@ def test_a_move_is_not_lost_by_an_old_view(log: JobLog) -> None:
     log.advance(stale.job_id, Event.SUCCEED, NOW)
     log.finish_moves([(stale, Folder.PROCESSING, stale.stored_path)], NOW)
     assert current(log, stale).move_due
+
+
+def test_a_move_that_ends_late_does_not_hide_a_newer_one(log: JobLog) -> None:
+    """A file that was dropped in again while its old move was being finished is where the newer row says."""
+    job = put(log, State.FAILURE)
+    log.intend_moves([(job, Folder.FAILED, Path("scan.jpg"))])
+    again = must(
+        log.advance(
+            job.job_id,
+            Event.RETRY,
+            NOW,
+            next_attempt_at=NOW,
+            folder=Folder.PROCESSING,
+            stored_path=Path("newer/scan.jpg"),
+            moving_to_folder=Folder.PROCESSING,
+            moving_to_path=Path(job.job_id, "scan.jpg"),
+        )
+    )
+    log.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW + 1)
+    assert current(log, job) == again
+    assert log.claim(OFFICE, NOW + 1) is None
+    log.finish_moves([(again, Folder.PROCESSING, Path(job.job_id, "scan.jpg"))], NOW + 2)
+    assert current(log, job).stored_path == Path(job.job_id, "scan.jpg")
+    assert must(log.claim(OFFICE, NOW + 2)).job_id == job.job_id
 
 
 @pytest.mark.parametrize(

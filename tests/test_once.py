@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from receipt_watcher import samples
+from receipt_watcher.config import masked
+from receipt_watcher.holds import HoldKind, Holds
 from receipt_watcher.job import State
 from receipt_watcher.standin import Behaviour, StandIn
 from tests.conftest import TOKEN
@@ -69,6 +71,30 @@ def test_n8n_is_down(tmp_path: Path, n8n: StandIn) -> None:
     n8n.listen_again()
     assert daemon.run("run", "--once").returncode == 0
     assert_consistent(daemon, n8n.deliveries, [content])
+
+
+def test_secrets_of_the_url_are_not_printed(tmp_path: Path, n8n: StandIn) -> None:
+    """A hold is told with user, password and query of the webhook's URL masked."""
+    url = f"{n8n.webhook_url.replace('//', '//hush-user:hush-password@')}?key=hush-key&hush-flag"
+    daemon = RunningDaemon(tmp_path, url, TOKEN, changes={"callback": {"deadline_seconds": 0.5}})
+    daemon.drop("scan.jpg", samples.jpeg(1))
+    n8n.stop_listening()
+    ended = daemon.run("run", "--once")
+    assert ended.returncode == 1
+    assert f"receipt-watcher: {masked(url)} is held: no connection" in ended.stderr
+    assert "hush" not in ended.stdout + ended.stderr
+
+
+def test_a_hold_of_a_url_that_is_gone_from_the_configuration(tmp_path: Path, n8n: StandIn) -> None:
+    """A destination that was held when the configuration still named it makes no run fail."""
+    daemon = office(tmp_path, n8n)
+    assert daemon.run("run", "--once").returncode == 0
+    with daemon.job_log() as log:
+        Holds(log).hold("http://gone.example.com/webhook", HoldKind.ANSWERS, "no connection", 0.0, 1.0)
+    daemon.drop("scan.jpg", samples.jpeg(1))
+    ended = daemon.run("run", "--once")
+    assert (ended.returncode, rows(ended)[0][0]) == (0, "success"), ended.stderr
+    assert "is held" not in ended.stderr
 
 
 def test_n8n_and_an_inbox_are_away(tmp_path: Path, n8n: StandIn) -> None:

@@ -207,6 +207,50 @@ def test_refused_connection_is_tried_three_times(near: Outbound) -> None:
     assert next(made) == TRIES == 3
 
 
+def test_stopping_ends_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the daemon stops a failed try is the last, and the pause before the next one ends at once."""
+    monkeypatch.setattr(module, "_TRY_PAUSE_SECONDS", 10**6)
+    monkeypatch.setattr(module, "_TRY_PAUSE_MAX_SECONDS", 10**6)
+    stopping = threading.Event()
+    made = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal made
+        made += 1
+        stopping.set()
+        return iter(BODY)
+
+    with socket.socket() as bound, Outbound(timeout_seconds=20, connections=1, stopping=stopping) as near:
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(NotSentError):
+            post(near, f"http://127.0.0.1:{bound.getsockname()[1]}/", body)
+    assert made == 1
+
+
+def test_stopping_ends_a_pause_between_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop that comes in the pause between two tries is not kept waiting for it."""
+    monkeypatch.setattr(module, "_TRY_PAUSE_SECONDS", 10**6)
+    monkeypatch.setattr(module, "_TRY_PAUSE_MAX_SECONDS", 10**6)
+    stopping = Interrupted()
+    with socket.socket() as bound, Outbound(timeout_seconds=20, connections=1, stopping=stopping) as near:
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(NotSentError):
+            post(near, f"http://127.0.0.1:{bound.getsockname()[1]}/")
+    assert stopping.pauses == 1
+
+
+class Interrupted(threading.Event):
+    """A stop that comes in the first pause."""
+
+    pauses = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Note the pause, and end it."""
+        self.pauses += 1
+        self.set()
+        return super().wait(timeout)
+
+
 class HeldBack:
     """Bodies that keep all but their first piece back until the far side has done with their connection."""
 

@@ -210,6 +210,17 @@ def test_closing_is_harmless(folders: SpoolFolders) -> None:
     spool.close()
 
 
+def test_opening_twice_is_harmless(folders: SpoolFolders, spool: Spool) -> None:
+    """A spool that was left open is opened again: our own lock keeps others out, never ourselves."""
+    spool.open(INSTALLATION)
+    with pytest.raises(LockedError):
+        Spool("office", folders).open(INSTALLATION)
+    spool.close()
+    other = Spool("office", folders)
+    other.open(INSTALLATION)
+    other.close()
+
+
 def test_an_unmounted_spool_is_not_present(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty mount point, a missing folder and a dead mount are all a spool that is away."""
     with monkeypatch.context() as patch:
@@ -513,6 +524,12 @@ def test_a_move_that_is_done_is_not_done_again(spool: Spool, taken: Path) -> Non
         spool.move(taken, Folder.DONE, FILED)
     assert (spool.folders.done / FILED).read_bytes() == CONTENT
     assert files(spool.folders.done) == ["2026-11", "2026-11/scan.pdf"]
+
+
+def test_a_move_onto_itself_leaves_the_file(spool: Spool, taken: Path) -> None:
+    """A file that is already where it is to go is no leftover of its own move."""
+    spool.move(taken, Folder.PROCESSING, Path(JOB) / SCAN)
+    assert taken.read_bytes() == CONTENT
 
 
 def test_a_file_that_is_in_neither_place_has_vanished(spool: Spool, taken: Path) -> None:

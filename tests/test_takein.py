@@ -211,6 +211,22 @@ def test_a_failed_file_that_is_dropped_in_again_goes_on_under_its_id(desk: Desk)
     assert desk.recorded() == [job]
 
 
+def test_another_file_under_its_name_in_failed_is_not_the_failed_one(desk: Desk) -> None:
+    """A failed file that is dropped in again goes on under its id, though another receipt got its name in failed/."""
+    mine, others = jpegs(2)
+    (failed,) = desk.take(desk.drop("scan.jpg", mine))
+    desk.log.advance(failed.job_id, Event.FAIL, desk.clock.now, reason=Reason.N8N_FAILURE, message="no supplier")
+    shutil.rmtree(desk.processing / failed.job_id)
+    desk.log.finish_moves([(failed, Folder.FAILED, Path("scan.jpg"))], desk.clock.now)
+    taken_place = desk.route.spool.folders.failed / "scan.jpg"
+    taken_place.write_bytes(others)
+    (job,) = desk.take(desk.drop("scan.jpg", mine))
+    assert (job.job_id, job.state) == (failed.job_id, State.QUEUED)
+    assert desk.route.path_of(job).read_bytes() == mine
+    assert desk.recorded() == [job]
+    assert taken_place.read_bytes() == others
+
+
 def test_each_recorded_job_has_its_line(desk: Desk) -> None:
     """One line tells of each job that was recorded, with its id."""
     with capture_logs() as lines:

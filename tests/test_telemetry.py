@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -307,6 +309,56 @@ def test_an_error_in_json_is_one_line(stream: io.TextIOWrapper) -> None:
         [error] = line["exception"]
         assert (error["exc_type"], error["exc_value"]) == ("ValueError", "no total")
         assert error["frames"][-1]["name"] == "fail_with_a_secret"
+
+
+# --- a stream that fails -------------------------------------------------------------------------------------------
+
+
+class Failing(io.StringIO):
+    """A stream that takes nothing: its disk is full, its reader left, or it was closed."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+        self.calls = 0
+
+    def write(self, text: str) -> int:
+        """Fail."""
+        self.calls += 1
+        raise self.error
+
+    def flush(self) -> None:
+        """Fail."""
+        raise self.error
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+NO_READER = BrokenPipeError(errno.EPIPE, "Broken pipe")
+CLOSED = ValueError("I/O operation on closed file")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("error", [FULL, NO_READER, CLOSED], ids=["full", "no reader", "closed"])
+def test_a_stream_that_fails_costs_lines_only(form: str, error: Exception) -> None:
+    """Where nothing can be written lines are lost, and whoever logs does not notice."""
+    stream = Failing(error)
+    configure("info", form, stream)
+    for _ in range(3):
+        structlog.get_logger().info("job.recorded", job_id="018b")
+    assert stream.calls == 3
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("error", [FULL, NO_READER, CLOSED], ids=["full", "no reader", "closed"])
+def test_a_stream_that_fails_stops_no_library(form: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of libraries are lost in the same way: what calls them goes on."""
+    stream = Failing(error)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)  # where the standard library complains of its own trouble
+        configure("info", form, stream)
+        logging.getLogger("some.library").warning("trouble")
+        fail_with_a_secret()
+    assert stream.calls >= 3
 
 
 # --- threads -------------------------------------------------------------------------------------------------------

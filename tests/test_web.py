@@ -171,8 +171,8 @@ def test_copy_was_never_sent(site: Site) -> None:
 
 
 def test_unknown_job_is_not_found(site: Site) -> None:
-    """A verdict on a job that is not in the log is answered 404, readable or not."""
-    for body in (SUCCESS, b"{"):
+    """A verdict on a job that is not in the log is answered 404, readable or not, and too large as well."""
+    for body in (SUCCESS, b"{", b"x" * (CALLBACK_MAX_BYTES + 1)):
         assert "no-such-job" in assert_problem(site.call_back("no-such-job", body), 404)["detail"]
 
 
@@ -287,6 +287,16 @@ def test_body_beyond_the_limit_is_too_large(site: Site, job: Job) -> None:
     """One byte more is too large, and is no verdict."""
     body = SUCCESS + b" " * (CALLBACK_MAX_BYTES - len(SUCCESS) + 1)
     assert_problem(site.call_back(job.job_id, body), 413)
+    assert site.job(job) == job
+
+
+def test_body_beyond_the_limit_leaves_a_line(site: Site, job: Job) -> None:
+    """What is too large to be read is in the job's history all the same: N8N posts only once."""
+    problem = assert_problem(site.call_back(job.job_id, b"x" * (CALLBACK_MAX_BYTES + 1)), 413)
+    assert "kept in the job's history" in problem["detail"]
+    line = site.log.history(job.job_id)[-1]
+    assert line["event"] == "callback.unreadable"
+    assert line["detail"].startswith(f"The body is larger than {CALLBACK_MAX_BYTES} bytes.")
     assert site.job(job) == job
 
 
