@@ -49,7 +49,8 @@ def configure(level: str = "info", wanted_format: str = "auto", stream: TextIO =
     log_format = choose_format(wanted_format, stream)
     shared: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.StackInfoRenderer()]
     if log_format != "journal":  # the journal has its own clock
-        shared.append(structlog.processors.TimeStamper(fmt="iso", utc=log_format == "json"))
+        is_json = log_format == "json"
+        shared.append(structlog.processors.TimeStamper(fmt="iso" if is_json else "%Y-%m-%d %H:%M:%S", utc=is_json))
     last = _renderers(log_format, colours=stream.isatty())
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
