@@ -148,7 +148,8 @@ class Conclusion:
         for url, routes in self._routes_of().items():
             now = self._clock()
             inboxes = [route.name for route in routes]
-            for job in self._log.overdue(inboxes, now):
+            below = self._max_resends if self._holds.get(url).is_held else None
+            for job in self._log.overdue(inboxes, now, below):
                 if not self._may_expire(url, inboxes, job, now):
                     continue
                 after = self._expire(url, routes[0], job, now)

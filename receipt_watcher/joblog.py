@@ -254,10 +254,17 @@ class JobLog:
         statement = f"SELECT COUNT(*) FROM job WHERE inbox IN ({_marks(inboxes)}) AND state IN ({_marks(states)})"  # noqa: S608
         return int(self.select(statement, *inboxes, *states)[0][0])
 
-    def overdue(self, inboxes: Sequence[str], now: float) -> list[Job]:
-        """Return the jobs of these inboxes whose callback has not come by its deadline, the oldest deadline first."""
+    def overdue(self, inboxes: Sequence[str], now: float, resends_below: int | None = None) -> list[Job]:
+        """Return the jobs of these inboxes whose callback has not come by its deadline, the oldest deadline first.
+
+        A hundred at the most; with `resends_below` only those that were sent again fewer times.
+        """
+        has_resends = True if resends_below is None else JobRow.resends < resends_below
         return self.jobs(
-            (JobRow.state == State.PROCESSING) & JobRow.inbox.in_(list(inboxes)) & (JobRow.deadline_at <= now),
+            (JobRow.state == State.PROCESSING)
+            & JobRow.inbox.in_(list(inboxes))
+            & (JobRow.deadline_at <= now)
+            & has_resends,
             JobRow.deadline_at,
             limit=100,
         )

@@ -490,6 +490,16 @@ def test_deadline_that_began_after_we_were_last_noted_alive(log: JobLog) -> None
     assert current(log, awaited).deadline_at == NOW + 900 + 100
 
 
+def test_overdue_jobs_that_may_be_sent_again(log: JobLog) -> None:
+    """A hundred that were sent often enough hide none that may still be sent again."""
+    for _ in range(101):
+        put(log, State.PROCESSING, resends=1)
+    fresh = put(log, State.PROCESSING)
+    assert len(log.overdue(OFFICE, NOW + 900)) == 100
+    assert log.overdue(OFFICE, NOW + 900, 1) == [fresh]
+    assert log.overdue(OFFICE, NOW + 900, 0) == []
+
+
 def test_a_clock_that_went_back_postpones_nothing(log: JobLog) -> None:
     """Where the clock stands before the time when we were last alive, deadlines stay."""
     awaited = put(log, State.PROCESSING)
