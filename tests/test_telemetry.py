@@ -142,7 +142,7 @@ def test_priorities(stream: io.TextIOWrapper, level: str, priority: int) -> None
     """Each level has its syslog priority, from us as well as from a library, so that `journalctl -p err` finds it."""
     configure("debug", "journal", stream)
     getattr(structlog.get_logger(), level)("ours", exc_info=False)
-    getattr(logging.getLogger("some.library"), level)("theirs", exc_info=False)
+    getattr(logging.getLogger("some.package"), level)("theirs", exc_info=False)
     assert written(stream) == [f"<{priority}>event=ours", f"<{priority}>event=theirs"]
 
 
@@ -161,7 +161,7 @@ def test_only_what_is_asked_for(stream: io.TextIOWrapper, form: str, level: str,
     configure(level, form, stream)
     for name in ("debug", "info", "warning", "error"):
         getattr(structlog.get_logger(), name)(f"ours.{name}")
-        getattr(logging.getLogger("some.library"), name)(f"theirs.{name}")
+        getattr(logging.getLogger("some.package"), name)(f"theirs.{name}")
     lines = written(stream)
     assert len(lines) == 2 * len(expected)
     for line, wanted in zip(lines, [f"{who}.{name}" for name in expected for who in ("ours", "theirs")], strict=True):
@@ -174,7 +174,7 @@ def test_only_what_is_asked_for(stream: io.TextIOWrapper, form: str, level: str,
 def test_libraries_come_out_the_same_way(stream: io.TextIOWrapper) -> None:
     """What a library logs by the standard library is a line like any other, with its arguments filled in."""
     configure("info", "json", stream)
-    logging.getLogger("some.library").warning("disk %s is %d%% full", "sda", 97)
+    logging.getLogger("some.package").warning("disk %s is %d%% full", "sda", 97)
     [line] = told(stream)
     assert (line["event"], line["level"]) == ("disk sda is 97% full", "warning")
     assert line["timestamp"].endswith("Z")
@@ -194,7 +194,7 @@ def test_configuring_twice_tells_once(stream: io.TextIOWrapper) -> None:
     """However often it is configured, each line comes once."""
     for _ in range(2):
         configure("info", "json", stream)
-    logging.getLogger("some.library").warning("trouble")
+    logging.getLogger("some.package").warning("trouble")
     structlog.get_logger().info("job.recorded")
     assert [line["event"] for line in told(stream)] == ["trouble", "job.recorded"]
 
@@ -207,12 +207,12 @@ def say_name(name: str) -> None:
     structlog.get_logger().info("file.taken", filename=name, path=Path("inbox", name), error=ValueError(name))
     structlog.get_logger().info("file.taken", names=[name, Path(name)])
     structlog.get_logger().info(name)
-    logging.getLogger("some.library").warning("cannot open %s", name)
+    logging.getLogger("some.package").warning("cannot open %s", name)
 
 
 def fail_at(name: str) -> None:
     """Log an error whose text has a name in it."""
-    for logger in (structlog.get_logger(), logging.getLogger("some.library")):
+    for logger in (structlog.get_logger(), logging.getLogger("some.package")):
         try:
             raise ValueError(f"cannot open {name}")
         except ValueError:
@@ -270,7 +270,7 @@ def fail_with_a_secret() -> None:
         raise ValueError("no total")
     except ValueError:
         structlog.get_logger().exception("stage.failed", stage="filing")
-        logging.getLogger("some.library").exception("broken")
+        logging.getLogger("some.package").exception("broken")
     assert token
 
 
@@ -359,7 +359,7 @@ def test_a_stream_that_fails_stops_no_library(form: str, error: Exception, monke
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stream)  # where the standard library complains of its own trouble
         configure("info", form, stream)
-        logging.getLogger("some.library").warning("trouble")
+        logging.getLogger("some.package").warning("trouble")
         fail_with_a_secret()
     assert stream.calls >= 3
 
@@ -389,7 +389,7 @@ def test_a_line_is_one_write(form: str) -> None:
     def work() -> None:
         for _ in range(50):
             structlog.get_logger().info("job.recorded")
-            logging.getLogger("some.library").warning("trouble")
+            logging.getLogger("some.package").warning("trouble")
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
