@@ -163,7 +163,8 @@ def demo(*, keep: bool) -> None:
 @commands.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--webhook-url", default=None, help="The Production URL of the workflow's Webhook node.")
-def init(folder: Path, webhook_url: str | None) -> None:
+@_json_option
+def init(folder: Path, webhook_url: str | None, *, as_json: bool) -> None:
     """Make a set-up in FOLDER: a commented watcher.yaml with a fresh callback token, and the folders.
 
     Example: receipt-watcher init /srv/receipts --webhook-url https://n8n.office.lan/webhook/receipts
@@ -184,6 +185,9 @@ def init(folder: Path, webhook_url: str | None) -> None:
     Installation(folder / "state").make_folder()
     path.touch(mode=0o600)  # it holds the token
     path.write_text(example_yaml(values), "utf-8")
+    if as_json:
+        _print_json({"config": str(path), "folders": [str(folder / name) for name in ("inbox", *Folder, "state")]})
+        return
     click.echo(f"Made {path} and the folders inbox, processing, done, failed and state beside it.")
     click.echo("Next: set n8n.webhook_url, n8n.api_key and http.public_url there; then")
     click.echo(f"  receipt-watcher check --config {path}\n  receipt-watcher run --config {path}")

@@ -266,6 +266,15 @@ def test_init(command: Command, tmp_path: Path) -> None:
     assert len(tokens) == 2
 
 
+def test_init_as_json(command: Command, tmp_path: Path) -> None:
+    """A set-up that a program makes: it is told where the configuration and the folders are."""
+    folder = tmp_path / "office"
+    said = command("init", str(folder), "--json")
+    names = ("inbox", "processing", "done", "failed", "state")
+    assert said.json() == {"config": str(folder / "watcher.yaml"), "folders": [str(folder / name) for name in names]}
+    assert all((folder / name).is_dir() for name in names)
+
+
 def test_init_changes_nothing_that_is_there(command: Command, tmp_path: Path) -> None:
     """A second init is refused and changes nothing."""
     assert command("init", str(tmp_path / "office")).code == 0
