@@ -271,7 +271,7 @@ def test_init_as_json(command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "office"
     said = command("init", str(folder), "--json")
     names = ("inbox", "processing", "done", "failed", "state")
-    assert said.json() == {"config": str(folder / "watcher.yaml"), "folders": [str(folder / name) for name in names]}
+    assert said.json == {"config": str(folder / "watcher.yaml"), "folders": [str(folder / name) for name in names]}
     assert all((folder / name).is_dir() for name in names)
 
 
