@@ -230,15 +230,7 @@ class Delivery:
         if standing.hold_kind is HoldKind.SILENCE:  # only a callback ends that; the next probe waits longer
             probe_at = now + self._backoff_seconds(standing.probes + 1)
             self._holds.hold(url, HoldKind.SILENCE, standing.hold_message or "", now, probe_at)
-        return self._log.advance(
-            job.job_id,
-            Event.ACCEPT,
-            now,
-            detail=outcome.message,
-            deadline_at=now + self._settings.callback_deadline_seconds,
-            resends=job.resends + (job.deadline_at is not None),
-            destination_failed_at=None,
-        )
+        return self._await_callback(job, Event.ACCEPT, outcome.message, now, failed_at=None)
 
     def _conclude(self, route: Route, job: Job, outcome: Concluded, now: float) -> Job | None:
         ended_by_answer = self._holds.accepted(route.destination.url, now)
@@ -250,14 +242,18 @@ class Delivery:
 
     def _lose(self, route: Route, job: Job, outcome: Lost, now: float) -> Job | None:
         self._hold(route, outcome.message, None, now)
+        return self._await_callback(job, Event.LOSE, outcome.message, now, failed_at=now)
+
+    def _await_callback(self, job: Job, event: Event, detail: str, now: float, failed_at: float | None) -> Job | None:
+        """Wait for the callback until the deadline. A job that had one before was sent again, and that counts."""
         return self._log.advance(
             job.job_id,
-            Event.LOSE,
+            event,
             now,
-            detail=outcome.message,
+            detail=detail,
             deadline_at=now + self._settings.callback_deadline_seconds,
             resends=job.resends + (job.deadline_at is not None),
-            destination_failed_at=now,
+            destination_failed_at=failed_at,
         )
 
     def _defer(self, route: Route, job: Job, outcome: Deferred, now: float) -> Job | None:

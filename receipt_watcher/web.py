@@ -84,7 +84,8 @@ class Web:
     async def _keep_unreadable(self, job_id: str, body: bytes, status: int, why: str) -> Response:
         """Keep what N8N said, for it says it only once, and answer why it is no verdict."""
         if await run_in_threadpool(self._conclusion.keep_unreadable, job_id, body, why):
-            return _problem(status, f"{why} This is kept in the job's history.")
+            kept = "It" if body else "That it came"
+            return _problem(status, f"{why} {kept} is kept in the job's history.")
         return _problem(404, f"There is no job {job_id}.")
 
     # --- health ------------------------------------------------------------------------------------------------
