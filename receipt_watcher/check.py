@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from receipt_watcher.config import Config, Inbox, is_loopback
 from receipt_watcher.errors import JobLogError, NotSentError
-from receipt_watcher.inbox import InboxWatch
+from receipt_watcher.inbox import listing_of
 from receipt_watcher.installation import Installation
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.mounts import file_system_of
+from receipt_watcher.mounts import mount_of
 from receipt_watcher.outbound import Outbound
 
 #: A check is waited for by a person.
@@ -73,7 +73,7 @@ def _check_inbox(config: Config, inbox: Inbox) -> Iterator[Finding]:
         (inbox.processing_dir, inbox.failed_dir),
     ):
         yield from _check_move(inbox.name, left, right)
-    yield Finding("ok", f"inbox {inbox.name}: file system {file_system_of(inbox.path) or 'unknown'}")
+    yield Finding("ok", f"inbox {inbox.name}: file system {mount_of(inbox.path).file_system or 'unknown'}")
     yield from _check_backlog(config, inbox)
 
 
@@ -118,9 +118,8 @@ def _probe(left: Path, right: Path) -> None:
 
 
 def _check_backlog(config: Config, inbox: Inbox) -> Iterator[Finding]:
-    watch = InboxWatch(inbox)
     try:
-        waiting = sum(1 for _ in watch.files())
+        waiting = sum(1 for _ in listing_of(inbox).files())
     except OSError as error:
         yield Finding(
             "error", f"inbox {inbox.name}: cannot be read ({error.strerror})", "give the service's user r and x"
@@ -159,7 +158,7 @@ def _check_webhooks(config: Config) -> Iterator[Finding]:
         verify_tls=config.n8n.verify_tls,
         ca_file=str(config.n8n.ca_file or ""),
     ) as outbound:
-        for url in dict.fromkeys(config.webhook_url_of(inbox) for inbox in config.inboxes):
+        for url in config.webhook_urls():
             yield from _check_webhook(url, outbound)
 
 
@@ -192,11 +191,7 @@ def _check_webhook(url: str, outbound: Outbound) -> Iterator[Finding]:
 
 def _check_callback_url(config: Config) -> Iterator[Finding]:
     public_url = config.public_url_for(config.http.port)
-    elsewhere = [
-        url
-        for url in dict.fromkeys(config.webhook_url_of(inbox) for inbox in config.inboxes)
-        if not is_loopback(urlsplit(url).hostname or "")
-    ]
+    elsewhere = [url for url in config.webhook_urls() if not is_loopback(urlsplit(url).hostname or "")]
     if is_loopback(urlsplit(public_url).hostname or "") and elsewhere:
         yield Finding(
             "error",

@@ -29,6 +29,10 @@ def clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
                 "give the Webhook node's Production URL",
             )
             break
+    for number, inbox in enumerate(config.inboxes):
+        if inbox.routes and not inbox.recursive:
+            keys = (("inboxes", number, "recursive"), ("inboxes", number, "routes"))
+            yield keys, "is false, so the subfolders under routes are never watched", "set it to true"
     names = [inbox.name for inbox in config.inboxes]
     for number, name in enumerate(names):
         if (first := names.index(name)) != number:

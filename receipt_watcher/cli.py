@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -31,6 +32,9 @@ from receipt_watcher.sources import find_config_file, load
 from receipt_watcher.stopsignal import StopSignal
 from receipt_watcher.telemetry import printable
 from receipt_watcher.view import full_view, job_view
+
+if TYPE_CHECKING:
+    from receipt_watcher.explain import Explainer, Explanation
 
 FINE, WRONG, USAGE = 0, 1, 2
 
@@ -285,6 +289,60 @@ def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
         _print_json(view)
     else:
         _print_job(found, view)
+
+
+@commands.command()
+@_config_option
+@click.argument("what", metavar="PATH|JOB")
+@_json_option
+def explain(config_file: Path | None, what: str, *, as_json: bool) -> None:
+    """Say why a file has not been taken yet, or what became of a job: a path, a file's name, or a job's id.
+
+    Example: receipt-watcher explain /srv/receipts/inbox/scan_0042.pdf
+    """
+    from receipt_watcher.explain import Explainer  # noqa: PLC0415
+
+    config = _load(config_file)
+    log = JobLog(config.database_path) if config.database_path.exists() else None
+    if log is not None:
+        log.open()
+    try:
+        explainer = Explainer(
+            config,
+            log,
+            is_running=Installation(config.state_dir).is_running(),
+            now=time.time(),
+            wait=threading.Event().wait,
+        )
+        found = _explained(explainer, log, what)
+    finally:
+        if log is not None:
+            log.close()
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        for line in found.lines():
+            click.echo(printable(line))
+    raise click.exceptions.Exit(FINE if found.is_fine else WRONG)
+
+
+def _explained(explainer: Explainer, log: JobLog | None, what: str) -> Explanation:
+    """Find out what is meant: a job's id, then a path, then the name of a file that a job had."""
+    by_id = [job for job in log.find(display_name(what)) if job.job_id.startswith(what)] if log else []
+    if log is not None and len(by_id) == 1:
+        return explainer.about_job(by_id[0], log)
+    trouble = None
+    try:
+        found = explainer.about_path(what, Path.cwd())
+    except OSError as error:
+        found, trouble = None, error
+    if found is not None:
+        return found
+    if log is not None and (trouble is None or log.find(display_name(what))):
+        return explainer.about_job(_find(log, what), log)
+    if trouble is not None:
+        raise ReceiptWatcherError(f"{what}: {trouble.strerror or trouble}") from trouble
+    raise click.UsageError(f"There is no file {what!r} in any inbox, and nothing has been taken in yet.")
 
 
 def _print_job(job: Job, view: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ import structlog
 from receipt_watcher.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
 from receipt_watcher.job import Event, Job, Reason, State
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.route import Bell, Route, tell_concluded
+from receipt_watcher.route import Bell, Route, branches_of, tell_concluded
 
 logger = structlog.get_logger()
 
@@ -125,9 +125,9 @@ class Conclusion:
 
     def _note_called_back(self, job: Job, now: float) -> None:
         for route in self._routes:
-            if route.name == job.inbox and self._holds.called_back(route.destination.url, now):
-                same = [other.name for other in self._routes if other.destination.url == route.destination.url]
-                self._log.forget_resends(same)
+            url = route.branch_of(job).destination.url
+            if route.name == job.inbox and self._holds.called_back(url, now):
+                self._log.forget_resends(branches_of(self._routes, url))
                 logger.info("destination.resumed", inbox=route.name, why="callbacks arrive again")
 
     def keep_unreadable(self, job_id: str, body: bytes, why: str) -> bool:
@@ -145,14 +145,14 @@ class Conclusion:
     def expire_due(self) -> list[Job]:
         """Send again, or give up, what no callback came for by its deadline; return those jobs."""
         expired: list[Job] = []
-        for url, routes in self._routes_of().items():
+        for url in self._urls():
             now = self._clock()
-            inboxes = [route.name for route in routes]
+            branches = branches_of(self._routes, url)
             below = self._max_resends if self._holds.get(url).is_held else None
-            for job in self._log.overdue(inboxes, now, below):
-                if not self._may_expire(url, inboxes, job, now):
+            for job in self._log.overdue(branches, now, below):
+                if not self._may_expire(url, branches, job, now):
                     continue
-                after = self._expire(url, routes[0], job, now)
+                after = self._expire(url, job, now)
                 if after is not None:
                     expired.append(after)
         if expired:
@@ -160,7 +160,7 @@ class Conclusion:
             self._filings.ring()
         return expired
 
-    def _may_expire(self, url: str, inboxes: Sequence[str], job: Job, now: float) -> bool:
+    def _may_expire(self, url: str, branches: Sequence[str], job: Job, now: float) -> bool:
         """Whether an overdue job may go on: not under a hold, unless no other could be its probe.
 
         Else a hold would last until the next receipt is dropped, perhaps for ever: the overdue job becomes its probe.
@@ -172,16 +172,13 @@ class Conclusion:
             return True
         if now < (standing.probe_at or 0.0) or job.resends >= self._max_resends:
             return False
-        ready = [route.name for route in self._routes if route.is_ready and route.name in inboxes]
-        return self._log.next_due(ready) is None and not self._log.count(inboxes, State.DELIVERING)
+        ready = branches_of([route for route in self._routes if route.is_ready], url)
+        return self._log.next_due(ready) is None and not self._log.count(branches, State.DELIVERING)
 
-    def _routes_of(self) -> dict[str, list[Route]]:
-        routes: dict[str, list[Route]] = {}
-        for route in self._routes:
-            routes.setdefault(route.destination.url, []).append(route)
-        return routes
+    def _urls(self) -> list[str]:
+        return list(dict.fromkeys(branch.destination.url for route in self._routes for branch in route.branches))
 
-    def _expire(self, url: str, route: Route, job: Job, now: float) -> Job | None:
+    def _expire(self, url: str, job: Job, now: float) -> Job | None:
         with self._log.transaction():
             current = self._log.get(job.job_id)
             if current is None or current.state is not State.PROCESSING:
@@ -191,7 +188,7 @@ class Conclusion:
             if silent_jobs >= SILENT_JOBS_BEFORE_HOLD and not self._holds.get(url).is_held:
                 message = "N8N accepts receipts, but no callback arrives; can it reach the callback URL?"
                 self._holds.hold(url, HoldKind.SILENCE, message, now, now + self._probe_seconds)
-                logger.warning("destination.held", inbox=route.name, message=message)
+                logger.warning("destination.held", inbox=job.inbox, message=message)
                 return None
             if job.resends < self._max_resends:
                 after = self._log.advance(job.job_id, Event.RESEND, now, detail="no callback", next_attempt_at=now)

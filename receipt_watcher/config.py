@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -34,6 +34,20 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 Duplicates = Literal["skip", "send", "fail"]
+#: `names.PACKS` says what is in each.
+IgnorePack = Literal[
+    "hidden",
+    "temporary",
+    "office-locks",
+    "macos",
+    "windows",
+    "nas",
+    "syncthing",
+    "nextcloud",
+    "dropbox",
+    "onedrive",
+    "browser",
+]
 Key = tuple[str | int, ...]
 MASK = "********"
 
@@ -94,6 +108,33 @@ def _name(value: str) -> str:
     if not re.fullmatch("[a-z0-9-]+", value):
         raise _mistake("is no name for an inbox", "use only a to z, 0 to 9 and -")
     return value
+
+
+def _patterns(value: object) -> object:
+    """Return a list; in the environment a text stands for one, with commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _glob(value: str) -> str:
+    if not value or value.startswith("/") or "\0" in value or value.strip("*/") == "":
+        raise _mistake("is no pattern for names", 'write one such as "*.bak", or "old/" for a folder')
+    return value
+
+
+def _below_inbox(value: str) -> str:
+    parts = value.rstrip("/").split("/")
+    if "\0" in value or {"", ".", ".."} & set(parts):
+        raise _mistake(
+            "is no subfolder of the inbox", "write its path below the inbox, such as travel or office/travel"
+        )
+    return "/".join(parts)
+
+
+def _route(value: object) -> object:
+    """Take a text alone for what it looks like: the URL of a workflow, or the id of a database."""
+    if not isinstance(value, str):
+        return value
+    return {"webhook_url" if re.match("https?://", value) else "notion_database_id": value}
 
 
 def _subfolder(value: str) -> str:
@@ -163,6 +204,24 @@ class Section(BaseModel):
         return [(name, _shown(getattr(self, name))) for name in type(self).model_fields]
 
 
+class Subfolder(Section):
+    """What differs for receipts that are dropped into one subfolder; all else is as for its inbox."""
+
+    notion_database_id: Text | None = Field(default=None, description="Goes to N8N with each receipt.")
+    webhook_url: Url | None = Field(default=None, description="The workflow for this subfolder.")
+    duplicates: Duplicates | None = Field(default=None, description="What becomes of a second copy.")
+    done_subfolder: Annotated[Text, AfterValidator(_subfolder)] | None = Field(
+        default=None, description="Comes before the subfolder in done: strftime of the day of filing."
+    )
+    settle_seconds: Seconds | None = Field(default=None, description="How long a file must be unchanged.")
+    patience_seconds: LongSeconds | None = Field(
+        default=None, description="How long a file that is not whole is waited for."
+    )
+
+
+Routes = dict[Annotated[Text, AfterValidator(_below_inbox)], Annotated[Subfolder, BeforeValidator(_route)]]
+
+
 class Inbox(Section):
     """One folder that receipts are dropped into, and the rest of its spool."""
 
@@ -188,11 +247,21 @@ class Inbox(Section):
         default=2, description="How long a file must be unchanged; raise it for slow scanners."
     )
     patience_seconds: LongSeconds = Field(
-        default=600, description="How long an empty file may stay empty until it is failed."
+        default=600, description="How long a file that is empty or visibly incomplete is waited for until it is failed."
     )
     duplicates: Duplicates | None = Field(
         default=None,
         description="What becomes of a second copy in this inbox: skip, send or fail; by default as for all.",
+    )
+    routes: Routes = Field(
+        default_factory=dict,
+        description='Subfolders with settings of their own, such as travel: {notion_database_id: "0f3c"}.',
+    )
+    ignore_packs: Annotated[tuple[IgnorePack, ...], BeforeValidator(_patterns)] = Field(
+        default=get_args(IgnorePack), description="Which names are no receipts, by packs; leave out what you need."
+    )
+    ignore: Annotated[tuple[Annotated[Text, AfterValidator(_glob)], ...], BeforeValidator(_patterns)] = Field(
+        default=(), description='More names that are no receipts, such as "*.bak", or "old/" for a folder.'
     )
     processing_dir: AbsolutePath = Field(
         default_factory=_sibling("processing"), description="Receipts under way; not shared; by default beside path."
@@ -206,6 +275,11 @@ class Inbox(Section):
     done_subfolder: Annotated[Text, AfterValidator(_subfolder)] = Field(
         default="%Y-%m", description='Keeps done folders short: strftime of the day of filing; "" for none.'
     )
+
+    @property
+    def subfolders(self) -> list[tuple[str, Subfolder]]:
+        """The routes, the innermost first: the first that a file lies in is its own."""
+        return sorted(self.routes.items(), key=lambda route: (-route[0].count("/"), route[0]))
 
 
 class N8n(Section):
@@ -323,13 +397,23 @@ class Config(Section):
         """The job log's file."""
         return self.state_dir / self.database.url.removeprefix("sqlite:///")
 
-    def webhook_url_of(self, inbox: Inbox) -> str:
-        """Return where the receipts of `inbox` are sent."""
-        return inbox.webhook_url or self.n8n.webhook_url or ""
+    def webhook_url_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> str:
+        """Return where the receipts of `inbox`, or of one of its subfolders, are sent."""
+        return (subfolder and subfolder.webhook_url) or inbox.webhook_url or self.n8n.webhook_url or ""
 
-    def duplicates_of(self, inbox: Inbox) -> Duplicates:
-        """Return what becomes of a second copy that is dropped into `inbox`."""
-        return inbox.duplicates or self.duplicates
+    def webhook_urls(self) -> list[str]:
+        """Return every URL that receipts are sent to, each once."""
+        return list(
+            dict.fromkeys(
+                self.webhook_url_of(inbox, subfolder)
+                for inbox in self.inboxes
+                for subfolder in (None, *inbox.routes.values())
+            )
+        )
+
+    def duplicates_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> Duplicates:
+        """Return what becomes of a second copy that is dropped into `inbox`, or into one of its subfolders."""
+        return (subfolder and subfolder.duplicates) or inbox.duplicates or self.duplicates
 
     def public_url_for(self, port: int) -> str:
         """Return how N8N reaches us, without a slash at the end; `port` is the bound one, since http.port may be 0."""
@@ -349,6 +433,13 @@ def _shown(value: object) -> object:
             return {name: _shown(getattr(value, name)) for name in type(value).model_fields}
         case tuple():
             return [_shown(item) for item in value]
+        case dict():
+            return {name: _shown(item) for name, item in value.items()}
+    return _shown_alone(value)
+
+
+def _shown_alone(value: object) -> object:
+    match value:
         case SecretStr():
             return MASK
         case Path():

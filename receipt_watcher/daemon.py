@@ -12,6 +12,7 @@ scheduler, whose shutdown would wait for it for ever. A crash is a restart: see 
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 import time
@@ -21,9 +22,9 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from receipt_watcher import __version__, server
+from receipt_watcher import __version__, server, snapshot
 from receipt_watcher.conclusion import Conclusion
-from receipt_watcher.config import Config, Inbox
+from receipt_watcher.config import Config, Inbox, Subfolder
 from receipt_watcher.delivery import Delivery, DeliverySettings
 from receipt_watcher.destinations.n8n import N8N, N8NSettings
 from receipt_watcher.filing import Filing
@@ -31,11 +32,10 @@ from receipt_watcher.gate import Gate, GateSettings
 from receipt_watcher.holds import Holds
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.installation import Installation
-from receipt_watcher.job import OPEN_STATES
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.receipt import Limits
-from receipt_watcher.route import Bell, Route
+from receipt_watcher.route import Bell, Branch, Route
 from receipt_watcher.spool import Spool, SpoolFolders
 from receipt_watcher.stopsignal import StopSignal
 from receipt_watcher.takein import TakeIn
@@ -47,10 +47,14 @@ logger = structlog.get_logger()
 #: How long any loop sleeps at most: the safety net under bells, and how soon what another process wrote is seen.
 TICK_SECONDS = 5.0
 
+#: How long a start waits for inboxes to open. One whose file system hangs is opened when that answers again.
+OPEN_LIMIT_SECONDS = 6.0
+
 #: The periodic tasks: name, and every how many seconds. The README's table is compared with this one.
 PERIODIC_TASKS = {
     "expire": 2.0,
     "settle_claims": 30.0,
+    "supervise": 2.0,
     "note_alive": 15.0,
 }
 
@@ -90,7 +94,14 @@ class Daemon:
         )
         self.routes = [self._route(inbox) for inbox in config.inboxes]
         self._public_url = ""
-        self.take_in = TakeIn(self.log, self.routes, deliveries=self._deliveries, filings=self._filings, clock=clock)
+        self.take_in = TakeIn(
+            self.log,
+            self.routes,
+            deliveries=self._deliveries,
+            filings=self._filings,
+            clock=clock,
+            monotonic=monotonic,
+        )
         self.delivery = self._delivery()
         self.conclusion = Conclusion(
             self.log,
@@ -112,22 +123,31 @@ class Daemon:
 
     def _route(self, inbox: Inbox) -> Route:
         folders = SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir)
+        limits = self.config.limits
+        subfolders = [self._branch(inbox, *subfolder) for subfolder in inbox.subfolders]
+        return Route(
+            name=inbox.name,
+            spool=Spool(inbox.name, folders),
+            branches=(*subfolders, self._branch(inbox, "", None)),
+            limits=Limits(int(limits.max_file_mb * _MEBIBYTE), int(limits.max_megapixels * 1_000_000)),
+        )
+
+    def _branch(self, inbox: Inbox, subfolder: str, own: Subfolder | None) -> Branch:
         n8n = self.config.n8n
         settings = N8NSettings(
-            url=self.config.webhook_url_of(inbox),
+            url=self.config.webhook_url_of(inbox, own),
             api_key=n8n.api_key.get_secret_value() if n8n.api_key else "",
             payload=n8n.payload,
             max_json_bytes=int(n8n.max_json_mb * _MEBIBYTE),
         )
-        limits = self.config.limits
-        return Route(
-            name=inbox.name,
-            spool=Spool(inbox.name, folders),
+        database_id, done_subfolder = (own.notion_database_id, own.done_subfolder) if own else (None, None)
+        return Branch(
+            inbox=inbox.name,
+            subfolder=subfolder,
             destination=N8N(settings, self._outbound),
-            notion_database_id=inbox.notion_database_id,
-            duplicates=self.config.duplicates_of(inbox),
-            done_subfolder=inbox.done_subfolder,
-            limits=Limits(int(limits.max_file_mb * _MEBIBYTE), int(limits.max_megapixels * 1_000_000)),
+            notion_database_id=inbox.notion_database_id if database_id is None else database_id,
+            duplicates=self.config.duplicates_of(inbox, own),
+            done_subfolder=inbox.done_subfolder if done_subfolder is None else done_subfolder,
         )
 
     def _gate(self, inbox: Inbox, route: Route) -> Gate:
@@ -137,6 +157,7 @@ class Daemon:
             take_over=self._take_over,
             accept_backlog=self._accept_backlog,
             backlog_files=self.config.limits.backlog_files,
+            snapshot_file=snapshot.snapshot_file(self.config.state_dir, inbox.name),
         )
         return Gate(
             route,
@@ -149,6 +170,7 @@ class Daemon:
             ring=self._ring_stages,
             stopping=self._stopping,
             monotonic=self._monotonic,
+            clock=self._clock,
         )
 
     def _ring_stages(self) -> None:
@@ -166,6 +188,7 @@ class Daemon:
                 backoff_initial_seconds=n8n.backoff_initial_seconds,
                 backoff_max_seconds=n8n.backoff_max_seconds,
                 callback_deadline_seconds=self.config.callback.deadline_seconds,
+                workers=n8n.workers,
             ),
             callback_url_of=lambda job_id: f"{self._public_url}/api/v1/jobs/{job_id}/callback",
             deliveries=self._deliveries,
@@ -188,13 +211,32 @@ class Daemon:
         self.log.open()
         self._recover_log()
         self._start_http()
-        for gate in self.gates:
-            gate.open_first()
+        self._open_gates()
         self._start_scheduler()
         logger.info("daemon.started", version=__version__, public_url=self._public_url, inboxes=len(self.routes))
 
+    def _open_gates(self) -> None:
+        """Open all inboxes, each in a thread of its own: a file system that answers nothing delays nobody else.
+
+        Raises:
+            ForeignSpoolError: a spool belongs to another installation.
+            LockedError: another daemon is using it.
+        """
+        openings = [threading.Thread(target=gate.open_first, name=gate.route.name, daemon=True) for gate in self.gates]
+        for opening in openings:
+            opening.start()
+        ends_at = self._monotonic() + OPEN_LIMIT_SECONDS
+        for opening in openings:
+            opening.join(max(0.0, ends_at - self._monotonic()))
+        self._supervise()
+        for gate in self.gates:
+            if gate.start_error is not None:
+                raise gate.start_error
+
     def _recover_log(self) -> None:
         """Deadlines stood still while we were away; claims of the last process become awaited callbacks."""
+        for route in self.routes:
+            self.log.assign_branches(route.name, route.key_at)
         now = self._clock()
         with self.log.transaction():
             self.log.postpone_deadlines(float(self.log.fact(_ALIVE) or now), now)
@@ -212,11 +254,12 @@ class Daemon:
         self._server.start()
 
     def _start_scheduler(self) -> None:
-        workers = self.config.n8n.workers
+        # Workers that hang in one inbox's file system are replaced, as many as there are, for the sake of the others.
+        loops = self.config.n8n.workers * (2 if len(self.gates) > 1 else 1)
         executors = {
             "inboxes": ThreadPoolExecutor(len(self.gates)),
-            "deliveries": ThreadPoolExecutor(workers),
-            "filing": ThreadPoolExecutor(1),
+            "deliveries": ThreadPoolExecutor(loops),
+            "filing": ThreadPoolExecutor(len(self.routes)),
             "default": ThreadPoolExecutor(1),
         }
         # Without misfire_grace_time=None a late entry is dropped with a log line.
@@ -224,9 +267,11 @@ class Daemon:
         self._scheduler = BackgroundScheduler(executors=executors, job_defaults=defaults, timezone="UTC")
         for gate in self.gates:
             self._scheduler.add_job(self._loop, args=[gate.bell, gate.round], executor="inboxes")
-        for _ in range(workers):
+        for _ in range(loops):
             self._scheduler.add_job(self._loop, args=[self._deliveries, self._delivery_round], executor="deliveries")
-        self._scheduler.add_job(self._loop, args=[self._filings, self._filing_round], executor="filing")
+        for route in self.routes:
+            filing_round = functools.partial(self._filing_round, route)
+            self._scheduler.add_job(self._loop, args=[self._filings, filing_round], executor="filing")
         for name, seconds in PERIODIC_TASKS.items():
             self._scheduler.add_job(self._periodic, "interval", args=[name], seconds=seconds, id=name)
         self._scheduler.start()
@@ -240,15 +285,15 @@ class Daemon:
             try:
                 pause = one_round()
             except Exception:
-                logger.exception("stage.failed", stage=getattr(one_round, "__name__", ""))
+                logger.exception("stage.failed", stage=getattr(one_round, "__name__", "filing"))
                 pause = TICK_SECONDS
             bell.wait(heard, pause)
 
     def _delivery_round(self) -> float:
         return 0.0 if self.delivery.deliver_due() else self.delivery.wait_seconds(TICK_SECONDS)
 
-    def _filing_round(self) -> float:
-        return 0.0 if self.filing.file_away_due() else TICK_SECONDS
+    def _filing_round(self, route: Route) -> float:
+        return 0.0 if self.filing.file_away_due(route) else TICK_SECONDS
 
     # --- periodic tasks ----------------------------------------------------------------------------------------
 
@@ -264,6 +309,13 @@ class Daemon:
     def _settle_claims(self) -> None:
         """Claims whose outcome could not be written down, as when the disk was full."""
         self.delivery.recover("its outcome could not be written down")
+
+    def _supervise(self) -> None:
+        """An inbox whose file system answers nothing cannot say so itself."""
+        for gate in self.gates:
+            gate.supervise()
+        if any(gate.is_hanging for gate in self.gates):
+            self._deliveries.ring()  # its workers are replaced now
 
     def _note_alive(self) -> None:
         """Remember that deadlines are running; while none does, nothing is written and a disk may sleep."""
@@ -297,7 +349,7 @@ class Daemon:
         if not all(gate.is_idle or gate.unavailable for gate in self.gates):
             return False
         names = [route.name for route in self.routes if route.is_ready]
-        if self.log.count(names, *OPEN_STATES) or self.log.due_moves(names, 1):
+        if self.log.open_jobs_of(names) or self.log.due_moves(names, 1):
             return False
         return all(gate.is_idle or gate.unavailable for gate in self.gates)
 
@@ -323,7 +375,9 @@ class Daemon:
                 self._note_alive()
         finally:  # a disk that is full must not keep the locks
             for gate in self.gates:
-                gate.close()
+                if not gate.is_hanging:  # to close a descriptor there would hang, too
+                    gate.close()
+                snapshot.remove(snapshot.snapshot_file(self.config.state_dir, gate.route.name))
             self.log.close()
             self._outbound.close()
             self.installation.unlock()

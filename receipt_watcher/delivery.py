@@ -24,7 +24,7 @@ from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.holds import HoldKind, Holds, Standing
 from receipt_watcher.job import Event, Job, Reason, State, backoff_seconds
 from receipt_watcher.joblog import Attempt, JobLog
-from receipt_watcher.route import Bell, Route, tell_concluded
+from receipt_watcher.route import Bell, Branch, Route, branches_of, tell_concluded
 
 logger = structlog.get_logger()
 
@@ -45,6 +45,7 @@ class DeliverySettings:
     backoff_initial_seconds: float
     backoff_max_seconds: float
     callback_deadline_seconds: float
+    workers: int
 
 
 class Delivery:
@@ -75,23 +76,23 @@ class Delivery:
         self._clock = clock
         self._jitter = jitter
         self._turn = 0
-        self._in_flight: set[str] = set()  # entered with the log's lock held, in the claim's transaction
+        self._in_flight: dict[str, str] = {}  # job to inbox; entered with the log's lock held, as the claim is made
 
     # --- one round ---------------------------------------------------------------------------------------------
 
     def deliver_due(self) -> bool:
         """Deliver one receipt that is due; return False where none is, or none may go out now."""
         now = self._clock()
-        destinations = list(self._inboxes_of().items())
+        destinations = list(self._branches_by_url().items())
         self._turn += 1  # which destination is asked first changes from round to round, so that none starves another
         for offset in range(len(destinations)):
-            url, inboxes = destinations[(self._turn + offset) % len(destinations)]
-            job = self._claim(url, inboxes, now)
+            url, branches = destinations[(self._turn + offset) % len(destinations)]
+            job = self._claim(url, branches, now)
             if job is not None:
                 try:
                     self._deliver(job)
                 finally:
-                    self._in_flight.discard(job.job_id)
+                    self._in_flight.pop(job.job_id, None)
                 return True
         return False
 
@@ -99,44 +100,48 @@ class Delivery:
         """Return for how long nothing will be due, `most_seconds` at most."""
         now = self._clock()
         times = []
-        for url, inboxes in self._inboxes_of().items():
-            due_at = self._log.next_due(inboxes)
+        for url, branches in self._branches_by_url().items():
+            due_at = self._log.next_due(branches)
             if due_at is not None:
                 probe_at = self._holds.get(url).probe_at
                 times.append(max(due_at, probe_at or 0.0))
         # A job that is due and still not claimed waits for another one's answer, which will ring.
         return min([most_seconds, *(at - now for at in times if at > now)])
 
-    def _inboxes_of(self) -> dict[str, list[str]]:
-        inboxes: dict[str, list[str]] = {}
+    def _branches_by_url(self) -> dict[str, list[str]]:
+        keys: dict[str, list[str]] = {}
         for route in self._routes:
-            if route.is_ready:
-                inboxes.setdefault(route.destination.url, []).append(route.name)
-        return inboxes
+            for branch in route.branches if route.is_ready else ():
+                keys.setdefault(branch.destination.url, []).append(branch.key)
+        return keys
 
-    def _names_of(self, url: str) -> list[str]:
-        return [route.name for route in self._routes if route.destination.url == url]
-
-    def _claim(self, url: str, inboxes: Sequence[str], now: float) -> Job | None:
+    def _claim(self, url: str, branches: Sequence[str], now: float) -> Job | None:
         """Claim the next job for a destination, if it may have one now.
 
         While it is held: one probe at a time, when its time has come. Until it has called back for the first time
         ever: one receipt at a time, so that a wrong callback URL costs one receipt its patience, not a thousand.
         """
-        due_at = self._log.next_due(inboxes)
+        due_at = self._log.next_due(branches)
         if due_at is None or due_at > now:
             return None
         with self._log.transaction():
+            if self._sending() >= self._settings.workers:
+                return None
             standing = self._holds.get(url)
             if standing.is_held:
-                if (standing.probe_at or 0.0) > now or self._log.count(inboxes, State.DELIVERING):
+                if (standing.probe_at or 0.0) > now or self._log.count(branches, State.DELIVERING):
                     return None
-            elif standing.called_back_at is None and self._log.count(inboxes, State.DELIVERING, State.PROCESSING):
+            elif standing.called_back_at is None and self._log.count(branches, State.DELIVERING, State.PROCESSING):
                 return None
-            job = self._log.claim(inboxes, now, least_failed_first=standing.is_held)
+            job = self._log.claim(branches, now, least_failed_first=standing.is_held)
             if job is not None:
-                self._in_flight.add(job.job_id)
+                self._in_flight[job.job_id] = job.inbox
             return job
+
+    def _sending(self) -> int:
+        """Return how many receipts are being sent; one whose file system answers nothing keeps no other waiting."""
+        ready = {route.name for route in self._routes if route.is_ready}
+        return sum(inbox in ready for inbox in tuple(self._in_flight.values()))
 
     def _deliver(self, job: Job) -> None:
         route = next(route for route in self._routes if route.name == job.inbox)
@@ -150,17 +155,17 @@ class Delivery:
             self._put_off(job, f"the file cannot be read now: {error}")
         except BaseException:
             # A defect of ours: nobody knows whether it was sent, and the claim must not stay for ever.
-            self._settle(route, job, Lost("an error of receipt-watcher itself; see its log"), started_at)
+            self._settle(route.branch_of(job), job, Lost("an error of receipt-watcher itself; see its log"), started_at)
             raise
         else:
             if self._stopping.is_set() and isinstance(outcome, Deferred) and outcome.status_code is None:
                 self._release(job, self._clock(), "stopping before anything was sent")
             else:
-                self._settle(route, job, outcome, started_at)
+                self._settle(route.branch_of(job), job, outcome, started_at)
 
     def _outcome(self, route: Route, job: Job, now: float) -> Outcome:
         try:
-            return route.destination.deliver(
+            return route.branch_of(job).destination.deliver(
                 job, route.path_of(job), job.attempts, self._callback_url_of(job.job_id), now
             )
         except ChangedOnDiskError as error:
@@ -191,14 +196,14 @@ class Delivery:
 
     # --- what follows from an outcome --------------------------------------------------------------------------
 
-    def _settle(self, route: Route, job: Job, outcome: Outcome, started_at: float) -> None:
+    def _settle(self, branch: Branch, job: Job, outcome: Outcome, started_at: float) -> None:
         """Write an outcome down, in one commit. A callback may have overtaken it: then only the attempt is kept."""
         now = self._clock()
         with self._log.transaction():
             current = self._log.get(job.job_id)
             # A failure, a retry and a new claim may have come meanwhile: this outcome is not that claim's.
             is_ours = current is not None and current.attempts == job.attempts
-            after = self._follow(route, job, outcome, now) if is_ours else None
+            after = self._follow(branch, job, outcome, now) if is_ours else None
             counted = after is None or after.attempts == job.attempts
             status_code = None if isinstance(outcome, Lost) else outcome.status_code
             self._log.add_attempt(
@@ -208,40 +213,40 @@ class Delivery:
             )
         self._tell(job, outcome, after, now, started_at)
 
-    def _follow(self, route: Route, job: Job, outcome: Outcome, now: float) -> Job | None:
+    def _follow(self, branch: Branch, job: Job, outcome: Outcome, now: float) -> Job | None:
         match outcome:
             case Accepted():
-                return self._accept(route, job, outcome, now)
+                return self._accept(branch, job, outcome, now)
             case Concluded():
-                return self._conclude(route, job, outcome, now)
+                return self._conclude(branch, job, outcome, now)
             case Lost():
-                return self._lose(route, job, outcome, now)
+                return self._lose(branch, job, outcome, now)
             case Deferred():
-                return self._defer(route, job, outcome, now)
+                return self._defer(branch, job, outcome, now)
             case Refused():
-                return self._refuse(route, job, outcome, now)
+                return self._refuse(branch, job, outcome, now)
 
-    def _accept(self, route: Route, job: Job, outcome: Accepted, now: float) -> Job | None:
-        url = route.destination.url
+    def _accept(self, branch: Branch, job: Job, outcome: Accepted, now: float) -> Job | None:
+        url = branch.destination.url
         if self._holds.accepted(url, now):
-            self._log.forget_resends(self._names_of(url))
-            self._tell_resumed(route, "it accepts receipts again")
+            self._log.forget_resends(branches_of(self._routes, url))
+            self._tell_resumed(branch, "it accepts receipts again")
         standing = self._holds.get(url)
         if standing.hold_kind is HoldKind.SILENCE:  # only a callback ends that; the next probe waits longer
             probe_at = now + self._backoff_seconds(standing.probes + 1)
             self._holds.hold(url, HoldKind.SILENCE, standing.hold_message or "", now, probe_at)
         return self._await_callback(job, Event.ACCEPT, outcome.message, now, failed_at=None)
 
-    def _conclude(self, route: Route, job: Job, outcome: Concluded, now: float) -> Job | None:
-        ended_by_answer = self._holds.accepted(route.destination.url, now)
-        if self._holds.called_back(route.destination.url, now) or ended_by_answer:
-            self._tell_resumed(route, "it concludes receipts again")
+    def _conclude(self, branch: Branch, job: Job, outcome: Concluded, now: float) -> Job | None:
+        ended_by_answer = self._holds.accepted(branch.destination.url, now)
+        if self._holds.called_back(branch.destination.url, now) or ended_by_answer:
+            self._tell_resumed(branch, "it concludes receipts again")
         if outcome.success:
             return self._log.advance(job.job_id, Event.SUCCEED, now, message=outcome.message)
         return self._log.advance(job.job_id, Event.FAIL, now, reason=Reason.N8N_FAILURE, message=outcome.message)
 
-    def _lose(self, route: Route, job: Job, outcome: Lost, now: float) -> Job | None:
-        self._hold(route, outcome.message, None, now)
+    def _lose(self, branch: Branch, job: Job, outcome: Lost, now: float) -> Job | None:
+        self._hold(branch, outcome.message, None, now)
         return self._await_callback(job, Event.LOSE, outcome.message, now, failed_at=now)
 
     def _await_callback(self, job: Job, event: Event, detail: str, now: float, failed_at: float | None) -> Job | None:
@@ -256,11 +261,11 @@ class Delivery:
             destination_failed_at=failed_at,
         )
 
-    def _defer(self, route: Route, job: Job, outcome: Deferred, now: float) -> Job | None:
-        standing = self._holds.get(route.destination.url)
+    def _defer(self, branch: Branch, job: Job, outcome: Deferred, now: float) -> Job | None:
+        standing = self._holds.get(branch.destination.url)
         if outcome.is_ambiguous and self._others_passed(job, standing):
             return self._own_failure(job, outcome.message, now)
-        self._hold(route, outcome.message, outcome.retry_after_seconds, now)
+        self._hold(branch, outcome.message, outcome.retry_after_seconds, now)
         return self._log.advance(
             job.job_id,
             Event.DEFER,
@@ -293,20 +298,20 @@ class Delivery:
             failures=failures,
         )
 
-    def _refuse(self, route: Route, job: Job, outcome: Refused, now: float) -> Job | None:
-        url = route.destination.url
+    def _refuse(self, branch: Branch, job: Job, outcome: Refused, now: float) -> Job | None:
+        url = branch.destination.url
         if outcome.reason is Reason.REFUSED_TOO_LARGE and self._holds.too_large(url, job.job_id):
             # Two different receipts, none accepted between them: a limit of the destination, not of one receipt.
-            return self._defer(route, job, Deferred(outcome.message, outcome.status_code, is_ambiguous=True), now)
+            return self._defer(branch, job, Deferred(outcome.message, outcome.status_code, is_ambiguous=True), now)
         return self._log.advance(job.job_id, Event.FAIL, now, reason=outcome.reason, message=outcome.message)
 
-    def _hold(self, route: Route, message: str, retry_after_seconds: float | None, now: float) -> None:
-        url = route.destination.url
+    def _hold(self, branch: Branch, message: str, retry_after_seconds: float | None, now: float) -> None:
+        url = branch.destination.url
         pause = self._backoff_seconds(self._holds.get(url).probes + 1)
         if retry_after_seconds is not None:
             pause = max(pause, min(retry_after_seconds, self._settings.backoff_max_seconds))
         if self._holds.hold(url, HoldKind.ANSWERS, message, now, now + pause):  # one line per hold, not per probe
-            logger.warning("destination.held", inbox=route.name, message=message, probe_seconds=round(pause, 1))
+            logger.warning("destination.held", inbox=branch.inbox, message=message, probe_seconds=round(pause, 1))
 
     def _backoff_seconds(self, failures: int) -> float:
         return backoff_seconds(
@@ -315,8 +320,8 @@ class Delivery:
 
     # --- telling -----------------------------------------------------------------------------------------------
 
-    def _tell_resumed(self, route: Route, why: str) -> None:
-        logger.info("destination.resumed", inbox=route.name, why=why)
+    def _tell_resumed(self, branch: Branch, why: str) -> None:
+        logger.info("destination.resumed", inbox=branch.inbox, why=why)
         self._deliveries.ring()
 
     def _tell(self, job: Job, outcome: Outcome, after: Job | None, now: float, started_at: float) -> None:
@@ -345,7 +350,7 @@ class Delivery:
         now = self._clock()
         with self._log.transaction():
             deadline_at = now + self._settings.callback_deadline_seconds
-            jobs = self._log.lose_claims(now, deadline_at, detail, but=self._in_flight)
+            jobs = self._log.lose_claims(now, deadline_at, detail, but=self._in_flight.keys())
         for job in jobs:
             logger.warning("job.lost", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=detail)
         return jobs

@@ -34,6 +34,7 @@ from receipt_watcher.telemetry import printable
 
 DEADLINE_SECONDS, START_SECONDS, ASK_SECONDS, KILL_SECONDS = 60.0, 20.0, 5.0, 10.0
 SETTLE_SECONDS = 0.6
+PATIENCE_SECONDS = 2.0
 
 # Between two drops, of the outage at least, between two looks: by taste, for a person's eye.
 _DROP_SECONDS, _OUTAGE_SECONDS, _LOOK_SECONDS = 0.35, 2.0, 0.05
@@ -139,6 +140,7 @@ def _write_config(root: Path, webhook_url: str, token: str) -> Path:
     values = {
         "inboxes.0.path": str(root / INBOX),
         "inboxes.0.settle_seconds": SETTLE_SECONDS,
+        "inboxes.0.patience_seconds": PATIENCE_SECONDS,
         "inboxes.0.poll_seconds": 0.2,
         "inboxes.0.scan_seconds": 2,
         "n8n.webhook_url": webhook_url,

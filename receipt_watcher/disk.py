@@ -19,6 +19,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from receipt_watcher.errors import FileVanishedError
 
@@ -30,6 +31,9 @@ PARTIAL_SUFFIX = ".receipt-watcher-partial"
 
 #: What stands behind the last dot is a suffix up to here; in «1. a whole sentence» it is not. By taste.
 _SUFFIX_MAX_BYTES = 16
+
+#: How a file of somebody else is opened: no link is followed, and opening a pipe would wait for a writer for ever.
+PLAINLY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _AT_FDCWD = -100  # linux/fcntl.h
@@ -77,11 +81,19 @@ def flush_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def open_plainly(path: Path) -> BinaryIO:
+    """Open a file to read it: no link is followed, and a pipe that took its place does not make us wait for ever.
+
+    Raises:
+        OSError: it is gone, is a link, or may not be read.
+    """
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | PLAINLY))
+
+
 def flush_file(path: Path) -> None:
     """Make a file's content durable."""
     try:
-        # O_NONBLOCK: opening a pipe that took the file's place would wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | PLAINLY)
     except PermissionError:
         return  # examination will say so; what we cannot read we cannot flush either
     try:

@@ -16,7 +16,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -72,6 +72,8 @@ def _option_lines(
 
 def _scalar(value: object) -> str:
     """Return `value` as YAML; only words and paths that nothing can misread go without quotes."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(_scalar(item) for item in value)}]"
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     text = str(value)
@@ -88,10 +90,15 @@ def model_of(field: FieldInfo) -> type[Section] | None:
 
 
 def kind_of(annotation: Any) -> Any:
-    """Return what is left without `| None`, Annotated and tuple."""
-    while typing.get_origin(annotation) in {Annotated, tuple, types.UnionType, typing.Union}:
-        annotation = typing.get_args(annotation)[0]
+    """Return what is left without `| None`, Annotated, tuple and the names of a group."""
+    while (origin := typing.get_origin(annotation)) in {Annotated, tuple, dict, types.UnionType, typing.Union}:
+        annotation = typing.get_args(annotation)[origin is dict]
     return annotation
+
+
+def is_mapping(field: FieldInfo) -> bool:
+    """Whether the option is a group whose names the admin chooses."""
+    return typing.get_origin(field.annotation) is dict
 
 
 def known_keys(section: type[Section], above: Key = ()) -> Iterator[Key]:
@@ -101,24 +108,43 @@ def known_keys(section: type[Section], above: Key = ()) -> Iterator[Key]:
         inner = model_of(field)
         if inner is Inbox:
             yield (*above, name, 0)
-        if inner is not None:
+        if inner is not None and not is_mapping(field):
             yield from known_keys(inner, (*above, name, 0) if inner is Inbox else (*above, name))
+
+
+def _bounds(annotation: Any, metadata: Sequence[Any]) -> Iterator[Any]:
+    """Yield the bounds of a number; pydantic leaves those of `Seconds | None` inside the annotation."""
+    yield from metadata
+    for inner in typing.get_args(annotation):
+        for each in getattr(inner, "__metadata__", ()):
+            yield from getattr(each, "metadata", ())
+
+
+def _rule_of_number(name: str, field: FieldInfo, noun: str) -> str:
+    bounds = list(_bounds(field.annotation, field.metadata))
+    low = next(bound.ge for bound in bounds if isinstance(bound, Ge))
+    high = next(bound.le for bound in bounds if isinstance(bound, Le))
+    return f"{noun}{_UNITS.get(name.rpartition('_')[2], '')} from {low} to {high}"
 
 
 def rule_of(name: str, field: FieldInfo) -> str:
     """Return in words what the option may be."""
     kind = kind_of(field.annotation)
-    if typing.get_origin(kind) is Literal:
-        return f"one of {', '.join(typing.get_args(kind))}"
-    if kind in {int, float}:
-        low = next(bound.ge for bound in field.metadata if isinstance(bound, Ge))
-        high = next(bound.le for bound in field.metadata if isinstance(bound, Le))
-        noun = "a whole number" if kind is int else "a number"
-        return f"{noun}{_UNITS.get(name.rpartition('_')[2], '')} from {low} to {high}"
-    if kind is Inbox:
-        return "a list of one inbox or more, such as - path: /srv/receipts/inbox"
     if model_of(field):
-        return f"options, one a line, indented below {name}:"
-    if kind is bool:
-        return "true or false"
-    return "a path such as /srv/receipts/inbox" if kind is Path else "a text"
+        return _rule_of_group(name, field)
+    choices = ", ".join(typing.get_args(kind)) if typing.get_origin(kind) is Literal else ""
+    if typing.get_origin(field.annotation) is tuple:
+        return f"""a list such as [{choices or '"*.bak", "old/"'}]"""
+    if choices:
+        return f"one of {choices}"
+    if kind in {int, float}:
+        return _rule_of_number(name, field, "a whole number" if kind is int else "a number")
+    return {bool: "true or false", Path: "a path such as /srv/receipts/inbox"}.get(kind, "a text")
+
+
+def _rule_of_group(name: str, field: FieldInfo) -> str:
+    if is_mapping(field):
+        return "subfolders, one a line, each with its options or a database id or URL alone"
+    if model_of(field) is Inbox:
+        return "a list of one inbox or more, such as - path: /srv/receipts/inbox"
+    return f"options, one a line, indented below {name}:"

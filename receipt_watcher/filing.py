@@ -4,8 +4,8 @@ What it promises: where a file is about to go is committed before it is moved, a
 is durable; so after any crash the move is finished, not guessed. Nothing is overwritten: a name that is taken gets
 a number. A verdict that comes in the middle makes the next move due.
 
-One thread, `file_away_due` being one round. It also brings files back to processing/ for a retry. A spool that is
-away, or a disk that is full, delays its own files only.
+One thread for each inbox, `file_away_due` being one round. It also brings files back to processing/ for a retry. A
+spool that is away or answers nothing, or a disk that is full, delays its own files only.
 """
 
 from __future__ import annotations
@@ -50,12 +50,15 @@ class Filing:
         self._routes = routes
         self._deliveries = deliveries
         self._clock = clock
-        self._lock = threading.Lock()
+        self._locks = {route.name: threading.Lock() for route in routes}
         self._troubled: set[str] = set()  # inboxes whose trouble was told; once is enough
 
-    def file_away_due(self) -> int:
-        """Move what is not where it belongs; return how many files were moved (0: nothing more can be done now)."""
-        return sum(self._file_away_or_tell(route) for route in self._routes if route.is_ready)
+    def file_away_due(self, *routes: Route) -> int:
+        """Move what is not where it belongs; return how many files were moved (0: nothing more can be done now).
+
+        Of all routes where none is named.
+        """
+        return sum(self._file_away_or_tell(route) for route in routes or self._routes if route.is_ready)
 
     def _file_away_or_tell(self, route: Route) -> int:
         """Keep the trouble of one spool, such as a flush that fails, from the others."""
@@ -67,7 +70,7 @@ class Filing:
 
     def file_away(self, route: Route) -> int:
         """Do one round for one inbox: first what was begun, then what is due."""
-        with self._lock:  # a gate that opens again finishes moves in its own thread
+        with self._locks[route.name]:  # a gate that opens again finishes moves in its own thread
             return self._file_away(route)
 
     def _file_away(self, route: Route) -> int:
@@ -106,7 +109,7 @@ class Filing:
                 return Path(job.job_id) / job.relative_path
             case Folder.DONE:
                 day = time.localtime(self._clock())
-                return Path(time.strftime(route.done_subfolder, day)) / job.relative_path
+                return Path(time.strftime(route.branch_of(job).done_subfolder, day)) / job.relative_path
             case Folder.FAILED:
                 return job.relative_path
 
@@ -175,7 +178,7 @@ class Filing:
                 if job.note_path != notes.get(job.job_id):
                     self._log.keep_note_path(job.job_id, notes.get(job.job_id))
                 if folder is Folder.PROCESSING:
-                    self._go_on(job, found[job.job_id], route.duplicates)
+                    self._go_on(job, found[job.job_id], route.branch_of(job).duplicates)
         for job, folder, path in moved:
             self._clean_up(route, job, folder, path)
         if any(folder is Folder.PROCESSING for _, folder, _ in moved):

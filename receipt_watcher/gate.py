@@ -1,15 +1,20 @@
 """The gate of one inbox: open while its folders are there, and then everything that has settled comes in.
 
 What it promises: a folder that is away closes this gate only, is said once, and opens it again by itself; what a
-crash or an error left in processing/ is recorded before anything new is taken. Old files at the very first start
-wait until somebody accepts them.
+crash or an error left in processing/ is recorded before anything new is taken. A share that was unmounted leaves an
+empty folder in its place: that is another place, not an empty inbox. Old files at the very first start wait until
+somebody accepts them.
 
-`round` is called by the inbox's own thread, `open_first` by the main thread before that one starts. Nothing is kept
-here that a crash could lose.
+`round` is called by the inbox's own thread, `open_first` by a thread of its own before that one starts, `supervise` by
+a periodic task: it alone says so when the file system answers nothing at all. What is kept in the job log is which
+place the inbox is, so that a restart in the midst of an outage takes no other for it.
 """
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,17 +22,39 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher.errors import ForeignSpoolError, LockedError, SpoolError
+from receipt_watcher import snapshot
+from receipt_watcher.disk import display_name
+from receipt_watcher.errors import ForeignSpoolError, LockedError, ReceiptWatcherError, SpoolError
 from receipt_watcher.filing import Filing
-from receipt_watcher.inbox import BLOCKED_PAUSE_SECONDS, InboxWatch
+from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.mounts import mount_of
+from receipt_watcher.permissions import folder_advice, refusal
 from receipt_watcher.route import Bell, Route
+from receipt_watcher.settling import Seen, Settled
+from receipt_watcher.snapshot import Snapshot, Waiting
 from receipt_watcher.takein import BATCH_FILES, TakeIn
+from receipt_watcher.waiting import Wait
 
 logger = structlog.get_logger()
 
 #: How soon a folder that is away is looked for again.
 RETRY_SECONDS = 3.0
+
+#: How long the file system may answer nothing: while the folder is looked at, and while a receipt is moved. By taste:
+#: a share that is slow answers each call within a second, but a copy across file systems is one long call.
+LOOK_LIMIT_SECONDS = 5.0
+MOVE_LIMIT_SECONDS = 60.0
+
+#: A file that waits longer is told as a warning, and shown by `status`.
+LONG_SECONDS = 600.0
+
+#: A file that waits for less is nobody's concern, and at most so many are named.
+_SNAPSHOT_AFTER_SECONDS = 5.0
+_SNAPSHOT_PAUSE_SECONDS = 2.0
+_SNAPSHOT_FILES = 1000
+
+_NEEDS_A_PERSON = frozenset({Wait.UNREADABLE, Wait.IMMOVABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +65,16 @@ class GateSettings:
     take_over: bool
     accept_backlog: bool
     backlog_files: int
+    snapshot_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an inbox is: its mount, and whether the rest of its spool is on the same file system."""
+
+    point: str
+    file_system: str
+    is_together: bool
 
 
 class Gate:
@@ -56,12 +93,14 @@ class Gate:
         ring: Callable[[], None],
         stopping: threading.Event,
         monotonic: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
         self.route = route
         self.watch = watch
         self.bell = bell
         self.unavailable: str | None = None  # why nothing is taken now: for the log, health and status
         self.is_idle = False  # the last round left nothing to settle or to take
+        self.start_error: ReceiptWatcherError | None = None  # what must be mended before the daemon can start
         self._settings = settings
         self._log = log
         self._take_in = take_in
@@ -69,34 +108,58 @@ class Gate:
         self._ring = ring
         self._stopping = stopping
         self._monotonic = monotonic
+        self._clock = clock
         self._recover_at: float | None = None  # when files that are left in processing/ are tried again
+        self._busy = threading.Lock()  # held while one thread works on this gate
+        self._answers_by: float | None = None  # when the file system must have answered
+        self._unavailable_since: float | None = None
+        self._snapshot: Snapshot | None = None
+        self._snapshot_at = 0.0
+        self._told_long: set[str] = set()
+        watch.settler.tell = self._tell_parked
+        watch.progress = self._expect_answer
 
     def open_first(self) -> None:
-        """Open at start; what is away is waited for, what is somebody else's is an error now.
-
-        Raises:
-            ForeignSpoolError: the spool belongs to another installation.
-            LockedError: another daemon is using it.
-        """
-        try:
-            self._open()
-        except (OSError, SpoolError) as error:
-            self._shut(str(error))
+        """Open at start; what is away is waited for, what is somebody else's is an error of the start."""
+        with self._busy:
+            try:
+                self._open()
+            except (ForeignSpoolError, LockedError) as error:
+                self.start_error = error
+            except (OSError, SpoolError) as error:
+                self._shut(error)
+            finally:
+                self._answers_by = None
 
     def round(self) -> float:
         """Open if need be, take in what has settled, and return how long to wait for the bell, in seconds."""
+        if not self._busy.acquire(blocking=False):
+            return RETRY_SECONDS  # its first opening still waits for an answer of the file system
+        try:
+            return self._round()
+        finally:
+            self._answers_by = None
+            self._busy.release()
+            self._keep_snapshot()
+
+    def _round(self) -> float:
         self.is_idle = False
         try:
             if not self.route.is_ready:
                 self._open()
+            self._expect_answer()
+            if not self.route.spool.is_present():
+                processing = self.route.spool.folders.processing
+                raise SpoolError(f"{processing} is not there any more, or no longer ours", processing)
             self._recover_if_due()
             if self._waits_for_acceptance():
                 return RETRY_SECONDS
+            self._expect_answer()
             settled = self.watch.settled(self._monotonic(), BATCH_FILES)
             if settled and not self._stopping.is_set():
                 self._take(settled)
         except (OSError, SpoolError, ForeignSpoolError, LockedError) as error:
-            self._shut(str(error))
+            self._shut(error)
             return RETRY_SECONDS
         self.is_idle = len(self.watch.settler) == 0  # what was taken is in the log by now
         return self.watch.next_due() - self._monotonic()
@@ -107,39 +170,111 @@ class Gate:
         self.watch.stop()
         self.route.spool.close()
 
+    # --- a file system that answers nothing ------------------------------------------------------------------------
+
+    def _expect_answer(self, seconds: float = LOOK_LIMIT_SECONDS) -> None:
+        """Say that the file system is asked something, and by when it must have answered."""
+        self._answers_by = self._monotonic() + seconds
+
+    @property
+    def is_hanging(self) -> bool:
+        """Whether the file system has not answered in time, and still has not."""
+        answers_by = self._answers_by
+        return answers_by is not None and self._monotonic() > answers_by
+
+    def supervise(self) -> None:
+        """Say so when a round hangs: its own thread cannot."""
+        if self.is_hanging:
+            self.route.is_ready = False  # the next round, when there is one, opens everything anew
+            self._tell_unavailable(f"{self.watch.path} does not answer: its server, or the way to it, is gone")
+            self._keep_snapshot()
+
     # --- opening and shutting ----------------------------------------------------------------------------------
 
     def _open(self) -> None:
         """Open the spool, finish what a crash left there, then watch the inbox and let the stages see it."""
+        self._expect_answer()
+        place = self._checked_place()
         self.route.spool.open(self._settings.installation_id(), take_over=self._settings.take_over)
+        self._expect_answer(MOVE_LIMIT_SECONDS)
         while self._filing.file_away(self.route):
-            pass
+            self._expect_answer(MOVE_LIMIT_SECONDS)
         self._recover()
+        self._expect_answer()
         self.watch.start()
+        self._keep_place(place)
         self.route.is_ready = True
         self._tell_available()
         self._ring()
 
-    def _shut(self, why: str) -> None:
+    def _checked_place(self) -> Place | None:
+        """Return where the inbox is now, which must be where receipts came from before.
+
+        1. Before the first receipt any place will do: the share may be mounted only after the first start.
+        2. The same mount point with the same kind of file system is the same place, whatever is mounted there anew.
+        3. A whole spool that moved together, with our name in processing/, is the same one on a new disk.
+
+        Raises:
+            SpoolError: it is another place: the empty folder under a share that is not mounted, or one mounted over.
+        """
+        inbox, processing = self.route.spool.folders.inbox, self.route.spool.folders.processing
+        if not os.path.isdir(inbox):  # noqa: PTH112 - false, too, for a mount whose server is gone
+            return None  # the spool says what to do
+        mount = mount_of(inbox)
+        above = next(folder for folder in (processing, *processing.parents) if folder.is_dir())
+        place = Place(mount.point, mount.file_system, inbox.stat().st_dev == above.stat().st_dev)
+        before = self._known_place()
+        if before is None or before == place or not mount.point or self._settings.take_over:
+            return place
+        moved_together = place.is_together and before.is_together and self._owns_spool()
+        if moved_together or not self._log.has_jobs_of(self.route.name):
+            return place
+        raise SpoolError(
+            f"{inbox} was on {before.file_system} at {before.point}, and what is there now is {mount}: is the share "
+            "not mounted, or something mounted over it? If this is the inbox from now on, start once with --take-over",
+            inbox,
+        )
+
+    def _owns_spool(self) -> bool:
+        return self.route.spool.owner() == self._settings.installation_id()
+
+    def _known_place(self) -> Place | None:
+        fact = self._log.fact(f"inbox_place:{self.route.name}")
+        return None if fact is None else Place(**json.loads(fact))
+
+    def _keep_place(self, place: Place | None) -> None:
+        if place is not None and place != self._known_place():
+            kept = {"point": place.point, "file_system": place.file_system, "is_together": place.is_together}
+            self._log.keep_fact(f"inbox_place:{self.route.name}", json.dumps(kept))
+
+    def _shut(self, error: Exception) -> None:
         self.close()
+        why = str(error)
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            why = f"{refusal(error, self.watch.path)}; {folder_advice(self.watch.path)}"
         self._tell_unavailable(why)
 
     def _tell_unavailable(self, why: str) -> None:
         if self.unavailable is None:
             logger.error("inbox.unavailable", inbox=self.route.name, why=why)
+            self._unavailable_since = self._clock()
         self.unavailable = why
 
     def _tell_available(self) -> None:
         if self.unavailable is not None:
-            logger.info("inbox.available", inbox=self.route.name)
-            self.unavailable = None
+            since = self._unavailable_since or self._clock()
+            logger.info("inbox.available", inbox=self.route.name, seconds=round(self._clock() - since, 1))
+            self.unavailable = self._unavailable_since = None
 
     def _waits_for_acceptance(self) -> bool:
         """Whether old files wait at the very first start, so that nobody books ten years of scans by accident."""
         fact = f"inbox_started:{self.route.name}"
         if self.watch.scanned_at is not None or self._log.fact(fact) is not None:
             return False
-        waiting = sum(1 for _ in self.watch.files())
+        waiting = 0
+        for _ in self.watch.listing.files():
+            self._expect_answer()
+            waiting += 1
         if waiting > self._settings.backlog_files and not self._settings.accept_backlog:
             self._tell_unavailable(
                 f"{waiting} files were here before the first start, more than limits.backlog_files "
@@ -153,9 +288,10 @@ class Gate:
 
     # --- taking in ---------------------------------------------------------------------------------------------
 
-    def _take(self, settled: list[Path]) -> None:
+    def _take(self, settled: list[Settled]) -> None:
         self._recover_at = self._monotonic()  # unless all goes well: an error in the middle leaves orphans
-        self._take_in.take_in(self.route, settled, self._tell_blocked)
+        self._expect_answer(MOVE_LIMIT_SECONDS)
+        self._take_in.take_in(self.route, settled, self._park)
         self._plan_recovery()
 
     def _recover_if_due(self) -> None:
@@ -163,21 +299,91 @@ class Gate:
             self._recover()
 
     def _recover(self) -> None:
+        self._expect_answer(MOVE_LIMIT_SECONDS)
         self._take_in.recover(self.route)
         self._plan_recovery()
 
     def _plan_recovery(self) -> None:
-        is_due = self._take_in.left(self.route) > 0
-        self._recover_at = self._monotonic() + BLOCKED_PAUSE_SECONDS if is_due else None
+        pause = self._take_in.recover_in_seconds(self.route)
+        self._recover_at = None if pause is None else self._monotonic() + pause
 
-    def _tell_blocked(self, relative: Path, why: str) -> None:
-        signature = self.watch.signature_of(str(relative))
-        if signature is not None:
-            self.watch.settler.blocked(str(relative), signature, why, self._monotonic())
-        logger.warning(
-            "file.blocked",
-            inbox=self.route.name,
-            filename=relative.name,
-            why=why,
-            advice=f"the service's user must be able to rename files in {self.watch.path}",
+    # --- what waits --------------------------------------------------------------------------------------------
+
+    def _park(self, settled: Settled, why: Wait, detail: str) -> None:
+        self._expect_answer(MOVE_LIMIT_SECONDS)
+        self.watch.settler.park(settled, why, detail, self._monotonic())
+
+    def _tell_parked(self, relative: str, seen: Seen) -> None:
+        if seen.looks > 1:
+            return
+        event, level = (
+            ("file.blocked", logger.warning) if seen.why in _NEEDS_A_PERSON else ("file.waiting", logger.info)
         )
+        level(
+            event,
+            inbox=self.route.name,
+            filename=display_name(relative),
+            reason=seen.why.value,
+            why=seen.detail or seen.why.meaning,
+            advice=seen.why.advice,
+        )
+
+    def _keep_snapshot(self) -> None:
+        """Keep what `status` and `explain` show, and warn of what has waited for long."""
+        now = self._monotonic()
+        is_new = self._snapshot is None or self._snapshot.unavailable != self.unavailable
+        if now < self._snapshot_at + _SNAPSHOT_PAUSE_SECONDS and not is_new:
+            return
+        self._snapshot_at = now
+        old = [
+            self._waiting(relative, seen, now)
+            for relative, seen in self.watch.settler.waiting()
+            if now - seen.first_seen_at >= _SNAPSHOT_AFTER_SECONDS
+        ]
+        waiting = sorted(old, key=lambda each: each.first_seen_at)[:_SNAPSHOT_FILES]
+        self._warn_of_long(waiting)
+        found = Snapshot(
+            self.route.name,
+            self.watch.mode,
+            self.watch.why_mode,
+            self.watch.writers.value,
+            self.unavailable,
+            self._unavailable_since,
+            tuple(waiting),
+        )
+        if found != self._snapshot:
+            self._snapshot = found
+            if self._settings.snapshot_file is not None:
+                snapshot.write(self._settings.snapshot_file, found)
+
+    def _waiting(self, relative: str, seen: Seen, now: float) -> Waiting:
+        def wall(at: float) -> float:
+            return round(self._clock() - (now - at))  # whole seconds: else it would be another one each time
+
+        until = None if seen.why is Wait.GROWING else wall(seen.until)
+        grown = seen.signature.size - seen.first_size
+        return Waiting(
+            relative,
+            seen.why,
+            seen.detail,
+            seen.signature.size,
+            grown,
+            wall(seen.first_seen_at),
+            wall(seen.changed_at),
+            until,
+        )
+
+    def _warn_of_long(self, waiting: list[Waiting]) -> None:
+        long = {each.path: each for each in waiting if self._clock() - each.first_seen_at >= LONG_SECONDS}
+        for path, each in long.items():
+            if path not in self._told_long:
+                logger.warning(
+                    "file.waiting",
+                    inbox=self.route.name,
+                    filename=display_name(path),
+                    reason=each.why.value,
+                    why=each.detail or each.why.meaning,
+                    advice=each.why.advice,
+                    minutes=round((self._clock() - each.first_seen_at) / 60),
+                )
+        self._told_long = set(long)

@@ -34,6 +34,9 @@ class Arrival:
     notion_database_id: str
     duplicates: DuplicatePolicy
     examination: Examination
+    branch: str = ""
+    revision_of: str | None = None
+    original_path: Path | None = None
 
     @property
     def refusal(self) -> Reason | None:
@@ -100,6 +103,7 @@ class Intake:
             inbox=arrival.inbox,
             filename=arrival.filename,
             relative_path=arrival.relative_path,
+            branch=arrival.branch or arrival.inbox,
             folder=Folder.PROCESSING,
             stored_path=Path(arrival.job_id) / arrival.relative_path,
             moving_to_folder=Folder.PROCESSING,
@@ -142,5 +146,18 @@ class Intake:
             completed_at=now if closed else None,
             message=message,
             duplicate_of=duplicate_of,
+            branch=arrival.branch,
+            revision_of=arrival.revision_of,
+            original_path=arrival.original_path,
+            conflict_of=self._conflict_of(arrival),
         )
-        return self._log.insert(job)
+        inserted = self._log.insert(job)
+        self._log.link_conflicts(inserted)
+        return inserted
+
+    def _conflict_of(self, arrival: Arrival) -> str | None:
+        """Return the job of the file that a conflict copy is a copy of; where it comes later, it is linked then."""
+        if arrival.original_path is None:
+            return None
+        original = self._log.latest_of(arrival.inbox, arrival.original_path)
+        return original.job_id if original else None

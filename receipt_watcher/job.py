@@ -251,7 +251,9 @@ class Job:
 
     `stored_path` is where the file is, relative to `folder`; `moving_to_…` is where it is being moved to, written
     down before the move; `move_due` says that it is not where it belongs. `note_path` is the note beside a
-    failed file, relative to failed/.
+    failed file, relative to failed/. `branch` is the inbox, or the subfolder of it that has settings of its own.
+    `revision_of` is the job of an earlier, shorter version under the same name; `original_path` is what a conflict
+    copy of a sync client is a copy of, and `conflict_of` the job of that file, where there is one.
     """
 
     job_id: str
@@ -283,6 +285,10 @@ class Job:
     message: str | None = None
     notion_page_url: str | None = None
     duplicate_of: str | None = None
+    branch: str = ""
+    revision_of: str | None = None
+    original_path: Path | None = None
+    conflict_of: str | None = None
 
 
 def next_state(state: State, event: Event) -> State | None:

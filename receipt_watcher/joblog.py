@@ -12,6 +12,7 @@ too. Times are Unix seconds and always given by the caller. A crash leaves whole
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
@@ -189,7 +190,7 @@ class JobLog:
 
     def insert(self, job: Job) -> Job:
         """Add a new job, which begins in one of `job.INITIAL_STATES`, and return it as it stands in the log."""
-        job = replace(job, move_due=self.home_of(job) is not job.folder)
+        job = replace(job, branch=job.branch or job.inbox, move_due=self.home_of(job) is not job.folder)
         with self.transaction():
             self.change(_INSERT_JOB, *(getattr(job, name) for name in JOB_COLUMNS))
             self.note(job.job_id, job.created_at, "record", to_state=job.state, detail=job.message)
@@ -226,43 +227,49 @@ class JobLog:
             self.change(_FOLLOW, job.job_id)
         return replace(job, move_due=values["move_due"])
 
-    def claim(self, inboxes: Sequence[str], now: float, *, least_failed_first: bool = False) -> Job | None:
-        """Claim the first due job of these inboxes; None where there is none.
+    def claim(self, branches: Sequence[str], now: float, *, least_failed_first: bool = False) -> Job | None:
+        """Claim the first due job of these branches; None where there is none.
 
         `least_failed_first` takes the one whose destination has not failed it, or longest ago: a probe of a held
         destination is to be a different receipt each time.
         """
         first = "COALESCE(destination_failed_at, 0), " if least_failed_first else ""
-        statement = f"{_SELECT_JOB} WHERE {_queued(inboxes)} AND next_attempt_at <= ?"
+        statement = f"{_SELECT_JOB} WHERE {_queued(branches)} AND next_attempt_at <= ?"
         with self.transaction():
-            due = self.select(f"{statement} ORDER BY {first}next_attempt_at, job_id LIMIT 1", *inboxes, now)
+            due = self.select(f"{statement} ORDER BY {first}next_attempt_at, job_id LIMIT 1", *branches, now)
             if not due:
                 return None
             job = job_of(due[0])
             return self._advance(job, Event.CLAIM, now, None, {"attempts": job.attempts + 1})
 
-    def next_due(self, inboxes: Sequence[str]) -> float | None:
-        """Return when the next queued job of these inboxes is due, in Unix seconds; None where none is queued."""
+    def next_due(self, branches: Sequence[str]) -> float | None:
+        """Return when the next queued job of these branches is due, in Unix seconds; None where none is queued."""
         due_at: float | None = self.select(
-            f"SELECT MIN(next_attempt_at) FROM job WHERE {_queued(inboxes)}",  # noqa: S608 - marks only
-            *inboxes,
+            f"SELECT MIN(next_attempt_at) FROM job WHERE {_queued(branches)}",  # noqa: S608 - marks only
+            *branches,
         )[0][0]
         return due_at
 
-    def count(self, inboxes: Sequence[str], *states: State) -> int:
-        """Return how many jobs of these inboxes are in these states."""
+    def count(self, branches: Sequence[str], *states: State) -> int:
+        """Return how many jobs of these branches are in these states."""
+        statement = f"SELECT COUNT(*) FROM job WHERE branch IN ({_marks(branches)}) AND state IN ({_marks(states)})"  # noqa: S608
+        return int(self.select(statement, *branches, *states)[0][0])
+
+    def open_jobs_of(self, inboxes: Sequence[str]) -> int:
+        """Return how many jobs of these inboxes are open."""
+        states = sorted(OPEN_STATES)
         statement = f"SELECT COUNT(*) FROM job WHERE inbox IN ({_marks(inboxes)}) AND state IN ({_marks(states)})"  # noqa: S608
         return int(self.select(statement, *inboxes, *states)[0][0])
 
-    def overdue(self, inboxes: Sequence[str], now: float, resends_below: int | None = None) -> list[Job]:
-        """Return the jobs of these inboxes whose callback has not come by its deadline, the oldest deadline first.
+    def overdue(self, branches: Sequence[str], now: float, resends_below: int | None = None) -> list[Job]:
+        """Return the jobs of these branches whose callback has not come by its deadline, the oldest deadline first.
 
         A hundred at the most; with `resends_below` only those that were sent again fewer times.
         """
         has_resends = True if resends_below is None else JobRow.resends < resends_below
         return self.jobs(
             (JobRow.state == State.PROCESSING)
-            & JobRow.inbox.in_(list(inboxes))
+            & JobRow.branch.in_(list(branches))
             & (JobRow.deadline_at <= now)
             & has_resends,
             JobRow.deadline_at,
@@ -312,11 +319,11 @@ class JobLog:
             ]
             return [job for job in lost if job is not None]
 
-    def forget_resends(self, inboxes: Sequence[str]) -> None:
-        """Give every open job of these inboxes its resends back: that no callback came was not its fault."""
+    def forget_resends(self, branches: Sequence[str]) -> None:
+        """Give every open job of these branches its resends back: that no callback came was not its fault."""
         self.change(
-            f"UPDATE job SET resends = 0 WHERE state IN ('queued', 'processing') AND inbox IN ({_marks(inboxes)})",  # noqa: S608
-            *inboxes,
+            f"UPDATE job SET resends = 0 WHERE state IN ('queued', 'processing') AND branch IN ({_marks(branches)})",  # noqa: S608
+            *branches,
         )
 
     def postpone_deadlines(self, away_since: float, now: float) -> None:
@@ -412,6 +419,49 @@ class JobLog:
         )
         return [job_of(row) for row in self.select(statement, sha256, target, *states)]
 
+    def earlier_versions(self, inbox: str, path: Path, below_bytes: int) -> list[Job]:
+        """Return the latest jobs of shorter files under the same name, the newest first; at most eight."""
+        statement = (
+            f"{_SELECT_JOB} WHERE inbox = ? AND relative_path = ? AND size > 0 AND size < ? AND sha256 IS NOT NULL"
+            " ORDER BY job_id DESC LIMIT 8"
+        )
+        return [job_of(row) for row in self.select(statement, inbox, path, below_bytes)]
+
+    def latest_of(self, inbox: str, path: Path) -> Job | None:
+        """Return the newest job of a file by its path below the inbox."""
+        statement = f"{_SELECT_JOB} WHERE inbox = ? AND relative_path = ? ORDER BY job_id DESC LIMIT 1"
+        found = self.select(statement, inbox, path)
+        return job_of(found[0]) if found else None
+
+    def stored_at(self, inbox: str, folder: Folder, path: Path) -> Job | None:
+        """Return the job whose file is at `path`, relative to a folder of the inbox's spool."""
+        statement = f"{_SELECT_JOB} WHERE inbox = ? AND folder = ? AND stored_path = ? ORDER BY job_id DESC LIMIT 1"
+        found = self.select(statement, inbox, folder, path)
+        return job_of(found[0]) if found else None
+
+    def has_jobs_of(self, inbox: str) -> bool:
+        """Whether an inbox has ever given a receipt."""
+        return bool(self.select("SELECT 1 FROM job WHERE inbox = ? LIMIT 1", inbox))
+
+    def link_conflicts(self, original: Job) -> None:
+        """Let conflict copies that came before their original name its job."""
+        self.change(
+            "UPDATE job SET conflict_of = ? WHERE inbox = ? AND original_path = ? AND conflict_of IS NULL",
+            original.job_id,
+            original.inbox,
+            original.relative_path,
+        )
+
+    def assign_branches(self, inbox: str, branch_of: Callable[[Path], str]) -> None:
+        """Put every job of an inbox that may be sent again where the configuration has its subfolder now."""
+        with self.transaction():
+            statement = "SELECT job_id, relative_path, branch FROM job WHERE inbox = ? AND state NOT IN (?, ?)"
+            rows = self.select(statement, inbox, State.SUCCESS, State.DUPLICATE)
+            for job_id, path, branch in rows:
+                wanted = branch_of(Path(os.fsdecode(path)))
+                if wanted != branch:
+                    self._update(job_id, {"branch": wanted})
+
     def listing(
         self,
         *,
@@ -488,8 +538,8 @@ def _marks(values: Sized) -> str:
     return ", ".join("?" * len(values))
 
 
-def _queued(inboxes: Sized) -> str:
-    return f"state = 'queued' AND move_due = 0 AND inbox IN ({_marks(inboxes)})"
+def _queued(branches: Sized) -> str:
+    return f"state = 'queued' AND move_due = 0 AND branch IN ({_marks(branches)})"
 
 
 def _as_sql(query: Any) -> tuple[Any, ...]:

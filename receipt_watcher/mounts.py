@@ -1,10 +1,17 @@
-"""The mount table: on what kind of file system a path is, and whether events can be expected there."""
+"""The mount table: what a path is on, whether events can be expected there, and whether it is still the same place.
+
+What it promises: nothing is judged by the text of a path. Read anew on each call (proc_pid_mountinfo(5)), which costs
+some 30 µs and never touches the file systems themselves, but for following links in the path.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
+
+MOUNTINFO = Path("/proc/self/mountinfo")
 
 #: File systems where the other side's writes cause no event here (measured, or by their nature).
 _POLLED = frozenset(
@@ -13,22 +20,33 @@ _POLLED = frozenset(
 )
 
 
-def file_system_of(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
-    """Return the type of the file system that a path is on (proc_pid_mountinfo(5)); "" where that cannot be told."""
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Where a file system is mounted, and of what type it is; both "" where that cannot be told."""
+
+    point: str
+    file_system: str
+
+    def __str__(self) -> str:
+        return f"{self.file_system or 'unknown'} at {self.point or '?'}"
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether a folder here has to be listed, since events tell nothing of what the far side does."""
+        return self.file_system in _POLLED or self.file_system.startswith("fuse.")
+
+
+def mount_of(path: Path, mountinfo: Path = MOUNTINFO) -> Mount:
+    """Return the mount that a path is on."""
     try:
         lines = mountinfo.read_text("utf-8", "surrogateescape").split("\n")[:-1]
     except OSError:
-        return ""
+        return Mount("", "")
     real = f"{os.path.realpath(path)}/"
-    best, found = -1, ""
+    best, found = -1, Mount("", "")
     for line in lines:
         mounted, _, kind = line.partition(" - ")
         point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mounted.split(" ")[4])
         if real.startswith(point.rstrip("/") + "/") and len(point) >= best:  # the last of equals is on top
-            best, found = len(point), kind.split(" ")[0]
+            best, found = len(point), Mount(point, kind.split(" ")[0])
     return found
-
-
-def is_polled(file_system: str) -> bool:
-    """Whether an inbox on this kind of file system has to be listed, since events tell nothing there."""
-    return file_system in _POLLED or file_system.startswith("fuse.")

@@ -65,7 +65,7 @@ def _progress(daemon: Daemon) -> dict[State, int]:
 
 
 def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:
-    urls = {route.destination.url for route in daemon.routes}
+    urls = set(daemon.config.webhook_urls())
     troubles = [f"{gate.route.name}: {gate.unavailable}" for gate in daemon.gates if gate.unavailable]
     troubles += [
         f"{gate.route.name}: {relative} is still in the inbox ({parked.why})"

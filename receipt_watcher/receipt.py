@@ -23,7 +23,7 @@ import hashlib
 import io
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,7 +33,7 @@ import pylibmagic  # isort: skip  # carries libmagic, and must come before magic
 import magic
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from receipt_watcher import formats
+from receipt_watcher import disk, formats
 from receipt_watcher.formats import bmp, gif, heic, jpeg, pdf, png, tiff, webp
 from receipt_watcher.job import Reason
 
@@ -94,7 +94,7 @@ def examine(path: Path, limits: Limits) -> Examination:
         OSError: the system's own trouble, FileNotFoundError among it; never for what the file contains.
     """
     try:
-        with path.open("rb") as file:
+        with disk.open_plainly(path) as file:
             return _examine(file, path, limits)
     except PermissionError:
         return Examination(_size_of(path), None, None, Refusal(Reason.UNREADABLE, "The service may not read it."))
@@ -151,6 +151,26 @@ def _size_of(path: Path) -> int:
         return path.stat().st_size
     except PermissionError:
         return 0
+
+
+def beginnings(path: Path, lengths: Iterable[int]) -> dict[int, str]:
+    """Return the SHA-256 in hex of the first so many bytes of a file, for each length that it has.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest, position = hashlib.sha256(), 0
+    found: dict[int, str] = {}
+    with disk.open_plainly(path) as file:
+        for length in sorted(set(lengths)):
+            while position < length:
+                piece = file.read(min(READ_BYTES, length - position))
+                if not piece:
+                    return found
+                digest.update(piece)
+                position += len(piece)
+            found[length] = digest.hexdigest()
+    return found
 
 
 # --- What it is ---

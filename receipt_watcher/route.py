@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,29 +19,59 @@ from receipt_watcher.disk import digest_of
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.intake import DuplicatePolicy
 from receipt_watcher.job import Folder, Job, State
+from receipt_watcher.names import lies_below
 from receipt_watcher.receipt import Limits
 from receipt_watcher.spool import Spool
 
 logger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Route:
-    """One inbox: its spool, where its receipts go, and whether its spool is open and recovered (`is_ready`)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """Where the receipts of an inbox go, or those of a `subfolder` of it that has settings of its own."""
 
-    name: str
-    spool: Spool
+    inbox: str
+    subfolder: str = ""
     destination: Destination
     notion_database_id: str
     duplicates: DuplicatePolicy
     done_subfolder: str
-    limits: Limits
-    is_ready: bool = field(default=False)
+
+    @property
+    def key(self) -> str:
+        """Its name in the job log; no inbox's name has a slash."""
+        return f"{self.inbox}/{self.subfolder}" if self.subfolder else self.inbox
 
     @property
     def target(self) -> str:
         """What makes two receipts with the same bytes the same: where they are sent and booked."""
         return f"{self.destination.url} {self.notion_database_id}"
+
+
+@dataclass(slots=True)
+class Route:
+    """One inbox: its spool, where its receipts go, and whether its spool is open and recovered (`is_ready`).
+
+    `branches` are the subfolders with settings of their own, the innermost first, and at last the inbox itself.
+    """
+
+    name: str
+    spool: Spool
+    branches: tuple[Branch, ...]
+    limits: Limits
+    is_ready: bool = field(default=False)
+
+    def branch_at(self, relative: Path) -> Branch:
+        """Return where a file goes, by its path below the inbox."""
+        return next(branch for branch in self.branches if lies_below(relative.parent, branch.subfolder))
+
+    def key_at(self, relative: Path) -> str:
+        """Return the key of where a file goes, by its path below the inbox."""
+        return self.branch_at(relative).key
+
+    def branch_of(self, job: Job) -> Branch:
+        """Return where a job goes; one whose subfolder is configured no more goes as the rest of its inbox."""
+        return next((branch for branch in self.branches if branch.key == job.branch), self.branches[-1])
 
     def path_of(self, job: Job) -> Path:
         """Return where a job's file is now, by the log."""
@@ -71,6 +102,11 @@ class Route:
         if job.moving_to_folder is None or job.moving_to_path is None:
             return False
         return (self.spool.folders.path_of(job.moving_to_folder) / job.moving_to_path).is_file()
+
+
+def branches_of(routes: Iterable[Route], url: str) -> list[str]:
+    """Return the keys of all branches that go to one destination."""
+    return [branch.key for route in routes for branch in route.branches if branch.destination.url == url]
 
 
 class Bell:

@@ -29,7 +29,7 @@ from pydantic_core import ErrorDetails
 from receipt_watcher.clashes import clashes, dotted, first_word
 from receipt_watcher.config import Config, Key, Section, Unquoted, default_state_dir, masked
 from receipt_watcher.errors import ConfigError, Problem
-from receipt_watcher.example import kind_of, known_keys, model_of, rule_of
+from receipt_watcher.example import is_mapping, kind_of, known_keys, model_of, rule_of
 
 SYSTEM_CONFIG_FILE = Path("/etc/receipt-watcher/watcher.yaml")
 PREFIX = "RECEIPT_WATCHER_"
@@ -86,6 +86,7 @@ def _gathered(path: Path | None, environ: Mapping[str, str]) -> tuple[Config | N
     place = {"folder": Path.cwd() / path.parent if path else Path.cwd(), "home": environ.get("HOME")}
     config, errors = _validated(tree, place)
     for error in errors:
+        error["loc"] = tuple(part for part in error["loc"] if part != "[key]")  # a wrong name in a group
         sources.blame(error["loc"], *_explained(error))
     sources.give_up(*(error["loc"] for error in errors))
     for error in errors:
@@ -115,13 +116,14 @@ def _explained(error: ErrorDetails) -> tuple[str, str]:
     field = _field_at(key)
     if field is None:
         return "is no option", _nearest(key)
-    rule = rule_of(str(key[-1]), field) if isinstance(key[-1], str) else "options, one a line, indented below the -"
+    is_item = isinstance(key[-1], int) and model_of(field) is not None
+    rule = "options, one a line, indented below the -" if is_item else rule_of(_last_name(key), field)
     if error["type"] == "missing":
         return "is missing", f"give {rule}"
     if kind_of(field.annotation) is SecretStr or not isinstance(value, str | Path):
         shape: dict[type[Any], str] = {dict: "a group of options", list: "a list" if value else "an empty list"}
         subject = shape.get(type(value), "the value")
-    elif model_of(field):
+    elif model_of(field) and error["type"] != "own":
         subject = "a single text"
     else:
         shown = json.dumps(masked(str(value)) if "url" in str(key[-1]) else str(value)[:80], ensure_ascii=False)
@@ -129,6 +131,10 @@ def _explained(error: ErrorDetails) -> tuple[str, str]:
     if error["type"] == "own":
         return f"{subject} {error['ctx']['wrong']}", error["ctx"]["right"]
     return f"{subject} cannot be used", f"give {rule}"
+
+
+def _last_name(key: Key) -> str:
+    return next(part for part in reversed(key) if isinstance(part, str))
 
 
 def _nearest(key: Key) -> str:
@@ -146,9 +152,12 @@ def _nearest(key: Key) -> str:
 def _field_at(key: Key) -> FieldInfo | None:
     section: type[Section] | None = Config
     field = None
-    for name in (part for part in key if isinstance(part, str)):
+    names = iter(part for part in key if isinstance(part, str))
+    for name in names:
         field = section.model_fields.get(name) if section else None
         section = model_of(field) if field else None
+        if field and is_mapping(field):
+            next(names, None)  # what the admin called it
     return field
 
 

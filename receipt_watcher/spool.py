@@ -123,6 +123,12 @@ class Spool:
                 raise
             # Some network mounts know no locks; .owner and the state directory's lock still protect us there.
 
+    def owner(self) -> str:
+        """Return the installation that processing/.owner names; "" where it does not."""
+        with contextlib.suppress(OSError):
+            return (self.folders.processing / ".owner").read_text("ascii", "replace").strip()
+        return ""
+
     def close(self) -> None:
         """Give the lock back; harmless when called twice or before `open`."""
         if self._owner_fd is not None:
@@ -159,6 +165,21 @@ class Spool:
             self.tidy(job_id)
             raise
         return target
+
+    def give_back(self, relative: Path, job_id: str) -> bool:
+        """Move a file that was taken too early back into the inbox; False where its name is taken meanwhile.
+
+        Then it stays in processing/<job_id>/, as an orphan, and nothing is overwritten.
+        """
+        source = self.folders.inbox / relative
+        try:
+            if not source.parent.is_dir():
+                disk.make_folders(source.parent)
+            disk.move_file(self.folders.processing / job_id / relative, source)
+        except OSError:
+            return False
+        self.tidy(job_id)
+        return True
 
     def _check_taken(self, source: Path, target: Path) -> None:
         """Give back what took the file's place just before it was moved: a link would lead out of the spool."""

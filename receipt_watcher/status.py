@@ -6,13 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from receipt_watcher import snapshot as snapshots
+from receipt_watcher.causes import LongWait, Scene, long_waits
 from receipt_watcher.config import Config, Inbox
+from receipt_watcher.disk import display_name
 from receipt_watcher.holds import Holds, Standing
-from receipt_watcher.inbox import InboxWatch
+from receipt_watcher.inbox import listing_of
 from receipt_watcher.installation import Installation
 from receipt_watcher.job import OPEN_STATES, Job, State
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.snapshot import Snapshot
+from receipt_watcher.timelimit import within
 from receipt_watcher.view import iso_time
+
+#: How long an inbox may answer nothing: a person waits.
+ANSWER_SECONDS = 5.0
+
+#: So many files that wait for long are named.
+_LONG_WAITS = 50
 
 #: An open receipt that is older is shown by name.
 _OLD_SECONDS = 600
@@ -20,12 +31,51 @@ _OLD_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class InboxStatus:
-    """One inbox: how many files wait in it, or why it cannot be read."""
+    """One inbox: how it is watched, how many files wait in it, which for long, or why it cannot be read."""
 
     name: str
     path: str
     waiting: int | None
     trouble: str | None
+    since: float | None
+    snapshot: Snapshot | None
+    long_waits: list[LongWait]
+
+    def lines(self, now: float) -> Iterator[str]:
+        """Yield it as text."""
+        yield f"{self.name}: {self.trouble or f'{self.waiting} waiting'} ({self.path})"
+        if self.snapshot is not None:
+            yield f"  watched by {self.snapshot.mode}: {self.snapshot.why_mode}; {self.snapshot.writers}"
+        for wait in self.long_waits:
+            cause, minutes = wait.cause, (now - wait.since) / 60
+            yield f"  waits for {minutes:.0f} minutes: {display_name(wait.path)}"
+            yield f"    {cause.why.value}: {cause.detail or cause.why.meaning}"
+            yield f"    → {cause.what_to_do}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for other programs."""
+        found = self.snapshot
+        return {
+            "name": self.name,
+            "path": self.path,
+            "waiting": self.waiting,
+            "trouble": self.trouble,
+            "unavailable_since": iso_time(self.since),
+            "mode": found.mode if found else None,
+            "why_mode": found.why_mode if found else None,
+            "writers": found.writers if found else None,
+            "long_waits": [
+                {
+                    "path": display_name(wait.path),
+                    "since": iso_time(wait.since),
+                    "code": wait.cause.why.value,
+                    "meaning": wait.cause.why.meaning,
+                    "detail": wait.cause.detail,
+                    "advice": wait.cause.what_to_do,
+                }
+                for wait in self.long_waits
+            ],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +98,11 @@ class Status:
         found += [
             f"N8N is held since {iso_time(standing.held_since)}: {standing.hold_message}" for standing in self.held
         ]
+        found += [
+            f"inbox {inbox.name}: {len(inbox.long_waits)} files wait for more than ten minutes"
+            for inbox in self.inboxes
+            if inbox.long_waits
+        ]
         if self.unrouted:
             found.append(
                 f"{self.unrouted} open jobs belong to inboxes that are no longer configured; configure them again"
@@ -58,7 +113,7 @@ class Status:
         """Yield it as text."""
         yield "The daemon is running." if self.is_running else "The daemon is not running."
         for inbox in self.inboxes:
-            yield f"{inbox.name}: {inbox.trouble or f'{inbox.waiting} waiting'} ({inbox.path})"
+            yield from inbox.lines(self.now)
         yield "Jobs: " + ", ".join(f"{number} {state.value}" for state, number in self.counts.items())
         for job in self.old:
             minutes = (self.now - job.created_at) / 60
@@ -70,10 +125,7 @@ class Status:
         """Return it for other programs."""
         return {
             "running": self.is_running,
-            "inboxes": [
-                {"name": inbox.name, "path": inbox.path, "waiting": inbox.waiting, "trouble": inbox.trouble}
-                for inbox in self.inboxes
-            ],
+            "inboxes": [inbox.as_json() for inbox in self.inboxes],
             "jobs": {state.value: number for state, number in self.counts.items()},
             "holds": [
                 {
@@ -91,13 +143,14 @@ class Status:
 
 def status_of(config: Config, log: JobLog, holds: Holds, installation: Installation, now: float) -> Status:
     """Collect the picture."""
-    urls = {config.webhook_url_of(inbox) for inbox in config.inboxes}
+    urls = set(config.webhook_urls())
     names = [inbox.name for inbox in config.inboxes]
     counts = log.counts()
-    routed = log.count(names, *OPEN_STATES)
+    routed = log.open_jobs_of(names)
+    is_running = installation.is_running()
     return Status(
-        is_running=installation.is_running(),
-        inboxes=[_inbox_status(inbox) for inbox in config.inboxes],
+        is_running=is_running,
+        inboxes=[_inbox_status(config, inbox, log, now, is_running=is_running) for inbox in config.inboxes],
         counts=counts,
         held=[standing for standing in holds.all() if standing.is_held and standing.url in urls],
         old=log.open_since(now - _OLD_SECONDS, limit=20),
@@ -106,10 +159,21 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
     )
 
 
-def _inbox_status(inbox: Inbox) -> InboxStatus:
-    watch = InboxWatch(inbox)
+def _inbox_status(config: Config, inbox: Inbox, log: JobLog, now: float, *, is_running: bool) -> InboxStatus:
+    snapshot = snapshots.read(snapshots.snapshot_file(config.state_dir, inbox.name)) if is_running else None
+    waiting, trouble = None, None
+    waits: list[LongWait] = []
     try:
-        waiting = sum(1 for _ in watch.files())
+        waiting, waits = within(ANSWER_SECONDS, lambda: _waiting(Scene(config, inbox, snapshot, log), now), inbox.path)
     except OSError as error:
-        return InboxStatus(inbox.name, str(inbox.path), None, f"cannot be read: {error.strerror}")
-    return InboxStatus(inbox.name, str(inbox.path), waiting, None)
+        trouble = f"cannot be read: {error.strerror}"
+    since = None
+    if snapshot is not None and snapshot.unavailable:
+        trouble, since = f"unavailable: {snapshot.unavailable}", snapshot.unavailable_since
+    return InboxStatus(inbox.name, str(inbox.path), waiting, trouble, since, snapshot, waits)
+
+
+def _waiting(scene: Scene, now: float) -> tuple[int, list[LongWait]]:
+    """Return how many files wait, and those that wait for long."""
+    waiting = sum(1 for _ in listing_of(scene.inbox).files())
+    return waiting, long_waits(scene, now, _LONG_WAITS)

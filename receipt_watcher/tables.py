@@ -57,6 +57,10 @@ class JobRow(Model):
     message = TextField(null=True)
     notion_page_url = TextField(null=True)
     duplicate_of = TextField(null=True)
+    branch = TextField()
+    revision_of = TextField(null=True)
+    original_path = BlobField(null=True)
+    conflict_of = TextField(null=True)
 
     class Meta:  # noqa: D106 - Peewee's own form
         table_name = "job"
@@ -136,5 +140,6 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "stored_path": _path,
     "moving_to_path": _path,
     "note_path": _path,
+    "original_path": _path,
     "move_due": bool,
 }

@@ -1,15 +1,20 @@
-"""Take in: move settled files from the inbox to processing, examine them, record them.
+"""Take in: examine settled files, move them from the inbox to processing, record them.
 
-What it promises, in this order for each file: it is moved; its bytes and the folders that name it are flushed; it
-is examined; its row is committed. Several files share the flushes and the commit. Only then may a worker send it.
+What it promises, in this order for each file: nobody writes it, where that can be told; it is examined; one that is
+visibly not whole stays in the inbox until the patience with it is over; it is moved; it is still what was examined, or
+it is given back; its bytes and the folders that name it are flushed; its row is committed. Several files share the
+flushes and the commit. Only then may a worker send it.
 
 Runs in the inbox's own thread. A crash after the move leaves a file in processing/<job_id>/ without a row, an
-orphan: `recover` gives it one, under the id that its folder bears.
+orphan: `recover` gives it one, under the id that its folder bears, as soon as nobody writes it any more.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -17,51 +22,153 @@ import structlog
 from receipt_watcher.disk import display_name
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.intake import Arrival, Intake
-from receipt_watcher.job import Job, State, new_job_id
+from receipt_watcher.job import Job, Reason, State, new_job_id
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.receipt import examine
+from receipt_watcher.listing import signature
+from receipt_watcher.names import original_of
+from receipt_watcher.permissions import file_advice, folder_advice, refusal
+from receipt_watcher.receipt import Examination, beginnings, examine
 from receipt_watcher.route import Bell, Route, tell_concluded
+from receipt_watcher.settling import Settled, Signature
+from receipt_watcher.waiting import Wait
+from receipt_watcher.writers import Writers, is_all_hole, writers_of
 
 logger = structlog.get_logger()
 
 #: Files that share one commit. By taste: the gain is spent by then, and the first of them waits for the last.
 BATCH_FILES = 16
 
+#: An orphan whose writers cannot be told is recorded when it did not change for so long. By taste, as settle_seconds.
+ORPHAN_QUIET_SECONDS = 2.0
+
+#: How long files that the disk does not give are left alone.
+STUCK_PAUSE_SECONDS = 30.0
+
+#: What the examination says of files that may yet become whole, or readable.
+_MAY_CHANGE = {Reason.INCOMPLETE: Wait.INCOMPLETE, Reason.EMPTY: Wait.EMPTY, Reason.UNREADABLE: Wait.UNREADABLE}
+
+#: The far side has the file open: a rename over SMB says so.
+_BUSY = frozenset({errno.EBUSY, errno.ETXTBSY})
+
+#: What one file tells of its whole share.
+_SHARE_IS_GONE = frozenset({errno.ENOTCONN, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT})
+
+#: What the move of one file tells of all moves, besides: a full disk, or a share that became read-only.
+_TROUBLE_OF_ALL = _SHARE_IS_GONE | {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+#: The file went, or a link took its place: the next scan sees that.
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+Park = Callable[[Settled, Wait, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A file in processing/<job_id>/; `examination` is None where that is still to be done."""
+
+    job_id: str
+    relative: Path
+    examination: Examination | None = None
+
 
 class TakeIn:
     """The first stage."""
 
     def __init__(
-        self, log: JobLog, routes: Sequence[Route], *, deliveries: Bell, filings: Bell, clock: Callable[[], float]
+        self,
+        log: JobLog,
+        routes: Sequence[Route],
+        *,
+        deliveries: Bell,
+        filings: Bell,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         self._log = log
         self._routes = routes
         self._deliveries = deliveries
         self._filings = filings
         self._clock = clock
-        self._left: dict[str, int] = {}
+        self._monotonic = monotonic
+        self._stuck: dict[str, int] = {}
+        self._unsettled: dict[str, dict[str, tuple[Signature, float]]] = {}
 
-    def take_in(self, route: Route, relatives: Sequence[Path], blocked: Callable[[Path, str], None]) -> list[Job]:
+    def take_in(self, route: Route, settled: Sequence[Settled], park: Park) -> list[Job]:
         """Take in settled files, and return their jobs.
 
-        `blocked` is told which file could not be moved, and why; it is still in the inbox. Any error after the
-        moves leaves orphans, which `recover` records.
+        `park` is told which file stays in the inbox for now, and why. Any error after the moves leaves orphans, which
+        `recover` records.
+
+        Raises:
+            OSError: the share is gone, or the disk is full.
+            SpoolError: processing/ is away.
         """
-        taken: list[tuple[str, Path]] = []
-        for relative in relatives:
-            job_id = new_job_id(self._clock())
-            try:
-                route.spool.take(relative, job_id)
-            except FileVanishedError:
-                logger.debug("file.vanished", inbox=route.name, filename=display_name(relative))
-            except OSError as error:
-                blocked(relative, f"{error.strerror or error}")
-            else:
-                taken.append((job_id, relative))
+        taken = [found for one in settled if (found := self._take(route, one, park)) is not None]
         return self._record(route, taken)
 
+    # --- one file ----------------------------------------------------------------------------------------------
+
+    def _take(self, route: Route, settled: Settled, park: Park) -> _Taken | None:
+        relative = Path(settled.relative)
+        source = route.spool.folders.inbox / relative
+        try:
+            found = _judge(source, settled, route)
+        except OSError as error:
+            if error.errno in _SHARE_IS_GONE:
+                raise
+            if error.errno not in _GONE:
+                park(settled, Wait.UNREADABLE, error.strerror or str(error))
+            return None
+        if not isinstance(found, Examination):
+            park(settled, *found)
+            return None
+        job_id = new_job_id(self._clock())
+        if not self._move(route, settled, job_id, park):
+            return None
+        if _is_still(route.spool.folders.processing / job_id / relative, settled.seen.signature):
+            return _Taken(job_id, relative, found)
+        self._give_back(route, relative, job_id)
+        return None
+
+    def _move(self, route: Route, settled: Settled, job_id: str, park: Park) -> bool:
+        """Move a file into processing/; return whether it is there now."""
+        relative = Path(settled.relative)
+        source = route.spool.folders.inbox / relative
+        try:
+            route.spool.take(relative, job_id)
+        except FileVanishedError:
+            logger.debug("file.vanished", inbox=route.name, filename=display_name(relative))
+        except OSError as error:
+            if error.errno in _TROUBLE_OF_ALL:
+                raise
+            if error.errno in _BUSY:
+                park(settled, Wait.OPEN, "the server says that it is in use")
+            else:
+                park(settled, Wait.IMMOVABLE, f"{refusal(error, source)}; {folder_advice(source.parent, source)}")
+        else:
+            return True
+        return False
+
+    def _give_back(self, route: Route, relative: Path, job_id: str) -> None:
+        """Undo a move that came too early: somebody went on writing while we examined or moved the file."""
+        is_back = route.spool.give_back(relative, job_id)
+        if not is_back:  # its name is taken meanwhile: it settles in processing/
+            self._unsettled.setdefault(route.name, {})[job_id] = (Signature(-1, 0, 0), self._monotonic())
+        logger.info(
+            "file.given_back",
+            inbox=route.name,
+            filename=display_name(relative),
+            where="inbox" if is_back else "processing",
+            why="it changed while it was taken in",
+        )
+
+    # --- recovery ----------------------------------------------------------------------------------------------
+
     def recover(self, route: Route) -> list[Job]:
-        """Record the orphans in processing/: files that a crash caught between the move and the row."""
+        """Record the orphans in processing/: files that a crash caught between the move and the row.
+
+        Those that somebody still writes wait: who had a file open when it was moved goes on writing it there.
+        """
         stored = self._log.stored_in_processing(route.name)
         found = [one for one in route.spool.orphans() if one[0] not in stored and self._log.get(one[0]) is None]
         orphans = list({job_id: (job_id, relative) for job_id, relative in reversed(found)}.values())[::-1]
@@ -70,23 +177,51 @@ class TakeIn:
             logger.warning(
                 "file.unknown", inbox=route.name, path=str(stranger), advice="not ours; move it into the inbox"
             )
-        self._left[route.name] = 0
-        for job_id, relative in orphans:
+        self._stuck[route.name] = 0
+        quiet = self._quiet(route, orphans)
+        for job_id, relative in quiet:
             copied = route.spool.drop_copied_original(job_id, relative)
             logger.info("job.adopted", job_id=job_id, inbox=route.name, filename=relative.name, original_removed=copied)
         return [
             job
-            for start in range(0, len(orphans), BATCH_FILES)
-            for job in self._record(route, orphans[start:][:BATCH_FILES])
+            for start in range(0, len(quiet), BATCH_FILES)
+            for job in self._record(route, [_Taken(*orphan) for orphan in quiet[start:][:BATCH_FILES]])
         ]
 
-    def left(self, route: Route) -> int:
-        """Return how many files of processing/ could not be recorded; `recover` tries them again."""
-        return self._left.get(route.name, 0)
+    def _quiet(self, route: Route, orphans: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
+        """Return those that nobody writes any more; remember how the others were when they were last looked at."""
+        before = self._unsettled.get(route.name, {})
+        unsettled: dict[str, tuple[Signature, float]] = {}
+        quiet = []
+        for job_id, relative in orphans:
+            path = route.spool.folders.processing / job_id / relative
+            try:
+                now, writers = signature(os.lstat(path)), _writers_of(path)
+            except OSError:
+                quiet.append((job_id, relative))  # what is wrong with it is said when it is recorded
+                continue
+            known, since = before.get(job_id, (now, self._monotonic()))
+            if known != now:
+                since = self._monotonic()
+            is_quiet = self._monotonic() - since >= ORPHAN_QUIET_SECONDS
+            if writers is Writers.NONE or (writers is not Writers.SOME and is_quiet):
+                quiet.append((job_id, relative))
+            else:
+                unsettled[job_id] = (now, since)
+        self._unsettled[route.name] = unsettled
+        return quiet
 
-    def _record(self, route: Route, taken: Sequence[tuple[str, Path]]) -> list[Job]:
-        arrivals = [arrival for arrival in self._examined(route, taken) if arrival is not None]
-        self._left[route.name] = self.left(route) + len(taken) - len(arrivals)
+    def recover_in_seconds(self, route: Route) -> float | None:
+        """Return when `recover` has something to do again; None where nothing is left in processing/ without a row."""
+        if self._unsettled.get(route.name):
+            return ORPHAN_QUIET_SECONDS
+        return STUCK_PAUSE_SECONDS if self._stuck.get(route.name) else None
+
+    # --- recording ---------------------------------------------------------------------------------------------
+
+    def _record(self, route: Route, taken: Sequence[_Taken]) -> list[Job]:
+        arrivals = [arrival for arrival in self._arrivals(route, taken) if arrival is not None]
+        self._stuck[route.name] = self._stuck.get(route.name, 0) + len(taken) - len(arrivals)
         if not arrivals:
             return []
         now = self._clock()
@@ -97,20 +232,20 @@ class TakeIn:
         self._tell(jobs, now)
         return jobs
 
-    def _examined(self, route: Route, taken: Sequence[tuple[str, Path]]) -> list[Arrival | None]:
-        """Flush and examine; None in the place of a file that the disk does not give: it must not stop the others."""
+    def _arrivals(self, route: Route, taken: Sequence[_Taken]) -> list[Arrival | None]:
+        """Flush, and examine what was not; None in the place of a file that the disk does not give: others go on."""
         try:
-            route.spool.flush(route.spool.folders.processing.joinpath(*one) for one in taken)
+            route.spool.flush(route.spool.folders.processing / one.job_id / one.relative for one in taken)
         except OSError:
-            return [self._examined_alone(route, *one, flush=True) for one in taken]
-        return [self._examined_alone(route, *one, flush=False) for one in taken]
+            return [self._arrival_or_none(route, one, flush=True) for one in taken]
+        return [self._arrival_or_none(route, one, flush=False) for one in taken]
 
-    def _examined_alone(self, route: Route, job_id: str, relative: Path, *, flush: bool) -> Arrival | None:
-        path = route.spool.folders.processing / job_id / relative
+    def _arrival_or_none(self, route: Route, taken: _Taken, *, flush: bool) -> Arrival | None:
+        path = route.spool.folders.processing / taken.job_id / taken.relative
         try:
             if flush:
                 route.spool.flush([path])
-            return self._arrival(route, job_id, relative, path)
+            return self._arrival(route, taken, path)
         except OSError as error:
             logger.error("file.stuck", inbox=route.name, path=str(path), why=str(error), advice="look at the disk")  # noqa: TRY400 - the text says it
             return None
@@ -122,20 +257,36 @@ class TakeIn:
         """
         return any(route.is_in_failed(job) for route in self._routes if route.name == job.inbox)
 
-    def _arrival(self, route: Route, job_id: str, relative: Path, path: Path) -> Arrival:
+    def _arrival(self, route: Route, taken: _Taken, path: Path) -> Arrival:
+        branch = route.branch_at(taken.relative)
+        examination = taken.examination or examine(path, route.limits)
         return Arrival(
-            job_id=job_id,
+            job_id=taken.job_id,
             inbox=route.name,
-            filename=display_name(relative.name),
-            relative_path=relative,
-            target=route.target,
-            notion_database_id=route.notion_database_id,
-            duplicates=route.duplicates,
-            examination=examine(path, route.limits),
+            filename=display_name(taken.relative.name),
+            relative_path=taken.relative,
+            target=branch.target,
+            notion_database_id=branch.notion_database_id,
+            duplicates=branch.duplicates,
+            examination=examination,
+            branch=branch.key,
+            revision_of=self._revision_of(route, taken.relative, path, examination),
+            original_path=original_of(taken.relative),
         )
+
+    def _revision_of(self, route: Route, relative: Path, path: Path, examination: Examination) -> str | None:
+        """Return the job of an earlier file of this name whose bytes are the beginning of this one: late pages."""
+        if examination.sha256 is None:
+            return None
+        earlier = self._log.earlier_versions(route.name, relative, examination.size)
+        if not earlier:
+            return None
+        found = beginnings(path, [job.size for job in earlier])
+        return next((job.job_id for job in earlier if found.get(job.size) == job.sha256), None)
 
     def _tell(self, jobs: Iterable[Job], now: float) -> None:
         for job in jobs:
+            links = {"revision_of": job.revision_of, "conflict_of": job.conflict_of}
             logger.info(
                 "job.recorded",
                 job_id=job.job_id,
@@ -144,6 +295,42 @@ class TakeIn:
                 status=job.state.value,
                 mime_type=job.mime_type,
                 size=job.size,
+                **{name: value for name, value in links.items() if value},
             )
             if job.state in (State.FAILURE, State.DUPLICATE):
                 tell_concluded(job, now)
+
+
+def _judge(source: Path, settled: Settled, route: Route) -> Examination | tuple[Wait, str]:
+    """Return what the examination found, or why the file has to stay in the inbox for now.
+
+    Raises:
+        OSError: it is gone, or the disk does not give it.
+    """
+    if settled.seen.signature.is_unallocated and is_all_hole(source):
+        return Wait.PLACEHOLDER, f"{settled.seen.signature.size:,} bytes, none of them on disk"
+    if _writers_of(source) is Writers.SOME:
+        return Wait.OPEN, ""
+    examination = examine(source, route.limits)
+    if examination.refusal is None or examination.refusal.reason not in _MAY_CHANGE or settled.is_overdue:
+        return examination
+    wait, detail = _MAY_CHANGE[examination.refusal.reason], examination.refusal.detail
+    if wait is Wait.UNREADABLE:
+        error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        detail = f"{refusal(error, source)}; {file_advice(source)}"
+    return wait, detail
+
+
+def _is_still(path: Path, before: Signature) -> bool:
+    """Whether a file that was moved is what it was before, and nobody is writing it."""
+    try:
+        return signature(os.lstat(path)).is_same_content(before) and _writers_of(path) is not Writers.SOME
+    except OSError:
+        return False
+
+
+def _writers_of(path: Path) -> Writers:
+    try:
+        return writers_of(path)
+    except PermissionError:
+        return Writers.NOT_OURS

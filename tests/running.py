@@ -105,7 +105,7 @@ class RunningDaemon:
         self.process: subprocess.Popen[bytes] | None = None
         self.inbox.mkdir(parents=True, exist_ok=True)
         base = {
-            "inboxes": [{"path": str(self.inbox), "name": "office", "settle_seconds": 0.2, **places}],
+            "inboxes": [{"path": str(self.inbox), "name": "office", "settle_seconds": 0.2, "patience_seconds": 1, **places}],
             "n8n": {"webhook_url": webhook_url, "backoff_initial_seconds": 0.1, "backoff_max_seconds": 0.5},
             "callback": {"secret_token": token},
             "http": {"port": 0},

@@ -20,13 +20,13 @@ from receipt_watcher.holds import HoldKind, Holds, Standing
 from receipt_watcher.job import Event, Job, Reason, State, new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.receipt import Limits
-from receipt_watcher.route import Bell, Route
+from receipt_watcher.route import Bell, Branch, Route
 from receipt_watcher.spool import Spool, SpoolFolders
 from tests.conftest import INSTALLATION, FakeClock, make_job
 
 URL = "http://n8n.example.com/webhook/receipts"
 SETTINGS = DeliverySettings(
-    max_attempts=3, backoff_initial_seconds=5, backoff_max_seconds=900, callback_deadline_seconds=600
+    max_attempts=3, backoff_initial_seconds=5, backoff_max_seconds=900, callback_deadline_seconds=600, workers=4
 )
 ACCEPTED = Accepted("200 Workflow was started", 200)
 DOWN = Deferred("no connection: refused")
@@ -114,7 +114,7 @@ class World:
     def heard(self) -> None:
         """Let the destinations have called back before, so that several receipts may be out at a time."""
         for route in self.routes:
-            self.holds.called_back(route.destination.url, self.clock.now)
+            self.holds.called_back(route.branches[-1].destination.url, self.clock.now)
 
     def job(self, job: Job) -> Job:
         """Return a job as it is now."""
@@ -136,7 +136,8 @@ class World:
 
 def route_to(destination: FakeDestination, spool: Spool, name: str = "office") -> Route:
     """Return a route that is open."""
-    return Route(name, spool, destination, "", "skip", "", Limits(10**9, 10**9), is_ready=True)
+    branch = Branch(inbox=name, destination=destination, notion_database_id="", duplicates="skip", done_subfolder="")
+    return Route(name, spool, (branch,), Limits(10**9, 10**9), is_ready=True)
 
 
 @pytest.fixture

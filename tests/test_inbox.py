@@ -19,7 +19,7 @@ from watchdog.observers import Observer
 from receipt_watcher import inbox
 from receipt_watcher.config import Inbox
 from receipt_watcher.inbox import BLOCKED_PAUSE_SECONDS, InboxWatch, Settler, Signature, is_ignored
-from receipt_watcher.mounts import file_system_of
+from receipt_watcher.mounts import mount_of
 from receipt_watcher.note import write_note
 from tests.conftest import FakeClock
 from tests.test_disk import AT_ONCE
@@ -625,7 +625,7 @@ def test_the_file_system_is_that_of_the_innermost_mount(
 ) -> None:
     """A path is on the innermost mount above it; of two on one place the newer one is on top."""
     table = mounted(tmp_path, *((point.format(tmp_path), kind) for point, kind in mounts))
-    assert file_system_of(tmp_path / "office/inbox", table) == expected
+    assert mount_of(tmp_path / "office/inbox", table).file_system == expected
 
 
 @pytest.mark.parametrize(
@@ -642,7 +642,7 @@ def test_the_file_system_is_that_of_the_innermost_mount(
 def test_names_in_the_mount_table_are_escaped(tmp_path: Path, name: str, escaped: str) -> None:
     """Blanks and the like are written in octal in the mount table."""
     table = mounted(tmp_path, ("/", "ext4"), (f"{tmp_path}/{escaped}", "cifs"))
-    assert file_system_of(tmp_path / name / "inbox", table) == "cifs"
+    assert mount_of(tmp_path / name / "inbox", table).file_system == "cifs"
 
 
 def test_a_link_to_a_share_is_on_the_share(tmp_path: Path) -> None:
@@ -650,12 +650,12 @@ def test_a_link_to_a_share_is_on_the_share(tmp_path: Path) -> None:
     (tmp_path / "share").mkdir()
     (tmp_path / "inbox").symlink_to(tmp_path / "share")
     table = mounted(tmp_path, ("/", "ext4"), (f"{tmp_path}/share", "cifs"))
-    assert file_system_of(tmp_path / "inbox", table) == "cifs"
+    assert mount_of(tmp_path / "inbox", table).file_system == "cifs"
 
 
 def test_without_a_mount_table_it_cannot_be_told(tmp_path: Path) -> None:
     """Where there is no /proc, the file system is unknown, and that is no error."""
-    assert file_system_of(tmp_path, tmp_path / "nowhere") == ""
+    assert mount_of(tmp_path, tmp_path / "nowhere").file_system == ""
 
 
 @pytest.mark.parametrize(

@@ -21,15 +21,16 @@ ROOT = "receipt_watcher"
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "__init__ errors migrations migrations.0001_first",
-        "job config",
-        "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts",
-        "note sources spool joblog installation destinations view progress",
+        "__init__ errors migrations migrations.0001_first migrations.0002_branches",
+        "job config names waiting timelimit permissions",
+        "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts events settling",
+        "note sources spool joblog installation destinations view progress writers snapshot",
+        "listing",
         "formats.jpeg formats.png formats.gif formats.bmp formats.webp formats.tiff formats.heic formats.pdf",
         "receipt",
         "inbox holds intake destinations.n8n demo_receipts",
-        "route demo_play",
-        "takein delivery conclusion filing",
+        "route demo_play causes",
+        "takein delivery conclusion filing explain",
         "web server gate",
         "check status daemon",
         "once demo",
@@ -56,7 +57,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "starlette": frozenset({"server", "web"}),
     "tenacity": frozenset({"outbound"}),
     "uvicorn": frozenset({"server"}),
-    "watchdog": frozenset({"inbox"}),
+    "watchdog": frozenset({"events"}),
     "yaml": frozenset({"cli", "example", "sources"}),
 }
 
@@ -72,6 +73,7 @@ CATCH_ALL = {
     ("daemon", "_loop"): "the entry of each stage's thread: it logs and goes on",
     ("daemon", "_periodic"): "the entry of each periodic task: it logs and goes on",
     ("daemon", "health"): "whatever the database raises, the answer is «not ready»",
+    ("timelimit", "run"): "whatever it is, it is raised again in the thread that asked",
     ("receipt", "_with_pillow"): "Pillow promises nothing about what its plugins raise for bad content",
     ("receipt", "_with_pillow_heif"): "likewise for HEIC",
 }

@@ -17,7 +17,7 @@ from receipt_watcher.intake import Intake
 from receipt_watcher.job import Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.receipt import Limits
-from receipt_watcher.route import Bell, Route, tell_concluded
+from receipt_watcher.route import Bell, Branch, Route, tell_concluded
 from receipt_watcher.spool import Spool
 from tests.conftest import make_job
 from tests.test_intake import arrival
@@ -38,16 +38,14 @@ class FakeDestination:
 @pytest.fixture
 def route(spool: Spool) -> Route:
     """An inbox that is ready."""
-    return Route(
-        name="office",
-        spool=spool,
+    branch = Branch(
+        inbox="office",
         destination=FakeDestination(),
         notion_database_id="0f3c",
         duplicates="skip",
         done_subfolder="%Y-%m",
-        limits=Limits(1_000_000, 1_000_000),
-        is_ready=True,
     )
+    return Route("office", spool, (branch,), Limits(1_000_000, 1_000_000), is_ready=True)
 
 
 # --- the bell ------------------------------------------------------------------------------------------------------
@@ -146,8 +144,9 @@ def test_each_ring_counts() -> None:
 
 def test_the_target_is_where_it_is_sent_and_booked(route: Route) -> None:
     """Two receipts with the same bytes are the same where webhook and Notion database are the same."""
-    assert route.target == "http://127.0.0.1/webhook/receipts 0f3c"
-    assert replace(route, notion_database_id="beef").target != route.target
+    [branch] = route.branches
+    assert branch.target == "http://127.0.0.1/webhook/receipts 0f3c"
+    assert replace(branch, notion_database_id="beef").target != branch.target
 
 
 @pytest.mark.parametrize("folder", Folder)
@@ -185,7 +184,7 @@ def test_a_failed_file_is_found_on_its_way(route: Route, reached: bool) -> None:
 def test_a_file_that_went_missing_can_be_dropped_in_again(route: Route, log: JobLog) -> None:
     """A receipt whose file was missing goes on with the file that is found and dropped in, as its advice says."""
     came = arrival()
-    job = log.insert(make_job(target=came.target))
+    job = log.insert(make_job(target=came.branches[-1].target))
     log.advance(job.job_id, Event.FAIL, NOW, reason=Reason.FILE_MISSING, message="it is not there any more")
     log.abandon_move(job.job_id, NOW, "nothing to file")
     [found] = Intake(log, route.is_in_failed).record([came], NOW)

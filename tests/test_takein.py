@@ -20,7 +20,7 @@ from receipt_watcher.intake import Intake
 from receipt_watcher.job import Event, Folder, Job, Reason, State, new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.receipt import Limits, examine
-from receipt_watcher.route import Bell, Route
+from receipt_watcher.route import Bell, Branch, Route
 from receipt_watcher.spool import Spool
 from receipt_watcher.takein import BATCH_FILES, TakeIn
 from tests.conftest import INSTALLATION, FakeClock
@@ -43,16 +43,15 @@ class Nowhere:
 def route_on(spool: Spool, **changes: Any) -> Route:
     """Return the route of one inbox."""
     options: dict[str, Any] = {
-        "name": spool.name,
-        "spool": spool,
+        "inbox": spool.name,
         "destination": Nowhere(),
         "notion_database_id": "0f3c",
         "duplicates": "skip",
         "done_subfolder": "%Y-%m",
-        "limits": LIMITS,
-        "is_ready": True,
     }
-    return Route(**(options | changes))
+    own = {name: changes.pop(name) for name in tuple(changes) if name in options}
+    branches = (*changes.pop("subfolders", ()), Branch(**(options | own)))
+    return Route(**({"name": spool.name, "spool": spool, "branches": branches, "limits": LIMITS, "is_ready": True} | changes))
 
 
 @dataclass

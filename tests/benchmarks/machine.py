@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.mounts import file_system_of
+from receipt_watcher.mounts import mount_of
 
 TWO_CORES = 2
 _FLUSHES = 20
@@ -61,7 +61,7 @@ def describe(folder: Path, cpus: Sequence[int]) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "pinned_to": list(cpus),
         "load": round(os.getloadavg()[0], 2),
-        "file_system": file_system_of(folder),
+        "file_system": mount_of(folder).file_system,
         "flush_ms": round(_flush_seconds(folder) * 1000, 3),
         "python": platform.python_version(),
         "kernel": platform.release(),

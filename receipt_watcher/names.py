@@ -1,0 +1,132 @@
+"""Names: which are no receipts, by which rule, and which are conflict copies of another file.
+
+What it promises: pure functions over names, whatever bytes they hold; nothing on disk is looked at. Each rule belongs
+to a pack that an admin can switch off; patterns are those of a shell (fnmatch), and case does not matter. Our own
+probe files are never receipts, whatever is switched off.
+
+Any thread may call it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+#: How the name of each file of our own begins that is in an inbox for a moment.
+OWN_PREFIX = ".receipt-watcher-"
+
+#: The packs in the order in which they are asked: the most telling first. A pattern that ends in / is for folders.
+PACKS: dict[str, tuple[str, ...]] = {
+    "syncthing": (".syncthing.*", "~syncthing~*", ".stfolder/", ".stversions/", ".stignore"),
+    "nextcloud": (
+        "*.nextcloud",
+        "*.owncloud",
+        ".sync_*.db*",
+        "._sync_*.db*",
+        ".csync_journal.db*",
+        ".nextcloudsync.log",
+    ),
+    "dropbox": (".dropbox", ".dropbox.*", ".dropbox.cache/"),
+    "onedrive": ("~*.tmp", ".849c9593-d756-4e56-8d6e-42412f2a707b"),
+    "browser": ("*.crdownload", "*.download", "*.opdownload"),
+    "temporary": (
+        *("*.part", "*.partial", "*.filepart", "*.tmp", "*.aria2", "*.!sync", "*.bts", "*.swp", "*~", "#*#"),
+        *(".in.*.", ".~tmp~/"),
+    ),
+    "office-locks": ("~$*", ".~lock.*#"),
+    "macos": (".ds_store", "._*", "icon\r", "*.icloud", ".spotlight-v100/", ".trashes/", ".temporaryitems/"),
+    "windows": ("thumbs.db", "desktop.ini", "*:zone.identifier"),
+    "nas": ("@eadir/", ".@__thumb/", "#recycle/"),
+    "hidden": (".*", ".*/"),
+}
+
+#: What these packs ignore is on its way to become a receipt; when it stays, somebody should know.
+UNFINISHED = frozenset({"syncthing", "nextcloud", "browser", "temporary"})
+
+#: The pack of the admin's own patterns, and of ours.
+OWN_GLOBS, OURS = "ignore", "receipt-watcher"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Why a name is ignored: the pack, and its pattern."""
+
+    pack: str
+    pattern: str
+
+
+class Ignored:
+    """The names that one inbox ignores."""
+
+    def __init__(self, packs: Sequence[str] = tuple(PACKS), globs: Sequence[str] = ()) -> None:
+        rules = [Rule(OURS, f"{OWN_PREFIX}*")]
+        rules += [Rule(pack, pattern) for pack in PACKS if pack in packs for pattern in PACKS[pack]]
+        rules += [Rule(OWN_GLOBS, glob) for glob in globs]
+        self._rules = rules
+        patterns = [(rule.pattern.removesuffix("/"), rule.pattern.endswith("/")) for rule in rules]
+        self._is_file = _matcher([pattern for pattern, of_folder in patterns if not of_folder and "/" not in pattern])
+        self._is_folder = _matcher([pattern for pattern, of_folder in patterns if of_folder and "/" not in pattern])
+        self._is_path = _matcher([pattern for pattern, of_folder in patterns if not of_folder and "/" in pattern])
+        self._is_folder_path = _matcher([pattern for pattern, of_folder in patterns if of_folder and "/" in pattern])
+
+    def ignores_folder(self, relative: str) -> bool:
+        """Whether a folder, given below the inbox, is passed over with all that is in it."""
+        return bool(self._is_folder(relative.rpartition("/")[2]) or self._is_folder_path(relative))
+
+    def ignores(self, relative: str) -> bool:
+        """Whether a file, given below the inbox, is passed over, by its name or by a folder's on the way."""
+        name = relative.rpartition("/")[2]
+        if self._is_file(name) or self._is_path(relative):
+            return True
+        return any(self.ignores_folder(folder) for folder in _folders(relative))
+
+    def rule_for(self, relative: str) -> Rule | None:
+        """Return the rule by which a file is ignored, given below the inbox; None where it is not."""
+        if not self.ignores(relative):
+            return None
+        for rule in self._rules:
+            pattern, of_folder = rule.pattern.removesuffix("/"), rule.pattern.endswith("/")
+            match = _matcher([pattern])
+            paths = list(_folders(relative)) if of_folder else [relative]
+            if any(match(path if "/" in pattern else path.rpartition("/")[2]) for path in paths):
+                return rule
+        return None
+
+
+def _folders(relative: str) -> Iterator[str]:
+    """Yield the folders on the way to a file, below the inbox."""
+    at = relative.find("/")
+    while at >= 0:
+        yield relative[:at]
+        at = relative.find("/", at + 1)
+
+
+def _matcher(patterns: Sequence[str]) -> Callable[[str], object]:
+    if not patterns:
+        return lambda _: None
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns), re.IGNORECASE).match
+
+
+# Syncthing, then Nextcloud and Dropbox, then Nextcloud before 2.6.
+_CONFLICTS = re.compile(
+    r"(?P<stem>.+?)"
+    r"(?:\.sync-conflict-\d{8}-\d{6}-[A-Z0-9]{7}"
+    r"| \((?:[^()]*['\u2019]s )?conflicted copy[^()]*\)"
+    r"|_conflict-\d{8}-\d{6})"
+    r"(?P<suffix>\.[^.]*)?",
+    re.DOTALL,
+)
+
+
+def original_of(relative: Path) -> Path | None:
+    """Return the path that a conflict copy of a sync client is a copy of; None where it is none."""
+    found = _CONFLICTS.fullmatch(relative.name)
+    return relative.with_name(found["stem"] + (found["suffix"] or "")) if found else None
+
+
+def lies_below(relative: Path, folder: str) -> bool:
+    """Whether a file below the inbox lies in a subfolder of it, at any depth."""
+    return PurePosixPath(relative).is_relative_to(folder)

@@ -1,0 +1,83 @@
+"""Why the system refuses us a file or a folder, and what to change: for people, in the terms of ls -l.
+
+What it promises: whatever is asked, a sentence comes back and nothing is raised or changed. Any thread may call it.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+
+_READ_ONLY = frozenset({errno.EROFS})
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM})
+
+
+def refusal(error: OSError, path: Path) -> str:
+    """Return what the system said about `path`, who owns it, who we are, and what to change."""
+    said = error.strerror or str(error)
+    if error.errno in _READ_ONLY:
+        return f"{said}: the file system of {path} is mounted read-only; mount it with rw"
+    if error.errno not in _REFUSALS:
+        return said
+    return f"{said}: {_owned(path)}; we are {_ourselves()}"
+
+
+def folder_advice(folder: Path, path: Path | None = None) -> str:
+    """Return what to change so that we may move `path` out of `folder`."""
+    try:
+        status = folder.stat()
+        is_sticky = bool(status.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, status.st_uid)
+        if is_sticky and path is not None and os.lstat(path).st_uid != os.geteuid():
+            return (
+                f"{folder} is sticky (chmod +t), so only {_user(os.lstat(path).st_uid)} and {_user(status.st_uid)} may "
+                f"move the file: chmod -t {folder}, or make {_user(os.geteuid())} the folder's owner"
+            )
+    except OSError:
+        pass
+    return (
+        f"the service's user must be able to write in {folder}: for example chgrp {_group(os.getegid())} {folder} "
+        f"and chmod g+rwx {folder}"
+    )
+
+
+def file_advice(path: Path) -> str:
+    """Return what to change so that we may read `path` and those that come after it."""
+    return (
+        f"let whoever writes there make files that the group {_group(os.getegid())} can read (umask 027, chmod g+s "
+        f"{path.parent}; Samba: force group, create mask = 0660), and mend this one by chmod g+r"
+    )
+
+
+def owner_of(status: os.stat_result) -> str:
+    """Return mode, owner and group as ls -l shows them."""
+    return f"{stat.filemode(status.st_mode)} {_user(status.st_uid)}:{_group(status.st_gid)}"
+
+
+def _owned(path: Path) -> str:
+    try:
+        return f"{path} is {owner_of(os.lstat(path))}"
+    except OSError:
+        return f"{path} cannot even be looked at"
+
+
+def _ourselves() -> str:
+    groups = ", ".join(sorted({_group(number) for number in (os.getegid(), *os.getgroups())}))
+    return f"{_user(os.geteuid())}, in {groups}"
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return f"group {number}"
