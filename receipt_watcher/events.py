@@ -31,6 +31,8 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
+from receipt_watcher.names import OWN_PREFIX
+
 # watchdog holds each «moved away» event for half a second in case its other half follows, and everything behind it
 # waits. Each receipt that we take is moved away, and we need no pairs.
 InotifyMoveEventGrouper.delay = 0.0
@@ -55,6 +57,7 @@ class Events(FileSystemEventHandler):
 
     def __init__(self, path: Path, hint: Callable[[str], None], overflowed: Callable[[], None]) -> None:
         self._path = str(path)
+        self._of_probes = f"{path}/{OWN_PREFIX}"
         self._pass_on = hint
         self._overflow_listener = _OverflowListener(overflowed)
         self._observer: BaseObserver | None = None
@@ -116,7 +119,8 @@ class Events(FileSystemEventHandler):
             path = os.fsdecode(event.dest_path or event.src_path)
             if path == self._probe:
                 self._heard.set()
-            self._pass_on(path)
+            if not path.startswith(self._of_probes):
+                self._pass_on(path)
 
 
 class _OverflowListener(logging.Handler):

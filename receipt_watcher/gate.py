@@ -35,6 +35,7 @@ from receipt_watcher.settling import Seen, Settled
 from receipt_watcher.snapshot import Snapshot, Waiting
 from receipt_watcher.takein import BATCH_FILES, TakeIn
 from receipt_watcher.waiting import Wait
+from receipt_watcher.writers import Writers
 
 logger = structlog.get_logger()
 
@@ -346,7 +347,7 @@ class Gate:
             self.route.name,
             self.watch.mode,
             self.watch.why_mode,
-            self.watch.writers.value,
+            self._writers.value,
             self.unavailable,
             self._unavailable_since,
             tuple(waiting),
@@ -355,6 +356,13 @@ class Gate:
             self._snapshot = found
             if self._settings.snapshot_file is not None:
                 snapshot.write(self._settings.snapshot_file, found)
+
+    @property
+    def _writers(self) -> Writers:
+        """Whether it can be told who has a file open: on this file system, and of the last file that came."""
+        by_file = self._take_in.writers.get(self.route.name, Writers.NONE)
+        on_disk = self.watch.writers
+        return on_disk if on_disk is not Writers.NONE or by_file is Writers.SOME else by_file
 
     def _waiting(self, relative: str, seen: Seen, now: float) -> Waiting:
         def wall(at: float) -> float:

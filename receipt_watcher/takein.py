@@ -92,6 +92,7 @@ class TakeIn:
         self._monotonic = monotonic
         self._stuck: dict[str, int] = {}
         self._unsettled: dict[str, dict[str, tuple[Signature, float]]] = {}
+        self.writers: dict[str, Writers] = {}  # whether writers could be told of the last file of each inbox
 
     def take_in(self, route: Route, settled: Sequence[Settled], park: Park) -> list[Job]:
         """Take in settled files, and return their jobs.
@@ -112,7 +113,7 @@ class TakeIn:
         relative = Path(settled.relative)
         source = route.spool.folders.inbox / relative
         try:
-            found = _judge(source, settled, route)
+            found = self._judge(source, settled, route)
         except OSError as error:
             if error.errno in _SHARE_IS_GONE:
                 raise
@@ -129,6 +130,26 @@ class TakeIn:
             return _Taken(job_id, relative, found)
         self._give_back(route, relative, job_id)
         return None
+
+    def _judge(self, source: Path, settled: Settled, route: Route) -> Examination | tuple[Wait, str]:
+        """Return what the examination found, or why the file has to stay in the inbox for now.
+
+        Raises:
+            OSError: it is gone, or the disk does not give it.
+        """
+        if settled.seen.signature.is_unallocated and is_all_hole(source):
+            return Wait.PLACEHOLDER, f"{settled.seen.signature.size:,} bytes, none of them on disk"
+        self.writers[route.name] = _writers_of(source)
+        if self.writers[route.name] is Writers.SOME:
+            return Wait.OPEN, ""
+        examination = examine(source, route.limits)
+        if examination.refusal is None or examination.refusal.reason not in _MAY_CHANGE or settled.is_overdue:
+            return examination
+        wait, detail = _MAY_CHANGE[examination.refusal.reason], examination.refusal.detail
+        if wait is Wait.UNREADABLE:
+            error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            detail = f"{refusal(error, source)}; {file_advice(source)}"
+        return wait, detail
 
     def _move(self, route: Route, settled: Settled, job_id: str, park: Park) -> bool:
         """Move a file into processing/; return whether it is there now."""
@@ -299,26 +320,6 @@ class TakeIn:
             )
             if job.state in (State.FAILURE, State.DUPLICATE):
                 tell_concluded(job, now)
-
-
-def _judge(source: Path, settled: Settled, route: Route) -> Examination | tuple[Wait, str]:
-    """Return what the examination found, or why the file has to stay in the inbox for now.
-
-    Raises:
-        OSError: it is gone, or the disk does not give it.
-    """
-    if settled.seen.signature.is_unallocated and is_all_hole(source):
-        return Wait.PLACEHOLDER, f"{settled.seen.signature.size:,} bytes, none of them on disk"
-    if _writers_of(source) is Writers.SOME:
-        return Wait.OPEN, ""
-    examination = examine(source, route.limits)
-    if examination.refusal is None or examination.refusal.reason not in _MAY_CHANGE or settled.is_overdue:
-        return examination
-    wait, detail = _MAY_CHANGE[examination.refusal.reason], examination.refusal.detail
-    if wait is Wait.UNREADABLE:
-        error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        detail = f"{refusal(error, source)}; {file_advice(source)}"
-    return wait, detail
 
 
 def _is_still(path: Path, before: Signature) -> bool:

@@ -20,12 +20,12 @@ from receipt_watcher.disk import PLAINLY
 
 
 class Writers(Enum):
-    """What is known of those who write a file; the value says it in words."""
+    """What is known of those who write a file; the value says what that means for an inbox."""
 
-    NONE = "nobody has it open for writing"
-    SOME = "a program has it open for writing"
-    NOT_OURS = "whether a program has it open cannot be told: it belongs to another user (CAP_LEASE would tell)"
-    UNKNOWN = "whether a program has it open cannot be told on this file system"
+    NONE = "files that a program has open are noticed"
+    SOME = "a file is open right now"
+    NOT_OURS = "who has a file of another user open cannot be told (AmbientCapabilities=CAP_LEASE would)"
+    UNKNOWN = "who has a file open cannot be told on this file system"
 
 
 def writers_of(path: Path) -> Writers:

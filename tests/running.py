@@ -77,6 +77,10 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+#: Tests need not wait for scanners.
+_QUICK = {"settle_seconds": 0.2, "patience_seconds": 1}
+
+
 class RunningDaemon:
     """`receipt-watcher run` on a folder; may be started, stopped, killed and started again."""
 
@@ -105,7 +109,9 @@ class RunningDaemon:
         self.process: subprocess.Popen[bytes] | None = None
         self.inbox.mkdir(parents=True, exist_ok=True)
         base = {
-            "inboxes": [{"path": str(self.inbox), "name": "office", "settle_seconds": 0.2, "patience_seconds": 1, **places}],
+            "inboxes": [
+                {"path": str(self.inbox), "name": "office", "settle_seconds": 0.2, "patience_seconds": 1, **places}
+            ],
             "n8n": {"webhook_url": webhook_url, "backoff_initial_seconds": 0.1, "backoff_max_seconds": 0.5},
             "callback": {"secret_token": token},
             "http": {"port": 0},

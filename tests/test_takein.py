@@ -51,7 +51,9 @@ def route_on(spool: Spool, **changes: Any) -> Route:
     }
     own = {name: changes.pop(name) for name in tuple(changes) if name in options}
     branches = (*changes.pop("subfolders", ()), Branch(**(options | own)))
-    return Route(**({"name": spool.name, "spool": spool, "branches": branches, "limits": LIMITS, "is_ready": True} | changes))
+    return Route(
+        **({"name": spool.name, "spool": spool, "branches": branches, "limits": LIMITS, "is_ready": True} | changes)
+    )
 
 
 @dataclass

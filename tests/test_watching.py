@@ -48,7 +48,7 @@ class Watcher:
 
     def round(self) -> None:
         """Do one round."""
-        self.seen += [str(path) for path in self.watch.settled(time.monotonic(), ALL)]
+        self.seen += [each.relative for each in self.watch.settled(time.monotonic(), ALL)]
 
     def wait_for(self, *names: str) -> None:
         """Do rounds until exactly these files have been reported."""
@@ -209,9 +209,8 @@ def _heard_names(watcher: Watcher) -> list[str]:
         names.append(Path(path).name)
         hint(path)
 
-    observer: Any = watcher.watch._observer
-    ((handler,),) = observer._handlers.values()
-    handler._pass_on = listen
+    assert watcher.watch._events is not None
+    watcher.watch._events._pass_on = listen
     return names
 
 
@@ -299,7 +298,7 @@ watch = InboxWatch(
 watch.start()
 while len(seen) < int(sys.argv[2]):
     heard = bell.count
-    seen.update(watch.settled(time.monotonic(), 1000))
+    seen.update(each.relative for each in watch.settled(time.monotonic(), 1000))
     print("ready", flush=True)
     bell.wait(heard, min(watch.next_due() - time.monotonic(), 1.0))
 watch.stop()
