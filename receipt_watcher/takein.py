@@ -117,7 +117,9 @@ class TakeIn:
         except OSError as error:
             if error.errno in _SHARE_IS_GONE:
                 raise
-            if error.errno not in _GONE:
+            if error.errno in _GONE:
+                logger.debug("file.vanished", inbox=route.name, filename=display_name(relative))
+            else:
                 park(settled, Wait.UNREADABLE, error.strerror or str(error))
             return None
         if not isinstance(found, Examination):

@@ -98,6 +98,7 @@ def make_job(now: float = 1_700_000_000.0, **changes: object) -> Job:
         "job_id": job_id,
         "state": State.QUEUED,
         "inbox": "office",
+        "branch": changes.get("inbox", "office"),
         "filename": "scan.jpg",
         "relative_path": Path("scan.jpg"),
         "folder": Folder.PROCESSING,

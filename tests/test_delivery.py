@@ -88,7 +88,7 @@ class World:
     @property
     def destination(self) -> FakeDestination:
         """Where the first inbox delivers to."""
-        destination = self.routes[0].destination
+        destination = self.routes[0].branches[-1].destination
         assert isinstance(destination, FakeDestination)
         return destination
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from structlog.testing import capture_logs
@@ -24,12 +24,12 @@ from receipt_watcher.job import Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.note import NOTE_SUFFIX, is_note, write_note
 from receipt_watcher.receipt import Limits, examine
-from receipt_watcher.route import Bell
+from receipt_watcher.route import Bell, Route
 from receipt_watcher.spool import Spool, SpoolFolders
 from tests.conftest import INSTALLATION, FakeClock
 from tests.running import digest, jpegs
 from tests.test_disk import Crash, another_file_system, behind_a_bind_mount, crash, refusing
-from tests.test_takein import Desk, route_on
+from tests.test_takein import Desk, route_on, settled
 
 MONTH = "2023-11"
 
@@ -146,7 +146,7 @@ def test_a_success_goes_to_done(office: Office) -> None:
 )
 def test_done_keeps_the_inboxs_subfolders(office: Office, subfolder: str, expected: str) -> None:
     """The day of filing comes first, then the path below the inbox."""
-    office.route = replace(office.route, done_subfolder=subfolder)
+    office.route = with_branch(office.route, done_subfolder=subfolder)
     office.filing = office.new_filing()
     job = office.tell(office.drop_in("sub/deeper/scan.jpg"), Event.SUCCEED)
     assert office.file() == 1
@@ -458,7 +458,9 @@ def test_a_retried_file_comes_back_and_is_due(office: Office) -> None:
 def test_a_file_that_was_refused_may_pass_under_new_limits(office: Office) -> None:
     """A retry examines again: what was too large is queued once the limit was raised."""
     small = replace(office.route, limits=Limits(max_file_bytes=10, max_pixels=10))
-    (job,) = office.take_in.take_in(small, [office.drop("scan.jpg", samples.jpeg(1))], lambda *_: None)
+    (job,) = office.take_in.take_in(
+        small, [settled(office.inbox, office.drop("scan.jpg", samples.jpeg(1)))], nobody_waits
+    )
     assert job.reason is Reason.TOO_LARGE
     office.file()
     office.tell(job, Event.RETRY, next_attempt_at=office.clock.now)
@@ -502,14 +504,14 @@ def test_what_could_not_be_read_is_filled_in(office: Office, monkeypatch: pytest
 
 def _make_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shut us out of receipts, as the mode 0600 of another user does (root is never shut out)."""
-    read = Path.open
+    read = os.open
 
-    def refuse(path: Path, *mode: Any, **options: Any) -> Any:
-        if path.suffix == ".jpg":
+    def refuse(path: Any, *rest: Any, **options: Any) -> int:
+        if str(path).endswith(".jpg"):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return read(path, *mode, **options)
+        return read(path, *rest, **options)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
 
 
 def test_a_file_that_became_unreadable_is_not_said_to_have_changed(
@@ -597,8 +599,19 @@ def test_a_retry_that_comes_while_a_file_is_found_missing_is_not_left_open(
     assert (office.now(job).state, office.now(job).reason) == (State.FAILURE, Reason.FILE_MISSING)
 
 
+def nobody_waits(*waiting: object) -> NoReturn:
+    """Fail: nothing is to stay in the inbox here."""
+    raise AssertionError(waiting)
+
+
+def with_branch(route: Route, **changes: Any) -> Route:
+    """Return a route whose only branch is another one."""
+    [branch] = route.branches
+    return replace(route, branches=(replace(branch, **changes),))
+
+
 def _with_duplicates(office: Office, policy: DuplicatePolicy) -> None:
-    office.route = replace(office.route, duplicates=policy)
+    office.route = with_branch(office.route, duplicates=policy)
     office.filing = office.new_filing()
 
 
@@ -634,7 +647,7 @@ def test_of_two_equal_files_that_pass_under_new_limits_one_is_sent(
     """Two copies that were too large, both retried under raised limits, are one receipt, unless copies are sent too."""
     small = replace(office.route, limits=Limits(max_file_bytes=10, max_pixels=10))
     names = [office.drop(name, samples.jpeg(1)) for name in ("a.jpg", "b.jpg")]
-    jobs = [job for name in names for job in office.take_in.take_in(small, [name], lambda *_: None)]
+    jobs = [job for name in names for job in office.take_in.take_in(small, [settled(office.inbox, name)], nobody_waits)]
     assert [job.reason for job in jobs] == [Reason.TOO_LARGE] * 2
     _with_duplicates(office, policy)
     office.file()

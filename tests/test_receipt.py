@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from receipt_watcher import receipt, samples
+from receipt_watcher import disk, receipt, samples
 from receipt_watcher.job import EXAMINATION_REASONS, Reason
 from receipt_watcher.receipt import ACCEPTED_MIME_TYPES, Examination, Limits, Refusal, examine
 
@@ -444,7 +444,7 @@ def test_permission_denied_at_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(disk, "open_plainly", refuse)
     found = examine(path, LIMITS)
     assert (found.size, found.sha256, found.mime_type) == (5, None, None)
     assert found.refusal is not None
@@ -457,7 +457,7 @@ def test_permission_denied_at_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     """Some shares let a file be opened and refuse to read it: that is unreadable as well."""
     path = tmp_path / "scan.jpg"
     path.write_bytes(b"12345")
-    monkeypatch.setattr(Path, "open", lambda *_, **__: Opened(PermissionError(errno.EPERM, "no")))
+    monkeypatch.setattr(disk, "open_plainly", lambda *_, **__: Opened(PermissionError(errno.EPERM, "no")))
     refusal = examine(path, LIMITS).refusal
     assert refusal is not None
     assert refusal.reason is Reason.UNREADABLE
@@ -466,7 +466,7 @@ def test_permission_denied_at_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOSPC])
 def test_the_systems_trouble_passes_through(number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A failing disk or share is no property of the receipt."""
-    monkeypatch.setattr(Path, "open", lambda *_, **__: Opened(OSError(number, os.strerror(number))))
+    monkeypatch.setattr(disk, "open_plainly", lambda *_, **__: Opened(OSError(number, os.strerror(number))))
     with pytest.raises(OSError, match=os.strerror(number)):
         examine(tmp_path / "scan.jpg", LIMITS)
 

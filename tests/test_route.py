@@ -184,7 +184,7 @@ def test_a_failed_file_is_found_on_its_way(route: Route, reached: bool) -> None:
 def test_a_file_that_went_missing_can_be_dropped_in_again(route: Route, log: JobLog) -> None:
     """A receipt whose file was missing goes on with the file that is found and dropped in, as its advice says."""
     came = arrival()
-    job = log.insert(make_job(target=came.branches[-1].target))
+    job = log.insert(make_job(target=came.target))
     log.advance(job.job_id, Event.FAIL, NOW, reason=Reason.FILE_MISSING, message="it is not there any more")
     log.abandon_move(job.job_id, NOW, "nothing to file")
     [found] = Intake(log, route.is_in_failed).record([came], NOW)

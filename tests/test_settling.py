@@ -266,7 +266,7 @@ def test_pauses_double_up_to_their_longest(desk: Desk, why: Wait) -> None:
 def test_patience_ends(desk: Desk, why: Wait) -> None:
     """What is not whole is given out as it is when it has not changed for the patience, and not before."""
     desk.park("a", why)
-    overdue = []
+    overdue: list[float] = []
     while not overdue:
         until = desk.settler.parked["a"].until
         assert until <= 100.0 + PATIENCE

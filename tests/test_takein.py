@@ -19,10 +19,13 @@ from receipt_watcher.errors import SpoolError
 from receipt_watcher.intake import Intake
 from receipt_watcher.job import Event, Folder, Job, Reason, State, new_job_id
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.listing import signature
 from receipt_watcher.receipt import Limits, examine
 from receipt_watcher.route import Bell, Branch, Route
+from receipt_watcher.settling import Seen, Settled, Signature
 from receipt_watcher.spool import Spool
-from receipt_watcher.takein import BATCH_FILES, TakeIn
+from receipt_watcher.takein import BATCH_FILES, STUCK_PAUSE_SECONDS, TakeIn
+from receipt_watcher.waiting import Wait
 from tests.conftest import INSTALLATION, FakeClock
 from tests.running import digest, jpegs
 from tests.test_disk import Crash, another_file_system, crash, record_flushes, refusing
@@ -51,14 +54,20 @@ def route_on(spool: Spool, **changes: Any) -> Route:
     }
     own = {name: changes.pop(name) for name in tuple(changes) if name in options}
     branches = (*changes.pop("subfolders", ()), Branch(**(options | own)))
-    return Route(
-        **({"name": spool.name, "spool": spool, "branches": branches, "limits": LIMITS, "is_ready": True} | changes)
-    )
+    route = Route(spool.name, spool, branches, LIMITS, is_ready=True)
+    return replace(route, **changes)
+
+
+def settled(folder: Path, relative: Path, *, is_overdue: bool = True) -> Settled:
+    """Return a file as the settler gives it out; by default the patience with it is over."""
+    path = folder / relative
+    now = signature(os.lstat(path)) if os.path.lexists(path) else Signature(1, 1, 1)
+    return Settled(str(relative), Seen(now, 0.0, 0.0, now.size), is_overdue)
 
 
 @dataclass
 class Desk:
-    """What takes in for one inbox, with its bells and what was blocked."""
+    """What takes in for one inbox, with its bells and what stayed."""
 
     log: JobLog
     route: Route
@@ -66,9 +75,14 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.deliveries, self.filings = Bell(), Bell()
-        self.blocked: list[tuple[Path, str]] = []
+        self.parked: list[tuple[Path, Wait, str]] = []
         self.take_in = TakeIn(
-            self.log, [self.route], deliveries=self.deliveries, filings=self.filings, clock=self.clock
+            self.log,
+            [self.route],
+            deliveries=self.deliveries,
+            filings=self.filings,
+            clock=self.clock,
+            monotonic=self.clock,
         )
 
     @property
@@ -88,10 +102,15 @@ class Desk:
         path.write_bytes(content)
         return Path(name)
 
-    def take(self, *relatives: Path) -> list[Job]:
+    def take(self, *relatives: Path, is_overdue: bool = True) -> list[Job]:
         """Take these files in, a second after whatever was before: ids of one millisecond have no order."""
         self.clock.advance(1)
-        return self.take_in.take_in(self.route, relatives, lambda *what: self.blocked.append(what))
+        files = [settled(self.inbox, relative, is_overdue=is_overdue) for relative in relatives]
+        return self.take_in.take_in(self.route, files, self.park)
+
+    def park(self, one: Settled, why: Wait, detail: str) -> None:
+        """Note what stays in the inbox."""
+        self.parked.append((Path(one.relative), why, detail))
 
     def recover(self) -> list[Job]:
         """Do what the daemon does at its start."""
@@ -140,6 +159,7 @@ def test_a_receipt_becomes_a_queued_job(desk: Desk) -> None:
         created_at=desk.clock.now,
         updated_at=desk.clock.now,
         next_attempt_at=desk.clock.now,
+        branch="office",
     )
     assert desk.route.path_of(job).read_bytes() == content
     assert list(desk.inbox.rglob("*.jpg")) == []
@@ -256,7 +276,7 @@ def test_a_file_that_vanished_stops_nobody(desk: Desk) -> None:
     with capture_logs() as lines:
         jobs = desk.take(*batch)
     assert [job.filename for job in jobs] == ["1.jpg", "2.jpg"]
-    assert desk.blocked == []
+    assert desk.parked == []
     assert lines[0] == {"event": "file.vanished", "log_level": "debug", "inbox": "office", "filename": "gone.jpg"}
     assert len(list(desk.processing.iterdir())) == 3  # two jobs' folders, and the owner's mark
 
@@ -273,7 +293,10 @@ def test_a_file_that_cannot_be_moved_is_told_and_stays(desk: Desk, monkeypatch: 
     monkeypatch.setattr(disk, "move_file", refuse_one)
     batch = [desk.drop(f"{number}.jpg", content) for number, content in enumerate(jpegs(4))]
     assert [job.filename for job in desk.take(*batch)] == ["0.jpg", "1.jpg", "3.jpg"]
-    assert desk.blocked == [(Path("2.jpg"), "Permission denied")]
+    [(relative, why, detail)] = desk.parked
+    assert (relative, why) == (Path("2.jpg"), Wait.IMMOVABLE)
+    assert detail.startswith("Permission denied: ")
+    assert str(desk.inbox) in detail
     assert [path.name for path in desk.inbox.iterdir()] == ["2.jpg"]
     assert desk.taken() == ["0.jpg", "1.jpg", "3.jpg"]
 
@@ -282,7 +305,9 @@ def test_an_error_without_a_number_is_told_in_its_words(desk: Desk, monkeypatch:
     """Whatever kind of error it was, there is a text."""
     monkeypatch.setattr(disk, "move_file", _failing(OSError("the share hiccuped")))
     assert desk.take(desk.drop("scan.jpg", samples.jpeg(1))) == []
-    assert desk.blocked == [(Path("scan.jpg"), "the share hiccuped")]
+    [(relative, why, detail)] = desk.parked
+    assert (relative, why) == (Path("scan.jpg"), Wait.IMMOVABLE)
+    assert detail.startswith("the share hiccuped; ")
 
 
 def _failing(error: Exception) -> Any:
@@ -299,15 +324,15 @@ def test_without_processing_nothing_is_taken(desk: Desk) -> None:
     with pytest.raises(SpoolError):
         desk.take(relative)
     assert (desk.inbox / relative).exists()
-    assert desk.blocked == []
+    assert desk.parked == []
     assert desk.recorded() == []
 
 
 # --- the order ---
 
 
-def test_move_flush_examine_record_wake(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All are moved, then flushed, then examined, then recorded in one commit; only then is anybody woken."""
+def test_examine_move_flush_record_wake(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is examined and moved, then all are flushed, and recorded in one commit; only then is anybody woken."""
     steps: list[str] = []
 
     def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -324,7 +349,7 @@ def test_move_flush_examine_record_wake(desk: Desk, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(takein, "examine", noted("examine", examine))
     monkeypatch.setattr(Intake, "record", noted("record", Intake.record))
     desk.take(*(desk.drop(f"{number}.jpg", content) for number, content in enumerate(jpegs(3))))
-    assert steps == [*["move"] * 3, *["flush"] * 7, *["examine"] * 3, "record"]  # 3 files, 3 folders, processing/
+    assert steps == [*["examine", "move"] * 3, *["flush"] * 7, "record"]  # 3 files, 3 folders, processing/
     assert desk.deliveries.count == 1
 
 
@@ -340,7 +365,7 @@ def test_the_flushes_are_of_the_files_and_of_every_folder_above(desk: Desk, monk
 # --- recovery ---
 
 
-@pytest.fixture(params=["flush", "examine", "record", "record, disk full"])
+@pytest.fixture(params=["flush", "record", "record, disk full"])
 def torn(request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
     """Files that were moved when an error ended the taking in, by the ids of their folders."""
     contents = jpegs(3)
@@ -349,15 +374,13 @@ def torn(request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.MonkeyP
         match request.param:
             case "flush":
                 patch.setattr(os, "fsync", refusing(errno.EIO))
-            case "examine":
-                patch.setattr(takein, "examine", refusing(errno.EIO))
             case "record":
                 patch.setattr(Intake, "record", crash)
             case "record, disk full":
                 patch.setattr(JobLog, "insert", refusing(errno.ENOSPC))
-        if request.param in ("flush", "examine"):
+        if request.param == "flush":
             assert desk.take(*batch) == []
-            assert desk.take_in.left(desk.route) == 3
+            assert desk.take_in.recover_in_seconds(desk.route) == STUCK_PAUSE_SECONDS
         else:
             with pytest.raises((OSError, Crash)):
                 desk.take(*batch)
@@ -385,23 +408,54 @@ def test_what_was_moved_and_not_recorded_is_recorded_at_the_next_start(desk: Des
 
 
 def test_one_file_that_the_disk_does_not_give_stops_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that cannot be read back is told with its path and kept; the rest goes on, and it follows when mended."""
+    """A file that cannot be read is told with its reason and stays; the rest goes on, and it follows when mended."""
     good, bad = jpegs(2)
-    batch = [desk.drop("good.jpg", good), desk.drop("bad.jpg", bad)]
+    batch = [desk.drop("bad.jpg", bad), desk.drop("good.jpg", good)]
+    refuse = refusing(errno.EIO)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            takein, "examine", lambda path, limits: refuse() if path.name == "bad.jpg" else examine(path, limits)
+        )
+        assert [job.filename for job in desk.take(*batch)] == ["good.jpg"]
+    assert desk.parked == [(Path("bad.jpg"), Wait.UNREADABLE, os.strerror(errno.EIO))]
+    assert [job.filename for job in desk.take(batch[0])] == ["bad.jpg"]
+
+
+def test_one_orphan_that_the_disk_does_not_give_stops_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in processing/ that cannot be read back is told with its path and kept; the rest goes on."""
+    for name, content in zip(("bad.jpg", "good.jpg"), jpegs(2), strict=True):
+        folder = desk.processing / new_job_id(desk.clock.advance(1))
+        folder.mkdir()
+        (folder / name).write_bytes(content)
     refuse = refusing(errno.EIO)
     with monkeypatch.context() as patch, capture_logs() as lines:
         patch.setattr(
-            takein,
-            "examine",
-            lambda path, limits: refuse() if path.name == "bad.jpg" else examine(path, limits),
+            takein, "examine", lambda path, limits: refuse() if path.name == "bad.jpg" else examine(path, limits)
         )
-        assert [job.filename for job in desk.take(*batch)] == ["good.jpg"]
+        assert [job.filename for job in desk.recover()] == ["good.jpg"]
         assert desk.recover() == []
     stuck = [line for line in lines if line["event"] == "file.stuck"]
     assert {line["path"].rpartition("/")[2] for line in stuck} == {"bad.jpg"}
-    assert desk.take_in.left(desk.route) == 1
+    assert desk.take_in.recover_in_seconds(desk.route) == STUCK_PAUSE_SECONDS
     assert [job.filename for job in desk.recover()] == ["bad.jpg"]
-    assert desk.take_in.left(desk.route) == 0
+    assert desk.take_in.recover_in_seconds(desk.route) is None
+
+
+@pytest.mark.parametrize("errno_", [errno.ESTALE, errno.ENOTCONN])
+def test_a_share_that_goes_in_the_middle_is_no_fault_of_a_file(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, errno_: int
+) -> None:
+    """Where the whole share is gone nothing is parked: the error is the inbox's, and what was moved is recovered."""
+    batch = [desk.drop(f"{number}.jpg", content) for number, content in enumerate(jpegs(3))]
+    refuse = refusing(errno_)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            takein, "examine", lambda path, limits: refuse() if path.name == "1.jpg" else examine(path, limits)
+        )
+        with pytest.raises(OSError, match=os.strerror(errno_)):
+            desk.take(*batch)
+    assert desk.parked == []
+    assert [job.filename for job in desk.recover()] == ["0.jpg"]
 
 
 def test_two_files_in_one_job_folder(desk: Desk) -> None:
