@@ -6,6 +6,9 @@ and removed, as the user who runs the check; so run it as the service's user.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import os
 import uuid
 from collections.abc import Iterator
@@ -16,14 +19,20 @@ from urllib.parse import urlsplit
 
 from receipt_watcher.config import Config, Inbox, is_loopback
 from receipt_watcher.errors import JobLogError, NotSentError
-from receipt_watcher.inbox import listing_of
+from receipt_watcher.inbox import InboxWatch, listing_of
 from receipt_watcher.installation import Installation
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.mounts import mount_of
+from receipt_watcher.names import OWN_PREFIX
 from receipt_watcher.outbound import Outbound
+from receipt_watcher.permissions import file_advice, folder_advice, refusal
+from receipt_watcher.timelimit import within
+from receipt_watcher.writers import Writers
 
 #: A check is waited for by a person.
 _ANSWER_SECONDS = 10.0
+
+#: So many waiting files are looked at one by one.
+_LOOKED_AT_FILES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +70,16 @@ def _check_state(config: Config) -> Iterator[Finding]:
         yield Finding("ok", "a daemon is running with this configuration")
 
 
-def _check_inbox(config: Config, inbox: Inbox) -> Iterator[Finding]:
-    if not inbox.path.is_dir():
+def _check_inbox(config: Config, inbox: Inbox) -> list[Finding]:
+    """Look at one inbox; one whose file system answers nothing must not keep the others from being looked at."""
+    try:
+        return within(_ANSWER_SECONDS, lambda: list(_look_at_inbox(config, inbox)), inbox.path)
+    except OSError as error:
+        return [Finding("error", f"inbox {inbox.name}: {inbox.path} {error.strerror}", folder_advice(inbox.path))]
+
+
+def _look_at_inbox(config: Config, inbox: Inbox) -> Iterator[Finding]:
+    if not os.path.isdir(inbox.path):  # noqa: PTH112 - false, too, for a mount whose server is gone
         yield Finding(
             "error", f"inbox {inbox.name}: {inbox.path} is not there", "create the folder, or mount the share"
         )
@@ -73,8 +90,50 @@ def _check_inbox(config: Config, inbox: Inbox) -> Iterator[Finding]:
         (inbox.processing_dir, inbox.failed_dir),
     ):
         yield from _check_move(inbox.name, left, right)
-    yield Finding("ok", f"inbox {inbox.name}: file system {mount_of(inbox.path).file_system or 'unknown'}")
+    yield from _check_watch(inbox)
+    yield from _check_files(inbox)
     yield from _check_backlog(config, inbox)
+
+
+def _check_watch(inbox: Inbox) -> Iterator[Finding]:
+    """Prove how new files are noticed, by a hidden file, as the daemon does."""
+    watch = InboxWatch(inbox)
+    try:
+        mount = watch.prove()
+    except OSError:
+        return  # that no file can be made there was said
+    finally:
+        watch.stop()
+    yield Finding("ok", f"inbox {inbox.name}: on {mount}; watched by {watch.mode}: {watch.why_mode}")
+    level: Literal["ok", "warning"] = "ok" if watch.writers is Writers.NONE else "warning"
+    advice = "" if level == "ok" else "choose settle_seconds longer than any pause of a scanner or a copy"
+    yield Finding(level, f"inbox {inbox.name}: {watch.writers.value}", advice)
+
+
+def _check_files(inbox: Inbox) -> Iterator[Finding]:
+    """Find files that we could not read or move, and subfolders that shut us out, before they are in the way."""
+    listing = listing_of(inbox)
+    told: set[str] = set()
+    with contextlib.suppress(OSError):  # that it cannot be listed is said with the backlog
+        for relative, _ in itertools.islice(listing.files(), _LOOKED_AT_FILES):
+            path = inbox.path / relative
+            found = _trouble_of(path)
+            if found is not None and found.advice not in told:
+                told.add(found.advice)
+                yield Finding(found.level, f"inbox {inbox.name}: {found.what}", found.advice)
+    for folder, error in listing.shut.items():
+        path = inbox.path / folder
+        yield Finding("error", f"inbox {inbox.name}: {path}: {refusal(error, path)}", folder_advice(path))
+
+
+def _trouble_of(path: Path) -> Finding | None:
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if not os.access(path, os.R_OK):
+        return Finding("warning", f"{path} cannot be read: {refusal(denied, path)}", file_advice(path))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return Finding("error", f"{path} cannot be moved: {refusal(denied, path.parent)}", folder_advice(path.parent))
+    advice = folder_advice(path.parent, path)
+    return Finding("error", f"{path} cannot be moved: {advice}", advice) if "sticky" in advice else None
 
 
 def _check_move(name: str, left: Path, right: Path) -> Iterator[Finding]:
@@ -90,7 +149,7 @@ def _check_move(name: str, left: Path, right: Path) -> Iterator[Finding]:
     except OSError as error:
         yield Finding(
             "error",
-            f"inbox {name}: a file cannot go from {left} to {right} ({error.strerror})",
+            f"inbox {name}: a file cannot go from {left} to {right} ({_refusal_of_either(error, left, right)})",
             "the service's user must be able to create, rename and delete in both",
         )
         return
@@ -103,9 +162,14 @@ def _check_move(name: str, left: Path, right: Path) -> Iterator[Finding]:
         )
 
 
+def _refusal_of_either(error: OSError, left: Path, right: Path) -> str:
+    """Return what the system said, with the owner of the folder that it said it of."""
+    return refusal(error, right if Path(str(error.filename)).parent == right else left)
+
+
 def _probe(left: Path, right: Path) -> None:
     """Create a file in one folder, rename it there, make its like in the other, and remove both."""
-    probe = left / f".receipt-watcher-probe-{uuid.uuid4().hex}"
+    probe = left / f"{OWN_PREFIX}probe-{uuid.uuid4().hex}"
     moved = probe.with_suffix(".moved")
     other = right / f"{probe.name}.other"
     try:

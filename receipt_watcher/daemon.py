@@ -208,6 +208,7 @@ class Daemon:
         """
         self.installation.make_folder()
         self.installation.lock()
+        self.installation.installation_id()  # made now: soon each inbox's thread asks for it
         self.log.open()
         self._recover_log()
         self._start_http()

@@ -72,6 +72,8 @@ def _option_lines(
 
 def _scalar(value: object) -> str:
     """Return `value` as YAML; only words and paths that nothing can misread go without quotes."""
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)  # JSON is YAML
     if isinstance(value, tuple):
         return f"[{', '.join(_scalar(item) for item in value)}]"
     if isinstance(value, bool | int | float):

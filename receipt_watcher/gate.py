@@ -317,17 +317,12 @@ class Gate:
     def _tell_parked(self, relative: str, seen: Seen) -> None:
         if seen.looks > 1:
             return
-        event, level = (
-            ("file.blocked", logger.warning) if seen.why in _NEEDS_A_PERSON else ("file.waiting", logger.info)
-        )
-        level(
-            event,
-            inbox=self.route.name,
-            filename=display_name(relative),
-            reason=seen.why.value,
-            why=seen.detail or seen.why.meaning,
-            advice=seen.why.advice,
-        )
+        said = {"why": seen.detail or seen.why.meaning, "advice": seen.why.advice}
+        name = display_name(relative)
+        if seen.why in _NEEDS_A_PERSON:
+            logger.warning("file.blocked", inbox=self.route.name, filename=name, reason=seen.why.value, **said)
+        else:
+            logger.info("file.waiting", inbox=self.route.name, filename=name, reason=seen.why.value, **said)
 
     def _keep_snapshot(self) -> None:
         """Keep what `status` and `explain` show, and warn of what has waited for long."""

@@ -57,6 +57,7 @@ class InboxWatch:
         self._has_missed_events = False
         self._looked_at = 0.0
         self._shut: set[str] = set()
+        self._is_fallback = False
         self.progress: Callable[[], None] = lambda: None  # called while a scan goes on: the file system answers
 
     # --- how it is watched -------------------------------------------------------------------------------------
@@ -66,6 +67,25 @@ class InboxWatch:
 
         Raises:
             OSError: the folder cannot be written to, so that nothing could ever be taken out of it.
+        """
+        mount = self.prove()
+        if self._is_fallback:
+            logger.warning("inbox.polled", inbox=self.name, why=self.why_mode)
+        logger.info(
+            "inbox.watched",
+            inbox=self.name,
+            path=str(self.path),
+            mode=self.mode,
+            why=self.why_mode,
+            file_system=mount.file_system,
+            writers=self.writers.value,
+        )
+
+    def prove(self) -> Mount:
+        """Do what `start` does without a word, and return what the inbox is on.
+
+        Raises:
+            OSError: the folder cannot be written to.
         """
         self.stop()
         self._identity = self._identify()
@@ -80,20 +100,13 @@ class InboxWatch:
         finally:
             with contextlib.suppress(OSError):
                 probe.unlink(missing_ok=True)
-        logger.info(
-            "inbox.watched",
-            inbox=self.name,
-            path=str(self.path),
-            mode=self.mode,
-            why=self.why_mode,
-            file_system=mount.file_system,
-            writers=self.writers.value,
-        )
+        return mount
 
     def _choose_mode(self, mount: Mount, probe: Path) -> None:
         """Decide by the mount table and by proof: no part of the decision looks at the path's text."""
         wanted = self._settings.observer
         self.mode = "polling"
+        self._is_fallback = False
         if wanted == "polling":
             self.why_mode = "configured"
         elif wanted == "auto" and mount.is_polled:
@@ -107,18 +120,18 @@ class InboxWatch:
             events.start(recursive=self._settings.recursive)
         except OSError as error:
             self.why_mode = f"no events ({error}); listing the folder instead"
-            logger.warning("inbox.polled", inbox=self.name, why=self.why_mode)
+            self._is_fallback = True
             return
+        self._events = events
         if self._settings.observer == "native":
             self.why_mode = "configured"
         elif events.hears(probe, probe.touch, PROOF_SECONDS):
             self.why_mode = f"a probe file was heard of on {mount.file_system or 'this file system'}"
         else:
-            events.stop()
+            self.stop()
             self.why_mode = f"a probe file on {mount.file_system or 'this file system'} caused no event"
-            logger.warning("inbox.polled", inbox=self.name, why=self.why_mode)
+            self._is_fallback = True
             return
-        self._events = events
         self.mode = "native"
 
     def _remove_old_probes(self) -> None:

@@ -291,6 +291,12 @@ class Job:
     conflict_of: str | None = None
 
 
+def subfolder_of(job: Job) -> str:
+    """Return the subfolder of the inbox that a receipt was dropped into, as safe text; "" for none."""
+    parent = job.relative_path.parent
+    return "" if parent == Path() else os.fsencode(parent).decode("utf-8", "backslashreplace")
+
+
 def next_state(state: State, event: Event) -> State | None:
     """Return the state that `event` leads to from `state`, or None where it must not happen."""
     transition = TRANSITIONS[event]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_watcher.disk import display_name
-from receipt_watcher.job import Job, State
+from receipt_watcher.job import Job, State, subfolder_of
 
 
 def iso_time(seconds: float | None) -> str | None:
@@ -25,6 +25,7 @@ def job_view(job: Job, path: Path | None) -> dict[str, Any]:
         "status": job.state.value,
         "reason": job.reason.value if job.reason else None,
         "inbox": job.inbox,
+        "subfolder": subfolder_of(job),
         "filename": job.filename,
         "mime_type": job.mime_type,
         "size": job.size,
@@ -39,6 +40,8 @@ def job_view(job: Job, path: Path | None) -> dict[str, Any]:
         "message": job.message,
         "notion_page_url": job.notion_page_url,
         "duplicate_of": job.duplicate_of,
+        "revision_of": job.revision_of,
+        "conflict_of": job.conflict_of,
         "path": None if path is None else display_name(path),
     }
 

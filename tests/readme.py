@@ -7,6 +7,8 @@ from pathlib import Path
 
 from receipt_watcher.daemon import PERIODIC_TASKS
 from receipt_watcher.job import TRANSITIONS, Reason, State
+from receipt_watcher.names import PACKS
+from receipt_watcher.waiting import Wait
 from tests.crashing import BOUNDARIES
 
 README = Path(__file__).parent.parent / "README.md"
@@ -14,6 +16,7 @@ README = Path(__file__).parent.parent / "README.md"
 _TASKS = {
     "expire": "sends again, or gives up, what no callback came for by its deadline",
     "settle_claims": "finds claims whose outcome could not be written down",
+    "supervise": "says so when the file system under an inbox answers nothing, which its own thread cannot",
     "note_alive": "remembers that deadlines are running, so that time when we were away does not count",
 }
 
@@ -30,8 +33,17 @@ def tables() -> dict[str, list[str]]:
             f"| `{name}` | {seconds:g} s | {_TASKS[name]} |" for name, seconds in PERIODIC_TASKS.items()
         ],
         "reasons": [f"| `{reason}` | {reason.meaning} | {reason.advice} |" for reason in Reason],
+        "waits": [f"| `{wait}` | {wait.meaning} | {wait.advice} |" for wait in Wait],
+        "ignore packs": [
+            f"| `{pack}` | {', '.join(f'`{_visible(pattern)}`' for pattern in patterns)} |"
+            for pack, patterns in PACKS.items()
+        ],
         "crashes": [f"| {name} | {' | '.join(_parts(text))} |" for name, text in BOUNDARIES.items()],
     }
+
+
+def _visible(pattern: str) -> str:
+    return pattern.replace("\r", "␍")
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ import yaml
 from receipt_watcher import check
 from receipt_watcher.check import Finding, check_all
 from receipt_watcher.config import Config, is_loopback
-from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.installation import Installation
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.listing import Listing
 from receipt_watcher.sources import load
 from tests.conftest import TOKEN
 from tests.running import folder_on_another_device, merge
@@ -206,7 +206,7 @@ def test_an_inbox_that_cannot_be_read(tmp_path: Path, healthy: Listener, monkeyp
     def refuse(_watch: object) -> Iterator[object]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(InboxWatch, "files", refuse)
+    monkeypatch.setattr(Listing, "files", refuse)
     assert of(check_all(config), "error") == ["inbox office: cannot be read (Permission denied)"]
 
 

@@ -243,6 +243,7 @@ def test_json_is_the_contract(tmp_path: Path, size: int) -> None:
         "size": size,
         "sha256": job.sha256,
         "inbox": "office",
+        "subfolder": "",
         "attempt": 2,
     }
     assert {name for name, value in said.items() if type(value) is int} == {"size", "attempt"}
@@ -289,6 +290,7 @@ def test_multipart_is_the_contract(tmp_path: Path, size: int) -> None:
         "size": str(size),
         "sha256": job.sha256,
         "inbox": "office",
+        "subfolder": "",
         "attempt": "2",
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from pydantic.fields import FieldInfo
 
-from receipt_watcher.config import Config, Section, redacted
+from receipt_watcher.config import Config, Section, Subfolder, redacted
 from receipt_watcher.example import example_yaml
 from receipt_watcher.sources import load
 
@@ -35,7 +36,7 @@ def options(
     hints = typing.get_type_hints(section)
     for name, field in section.model_fields.items():
         kind: Any = hints[name]
-        if typing.get_origin(kind) is tuple:
+        if typing.get_origin(kind) is tuple and isinstance(typing.get_args(kind)[0], type(Section)):
             yield from options(typing.get_args(kind)[0], (*above, name, "0"))
         elif isinstance(kind, type) and issubclass(kind, Section):
             yield from options(kind, (*above, name))
@@ -45,6 +46,9 @@ def options(
 
 ALL_OPTIONS = list(options())
 OPTION_NAMES = [".".join(key) for key, _ in ALL_OPTIONS]
+
+#: What a subfolder leaves to its inbox.
+NONE: dict[str, object] = dict.fromkeys(name for name in Subfolder.model_fields if name != "webhook_url")
 
 #: A value other than the default for each option, as text, and as `redacted` shows it.
 OTHER: dict[str, tuple[str, object]] = {
@@ -59,6 +63,9 @@ OTHER: dict[str, tuple[str, object]] = {
     "inboxes.0.settle_seconds": ("0.5", 0.5),
     "inboxes.0.patience_seconds": ("9", 9),
     "inboxes.0.duplicates": ("send", "send"),
+    "inboxes.0.routes": ('{"travel": {"webhook_url": "http://x/y"}}', {"travel": {"webhook_url": "http://x/y"} | NONE}),
+    "inboxes.0.ignore_packs": ("hidden, nas", ["hidden", "nas"]),
+    "inboxes.0.ignore": ("*.bak, a b/", ["*.bak", "a b/"]),
     "inboxes.0.processing_dir": ("/other/p", "/other/p"),
     "inboxes.0.done_dir": ("/other/d", "/other/d"),
     "inboxes.0.failed_dir": ("/other/f", "/other/f"),
@@ -121,7 +128,8 @@ def test_the_example_has_every_option(key: tuple[str, ...], field: FieldInfo) ->
     elif field.default_factory or field.default is None:
         assert f"# {name}: …" in text
     else:
-        assert at(yaml.safe_load(text), ".".join(key)) == field.default
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        assert at(yaml.safe_load(text), ".".join(key)) == default
 
 
 def test_init_fills_the_example_in(tmp_path: Path) -> None:
@@ -155,11 +163,14 @@ def test_init_knows_its_options() -> None:
 def test_every_option_can_be_set(tmp_path: Path, name: str, source: str) -> None:
     """Each option has its variable, RECEIPT_WATCHER_ and the key in capitals, and its place in the file."""
     text, shown = OTHER[name]
+    is_group = text.startswith("{")
+    needed = {"RECEIPT_WATCHER_INBOXES__0__RECURSIVE": "true"} if name.endswith("routes") else {}
     if source == "variable":
         environ = {"RECEIPT_WATCHER_" + name.replace(".", "__").upper(): text}
-        config = load(written(tmp_path, MINIMAL), {**HOME, **environ})
+        config = load(written(tmp_path, MINIMAL), {**HOME, **environ, **needed})
     else:
-        config = load(written(tmp_path, example_yaml({name: text})), HOME)
+        values = {name: json.loads(text) if is_group else text}
+        config = load(written(tmp_path, example_yaml(values)), {**HOME, **needed})
     assert at(redacted(config), name) == shown
     assert at(redacted(load(written(tmp_path, MINIMAL), HOME)), name) != shown
 

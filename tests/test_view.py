@@ -83,6 +83,9 @@ def test_a_job_as_json() -> None:
         message="N8N answered 422",
         notion_page_url="https://notion.so/1",
         duplicate_of="018b",
+        revision_of="018c",
+        conflict_of="018d",
+        relative_path=Path("sub/Überweisung.jpg"),
         notion_database_id="0f3c",
     )
     assert job_view(job, Path("failed/Überweisung.jpg")) == {
@@ -104,6 +107,9 @@ def test_a_job_as_json() -> None:
         "message": "N8N answered 422",
         "notion_page_url": "https://notion.so/1",
         "duplicate_of": "018b",
+        "revision_of": "018c",
+        "conflict_of": "018d",
+        "subfolder": "sub",
         "path": "failed/Überweisung.jpg",
     }
 

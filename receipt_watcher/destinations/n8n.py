@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from receipt_watcher.destinations import Accepted, Deferred, Lost, Outcome, Refused
 from receipt_watcher.errors import AnswerLostError, ChangedOnDiskError, NotSentError
-from receipt_watcher.job import Job, Reason
+from receipt_watcher.job import Job, Reason, subfolder_of
 from receipt_watcher.outbound import Answer, Outbound
 
 #: Read and sent at a time. A multiple of 3, so that the base64 of the pieces is that of the whole.
@@ -151,6 +151,7 @@ def _retry_after(answer: Answer, now: float) -> float | None:
 
 
 def _fields(job: Job, attempt: int, callback_url: str) -> dict[str, Any]:
+    links = {"revision_of": job.revision_of, "conflict_of": job.conflict_of}
     return {
         "job_id": job.job_id,
         "filename": job.filename,
@@ -160,7 +161,9 @@ def _fields(job: Job, attempt: int, callback_url: str) -> dict[str, Any]:
         "size": job.size,
         "sha256": job.sha256,
         "inbox": job.inbox,
+        "subfolder": subfolder_of(job),
         "attempt": attempt,
+        **{name: value for name, value in links.items() if value},
     }
 
 
