@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ class Events(FileSystemEventHandler):
         Raises:
             OSError: fs.inotify.max_user_watches or max_user_instances is used up, or the folder is gone.
         """
+        # It says so of a new folder that it meets twice, by its event and by walking; nothing is wrong then.
+        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
         observer = Observer()
         try:
             observer.schedule(self, self._path, recursive=recursive, event_filter=list(_EVENTS))

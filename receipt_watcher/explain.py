@@ -24,7 +24,7 @@ from receipt_watcher.permissions import owner_of
 from receipt_watcher.snapshot import Snapshot
 from receipt_watcher.timelimit import within
 from receipt_watcher.view import full_view, iso_time
-from receipt_watcher.waiting import Wait
+from receipt_watcher.waiting import NEVER, WAITS_FOR_PATIENCE, Wait
 
 #: How long a file system may answer nothing: a person waits.
 ANSWER_SECONDS = 5.0
@@ -57,11 +57,13 @@ class Explanation:
         yield self.about
         yield f"  {self.answer}"
         for cause in self.causes:
-            until = f" (until {iso_time(cause.until)})" if cause.until else ""
-            yield f"  {cause.why.value}: {cause.why.meaning}{until}"
+            yield f"  {cause.why.value}: {cause.why.meaning}"
             if cause.detail:
                 yield f"    {cause.detail}"
             yield f"    → {cause.what_to_do}"
+            if cause.until:
+                ends = "the patience with it ends" if cause.why in WAITS_FOR_PATIENCE else "it is looked at again"
+                yield f"    {ends} at {iso_time(cause.until)}"
         if self.advice:
             yield f"  → {self.advice}"
         for name, value in self.facts.items():
@@ -192,7 +194,8 @@ class Explainer:
             if grown and all(cause.why is not Wait.GROWING for cause in causes):
                 causes = (Cause(Wait.GROWING, f"{grown:+,} bytes within a second"), *causes)
         if causes:
-            return Explanation(about, causes[0].why, "It has not been taken yet.", causes, facts=facts)
+            answer = "It is not taken." if causes[0].why in NEVER else "It has not been taken yet."
+            return Explanation(about, causes[0].why, answer, causes, facts=facts)
         settle = f"It is whole; it is taken as soon as it has not changed for {inbox.settle_seconds:g} seconds."
         refusal = looked.examination.refusal if looked.examination else None
         if refusal is not None:

@@ -40,7 +40,7 @@ from receipt_watcher.writers import Writers
 logger = structlog.get_logger()
 
 #: How soon a folder that is away is looked for again.
-RETRY_SECONDS = 3.0
+RETRY_SECONDS = 2.0
 
 #: How long the file system may answer nothing: while the folder is looked at, and while a receipt is moved. By taste:
 #: a share that is slow answers each call within a second, but a copy across file systems is one long call.

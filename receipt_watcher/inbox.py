@@ -31,7 +31,7 @@ from receipt_watcher.writers import Writers, writers_of
 logger = structlog.get_logger()
 
 #: How often the folder itself is looked at, however quiet it is: a share that is gone sends no event.
-LOOK_SECONDS = 3.0
+LOOK_SECONDS = 2.0
 
 #: How long the event of the probe file may take. By taste: it comes in milliseconds, or never.
 PROOF_SECONDS = 2.0

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from receipt_watcher.config import Config, masked
 from receipt_watcher.daemon import Daemon
+from receipt_watcher.disk import display_name
 from receipt_watcher.job import OPEN_STATES, Job, State
 from receipt_watcher.stopsignal import StopSignal
 
@@ -68,7 +69,7 @@ def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:
     urls = set(daemon.config.webhook_urls())
     troubles = [f"{gate.route.name}: {gate.unavailable}" for gate in daemon.gates if gate.unavailable]
     troubles += [
-        f"{gate.route.name}: {relative} is still in the inbox ({parked.why})"
+        f"{gate.route.name}: {display_name(relative)} is still in the inbox ({parked.why}: {parked.why.meaning})"
         for gate in daemon.gates
         for relative, parked in gate.watch.settler.parked.items()
     ]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from receipt_watcher.waiting import Wait
+from receipt_watcher.waiting import WAITS_FOR_PATIENCE, Wait
 
 #: How long a parked file is left alone before it is looked at again: the first pause, and the longest; it doubles.
 #: By taste: a writer closes within seconds, permissions are mended by people. Any event ends a pause at once.
@@ -27,7 +27,7 @@ PAUSES_SECONDS: dict[Wait, tuple[float, float]] = {
 }
 
 #: What a file is given out in spite of, when it has not changed for the patience.
-BOUNDED_BY_PATIENCE = frozenset({Wait.EMPTY, Wait.UNDATED, Wait.INCOMPLETE, Wait.UNREADABLE})
+BOUNDED_BY_PATIENCE = WAITS_FOR_PATIENCE | {Wait.UNREADABLE}
 
 
 class Signature(NamedTuple):

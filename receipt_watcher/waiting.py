@@ -98,3 +98,10 @@ class Wait(StrEnum):
         "The daemon is not running; nothing is taken.",
         "Start it: systemctl start receipt-watcher.",
     )
+
+
+#: What ends the wait is a change, or the end of the patience.
+WAITS_FOR_PATIENCE = frozenset({Wait.EMPTY, Wait.UNDATED, Wait.INCOMPLETE})
+
+#: Waiting changes nothing.
+NEVER = frozenset({Wait.IGNORED, Wait.NO_FILE, Wait.SUBFOLDER, Wait.NOTE})

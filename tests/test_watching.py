@@ -24,11 +24,7 @@ SETTLE = 0.1
 NEVER = 3600.0
 ALL = 1000
 
-pytestmark = [
-    pytest.mark.skipif(not Path("/proc/sys/fs/inotify").is_dir(), reason="this system has no inotify"),
-    # watchdog says so of a folder that it meets twice, by its event and by walking; as an error it would end its thread
-    pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning"),
-]
+pytestmark = pytest.mark.skipif(not Path("/proc/sys/fs/inotify").is_dir(), reason="this system has no inotify")
 
 
 class Watcher:
