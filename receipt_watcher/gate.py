@@ -250,10 +250,18 @@ class Gate:
 
     def _shut(self, error: Exception) -> None:
         self.close()
-        why = str(error)
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            why = f"{refusal(error, self.watch.path)}; {folder_advice(self.watch.path)}"
-        self._tell_unavailable(why)
+        self._tell_unavailable(self._in_words(error))
+
+    def _in_words(self, error: Exception) -> str:
+        """Return what is wrong with the inbox, for an admin."""
+        path = self.watch.path
+        if not isinstance(error, OSError):
+            return str(error)
+        if error.errno == errno.ENOENT:
+            return f"{error.filename or path} is not there; create the folder, or mount the share"
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return f"{refusal(error, path)}; {folder_advice(path)}"
+        return f"{error.filename or path}: {error.strerror or error}"
 
     def _tell_unavailable(self, why: str) -> None:
         if self.unavailable is None:

@@ -81,7 +81,7 @@ class Ignored:
         name = relative.rpartition("/")[2]
         if self._is_file(name) or self._is_path(relative):
             return True
-        return any(self.ignores_folder(folder) for folder in _folders(relative))
+        return "/" in relative and any(self.ignores_folder(folder) for folder in _folders(relative))
 
     def rule_for(self, relative: str) -> Rule | None:
         """Return the rule by which a file is ignored, given below the inbox; None where it is not."""

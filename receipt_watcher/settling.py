@@ -137,7 +137,8 @@ class Settler:
         """Return when there is something to decide next, on the monotonic clock."""
         times = [parked.until for parked in self.parked.values()]
         for settle_seconds, queue in self._pending.items():
-            times += [seen.changed_at + settle_seconds for seen in (*queue.values(),)[:1]]
+            if queue:
+                times.append(next(iter(queue.values())).changed_at + settle_seconds)
         return min(times, default=None)
 
     def settled(self, now: float, look: Callable[[str], Signature | None], limit: int) -> list[Settled]:
