@@ -17,6 +17,7 @@ _TINY = {
     "calm-seconds": 0,
     "memory-receipts": 2,
     "memory-mb": 2,
+    "scan-files": 50,
 }
 FIGURES = {
     "latency": [
@@ -38,6 +39,7 @@ FIGURES = {
     ],
     "idle": ["CPU, % of a core", "wake-ups a second", "memory, MB", "memory of its own, MB"],
     "memory": ["peak before, MB", "peak, MB"],
+    "scan": ["first scan", "later scan", "bare listing"],
 }
 
 
