@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import hashlib
 import io
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -38,6 +40,9 @@ from receipt_watcher.formats import bmp, gif, heic, jpeg, pdf, png, tiff, webp
 from receipt_watcher.job import Reason
 
 READ_BYTES = 256 * 1024
+
+#: Fewer bytes than this tell of no kind for certain what it is; the first piece of a slow copy may be as small.
+TELLING_BYTES = 32
 
 #: libmagic needs no more; with 64 KiB it takes seven times as long.
 _MAGIC_BYTES = 4096
@@ -107,7 +112,21 @@ def _examine(file: BinaryIO, path: Path, limits: Limits) -> Examination:
     # A small file is examined in the very bytes that were hashed; that is also faster.
     source = io.BytesIO(content.head) if content.size == len(content.head) else file
     mime_type, refusal = _judge(source, content, path, limits)
+    if refusal is None and _ends_in_hole(file, content.size):
+        refusal = Refusal(Reason.INCOMPLETE, "Its size was set, but its end was never written.")
     return Examination(content.size, content.sha256, mime_type, refusal)
+
+
+def _ends_in_hole(file: BinaryIO, size: int) -> bool:
+    """Whether the last byte was never written (lseek(2), SEEK_DATA): a copy that had set the size first was cut.
+
+    What comes after an end marker is nobody's concern, but formats without one would pass with half a picture.
+    """
+    try:
+        os.lseek(file.fileno(), size - 1, os.SEEK_DATA)
+    except OSError as error:
+        return error.errno == errno.ENXIO
+    return False
 
 
 def _read_once(file: BinaryIO) -> _Content:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from receipt_watcher.formats import MAX_PARTS, MalformedError, check_pixels, read_at, within
+from receipt_watcher.formats import MAX_PARTS, CutShortError, MalformedError, check_pixels, read_at, within
 
 
 def walk_png(source: BinaryIO, size: int, max_pixels: int) -> None:
@@ -14,6 +14,8 @@ def walk_png(source: BinaryIO, size: int, max_pixels: int) -> None:
     has_picture = False
     for number in range(MAX_PARTS):
         length, kind = struct.unpack(">I4s", read_at(source, position, 8))
+        if kind == bytes(4):
+            raise CutShortError("From here on the PNG is nothing but zeros: its end was never written.")
         if (number == 0) != (kind == b"IHDR") or not kind.isalpha() or length >= 2**31:
             raise MalformedError("It is a PNG whose parts are not in order.")
         within(position + 12 + length, size, "A part of the PNG")

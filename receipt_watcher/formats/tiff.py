@@ -77,8 +77,8 @@ class _Tiff:
     def read_page(self, offset: int) -> tuple[_Page, int]:
         """Return the entries of the page at `offset`, and where the next page is."""
         (count,) = self._count.unpack(read_at(self._source, offset, self._count.size))
-        if not count:
-            raise MalformedError("It is a TIFF with an empty page.")
+        if not count:  # zeros, where a copy that had set the size first was cut
+            raise CutShortError("It is a TIFF with a page that was never written.")
         body = self._read_table(offset + self._count.size, count * self._entry.size + self._offset.size)
         entries = self._entry.iter_unpack(body[: -self._offset.size])
         page = {tag: (kind, number, value) for tag, kind, number, value in entries}
