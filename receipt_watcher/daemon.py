@@ -118,6 +118,7 @@ class Daemon:
         self.gates = [self._gate(inbox, route) for inbox, route in zip(config.inboxes, self.routes, strict=True)]
         self._server: server.Server | None = None
         self._scheduler: BackgroundScheduler | None = None
+        self._openings: list[threading.Thread] = []
 
     # --- building ----------------------------------------------------------------------------------------------
 
@@ -223,16 +224,28 @@ class Daemon:
             ForeignSpoolError: a spool belongs to another installation.
             LockedError: another daemon is using it.
         """
-        openings = [threading.Thread(target=gate.open_first, name=gate.route.name, daemon=True) for gate in self.gates]
-        for opening in openings:
+        for gate in self.gates:
+            opening = threading.Thread(target=self._open_gate, args=[gate], name=gate.route.name, daemon=True)
+            self._openings.append(opening)
             opening.start()
-        ends_at = self._monotonic() + OPEN_LIMIT_SECONDS
-        for opening in openings:
-            opening.join(max(0.0, ends_at - self._monotonic()))
+        self._wait_for_openings(OPEN_LIMIT_SECONDS)
         self._supervise()
         for gate in self.gates:
             if gate.start_error is not None:
                 raise gate.start_error
+
+    def _open_gate(self, gate: Gate) -> None:
+        try:
+            gate.open_first()
+        except Exception:
+            logger.exception("stage.failed", stage="open")  # its rounds try again
+
+    def _wait_for_openings(self, seconds: float) -> bool:
+        """Wait for so long at most; return whether every inbox has been opened, or is known to be unavailable."""
+        ends_at = self._monotonic() + seconds
+        for opening in self._openings:
+            opening.join(max(0.0, ends_at - self._monotonic()))
+        return not any(opening.is_alive() for opening in self._openings)
 
     def _recover_log(self) -> None:
         """Deadlines stood still while we were away; claims of the last process become awaited callbacks."""
@@ -367,6 +380,7 @@ class Daemon:
         ends_at = self._monotonic() + self.config.limits.stop_timeout_seconds
         self.request_stop()
         ended = self._stop_scheduler(ends_at - self._monotonic())
+        ended = self._wait_for_openings(max(0.1, ends_at - self._monotonic())) and ended
         if not ended:
             logger.warning("daemon.cut_off", advice="raise limits.stop_timeout_seconds above n8n.timeout_seconds")
         if self._server is not None:

@@ -16,7 +16,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -299,9 +299,14 @@ class Gate:
 
     def _take(self, settled: list[Settled]) -> None:
         self._recover_at = self._monotonic()  # unless all goes well: an error in the middle leaves orphans
-        self._expect_answer(MOVE_LIMIT_SECONDS)
-        self._take_in.take_in(self.route, settled, self._park)
+        self._take_in.take_in(self.route, self._one_by_one(settled), self._park)
         self._plan_recovery()
+
+    def _one_by_one(self, settled: list[Settled]) -> Iterator[Settled]:
+        """Yield each file with a time limit of its own: across file systems each move is a copy."""
+        for one in settled:
+            self._expect_answer(MOVE_LIMIT_SECONDS)
+            yield one
 
     def _recover_if_due(self) -> None:
         if self._recover_at is not None and self._recover_at <= self._monotonic():
@@ -319,7 +324,6 @@ class Gate:
     # --- what waits --------------------------------------------------------------------------------------------
 
     def _park(self, settled: Settled, why: Wait, detail: str) -> None:
-        self._expect_answer(MOVE_LIMIT_SECONDS)
         self.watch.settler.park(settled, why, detail, self._monotonic())
 
     def _tell_parked(self, relative: str, seen: Seen) -> None:

@@ -94,7 +94,7 @@ class TakeIn:
         self._unsettled: dict[str, dict[str, tuple[Signature, float]]] = {}
         self.writers: dict[str, Writers] = {}  # whether writers could be told of the last file of each inbox
 
-    def take_in(self, route: Route, settled: Sequence[Settled], park: Park) -> list[Job]:
+    def take_in(self, route: Route, settled: Iterable[Settled], park: Park) -> list[Job]:
         """Take in settled files, and return their jobs.
 
         `park` is told which file stays in the inbox for now, and why. Any error after the moves leaves orphans, which

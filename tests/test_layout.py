@@ -71,6 +71,7 @@ EXCUSED_NAMES: dict[str, str] = {}
 #: Where any error whatever is caught: (module, function), and why.
 CATCH_ALL = {
     ("daemon", "_loop"): "the entry of each stage's thread: it logs and goes on",
+    ("daemon", "_open_gate"): "the entry of each thread that opens an inbox: it logs, and the rounds go on",
     ("daemon", "_periodic"): "the entry of each periodic task: it logs and goes on",
     ("daemon", "health"): "whatever the database raises, the answer is «not ready»",
     ("timelimit", "run"): "whatever it is, it is raised again in the thread that asked",
