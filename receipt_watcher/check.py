@@ -116,24 +116,24 @@ def _check_files(inbox: Inbox) -> Iterator[Finding]:
     told: set[str] = set()
     with contextlib.suppress(OSError):  # that it cannot be listed is said with the backlog
         for relative, _ in itertools.islice(listing.files(), _LOOKED_AT_FILES):
-            path = inbox.path / relative
-            found = _trouble_of(path)
-            if found is not None and found.advice not in told:
-                told.add(found.advice)
-                yield Finding(found.level, f"inbox {inbox.name}: {found.what}", found.advice)
+            for found in _troubles_of(inbox.path / relative):
+                if found.advice not in told:
+                    told.add(found.advice)
+                    yield Finding(found.level, f"inbox {inbox.name}: {found.what}", found.advice)
     for folder, error in listing.shut.items():
         path = inbox.path / folder
         yield Finding("error", f"inbox {inbox.name}: {path}: {refusal(error, path)}", folder_advice(path))
 
 
-def _trouble_of(path: Path) -> Finding | None:
+def _troubles_of(path: Path) -> Iterator[Finding]:
     denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     if not os.access(path, os.R_OK):
-        return Finding("warning", f"{path} cannot be read: {refusal(denied, path)}", file_advice(path))
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        return Finding("error", f"{path} cannot be moved: {refusal(denied, path.parent)}", folder_advice(path.parent))
+        yield Finding("warning", f"{path} cannot be read: {refusal(denied, path)}", file_advice(path))
     advice = folder_advice(path.parent, path)
-    return Finding("error", f"{path} cannot be moved: {advice}", advice) if "sticky" in advice else None
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        yield Finding("error", f"{path} cannot be moved: {refusal(denied, path.parent)}", advice)
+    elif "sticky" in advice:
+        yield Finding("error", f"{path} cannot be moved: its folder is sticky", advice)
 
 
 def _check_move(name: str, left: Path, right: Path) -> Iterator[Finding]:
