@@ -74,8 +74,8 @@ def _check_inbox(config: Config, inbox: Inbox) -> list[Finding]:
     """Look at one inbox; one whose file system answers nothing must not keep the others from being looked at."""
     try:
         return within(_ANSWER_SECONDS, lambda: list(_look_at_inbox(config, inbox)), inbox.path)
-    except OSError as error:
-        return [Finding("error", f"inbox {inbox.name}: {inbox.path} {error.strerror}", folder_advice(inbox.path))]
+    except OSError as error:  # whatever is asked of that folder now may hang as well
+        return [Finding("error", f"inbox {inbox.name}: {inbox.path} {error.strerror}", "mount the share anew")]
 
 
 def _look_at_inbox(config: Config, inbox: Inbox) -> Iterator[Finding]:

@@ -16,6 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from receipt_watcher.config import Config, Key
+from receipt_watcher.timelimit import within
+
+#: How long a share may take to say what its folder is. By taste: all others are waiting.
+_ANSWER_SECONDS = 2.0
 
 
 def clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
@@ -53,7 +57,7 @@ def _folder_clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]
     """
     roles = ("path", "processing_dir", "done_dir", "failed_dir")
     folders: list[tuple[tuple[str, int, str], str]] = [
-        (("inboxes", number, role), os.path.realpath(getattr(inbox, role)))
+        (("inboxes", number, role), _real(getattr(inbox, role)))
         for number, inbox in enumerate(config.inboxes)
         for role in roles
     ]
@@ -81,9 +85,17 @@ def _state_clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]
     if config.state_dir in config.database_path.parents:
         del places["database", "url"]
     for (key, place), (number, inbox) in itertools.product(places.items(), enumerate(config.inboxes)):
-        if _lies_in(os.path.realpath(place), os.path.realpath(inbox.path)):
+        if _lies_in(_real(place), _real(inbox.path)):
             other: Key = ("inboxes", number, "path")
             yield (key, other), f"{place} lies in {inbox.path}, which is {dotted(other)}", "put it elsewhere"
+
+
+def _real(path: Path) -> str:
+    """Return where a folder really is; one whose file system answers nothing counts by its name."""
+    try:
+        return within(_ANSWER_SECONDS, lambda: os.path.realpath(path), path)
+    except TimeoutError:
+        return os.path.normpath(path)
 
 
 def _lies_in(inner: str, outer: str) -> bool:

@@ -17,7 +17,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import structlog
@@ -71,11 +71,16 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an inbox is: its mount, and whether the rest of its spool is on the same file system."""
+    """Where an inbox is: its mount, its inode there, and whether the rest of its spool is on the same mount."""
 
     point: str
     file_system: str
+    inode: int
     is_together: bool
+
+    def is_same_folder(self, other: Place) -> bool:
+        """Whether both are one folder, by its mount or, seen through another mount, by its inode."""
+        return self.file_system == other.file_system and (self.point == other.point or self.inode == other.inode)
 
 
 class Gate:
@@ -212,7 +217,8 @@ class Gate:
         """Return where the inbox is now, which must be where receipts came from before.
 
         1. Before the first receipt any place will do: the share may be mounted only after the first start.
-        2. The same mount point with the same kind of file system is the same place, whatever is mounted there anew.
+        2. The same mount point with the same kind of file system is the same place, whatever is mounted there anew;
+           so is the same inode through another mount, as systemd makes them for ReadWritePaths.
         3. A whole spool that moved together, with our name in processing/, is the same one on a new disk.
 
         Raises:
@@ -223,9 +229,9 @@ class Gate:
             return None  # the spool says what to do
         mount = mount_of(inbox)
         above = next(folder for folder in (processing, *processing.parents) if folder.is_dir())
-        place = Place(mount.point, mount.file_system, inbox.stat().st_dev == above.stat().st_dev)
+        place = Place(mount.point, mount.file_system, inbox.stat().st_ino, mount == mount_of(above))
         before = self._known_place()
-        if before is None or before == place or not mount.point or self._settings.take_over:
+        if before is None or before.is_same_folder(place) or not mount.point or self._settings.take_over:
             return place
         moved_together = place.is_together and before.is_together and self._owns_spool()
         if moved_together or not self._log.has_jobs_of(self.route.name):
@@ -245,8 +251,7 @@ class Gate:
 
     def _keep_place(self, place: Place | None) -> None:
         if place is not None and place != self._known_place():
-            kept = {"point": place.point, "file_system": place.file_system, "is_together": place.is_together}
-            self._log.keep_fact(f"inbox_place:{self.route.name}", json.dumps(kept))
+            self._log.keep_fact(f"inbox_place:{self.route.name}", json.dumps(asdict(place)))
 
     def _shut(self, error: Exception) -> None:
         self.close()
@@ -261,7 +266,7 @@ class Gate:
             return f"{error.filename or path} is not there; create the folder, or mount the share"
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"{refusal(error, path)}; {folder_advice(path)}"
-        return f"{error.filename or path}: {error.strerror or error}"
+        return f"{error.filename or path} {error.strerror or error}"
 
     def _tell_unavailable(self, why: str) -> None:
         if self.unavailable is None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -54,6 +55,7 @@ class InboxWatch:
         self._hints: deque[str] = deque()
         self._events: Events | None = None
         self._identity: tuple[int, int] | None = None
+        self._mount = Mount("", "")
         self._has_missed_events = False
         self._looked_at = 0.0
         self._shut: set[str] = set()
@@ -90,7 +92,7 @@ class InboxWatch:
         self.stop()
         self._identity = self._identify()
         self.scanned_at = None
-        mount = mount_of(self.path)
+        self._mount = mount = mount_of(self.path)
         self._remove_old_probes()
         probe = self.path / f"{OWN_PREFIX}probe-{uuid.uuid4().hex}"
         try:
@@ -163,10 +165,7 @@ class InboxWatch:
             OSError: the inbox cannot be read; a share that is gone is no empty inbox.
         """
         self._looked_at = now
-        if self._identity is not None and self._identify() != self._identity:
-            raise OSError(errno.ESTALE, "the folder is another one now", str(self.path))
-        if self._events is not None and not self._events.is_watching():
-            raise OSError(errno.ESTALE, "the folder was removed or unmounted", str(self.path))
+        self._check_is_there()
         self._follow_hints(now)
         if self._has_missed_events:
             logger.warning(
@@ -177,8 +176,33 @@ class InboxWatch:
             self.scan(now)
         return self.settler.settled(now, self.listing.signature_of, limit)
 
+    def _check_is_there(self) -> None:
+        """Look whether the folder is the one that is watched, and can be used; no event would say so.
+
+        Raises:
+            OSError: it is not.
+        """
+        if self._identity is not None and self._identify() != self._identity:
+            now = mount_of(self.path)
+            if now != self._mount:
+                raise OSError(
+                    errno.ESTALE, f"was on {self._mount}, and is on {now}: unmounted, or mounted over", str(self.path)
+                )
+            raise OSError(errno.ESTALE, "was replaced by another folder", str(self.path))
+        if self._events is not None and not self._events.is_watching():
+            raise OSError(errno.ESTALE, "was removed and made anew, or unmounted and mounted again", str(self.path))
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            is_read_only = os.statvfs(self.path).f_flag & os.ST_RDONLY
+            number = errno.EROFS if is_read_only else errno.EACCES
+            raise OSError(number, os.strerror(number), str(self.path))
+
     def _identify(self) -> tuple[int, int]:
-        status = self.path.stat()
+        """Return device and inode of the folder, by opening it: one that cannot be read raises."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
         return status.st_dev, status.st_ino
 
     @property

@@ -32,8 +32,9 @@ def folder_advice(folder: Path, path: Path | None = None) -> str:
         status = folder.stat()
         is_sticky = bool(status.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, status.st_uid)
         if is_sticky and path is not None and os.lstat(path).st_uid != os.geteuid():
+            owners = " and ".join(dict.fromkeys((_user(os.lstat(path).st_uid), _user(status.st_uid))))
             return (
-                f"{folder} is sticky (chmod +t), so only {_user(os.lstat(path).st_uid)} and {_user(status.st_uid)} may "
+                f"{folder} is sticky (chmod +t), so only {owners} may "
                 f"move the file: chmod -t {folder}, or make {_user(os.geteuid())} the folder's owner"
             )
     except OSError:

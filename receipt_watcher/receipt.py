@@ -112,7 +112,7 @@ def _examine(file: BinaryIO, path: Path, limits: Limits) -> Examination:
     # A small file is examined in the very bytes that were hashed; that is also faster.
     source = io.BytesIO(content.head) if content.size == len(content.head) else file
     mime_type, refusal = _judge(source, content, path, limits)
-    if refusal is None and _ends_in_hole(file, content.size):
+    if refusal is None and mime_type not in _ENDS_IN_MARKER and _ends_in_hole(file, content.size):
         refusal = Refusal(Reason.INCOMPLETE, "Its size was set, but its end was never written.")
     return Examination(content.size, content.sha256, mime_type, refusal)
 
@@ -148,21 +148,31 @@ def _judge(source: BinaryIO, content: _Content, path: Path, limits: Limits) -> t
         return mime_type, _refusal(mime_type, source, content.size, limits.max_pixels)
     if mime_type in _PERHAPS_PDF and pdf.PDF_MARK.search(content.head[: pdf.PDF_MARK_WITHIN]):
         return _PDF, _refusal(_PDF, source, content.size, limits.max_pixels)
+    if not any(content.head[:TELLING_BYTES]):  # every kind begins with a mark
+        return mime_type, Refusal(Reason.INCOMPLETE, "It begins with zeros: its beginning has not been written.")
     return mime_type, Refusal(Reason.UNSUPPORTED_TYPE, _describe(mime_type, path))
 
 
 def _refusal(mime_type: str, source: BinaryIO, size: int, max_pixels: int) -> Refusal | None:
     """Return why a file of an accepted kind is refused: by its skeleton, or by the library that reads it."""
-    kind = _KINDS[mime_type]
     try:
-        kind.walk(source, size, max_pixels)
+        return _fault(_KINDS[mime_type], source, size, max_pixels)
     except formats.CutShortError as error:
         return Refusal(Reason.INCOMPLETE, str(error))
     except formats.TooManyPixelsError as error:
         return Refusal(Reason.TOO_MANY_PIXELS, str(error))
+
+
+def _fault(kind: _Kind, source: BinaryIO, size: int, max_pixels: int) -> Refusal | None:
+    try:
+        kind.walk(source, size, max_pixels)
+        refusal = kind.open_header(source, max_pixels) if kind.open_header else None
     except formats.MalformedError as error:
-        return Refusal(Reason.BROKEN, str(error))
-    return kind.open_header(source, max_pixels) if kind.open_header else None
+        refusal = Refusal(Reason.BROKEN, str(error))
+    # Some writers set the room aside first, and there are zeros where parts are to come: that is not broken yet.
+    if refusal is not None and refusal.reason is Reason.BROKEN and formats.ends_in_zeros(source, size):
+        raise formats.CutShortError(f"It ends in zeros, as if it had not been written to its end. {refusal.detail}")
+    return refusal
 
 
 def _size_of(path: Path) -> int:
@@ -247,6 +257,8 @@ def _describe(mime_type: str, path: Path) -> str:
 # --- What the libraries say ---
 
 Image.MAX_IMAGE_PIXELS = None
+#: Packed text and colour profiles in a PNG; as much as libpng allows, for Pillow's own 1 MB refuses real profiles.
+PngImagePlugin.MAX_TEXT_CHUNK = 8_000_000
 
 #: catch_warnings changes the whole process; two threads inside it could leave its filter behind for good.
 _pillow_lock = threading.Lock()
@@ -383,6 +395,9 @@ _KINDS = {
     "image/heif": _HEIC,
     _PDF: _Kind(pdf.walk_pdf, _with_pdfium),
 }
+
+#: What comes after the marker is nobody's concern, be it a hole; before it, there is none, or the walk would not end.
+_ENDS_IN_MARKER = frozenset({"image/jpeg", "image/png", "image/gif", _PDF})
 
 #: The kinds that pass; N8N is told one of these.
 ACCEPTED_MIME_TYPES = frozenset(_KINDS)

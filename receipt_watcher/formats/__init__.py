@@ -6,7 +6,9 @@ plain sentences for the person who scanned the receipt. Bytes after the end mark
 
 A walk promises to end: no byte leads backwards for ever, and counts that the file claims are bounded by MAX_PARTS,
 MAX_PAGES and MAX_TABLE_BYTES, so that a hostile file of 50 MB costs seconds at worst and little memory. What it
-cannot see is a hole of zeros in the midst of compressed bytes; no reader short of a person sees that.
+cannot see is a hole of zeros in the midst of compressed bytes; no reader short of a person sees that. A hole at the
+end is room that was set aside and not filled; it is seen wherever the format never ends so. A lossless WebP may: one
+of a blank page ended in 900 kB of zeros.
 
 Any thread may call it; nothing is kept between calls. OSErrors of the file pass through.
 """
@@ -23,6 +25,8 @@ MAX_TABLE_BYTES = 16 * 1024 * 1024
 
 #: How much is read at a time where a walk has to look at every byte.
 PIECE_BYTES = 64 * 1024
+
+_ZEROS = bytes(64)
 
 
 class StructureError(Exception):
@@ -65,6 +69,11 @@ def read_at(source: BinaryIO, offset: int, count: int) -> bytes:
     if len(found) < count:
         raise CutShortError(f"It ends after {offset + len(found):,} bytes, in the middle of a part.")
     return found
+
+
+def ends_in_zeros(source: BinaryIO, end: int) -> bool:
+    """Say whether there are so many zeros before `end` that no compressed picture ends there, unless it is WebP."""
+    return end >= len(_ZEROS) and read_at(source, end - len(_ZEROS), len(_ZEROS)) == _ZEROS
 
 
 def within(end: int, size: int, what: str) -> None:

@@ -6,7 +6,15 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from receipt_watcher.formats import MAX_PARTS, CutShortError, MalformedError, check_pixels, read_at, within
+from receipt_watcher.formats import (
+    MAX_PARTS,
+    CutShortError,
+    MalformedError,
+    check_pixels,
+    ends_in_zeros,
+    read_at,
+    within,
+)
 
 _TOP_BOXES = frozenset(
     {
@@ -26,6 +34,7 @@ _TOP_BOXES = frozenset(
     }
 )
 _MAX_INDEX_BYTES = 1024 * 1024
+_HEVC = int.from_bytes(b"hvc1", "big")
 
 _Box = tuple[bytes, int, int]
 
@@ -72,11 +81,35 @@ def _boxes(source: BinaryIO, position: int, end: int) -> Iterator[_Box]:
 def _check_heic_index(source: BinaryIO, start: int, end: int, size: int, max_pixels: int) -> None:
     if end - start > _MAX_INDEX_BYTES:
         raise MalformedError("It is a HEIC with a longer index than any real one.")
+    ends: dict[int, int] = {}
+    pictures: set[int] = set()
     for kind, inner, inner_end in _boxes(source, start, end):
         if kind == b"iloc":
-            _check_heic_items(read_at(source, inner, max(0, min(inner_end, end) - inner)), size)
+            ends = _check_heic_items(read_at(source, inner, max(0, min(inner_end, end) - inner)), size)
+        elif kind == b"iinf":
+            pictures = set(_heic_pictures(source, inner, min(inner_end, end)))
         elif kind == b"iprp":
             _check_heic_sizes(source, inner, min(inner_end, end), max_pixels)
+    # No unit of HEVC ends in a zero byte.
+    if any(ends_in_zeros(source, ends[item]) for item in pictures & ends.keys()):
+        raise CutShortError("The picture of the HEIC has not been written to its end.")
+
+
+def _heic_pictures(source: BinaryIO, start: int, end: int) -> Iterator[int]:
+    """Yield the items that are pictures in HEVC."""
+    has_long_count = read_at(source, start, 1) != b"\0"
+    for kind, inner, inner_end in _boxes(source, start + (8 if has_long_count else 6), end):
+        if kind != b"infe":
+            continue
+        entry = _Cursor(read_at(source, inner, max(0, min(inner_end, end) - inner)), 0)
+        version = entry.take(1)
+        entry.take(3)
+        if version < 2:  # noqa: PLR2004 - older entries know no HEVC
+            continue
+        item = entry.take(2 if version == 2 else 4)  # noqa: PLR2004
+        entry.take(2)
+        if entry.take(4) == _HEVC:
+            yield item
 
 
 def _check_heic_sizes(source: BinaryIO, start: int, end: int, max_pixels: int) -> None:
@@ -89,15 +122,16 @@ def _check_heic_sizes(source: BinaryIO, start: int, end: int, max_pixels: int) -
                 check_pixels(width, height, max_pixels)
 
 
-def _check_heic_items(table: bytes, size: int) -> None:
-    """Check that each extent of each item ends inside the file."""
+def _check_heic_items(table: bytes, size: int) -> dict[int, int]:
+    """Check that each extent of each item ends inside the file; return where the last one of each item ends."""
+    ends: dict[int, int] = {}
     version, sizes, more_sizes = struct.unpack_from(">B3xBB", table.ljust(6, b"\0"))
     offset_bytes, length_bytes, base_bytes = sizes >> 4, sizes & 15, more_sizes >> 4
     index_bytes = more_sizes & 15 if version else 0
     id_bytes = 4 if version > 1 else 2
     cursor = _Cursor(table, 6)
     for _ in range(cursor.take(id_bytes)):
-        cursor.take(id_bytes)
+        item = cursor.take(id_bytes)
         method = cursor.take(2) & 15 if version else 0
         is_elsewhere = cursor.take(2) != 0
         base = cursor.take(base_bytes)
@@ -108,6 +142,8 @@ def _check_heic_items(table: bytes, size: int) -> None:
             end = base + cursor.take(offset_bytes) + cursor.take(length_bytes)
             if not method and not is_elsewhere:
                 within(end, size, "The picture of the HEIC")
+                ends[item] = end
+    return ends
 
 
 class _Cursor:

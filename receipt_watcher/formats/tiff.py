@@ -13,6 +13,7 @@ from receipt_watcher.formats import (
     CutShortError,
     MalformedError,
     check_pixels,
+    ends_in_zeros,
     read_at,
     within,
 )
@@ -39,6 +40,9 @@ _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _WIDTH, _HEIGHT, _OLD_JPEG, _OLD_JPEG_BYTES = 256, 257, 513, 514
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
 _CLASSIC, _BIG = 42, 43
+_COMPRESSION, _UNCOMPRESSED = 259, 1
+#: Fax, LZW, JPEG and deflate end in a code, a sum or a marker, never in zeros.
+_NEVER_END_IN_ZEROS = frozenset({2, 3, 4, 5, 7, 8, 32946})
 
 _Page = dict[int, tuple[int, int, bytes]]
 
@@ -96,7 +100,11 @@ class _Tiff:
         for starts_tag, lengths_tag in ((_STRIPS, _STRIP_BYTES), (_TILES, _TILE_BYTES), (_OLD_JPEG, _OLD_JPEG_BYTES)):
             starts = self._integers(page, starts_tag)
             if starts:
-                self._check_strips(starts, self._integers(page, lengths_tag), number)
+                lengths = self._integers(page, lengths_tag)
+                end = self._end_of_strips(starts, lengths, number)
+                compression = (*self._integers(page, _COMPRESSION), _UNCOMPRESSED)[0]
+                if lengths and compression in _NEVER_END_IN_ZEROS and ends_in_zeros(self._source, end):
+                    raise CutShortError(f"The picture of page {number} of the TIFF has not been written to its end.")
                 return
         raise MalformedError(f"Page {number} of the TIFF has no picture.")
 
@@ -105,14 +113,17 @@ class _Tiff:
         if length > len(value):
             within(self._offset.unpack(value)[0] + length, self._size, "A part of the TIFF")
 
-    def _check_strips(self, starts: tuple[int, ...], lengths: tuple[int, ...], number: int) -> None:
+    def _end_of_strips(self, starts: tuple[int, ...], lengths: tuple[int, ...], number: int) -> int:
+        """Return where the last byte of a picture ends; raise where that is outside the file."""
         if lengths and not any(lengths):
             raise CutShortError(f"The picture of page {number} of the TIFF has not been written.")
         # Without lengths readers take what is there, so at least the first byte must be.
         ends = map(
             operator.add, starts, itertools.chain(lengths, itertools.repeat(1)) if lengths else [1] * len(starts)
         )
-        within(max(ends), self._size, f"The picture of page {number} of the TIFF")
+        end: int = max(ends)
+        within(end, self._size, f"The picture of page {number} of the TIFF")
+        return end
 
     def _integers(self, page: _Page, tag: int) -> tuple[int, ...]:
         kind, count, value = page.get(tag, (1, 0, b""))

@@ -6,7 +6,9 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from receipt_watcher.formats import MAX_PARTS, MalformedError, check_pixels, read_at, within
+from receipt_watcher.formats import MAX_PARTS, CutShortError, MalformedError, check_pixels, read_at, within
+
+_UNWRITTEN = bytes(4)
 
 
 def walk_webp(source: BinaryIO, size: int, max_pixels: int) -> None:
@@ -34,6 +36,8 @@ def _webp_chunks(source: BinaryIO, position: int, end: int) -> Iterator[tuple[by
         if position >= end:
             return
         kind, length = struct.unpack("<4sI", read_at(source, position, 8))
+        if kind == _UNWRITTEN:
+            raise CutShortError("It is a WebP whose later parts have not been written.")
         if position + 8 + length > end:
             raise MalformedError("It is a WebP whose parts are longer than the whole.")
         yield kind, position + 8, length
