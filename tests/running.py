@@ -121,7 +121,11 @@ class RunningDaemon:
         self.config_file.write_text(yaml.safe_dump(merge(base, changes or {}), allow_unicode=True))
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
