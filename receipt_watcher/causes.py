@@ -106,7 +106,7 @@ def _look_inside(path: Path, status: os.stat_result, limits: Limits) -> tuple[li
     if found.size == 0:
         return [Cause(Wait.EMPTY, "0 bytes")], None
     causes = []
-    if found.mtime_ns == 0:
+    if found.is_undated:
         causes.append(Cause(Wait.UNDATED))
     examination = None
     try:

@@ -38,6 +38,11 @@ class Signature(NamedTuple):
     inode: int
     is_unallocated: bool = False  # a size, but no block on disk: not downloaded yet, or only reserved
 
+    @property
+    def is_undated(self) -> bool:
+        """Whether the modification time is second 0; rsync 3.5 leaves any nanoseconds beside it (measured)."""
+        return 0 <= self.mtime_ns < 1_000_000_000
+
     def is_same_content(self, other: Signature) -> bool:
         """Whether a file that was moved, perhaps to another file system, is still what it was."""
         return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
@@ -171,7 +176,7 @@ class Settler:
         settled = Settled(relative, seen, is_overdue)
         if seen.signature.size == 0 and not is_overdue:
             self.park(settled, Wait.EMPTY, "0 bytes", now)
-        elif seen.signature.mtime_ns == 0 and not is_overdue:
+        elif seen.signature.is_undated and not is_overdue:
             self.park(settled, Wait.UNDATED, "modified at 1970-01-01T00:00:00Z", now)
         else:
             ready.append(settled)

@@ -23,7 +23,7 @@ class Desk:
         self.now = 100.0
         self.files: dict[str, Signature] = {}
 
-    def put(self, name: str, size: int = 1, mtime_ns: int = 1, inode: int = 1, *, told: bool = True) -> None:
+    def put(self, name: str, size: int = 1, mtime_ns: int = 10**9, inode: int = 1, *, told: bool = True) -> None:
         """Put a file there or change it; `told` says whether an event tells of it."""
         self.files[name] = Signature(size, mtime_ns, inode)
         if told:
@@ -89,7 +89,7 @@ def test_a_slow_copy_without_events_is_reported_when_it_is_whole(desk: Desk) -> 
 
 
 @pytest.mark.parametrize(
-    "change", [{"size": 2}, {"mtime_ns": 2}, {"inode": 2}], ids=["other size", "other time", "other inode"]
+    "change", [{"size": 2}, {"mtime_ns": 2 * 10**9}, {"inode": 2}], ids=["other size", "other time", "other inode"]
 )
 def test_a_change_that_nobody_told_is_found_at_the_last_moment(desk: Desk, change: dict[str, int]) -> None:
     """Size, time and inode are read afresh before a file is reported: a lost event does not make it half."""
@@ -120,7 +120,7 @@ def test_a_scan_without_a_change_does_not_start_again(desk: Desk) -> None:
 
 def test_an_old_time_is_no_proof(desk: Desk) -> None:
     """With cp -p and rsync a file has a time long past while it is written: only what we observed counts."""
-    desk.put("a", mtime_ns=1)
+    desk.put("a", mtime_ns=10**9)
     assert desk.after(0) == []
     assert desk.after(SETTLE) == ["a"]
 
@@ -225,12 +225,14 @@ def test_an_empty_file_holds_up_nobody(desk: Desk) -> None:
 
 
 def test_a_file_of_1970_is_waited_for(desk: Desk) -> None:
-    """A modification time of exactly 0 is what rsync leaves on a torso; after the patience the file is given out."""
+    """A modification time in second 0 is what rsync leaves on a torso; after the patience the file is given out."""
     desk.put("a", mtime_ns=0)
-    desk.put("b", mtime_ns=1)
-    desk.put("c", mtime_ns=-5)
-    assert desk.after(SETTLE) == ["b", "c"]
-    assert desk.settler.parked["a"].why is Wait.UNDATED
+    desk.put("b", mtime_ns=999_999_999)
+    desk.put("c", mtime_ns=10**9)
+    desk.put("d", mtime_ns=-1)
+    assert desk.after(SETTLE) == ["c", "d"]
+    assert {parked.why for parked in desk.settler.parked.values()} == {Wait.UNDATED}
+    desk.settler.gone("b")
     [settled] = desk.given_out(PATIENCE - SETTLE)
     assert (settled.relative, settled.is_overdue) == ("a", True)
 
@@ -291,7 +293,7 @@ def test_a_file_that_cannot_be_read_after_its_patience_is_no_busy_loop(desk: Des
 def test_a_parked_file_that_changes_settles_anew(desk: Desk, *, told: bool) -> None:
     """Who mends the file, or goes on writing it, need not wait for the pause to end."""
     desk.park("a", Wait.IMMOVABLE)
-    desk.put("a", mtime_ns=2, told=told)
+    desk.put("a", mtime_ns=2 * 10**9, told=told)
     desk.scan()
     assert desk.settler.parked == {}
     assert desk.after(SETTLE - 0.01) == []
