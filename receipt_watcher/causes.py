@@ -81,8 +81,9 @@ def look_at(scene: Scene, relative: str, status: os.stat_result) -> Looked:
     if seen is not None and seen.why is not Wait.GROWING:
         return Looked((*around, Cause(seen.why, seen.detail, until=seen.until)), seen=seen)
     causes, examination = _look_inside(inbox.path / relative, status, limits_of(scene.config))
-    if seen is not None and not causes:
-        causes = [Cause(Wait.GROWING)]
+    if seen is not None:
+        grown = f"{seen.grown_bytes:+,} bytes since it was first seen" if seen.grown_bytes else ""
+        causes = [Cause(Wait.GROWING, grown), *causes]
     return Looked((*around, *causes), examination, seen)
 
 

@@ -41,7 +41,7 @@ class Signature(NamedTuple):
     @property
     def is_undated(self) -> bool:
         """Whether the modification time is second 0; rsync 3.5 leaves any nanoseconds beside it (measured)."""
-        return 0 <= self.mtime_ns < 1_000_000_000
+        return self.mtime_ns // 1_000_000_000 == 0
 
     def is_same_content(self, other: Signature) -> bool:
         """Whether a file that was moved, perhaps to another file system, is still what it was."""

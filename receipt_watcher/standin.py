@@ -62,6 +62,7 @@ class Delivery:
     payload: str
     path: str
     headers: Mapping[str, str]
+    subfolder: str
     raw_filename: str  # as written in the head of the multipart's file; empty with JSON
     received_at: float
     monotonic_at: float
@@ -272,7 +273,7 @@ class StandIn:
         content: bytes | None = form.get("file")
         if content is None and (self.check_content or self.keep_content):
             content = binascii.a2b_base64(form.get("image_data", ""), strict_mode=True)
-        names = ("job_id", "filename", "mime_type", "inbox", "notion_database_id", "callback_url")
+        names = ("job_id", "filename", "mime_type", "inbox", "subfolder", "notion_database_id", "callback_url")
         texts: dict[str, Any] = {name: str(form.get(name, "")) for name in names}
         return Delivery(
             **texts,

@@ -89,7 +89,7 @@ def test_another_file_under_the_name_starts_again(folder: Path, clock: FakeClock
     """A file that is replaced by one of the same size and time is another file, by its inode."""
     for name in ("scan.pdf", ".other"):
         (folder / name).write_bytes(b"content")
-        os.utime(folder / name, ns=(1, 1))
+        os.utime(folder / name, (1, 1))
     watch = watch_on(folder)
     assert look(watch, clock.now) == []
     (folder / ".other").replace(folder / "scan.pdf")
