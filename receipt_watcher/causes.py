@@ -19,7 +19,7 @@ from receipt_watcher.joblog import JobLog
 from receipt_watcher.listing import signature
 from receipt_watcher.names import UNFINISHED, lies_below
 from receipt_watcher.permissions import file_advice, folder_advice, refusal
-from receipt_watcher.receipt import TELLING_BYTES, Examination, Limits, examine
+from receipt_watcher.receipt import Examination, Limits, examine
 from receipt_watcher.snapshot import Snapshot, Waiting
 from receipt_watcher.waiting import Wait
 from receipt_watcher.writers import Writers, is_all_hole, writers_of
@@ -117,7 +117,7 @@ def _look_inside(path: Path, status: os.stat_result, limits: Limits) -> tuple[li
             causes.append(Cause(Wait.OPEN))
         examination = examine(path, limits)
         refused = examination.refusal
-        if refused is not None and (refused.reason is Reason.INCOMPLETE or examination.size < TELLING_BYTES):
+        if refused is not None and refused.reason is Reason.INCOMPLETE:
             causes.append(Cause(Wait.INCOMPLETE, refused.detail))
     except PermissionError as error:
         causes.append(Cause(Wait.UNREADABLE, refusal(error, path), file_advice(path)))

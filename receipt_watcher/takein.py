@@ -27,7 +27,7 @@ from receipt_watcher.joblog import JobLog
 from receipt_watcher.listing import signature
 from receipt_watcher.names import original_of
 from receipt_watcher.permissions import file_advice, folder_advice, refusal
-from receipt_watcher.receipt import TELLING_BYTES, Examination, beginnings, examine
+from receipt_watcher.receipt import Examination, beginnings, examine
 from receipt_watcher.route import Bell, Route, tell_concluded
 from receipt_watcher.settling import Settled, Signature
 from receipt_watcher.waiting import Wait
@@ -145,8 +145,6 @@ class TakeIn:
         if self.writers[route.name] is Writers.SOME:
             return Wait.OPEN, ""
         examination = examine(source, route.limits)
-        if examination.refusal is not None and examination.size < TELLING_BYTES and not settled.is_overdue:
-            return Wait.INCOMPLETE, f"{examination.size} bytes are too few to tell what it is"
         if examination.refusal is None or examination.refusal.reason not in _MAY_CHANGE or settled.is_overdue:
             return examination
         wait, detail = _MAY_CHANGE[examination.refusal.reason], examination.refusal.detail

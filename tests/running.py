@@ -198,7 +198,8 @@ class RunningDaemon:
         """Return the log lines so far, or those of one event."""
         if not self.log_file.exists():
             return []
-        lines = [json.loads(line) for line in self.log_file.read_text().splitlines() if line.startswith("{")]
+        whole = self.log_file.read_text().rpartition("\n")[0]  # the last line may be just being written
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if name in (None, line["event"])]
 
     def count(self, name: str) -> int:
