@@ -127,10 +127,10 @@ def _check_files(inbox: Inbox) -> Iterator[Finding]:
 
 def _troubles_of(path: Path) -> Iterator[Finding]:
     denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    if not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK, effective_ids=True):
         yield Finding("warning", f"{path} cannot be read: {refusal(denied, path)}", file_advice(path))
     advice = folder_advice(path.parent, path)
-    if not os.access(path.parent, os.W_OK | os.X_OK):
+    if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
         yield Finding("error", f"{path} cannot be moved: {refusal(denied, path.parent)}", advice)
     elif "sticky" in advice:
         yield Finding("error", f"{path} cannot be moved: its folder is sticky", advice)
@@ -139,7 +139,7 @@ def _troubles_of(path: Path) -> Iterator[Finding]:
 def _check_move(name: str, left: Path, right: Path) -> Iterator[Finding]:
     """Prove that files can go from one folder to the next, and whether by a rename alone."""
     if not right.is_dir():
-        if os.access(right.parent, os.W_OK):
+        if os.access(right.parent, os.W_OK, effective_ids=True):
             yield Finding("ok", f"inbox {name}: {right} will be made at start")
         else:
             yield Finding("error", f"inbox {name}: {right} is not there", "create it, owned by the service's user")

@@ -29,7 +29,7 @@ from receipt_watcher.filing import Filing
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.mounts import mount_of
-from receipt_watcher.permissions import folder_advice, refusal
+from receipt_watcher.permissions import folder_advice, refusal_and
 from receipt_watcher.route import Bell, Route
 from receipt_watcher.settling import Seen, Settled
 from receipt_watcher.snapshot import Snapshot, Waiting
@@ -265,7 +265,7 @@ class Gate:
         if error.errno == errno.ENOENT:
             return f"{error.filename or path} is not there; create the folder, or mount the share"
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return f"{refusal(error, path)}; {folder_advice(path)}"
+            return refusal_and(folder_advice(path), error, path)
         return f"{error.filename or path} {error.strerror or error}"
 
     def _tell_unavailable(self, why: str) -> None:

@@ -191,7 +191,7 @@ class InboxWatch:
             raise OSError(errno.ESTALE, "was replaced by another folder", str(self.path))
         if self._events is not None and not self._events.is_watching():
             raise OSError(errno.ESTALE, "was removed and made anew, or unmounted and mounted again", str(self.path))
-        if not os.access(self.path, os.W_OK | os.X_OK):
+        if not os.access(self.path, os.W_OK | os.X_OK, effective_ids=True):
             is_read_only = os.statvfs(self.path).f_flag & os.ST_RDONLY
             number = errno.EROFS if is_read_only else errno.EACCES
             raise OSError(number, os.strerror(number), str(self.path))

@@ -12,6 +12,8 @@ import pwd
 import stat
 from pathlib import Path
 
+_CAP_FOWNER = 3  # linux/capability.h
+
 _READ_ONLY = frozenset({errno.EROFS})
 _REFUSALS = frozenset({errno.EACCES, errno.EPERM})
 
@@ -26,11 +28,17 @@ def refusal(error: OSError, path: Path) -> str:
     return f"{said}: {_owned(path)}; we are {_ourselves()}"
 
 
+def refusal_and(advice: str, error: OSError, path: Path) -> str:
+    """Return the refusal with advice for whoever owns `path`, which is no use where everything is read-only."""
+    said = refusal(error, path)
+    return said if error.errno in _READ_ONLY else f"{said}; {advice}"
+
+
 def folder_advice(folder: Path, path: Path | None = None) -> str:
     """Return what to change so that we may move `path` out of `folder`."""
     try:
         status = folder.stat()
-        is_sticky = bool(status.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, status.st_uid)
+        is_sticky = bool(status.st_mode & stat.S_ISVTX) and os.geteuid() != status.st_uid and not _stands_above_owners()
         if is_sticky and path is not None and os.lstat(path).st_uid != os.geteuid():
             owners = " and ".join(dict.fromkeys((_user(os.lstat(path).st_uid), _user(status.st_uid))))
             return (
@@ -56,6 +64,16 @@ def file_advice(path: Path) -> str:
 def owner_of(status: os.stat_result) -> str:
     """Return mode, owner and group as ls -l shows them."""
     return f"{stat.filemode(status.st_mode)} {_user(status.st_uid)}:{_group(status.st_gid)}"
+
+
+def _stands_above_owners() -> bool:
+    """Whether we have CAP_FOWNER (capabilities(7)): root has, but not in each container."""
+    try:
+        lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
+        effective = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+    except (OSError, StopIteration):
+        return os.geteuid() == 0
+    return bool(effective & 1 << _CAP_FOWNER)
 
 
 def _owned(path: Path) -> str:

@@ -26,6 +26,7 @@ from pathlib import Path
 from receipt_watcher import disk
 from receipt_watcher.errors import FileVanishedError, ForeignSpoolError, LockedError, SpoolError
 from receipt_watcher.job import Folder
+from receipt_watcher.permissions import refusal_and
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ class Spool:
                 disk.flush_folder(path.parent)
         except OSError as error:
             raise SpoolError(
-                f"the folder {path} cannot be made ({error.strerror}); create it, owned by the service's user", path
+                f"the folder {path} cannot be made: "
+                + refusal_and("create it, owned by the service's user", error, path.parent),
+                path,
             ) from error
 
     def _own(self, installation_id: str, *, take_over: bool) -> None:
@@ -91,7 +94,9 @@ class Spool:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise SpoolError(
-                f"{path} cannot be opened ({error.strerror}); the service's user must own {path.parent}", path
+                f"{path} cannot be opened: "
+                + refusal_and(f"the service's user must own {path.parent}", error, path.parent),
+                path,
             ) from error
         try:
             self._lock_owner(descriptor, path)

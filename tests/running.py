@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -70,6 +71,16 @@ def folder_on_another_device(here: Path) -> Iterator[Path]:
         pytest.skip("there is no second file system to write to: /dev/shm is missing or the same")
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         yield Path(folder)
+
+
+def without_capabilities(*names: str) -> list[str]:
+    """Return what goes before a command so that permissions bind it, also where it is root's; see capabilities(7)."""
+    if os.geteuid() != 0:
+        return []
+    prefix = ["setpriv", f"--bounding-set={','.join(f'-{name}' for name in names)}"]
+    if shutil.which("setpriv") is None or subprocess.run([*prefix, "true"], check=False).returncode != 0:
+        pytest.skip("root's power over permissions cannot be laid down: setpriv is missing, or may not do it")
+    return prefix
 
 
 def digest(content: bytes) -> str:

@@ -97,7 +97,7 @@ def test_missing_siblings_are_made(folders: SpoolFolders, monkeypatch: pytest.Mo
 def test_no_tree_of_folders_is_made(tmp_path: Path, folders: SpoolFolders) -> None:
     """A sibling whose parent is missing is on a share that is away: it is not made beside the mount."""
     away = SpoolFolders(folders.inbox, folders.processing, tmp_path / "share/done", folders.failed)
-    with pytest.raises(SpoolError, match=r"share/done cannot be made \(No such file.*\); create it, owned by") as got:
+    with pytest.raises(SpoolError, match=r"share/done cannot be made: No such file.*; create it, owned by") as got:
         Spool("office", away).open(INSTALLATION)
     assert got.value.path == away.done
     assert not (tmp_path / "share").exists()
@@ -117,7 +117,7 @@ def test_a_folder_that_we_may_not_write_is_told(folders: SpoolFolders, monkeypat
         folder.mkdir()
     monkeypatch.setattr(os, "open", refusing(errno.EACCES))
     with pytest.raises(
-        SpoolError, match=r"\.owner cannot be opened \(Permission denied\); the service's user must own"
+        SpoolError, match=r"\.owner cannot be opened: Permission denied: .*; the service's user must own"
     ):
         Spool("office", folders).open(INSTALLATION)
 

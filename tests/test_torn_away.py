@@ -24,7 +24,7 @@ from receipt_watcher.job import State
 from receipt_watcher.standin import Behaviour, StandIn
 from tests.conftest import TOKEN
 from tests.mounts import TOOLS, Mounts, Share
-from tests.running import REPOSITORY, RunningDaemon, jpegs, wait_until
+from tests.running import REPOSITORY, RunningDaemon, jpegs, wait_until, without_capabilities
 
 NEVER = 3600.0
 PATIENCE = 60.0  # for commands, which have time limits of their own
@@ -339,16 +339,6 @@ def mounts() -> Iterator[Mounts]:
         yield namespace
 
 
-def bound_by_permissions() -> list[str]:
-    """Return what goes before a command so that the mode bits of files bind it, also where it is root's."""
-    if os.geteuid() != 0:
-        return []
-    prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-    if shutil.which("setpriv") is None or subprocess.run([*prefix, "true"], check=False).returncode != 0:
-        pytest.skip("root's power over permissions cannot be laid down: setpriv is missing, or may not do it")
-    return prefix
-
-
 # --- the daemon ----------------------------------------------------------------------------------------------------
 
 
@@ -485,7 +475,7 @@ def test_folders_torn_away_and_given_back(tmp_path: Path, n8n: StandIn) -> None:
         Unreadable(tmp_path, "unreadable"),
         Unreadable(tmp_path, "unreadable-listed", "polling"),
     ]
-    with Offices(tmp_path, n8n, *ways, prefix=bound_by_permissions()) as daemon:
+    with Offices(tmp_path, n8n, *ways, prefix=without_capabilities("dac_override", "dac_read_search")) as daemon:
         tear_and_give_back(daemon)
 
 
