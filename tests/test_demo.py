@@ -26,7 +26,15 @@ from receipt_watcher.progress import Lines, LiveTable, Row, Ways, encodable, fit
 from tests.running import REPOSITORY
 
 COMMAND = [sys.executable, "-m", "receipt_watcher", "demo"]
-ALONE = [sys.executable, "-c", "import sys; from receipt_watcher.demo import run_demo; sys.exit(run_demo(keep=False))"]
+#: The demo alone; also under nohup, where SIGHUP is ignored from the start.
+ALONE = [
+    sys.executable,
+    "-c",
+    (
+        "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+        "from receipt_watcher.demo import run_demo; sys.exit(run_demo(keep=False))"
+    ),
+]
 ESCAPES = re.compile(r"\x1b\[(\d*)([AJKm])|\x1b\[\?(25|7)([hl])")
 #: How each receipt of the demo ends: the word, and the folder without the month.
 ENDS = {
