@@ -4,10 +4,13 @@ What it promises: start is a stack (log and its recovery, HTTP, since N8N posts 
 stages, then each spool by itself as soon as its folder is there) and stop is its reverse (no new files, in-flight
 attempts end within their bound, late callbacks are still heard, then the log closes).
 
-Threads, all here: the main one waits for a signal; the scheduler's pools run the stages' loops and the periodic
-tasks; uvicorn has one; watchdog has its own. A loop waits for its bell, or for the next thing that is due, at most
-for a tick; beside each loop there is one round, which is what tests call. Nothing in a pool talks to the
+Threads, all here: the main one waits for a signal; the scheduler's pools run the stages' loops and that of the
+periodic tasks; uvicorn has one; watchdog has its own. A loop waits for its bell, or for the next thing that is due, at
+most for a tick; beside each loop there is one round, which is what tests call. Nothing in a pool talks to the
 scheduler, whose shutdown would wait for it for ever. A crash is a restart: see `recover` of each stage.
+
+What is due after so many seconds is due by the monotonic clock: APScheduler's intervals are times of day, and after
+the clock was set back by an hour none of them comes for an hour.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from receipt_watcher import __version__, server, snapshot
+from receipt_watcher.clock import SteadyClock
 from receipt_watcher.conclusion import Conclusion
 from receipt_watcher.config import Config, Inbox, Subfolder
 from receipt_watcher.delivery import Delivery, DeliverySettings
@@ -50,8 +54,10 @@ TICK_SECONDS = 5.0
 #: How long a start waits for inboxes to open. One whose file system hangs is opened when that answers again.
 OPEN_LIMIT_SECONDS = 6.0
 
-#: The periodic tasks: name, and every how many seconds. The README's table is compared with this one.
+#: The periodic tasks: name, and every how many seconds; one thread does them, in this order: nothing expires by a
+#: clock that has jumped. The README's table is compared with this one.
 PERIODIC_TASKS = {
+    "follow_clock": 2.0,
     "expire": 2.0,
     "settle_claims": 30.0,
     "supervise": 2.0,
@@ -77,9 +83,11 @@ class Daemon:
         self.config = config
         self._take_over = take_over
         self._accept_backlog = accept_backlog
-        self._clock = clock
+        self._clock = SteadyClock(clock, monotonic)
         self._monotonic = monotonic
         self._stopping = threading.Event()
+        self._tasks = Bell()  # rung to stop
+        self._task_due_at: dict[str, float] = {}
         self._deliveries = Bell()
         self._filings = Bell()
         self.installation = Installation(config.state_dir)
@@ -99,7 +107,7 @@ class Daemon:
             self.routes,
             deliveries=self._deliveries,
             filings=self._filings,
-            clock=clock,
+            clock=self._clock,
             monotonic=monotonic,
         )
         self.delivery = self._delivery()
@@ -112,9 +120,9 @@ class Daemon:
             probe_seconds=config.n8n.backoff_initial_seconds,
             deliveries=self._deliveries,
             filings=self._filings,
-            clock=clock,
+            clock=self._clock,
         )
-        self.filing = Filing(self.log, self.routes, deliveries=self._deliveries, clock=clock)
+        self.filing = Filing(self.log, self.routes, deliveries=self._deliveries, clock=self._clock)
         self.gates = [self._gate(inbox, route) for inbox, route in zip(config.inboxes, self.routes, strict=True)]
         self._server: server.Server | None = None
         self._scheduler: BackgroundScheduler | None = None
@@ -252,8 +260,12 @@ class Daemon:
         for route in self.routes:
             self.log.assign_branches(route.name, route.key_at)
         now = self._clock()
+        alive_at = float(self.log.fact(_ALIVE) or now)
         with self.log.transaction():
-            self.log.postpone_deadlines(float(self.log.fact(_ALIVE) or now), now)
+            if alive_at > now:  # the clock was set back meanwhile
+                self._shift_times(now - alive_at, now)
+            self.log.postpone_deadlines(alive_at, now)
+            self.log.bring_forward(now + self.config.n8n.backoff_max_seconds)
             self.log.keep_fact(_ALIVE, repr(now))
         self.delivery.recover("receipt-watcher stopped while this was being sent")
 
@@ -274,7 +286,7 @@ class Daemon:
             "inboxes": ThreadPoolExecutor(len(self.gates)),
             "deliveries": ThreadPoolExecutor(loops),
             "filing": ThreadPoolExecutor(len(self.routes)),
-            "default": ThreadPoolExecutor(1),
+            "tasks": ThreadPoolExecutor(1),
         }
         # Without misfire_grace_time=None a late entry is dropped with a log line.
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
@@ -286,8 +298,9 @@ class Daemon:
         for route in self.routes:
             filing_round = functools.partial(self._filing_round, route)
             self._scheduler.add_job(self._loop, args=[self._filings, filing_round], executor="filing")
-        for name, seconds in PERIODIC_TASKS.items():
-            self._scheduler.add_job(self._periodic, "interval", args=[name], seconds=seconds, id=name)
+        now = self._monotonic()
+        self._task_due_at = {name: now + seconds for name, seconds in PERIODIC_TASKS.items()}
+        self._scheduler.add_job(self._loop, args=[self._tasks, self._tasks_round], executor="tasks")
         self._scheduler.start()
 
     # --- loops -------------------------------------------------------------------------------------------------
@@ -311,11 +324,38 @@ class Daemon:
 
     # --- periodic tasks ----------------------------------------------------------------------------------------
 
+    def _tasks_round(self) -> float:
+        """Do the periodic tasks that are due, and return how long to wait for the next one, in seconds."""
+        for name, seconds in PERIODIC_TASKS.items():
+            if self._task_due_at[name] <= self._monotonic():
+                self._periodic(name)
+                self._task_due_at[name] = self._monotonic() + seconds
+        return max(0.0, min(self._task_due_at.values()) - self._monotonic())
+
     def _periodic(self, name: str) -> None:
         try:
             getattr(self, f"_{name}")()
         except Exception:
             logger.exception("task.failed", task=name)
+
+    def _follow_clock(self) -> None:
+        """Move all that is still to come by the jump of the system's clock, so that it comes when it should."""
+        jump = self._clock.jump_seconds()
+        if not jump:
+            return
+        asleep = self._clock.asleep_seconds()
+        with self.log.reading():  # who reads the clock in a transaction gets a time that fits the log's
+            now = self._clock() + jump
+            with self.log.transaction():
+                self._shift_times(jump, now)
+                self.log.keep_fact(_ALIVE, repr(now))
+            self._clock.follow(jump)
+        logger.warning("clock.jumped", seconds=round(jump, 1), asleep_seconds=round(asleep, 1))
+        self._ring_stages()
+
+    def _shift_times(self, seconds: float, now: float) -> None:
+        self.log.shift_times(seconds, now)
+        self.holds.shift_times(seconds)
 
     def _expire(self) -> None:
         self.conclusion.expire_due()
@@ -372,7 +412,7 @@ class Daemon:
     def request_stop(self) -> None:
         """Ask all loops to end; returns at once."""
         self._stopping.set()
-        for bell in (self._deliveries, self._filings, *(gate.bell for gate in self.gates)):
+        for bell in (self._deliveries, self._filings, self._tasks, *(gate.bell for gate in self.gates)):
             bell.ring()
 
     def stop(self) -> bool:

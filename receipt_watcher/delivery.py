@@ -146,7 +146,7 @@ class Delivery:
     def _deliver(self, job: Job) -> None:
         route = next(route for route in self._routes if route.name == job.inbox)
         if self._stopping.is_set():
-            self._release(job, self._clock(), "stopping")
+            self._release(job, 0.0, "stopping")
             return
         started_at = self._clock()
         try:
@@ -159,7 +159,7 @@ class Delivery:
             raise
         else:
             if self._stopping.is_set() and isinstance(outcome, Deferred) and outcome.status_code is None:
-                self._release(job, self._clock(), "stopping before anything was sent")
+                self._release(job, 0.0, "stopping before anything was sent")
             else:
                 self._settle(route.branch_of(job), job, outcome, started_at)
 
@@ -176,30 +176,31 @@ class Delivery:
             return Refused(Reason.FILE_MISSING, f"{error.filename} is not there any more")
 
     def _put_off(self, job: Job, message: str) -> None:
-        now = self._clock()
         # Half the age of the job: the pauses double, as a backoff does, and nothing has to be counted for it.
-        pause = (now - job.created_at) / 2
+        pause = (self._clock() - job.created_at) / 2
         pause = min(max(pause, self._settings.backoff_initial_seconds), self._settings.backoff_max_seconds)
-        self._release(job, now + pause, message)
+        self._release(job, pause, message)
         logger.warning("job.put_off", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=message)
 
-    def _release(self, job: Job, again_at: float, detail: str) -> None:
+    def _release(self, job: Job, pause_seconds: float, detail: str) -> None:
         """Give a claim back: nothing was sent, so it was no attempt."""
-        self._log.advance(
-            job.job_id,
-            Event.RELEASE,
-            self._clock(),
-            detail=detail,
-            next_attempt_at=again_at,
-            attempts=job.attempts - 1,
-        )
+        with self._log.transaction():
+            now = self._clock()
+            self._log.advance(
+                job.job_id,
+                Event.RELEASE,
+                now,
+                detail=detail,
+                next_attempt_at=now + pause_seconds,
+                attempts=job.attempts - 1,
+            )
 
     # --- what follows from an outcome --------------------------------------------------------------------------
 
     def _settle(self, branch: Branch, job: Job, outcome: Outcome, started_at: float) -> None:
         """Write an outcome down, in one commit. A callback may have overtaken it: then only the attempt is kept."""
-        now = self._clock()
         with self._log.transaction():
+            now = self._clock()  # here, so that no jump of the clock comes between it and the times that are set
             current = self._log.get(job.job_id)
             # A failure, a retry and a new claim may have come meanwhile: this outcome is not that claim's.
             is_ours = current is not None and current.attempts == job.attempts
@@ -347,8 +348,8 @@ class Delivery:
 
         At start every claim is one; while running only those whose outcome could not be written down.
         """
-        now = self._clock()
         with self._log.transaction():
+            now = self._clock()
             deadline_at = now + self._settings.callback_deadline_seconds
             jobs = self._log.lose_claims(now, deadline_at, detail, but=self._in_flight.keys())
         for job in jobs:

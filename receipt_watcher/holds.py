@@ -118,6 +118,12 @@ class Holds:
             self._keep(url, too_large_job=" ".join(list(jobs)[:2]))  # two are evidence; the first stays one of them
             return len(jobs) > 1
 
+    def shift_times(self, seconds: float) -> None:
+        """Move the times of probes by a jump of the clock, and those that are compared with one another."""
+        self._log.change(
+            "UPDATE destination SET probe_at = probe_at + ?, accepted_at = accepted_at + ?", seconds, seconds
+        )
+
     def _keep(self, url: str, **values: object) -> None:
         columns = ", ".join(f"{name} = ?" for name in values)
         self._log.change("INSERT INTO destination (url) VALUES (?) ON CONFLICT (url) DO NOTHING", url)

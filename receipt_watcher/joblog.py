@@ -53,6 +53,18 @@ _POSTPONE = (
     "UPDATE job SET deadline_at = deadline_at + ? - CASE WHEN updated_at > ? THEN updated_at ELSE ? END"
     " WHERE state = 'processing' AND updated_at <= ?"
 )
+_SHIFT_DEADLINES = (
+    "UPDATE job SET deadline_at = deadline_at + ?, updated_at = MIN(updated_at, ?) WHERE state = 'processing'"
+)
+_SHIFT_ATTEMPTS = (
+    "UPDATE job SET next_attempt_at ="
+    " CASE WHEN next_attempt_at > ? THEN next_attempt_at + ? ELSE MIN(next_attempt_at, ?) END,"
+    " updated_at = MIN(updated_at, ?) WHERE state = 'queued' AND updated_at <= ?"
+)
+_SHIFT_FAILURES = (
+    "UPDATE job SET destination_failed_at = destination_failed_at + ?"
+    " WHERE state IN ('queued', 'delivering', 'processing') AND destination_failed_at IS NOT NULL"
+)
 _INTEND = (
     "UPDATE job SET moving_to_folder = ?, moving_to_path = ?"
     " WHERE job_id = ? AND folder = ? AND stored_path = ? AND move_due = 1 AND moving_to_path IS NULL"
@@ -334,6 +346,22 @@ class JobLog:
         """
         if now > away_since:
             self.change(_POSTPONE, now, away_since, away_since, now)
+
+    def shift_times(self, seconds: float, now: float) -> None:
+        """Move all that is still to come by a jump of the clock, which says `now` after it.
+
+        What another process wrote since the jump, such as a retry, has the right time already.
+        """
+        before = now - seconds
+        with self.transaction():
+            self.change(_SHIFT_DEADLINES, seconds, now)
+            self.change(_SHIFT_ATTEMPTS, before, seconds, now, now, before)
+            self.change(_SHIFT_FAILURES, seconds)
+
+    def bring_forward(self, latest: float) -> None:
+        """Let no job wait for longer than any rule says: its time was set by a clock that was wrong."""
+        self.change("UPDATE job SET next_attempt_at = ? WHERE state = 'queued' AND next_attempt_at > ?", latest, latest)
+        self.change("UPDATE destination SET probe_at = ? WHERE probe_at > ?", latest, latest)
 
     # --- where the files are -----------------------------------------------------------------------------------
 

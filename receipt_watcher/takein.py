@@ -247,8 +247,9 @@ class TakeIn:
         self._stuck[route.name] = self._stuck.get(route.name, 0) + len(taken) - len(arrivals)
         if not arrivals:
             return []
-        now = self._clock()
-        jobs = Intake(self._log, self._is_in_failed).record(arrivals, now)
+        with self._log.transaction():
+            now = self._clock()  # here, so that no jump of the clock comes between it and the time when they are due
+            jobs = Intake(self._log, self._is_in_failed).record(arrivals, now)
         self._deliveries.ring()
         if any(job.move_due for job in jobs):
             self._filings.ring()

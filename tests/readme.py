@@ -14,6 +14,7 @@ from tests.crashing import BOUNDARIES
 README = Path(__file__).parent.parent / "README.md"
 
 _TASKS = {
+    "follow_clock": "sees that the clock was set or the machine slept, and moves all that is still to come along",
     "expire": "sends again, or gives up, what no callback came for by its deadline",
     "settle_claims": "finds claims whose outcome could not be written down",
     "supervise": "says so when the file system under an inbox answers nothing, which its own thread cannot",

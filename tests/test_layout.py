@@ -22,7 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "__init__ errors migrations migrations.0001_first migrations.0002_branches",
-        "job config names waiting timelimit permissions",
+        "job config names waiting timelimit permissions clock",
         "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts events settling",
         "note sources spool joblog installation destinations view progress writers snapshot",
         "listing",
@@ -82,6 +82,7 @@ CATCH_ALL = {
 #: Who reads the clock, and why; everybody else is told the time.
 CLOCKS = {
     "cli": "a command is a moment of its own",
+    "clock": "it is the clock",
     "daemon": "the default of its argument: here the clock comes in",
     "demo": "its table shows how long it takes",
     "demo_play": "likewise, and its patience ends",
