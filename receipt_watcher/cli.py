@@ -357,6 +357,28 @@ def _print_job(job: Job, view: dict[str, Any]) -> None:
         click.echo(printable(f"  {row['at']}  {row['event']:12} {change:24} {row['detail'] or ''}").rstrip())
 
 
+@commands.command()
+@_config_option
+@click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
+@_json_option
+def backup(config_file: Path | None, target: Path, *, as_json: bool) -> None:
+    """Copy the job log to FILE, whole and as of one moment, while the daemon runs or not.
+
+    In a folder the copy is named by the time. Nothing is overwritten.
+
+    Example: receipt-watcher backup /var/backups/
+    """
+    if target.is_dir():
+        target /= f"receipts-{datetime.now().astimezone().strftime('%Y-%m-%d-%H%M%S')}.db"
+    with _open_log(_load(config_file)) as log:
+        log.backup(target)
+        jobs = sum(log.counts().values())
+    if as_json:
+        _print_json({"file": str(target), "jobs": jobs, "bytes": target.stat().st_size})
+    else:
+        click.echo(f"{target}: {jobs} jobs, {target.stat().st_size:,} bytes")
+
+
 # --- changing --------------------------------------------------------------------------------------------------
 
 

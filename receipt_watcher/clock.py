@@ -49,7 +49,7 @@ class SteadyClock:
 
     def asleep_seconds(self) -> float:
         """Return how long the machine has slept since `follow` was last called (clock_gettime(2), CLOCK_BOOTTIME)."""
-        return self._boot_time() - self._monotonic() - self._asleep
+        return max(0.0, self._boot_time() - self._monotonic() - self._asleep)
 
     def follow(self, jump_seconds: float) -> None:
         """Stand where the system's clock stands, which has jumped so far."""

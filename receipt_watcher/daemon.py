@@ -31,6 +31,7 @@ from receipt_watcher.conclusion import Conclusion
 from receipt_watcher.config import Config, Inbox, Subfolder
 from receipt_watcher.delivery import Delivery, DeliverySettings
 from receipt_watcher.destinations.n8n import N8N, N8NSettings
+from receipt_watcher.errors import JobLogError
 from receipt_watcher.filing import Filing
 from receipt_watcher.gate import Gate, GateSettings
 from receipt_watcher.holds import Holds
@@ -58,6 +59,7 @@ OPEN_LIMIT_SECONDS = 6.0
 #: clock that has jumped. The README's table is compared with this one.
 PERIODIC_TASKS = {
     "follow_clock": 2.0,
+    "check_log": 5.0,
     "expire": 2.0,
     "settle_claims": 30.0,
     "supervise": 2.0,
@@ -311,6 +313,8 @@ class Daemon:
             heard = bell.count
             try:
                 pause = one_round()
+            except JobLogError:  # that was told when it began, and health says it until it ends
+                pause = TICK_SECONDS
             except Exception:
                 logger.exception("stage.failed", stage=getattr(one_round, "__name__", "filing"))
                 pause = TICK_SECONDS
@@ -335,6 +339,8 @@ class Daemon:
     def _periodic(self, name: str) -> None:
         try:
             getattr(self, f"_{name}")()
+        except JobLogError:  # as in `_loop`
+            pass
         except Exception:
             logger.exception("task.failed", task=name)
 
@@ -352,6 +358,14 @@ class Daemon:
             self._clock.follow(jump)
         logger.warning("clock.jumped", seconds=round(jump, 1), asleep_seconds=round(asleep, 1))
         self._ring_stages()
+
+    def _check_log(self) -> None:
+        """Write the log anew where it was deleted under us; see whether it can be written again."""
+        if self.log.is_displaced():
+            self.installation.restore()
+            self.log.restore()
+        if self.log.trouble is not None:
+            self.log.keep_fact(_ALIVE, repr(self._clock()))
 
     def _shift_times(self, seconds: float, now: float) -> None:
         self.log.shift_times(seconds, now)
@@ -383,11 +397,12 @@ class Daemon:
         checks: dict[str, str | None] = {"stopping": "the daemon is stopping" if self._stopping.is_set() else None}
         try:
             self.log.next_deadline()
-            checks["job_log"] = None
+            checks["job_log"] = self.log.trouble
         except Exception as error:  # noqa: BLE001 - whatever the database raises, the answer is «not ready»
             checks["job_log"] = str(error)
         for gate in self.gates:
             checks[f"inbox:{gate.route.name}"] = gate.unavailable
+            checks[f"filing:{gate.route.name}"] = self.filing.troubles.get(gate.route.name)
         return checks
 
     def _find_job(self, job_id: str) -> dict[str, object] | None:

@@ -58,6 +58,15 @@ def display_name(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def is_there(path: Path) -> bool:
+    """Whether something has this name. A disk that cannot tell raises OSError: `os.path.lexists` would say no."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def make_folders(path: Path) -> None:
     """Create a folder with its missing parents, each durable in the one above it."""
     missing = []
@@ -150,7 +159,7 @@ def _remove_old_name(source: Path, target: Path) -> None:
     except FileNotFoundError:
         return  # somebody else was faster; the file is safe under its new name
     except OSError:
-        if os.path.lexists(source):
+        if is_there(source):
             target.unlink()
         raise
 
@@ -173,7 +182,7 @@ def _move_across(source: Path, target: Path) -> None:
     """Copy, flush, rename, flush the folder; only then remove the original, if it is still what was copied."""
     before = os.lstat(source)
     partial = _partial_of(source, target)
-    if os.path.lexists(partial):
+    if is_there(partial):
         partial.unlink()
     try:
         _copy(source, partial)

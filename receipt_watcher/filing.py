@@ -51,7 +51,7 @@ class Filing:
         self._deliveries = deliveries
         self._clock = clock
         self._locks = {route.name: threading.Lock() for route in routes}
-        self._troubled: set[str] = set()  # inboxes whose trouble was told; once is enough
+        self.troubles: dict[str, str] = {}  # what keeps the files of an inbox where they are; told once
 
     def file_away_due(self, *routes: Route) -> int:
         """Move what is not where it belongs; return how many files were moved (0: nothing more can be done now).
@@ -77,6 +77,8 @@ class Filing:
         if not route.spool.is_present():
             return 0
         jobs = self._log.due_moves([route.name], BATCH_FILES)
+        if not jobs:
+            self._end_trouble(route)
         begun = [
             (job, job.moving_to_folder, job.moving_to_path)
             for job in jobs
@@ -141,7 +143,7 @@ class Filing:
                 moved.append(move)
         finished = self._finish(route, moved) if moved else 0
         if moved and finished == len(moved) and not is_troubled:
-            self._troubled.discard(route.name)
+            self._end_trouble(route)
         return finished
 
     def _is_its_own(self, route: Route, job: Job) -> bool:
@@ -223,9 +225,13 @@ class Filing:
             note.remove_note(place, job.job_id)
 
     def _tell_trouble(self, route: Route, error: Exception) -> None:
-        if route.name not in self._troubled:
-            self._troubled.add(route.name)
+        if route.name not in self.troubles:
             logger.error("file.not_filed", inbox=route.name, message=str(error), advice="mend it; it is tried again")
+        self.troubles[route.name] = str(error)
+
+    def _end_trouble(self, route: Route) -> None:
+        if self.troubles.pop(route.name, None) is not None:
+            logger.info("filing.resumed", inbox=route.name)
 
     # --- a file that came back for a retry ---------------------------------------------------------------------
 

@@ -24,12 +24,13 @@ import structlog
 
 from receipt_watcher import snapshot
 from receipt_watcher.disk import display_name
-from receipt_watcher.errors import ForeignSpoolError, LockedError, ReceiptWatcherError, SpoolError
+from receipt_watcher.errors import ForeignSpoolError, JobLogError, LockedError, ReceiptWatcherError, SpoolError
 from receipt_watcher.filing import Filing
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.mounts import mount_of
 from receipt_watcher.permissions import folder_advice, refusal_and
+from receipt_watcher.rebuild import rebuild_done
 from receipt_watcher.route import Bell, Route
 from receipt_watcher.settling import Seen, Settled
 from receipt_watcher.snapshot import Snapshot, Waiting
@@ -132,7 +133,7 @@ class Gate:
                 self._open()
             except (ForeignSpoolError, LockedError) as error:
                 self.start_error = error
-            except (OSError, SpoolError) as error:
+            except (OSError, SpoolError, JobLogError) as error:
                 self._shut(error)
             finally:
                 self._answers_by = None
@@ -201,17 +202,29 @@ class Gate:
         """Open the spool, finish what a crash left there, then watch the inbox and let the stages see it."""
         self._expect_answer()
         place = self._checked_place()
+        is_lost = self._is_lost()
         self.route.spool.open(self._settings.installation_id(), take_over=self._settings.take_over)
+        if is_lost:
+            rebuild_done(self.route, self._log, lambda: self._expect_answer(MOVE_LIMIT_SECONDS))
         self._expect_answer(MOVE_LIMIT_SECONDS)
         while self._filing.file_away(self.route):
             self._expect_answer(MOVE_LIMIT_SECONDS)
-        self._recover()
+        self._recover(may_have_been_sent=is_lost)
+        self._log.keep_fact(self._known_fact, "yes")
         self._expect_answer()
         self.watch.start()
         self._keep_place(place)
         self.route.is_ready = True
         self._tell_available()
         self._ring()
+
+    @property
+    def _known_fact(self) -> str:
+        return f"inbox_recovered:{self.route.name}"
+
+    def _is_lost(self) -> bool:
+        """Whether the job log knows nothing of a spool that was in use before: the log was lost, or left behind."""
+        return self._log.fact(self._known_fact) is None and bool(self.route.spool.owner())
 
     def _checked_place(self) -> Place | None:
         """Return where the inbox is now, which must be where receipts came from before.
@@ -317,9 +330,9 @@ class Gate:
         if self._recover_at is not None and self._recover_at <= self._monotonic():
             self._recover()
 
-    def _recover(self) -> None:
+    def _recover(self, *, may_have_been_sent: bool = False) -> None:
         self._expect_answer(MOVE_LIMIT_SECONDS)
-        self._take_in.recover(self.route)
+        self._take_in.recover(self.route, may_have_been_sent=may_have_been_sent)
         self._plan_recovery()
 
     def _plan_recovery(self) -> None:

@@ -29,6 +29,7 @@ class Installation:
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
         self._lock_fd: int | None = None
+        self._known: dict[str, str] = {}  # what was made once, in case the folder is deleted under us
 
     def make_folder(self) -> None:
         """Make the state directory, readable to nobody else: it holds the callback token.
@@ -106,12 +107,28 @@ class Installation:
             temporary = path.with_name(f".{name}.{os.getpid()}")
             temporary.touch(mode=0o600)
             with temporary.open("w", encoding="ascii") as file:
-                file.write(f"{make()}\n")
+                file.write(f"{self._known.get(name) or make()}\n")
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(path)
             flush_folder(self.state_dir)
-        return path.read_text("ascii").strip()
+        self._known[name] = path.read_text("ascii").strip()
+        return self._known[name]
+
+    def restore(self) -> None:
+        """Make anew what was deleted of the folder while we used it: our lock, our name, our token.
+
+        Raises:
+            LockedError: another daemon has begun to use the folder that was made there meanwhile.
+            ReceiptWatcherError: the state directory cannot be written.
+        """
+        self.make_folder()
+        if self._lock_fd is not None and not _is_still_at(self._lock_fd, self.state_dir / "lock"):
+            before = self._lock_fd
+            self.lock()
+            os.close(before)
+        for name in tuple(self._known):
+            self._kept(name, new_token)
 
 
 def _lock_exclusively(descriptor: int) -> None:
@@ -125,6 +142,15 @@ def _lock_exclusively(descriptor: int) -> None:
         else:
             return
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_still_at(descriptor: int, path: Path) -> bool:
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(descriptor)
+    return (now.st_dev, now.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def new_token() -> str:

@@ -2,28 +2,23 @@
 
 What it promises: `advance` is one guarded UPDATE (it names the states that it may leave) with its history row in
 one transaction; losing a race is a normal return value, None. When a method that writes has returned, its rows
-survive a power loss (SQLite: WAL with synchronous=FULL, see sqlite.org/pragma.html).
+survive a power loss. Each method may raise JobLogError, when the disk or the file fails; see `logfile`.
 
-Any thread may call it: one connection, one lock. Write transactions begin IMMEDIATE, since SQLite refuses at once
-to upgrade a transaction that has read, whatever the busy timeout; so other processes (`retry`, `cancel`) may write
-too. Times are Unix seconds and always given by the caller. A crash leaves whole transactions or none.
+Any thread may call it. Times are Unix seconds and always given by the caller. A crash leaves whole transactions or
+none.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from peewee import DatabaseError, SqliteDatabase, fn
-from playhouse.migrations import Runner
+from peewee import fn
 
-from receipt_watcher.errors import JobLogError
 from receipt_watcher.job import (
     CLOSED_STATES,
     EXAMINATION_REASONS,
@@ -36,9 +31,8 @@ from receipt_watcher.job import (
     Reason,
     State,
 )
-from receipt_watcher.tables import JOB_COLUMNS, TABLES, AttemptRow, FactRow, HistoryRow, JobRow, job_of, stored
-
-BUSY_TIMEOUT_SECONDS = 10
+from receipt_watcher.logfile import LogFile
+from receipt_watcher.tables import JOB_COLUMNS, AttemptRow, FactRow, HistoryRow, JobRow, job_of
 
 # What is asked several times for each receipt stands here as SQL: to put such a statement together costs Peewee
 # five times what it costs SQLite to run it (measured: 0.3 ms against 0.06 ms).
@@ -104,93 +98,8 @@ class Attempt:
     message: str | None = None
 
 
-class JobLog:
+class JobLog(LogFile):
     """The job log on a SQLite file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.RLock()
-        self._database = SqliteDatabase(
-            str(path),
-            pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1},
-            timeout=BUSY_TIMEOUT_SECONDS,
-            check_same_thread=False,
-            thread_safe=False,
-            autoconnect=False,  # a late worker must not open the file again after `close`
-        )
-
-    def open(self) -> None:
-        """Open the file and bring its schema up to date.
-
-        Raises:
-            JobLogError: it cannot be opened, is damaged, or was written by a newer version.
-        """
-        try:
-            self._database.bind(TABLES)
-            self._database.connect()
-            self._migrate()
-        except (DatabaseError, OSError) as error:
-            self.close()
-            raise JobLogError(
-                f"the job log {self.path} cannot be opened ({error}); is its folder there, writable, and not full?"
-            ) from error
-
-    def _migrate(self) -> None:
-        runner = Runner(self._database, directory=str(Path(__file__).parent / "migrations"))
-        unknown = [migration.name for migration in runner.status() if migration.path is None]
-        if unknown:
-            self.close()
-            raise JobLogError(
-                f"the job log {self.path} was written by a newer version (it has {', '.join(unknown)}); install that"
-            )
-        if all(migration.applied for migration in runner.status()):
-            return
-        # Another process may be doing the same: whoever gets the write lock second finds all done. Foreign keys can
-        # only be let be outside of a transaction, and a migration that rebuilds a table needs that.
-        self._database.pragma("foreign_keys", 0)
-        with self.transaction():
-            runner.up()
-        self._database.pragma("foreign_keys", 1)
-
-    def close(self) -> None:
-        """Close the file; harmless when called twice."""
-        with self._lock:
-            self._database.close()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can be asked."""
-        return not self._database.is_closed()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Group writes into one commit; an inner use joins the outer one."""
-        with self._lock:
-            if self._database.in_transaction():
-                yield
-                return
-            with self._database.atomic("IMMEDIATE"):
-                yield
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """Have the connection to oneself for a query."""
-        with self._lock:
-            yield
-
-    def select(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Return the rows of a query."""
-        with self._lock:
-            return list(self._execute(statement, values))
-
-    def change(self, statement: str, *values: object) -> int:
-        """Run a statement that writes, and return how many rows it changed."""
-        with self.transaction():
-            return int(self._execute(statement, values).rowcount)
-
-    def _execute(self, statement: str, values: Sequence[object]) -> Any:
-        execute: Callable[..., Any] = self._database.execute_sql
-        return execute(statement, [stored(value) for value in values])
 
     def _update(self, job_id: str, values: Mapping[str, object], *states: State) -> int:
         """Change columns of one job, where it is in one of `states` (none: in any); return how many rows that was."""

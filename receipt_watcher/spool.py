@@ -275,7 +275,7 @@ class Spool:
         number = 1
         while True:
             candidate = wanted.with_name(disk.numbered_name(wanted.name, number))
-            if candidate not in taken and not os.path.lexists(root / candidate):
+            if candidate not in taken and not disk.is_there(root / candidate):
                 return candidate
             number += 1
 
@@ -284,7 +284,7 @@ class Spool:
         free = Path()
         for name in wanted.parts:
             number = 1
-            while os.path.lexists(place := root / free / disk.numbered_name(name, number)) and not place.is_dir():
+            while disk.is_there(place := root / free / disk.numbered_name(name, number)) and not place.is_dir():
                 number += 1
             free /= place.name
         return free
@@ -296,18 +296,19 @@ class Spool:
             FileVanishedError: it is in neither place.
             FileExistsError: the name is somebody else's file; choose another.
             SpoolError: the folder is away; its subfolders are not made anew in its place.
+            OSError: the disk does not give or take it; where the file is, it is whole.
         """
         root = self.folders.path_of(folder)
         target = root / path
         if source == target:
             return  # else it would be taken for the leftover of a move, and removed
         self._check_root(target)
-        if not os.path.lexists(source):
-            if os.path.lexists(target):
+        if not disk.is_there(source):
+            if disk.is_there(target):
                 return
             self._check_root(source)
             raise FileVanishedError(f"{source} is not there any more")
-        if os.path.lexists(target):
+        if disk.is_there(target):
             if not disk.is_leftover(source, target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
             disk.flush_folder(target.parent)
@@ -317,9 +318,9 @@ class Spool:
         disk.move_file(source, target)
 
     def _check_root(self, path: Path) -> None:
-        """Tell a folder that is away from a file that is missing."""
+        """Tell a folder that is away, or that its disk does not give, from a file that is missing."""
         for root in map(self.folders.path_of, Folder):
-            if path.is_relative_to(root) and not os.path.isdir(root):  # noqa: PTH112 - as in `open`
+            if path.is_relative_to(root) and not disk.is_there(root):
                 raise SpoolError(f"the folder {root} is not there; create it, or mount the share", root)
 
     def flush_moves(self, targets: Iterable[Path]) -> None:

@@ -22,7 +22,7 @@ import structlog
 from receipt_watcher.disk import display_name
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.intake import Arrival, Intake
-from receipt_watcher.job import Job, Reason, State, new_job_id
+from receipt_watcher.job import Event, Job, Reason, State, new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.listing import signature
 from receipt_watcher.names import original_of
@@ -187,10 +187,12 @@ class TakeIn:
 
     # --- recovery ----------------------------------------------------------------------------------------------
 
-    def recover(self, route: Route) -> list[Job]:
+    def recover(self, route: Route, *, may_have_been_sent: bool = False) -> list[Job]:
         """Record the orphans in processing/: files that a crash caught between the move and the row.
 
-        Those that somebody still writes wait: who had a file open when it was moved goes on writing it there.
+        Those that somebody still writes wait: who had a file open when it was moved goes on writing it there. Where
+        the whole log was lost, they may have been sent: they begin as claims that nobody holds, so that their
+        callbacks are awaited first.
         """
         stored = self._log.stored_in_processing(route.name)
         found = [one for one in route.spool.orphans() if one[0] not in stored and self._log.get(one[0]) is None]
@@ -208,7 +210,11 @@ class TakeIn:
         return [
             job
             for start in range(0, len(quiet), BATCH_FILES)
-            for job in self._record(route, [_Taken(*orphan) for orphan in quiet[start:][:BATCH_FILES]])
+            for job in self._record(
+                route,
+                [_Taken(*orphan) for orphan in quiet[start:][:BATCH_FILES]],
+                may_have_been_sent=may_have_been_sent,
+            )
         ]
 
     def _quiet(self, route: Route, orphans: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
@@ -242,7 +248,7 @@ class TakeIn:
 
     # --- recording ---------------------------------------------------------------------------------------------
 
-    def _record(self, route: Route, taken: Sequence[_Taken]) -> list[Job]:
+    def _record(self, route: Route, taken: Sequence[_Taken], *, may_have_been_sent: bool = False) -> list[Job]:
         arrivals = [arrival for arrival in self._arrivals(route, taken) if arrival is not None]
         self._stuck[route.name] = self._stuck.get(route.name, 0) + len(taken) - len(arrivals)
         if not arrivals:
@@ -250,11 +256,17 @@ class TakeIn:
         with self._log.transaction():
             now = self._clock()  # here, so that no jump of the clock comes between it and the time when they are due
             jobs = Intake(self._log, self._is_in_failed).record(arrivals, now)
+            if may_have_been_sent:
+                jobs = [self._claimed(job, now) for job in jobs]
         self._deliveries.ring()
         if any(job.move_due for job in jobs):
             self._filings.ring()
         self._tell(jobs, now)
         return jobs
+
+    def _claimed(self, job: Job, now: float) -> Job:
+        detail = "the job log had been lost: it may have been sent before"
+        return self._log.advance(job.job_id, Event.CLAIM, now, detail=detail, attempts=1) or job
 
     def _arrivals(self, route: Route, taken: Sequence[_Taken]) -> list[Arrival | None]:
         """Flush, and examine what was not; None in the place of a file that the disk does not give: others go on."""

@@ -26,6 +26,7 @@ from starlette.routing import Route
 
 from receipt_watcher.conclusion import Conclusion, Reception, Verdict
 from receipt_watcher.config import is_loopback
+from receipt_watcher.errors import JobLogError
 
 logger = structlog.get_logger()
 
@@ -56,7 +57,11 @@ class Web:
                 Route("/health/live", self._live, methods=["GET"]),
                 Route("/health/ready", self._ready, methods=["GET"]),
             ],
-            exception_handlers={HTTPException: _answer_http_error, Exception: _answer_defect},
+            exception_handlers={
+                HTTPException: _answer_http_error,
+                JobLogError: _answer_trouble,
+                Exception: _answer_defect,
+            },
         )
 
     # --- callback ----------------------------------------------------------------------------------------------
@@ -185,6 +190,7 @@ _TITLES = {
     413: "Content too large",
     422: "Unprocessable content",
     500: "Internal error",
+    503: "Service unavailable",
 }
 
 
@@ -206,6 +212,13 @@ async def _answer_http_error(_request: Request, error: Exception) -> Response:
     answer = _problem(status, "There is nothing here." if status == 404 else str(error))  # noqa: PLR2004
     if isinstance(error, HTTPException) and error.headers:
         answer.headers.update(error.headers)  # 405 must say what is allowed
+    return answer
+
+
+async def _answer_trouble(_request: Request, error: Exception) -> Response:
+    """The verdict could not be written down: whoever sent it is to send it again."""
+    answer = _problem(503, f"{error} Send it again in a minute.")
+    answer.headers["Retry-After"] = "60"
     return answer
 
 

@@ -74,13 +74,17 @@ class Mounts:
         )
         return (ended.stdout.strip() or f"status {ended.returncode}") if ended.returncode else ""
 
-    def mount_memory(self, point: Path) -> None:
-        """Mount a new, empty tmpfs."""
-        self._must("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(point))
+    def mount_memory(self, point: Path, *options: str) -> None:
+        """Mount a new, empty tmpfs, with options such as size=1m."""
+        self._must("mount", "-t", "tmpfs", "-o", ",".join(("mode=755", *options)), "tmpfs", str(point))
 
     def bind(self, folder: Path, point: Path) -> None:
         """Let another folder be seen at `point`, too."""
         self._must("mount", "--bind", str(folder), str(point))
+
+    def remount(self, point: Path, *options: str) -> None:
+        """Change a mount's options, such as ro."""
+        self._must("mount", "-o", ",".join(("remount", *options)), str(point))
 
     def is_unmounted(self, point: Path, *, lazily: bool) -> bool:
         """Try to unmount what is on top at `point`; false while somebody uses it, unless `lazily` (umount(8))."""
@@ -118,8 +122,12 @@ class Share:
         """Answer nothing any more."""
         self._tell("freeze")
 
+    def fail(self) -> None:
+        """End each call in an I/O error."""
+        self._tell("fail")
+
     def thaw(self) -> None:
-        """Answer again, first of all what was asked meanwhile."""
+        """Answer again, and rightly; first of all what was asked meanwhile."""
         self._tell("thaw")
 
     def die(self) -> None:
@@ -179,6 +187,7 @@ class _Mirror:
     """
 
     def __init__(self, device: int, folder: str) -> None:
+        self.is_failing = False  # whether each call ends in EIO, as on a disk that dies
         self._device = device
         self._paths = {_ROOT: folder}
         self._nodes = {folder: _ROOT}
@@ -219,12 +228,17 @@ class _Mirror:
             return True
         number, body = 0, b""
         try:
+            self._fail_if_told()
             body = self._answers.get(opcode, self._unknown)(node, request[_REQUEST.size :])
         except OSError as error:
             number = -(error.errno or errno.EIO)
         with contextlib.suppress(FileNotFoundError):  # who asked has given it up
             os.write(self._device, _ANSWER.pack(_ANSWER.size + len(body), number, unique) + body)
         return True
+
+    def _fail_if_told(self) -> None:
+        if self.is_failing:
+            raise OSError(errno.EIO, "told to fail")
 
     # --- nodes -----------------------------------------------------------------------------------------------------
 
@@ -410,7 +424,7 @@ def _say(word: str) -> None:
 
 
 def main(far_side: str, point: str) -> None:
-    """Serve until standard input ends: there come the words `freeze` and `thaw`, which are answered with themselves."""
+    """Serve until standard input ends: there come the words `freeze`, `fail` and `thaw`, answered with themselves."""
     os.umask(0)
     try:
         device = _mount(point)
@@ -427,6 +441,7 @@ def main(far_side: str, point: str) -> None:
             if not word:
                 break
             listened = [control] if word == "freeze" else [device, control]
+            mirror.is_failing = word == "fail"
             _say(word)
         elif not mirror.answer_next():
             break

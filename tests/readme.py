@@ -15,6 +15,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 _TASKS = {
     "follow_clock": "sees that the clock was set or the machine slept, and moves all that is still to come along",
+    "check_log": "writes the job log anew where it was deleted under us; sees whether it can be written again",
     "expire": "sends again, or gives up, what no callback came for by its deadline",
     "settle_claims": "finds claims whose outcome could not be written down",
     "supervise": "says so when the file system under an inbox answers nothing, which its own thread cannot",

@@ -19,7 +19,7 @@ import pytest
 from peewee import IntegrityError
 from playhouse.migrations import Runner
 
-from receipt_watcher import joblog as module
+from receipt_watcher import logfile
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.job import Event, Folder, Job, Reason, State, new_job_id
 from receipt_watcher.joblog import Attempt, JobLog
@@ -958,7 +958,7 @@ def test_closing_is_harmless(tmp_path: Path) -> None:
 
 # --- the schema ----------------------------------------------------------------------------------------------------
 
-MIGRATIONS = sorted(path.stem for path in (Path(module.__file__).parent / "migrations").glob("[0-9]*.py"))
+MIGRATIONS = sorted(path.stem for path in (Path(logfile.__file__).parent / "migrations").glob("[0-9]*.py"))
 
 
 def versions(path: Path) -> list[str]:
@@ -1011,7 +1011,7 @@ def test_a_newer_file_is_refused(log: JobLog) -> None:
     assert everything(log) == before
 
 
-@pytest.mark.parametrize("look", [1, 2, 3])
+@pytest.mark.parametrize("look", [1, 2])
 def test_two_processes_may_open_a_new_file_at_once(
     log: JobLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: int
 ) -> None:
@@ -1035,7 +1035,7 @@ def test_two_processes_may_open_a_new_file_at_once(
                         others.append(str(error))
             return found
 
-    monkeypatch.setattr(module, "Runner", Interrupted)
+    monkeypatch.setattr(logfile, "Runner", Interrupted)
     late = JobLog(path)
     late.open()
     put(late)
@@ -1054,7 +1054,7 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyte
             raise PlannedError
 
     log = JobLog(tmp_path / "receipts.db")
-    monkeypatch.setattr(module, "Runner", CutOff)
+    monkeypatch.setattr(logfile, "Runner", CutOff)
     with pytest.raises(PlannedError):
         log.open()
     log.close()
@@ -1094,7 +1094,7 @@ def test_a_damaged_file_is_told(tmp_path: Path, spoil: Callable[[Path], None]) -
     spoil(path)
     before = path.read_bytes() if path.is_file() else None
     log = JobLog(path)
-    with pytest.raises(JobLogError, match="cannot be opened") as caught:
+    with pytest.raises(JobLogError, match="cannot be used") as caught:
         log.open()
     assert str(path) in str(caught.value)
     assert not log.is_open
@@ -1106,7 +1106,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     """Where the folder is missing, or is a file, the error names the path."""
     (tmp_path / "file").touch()
     for path in (tmp_path / "missing" / "receipts.db", tmp_path / "file" / "receipts.db"):
-        with pytest.raises(JobLogError, match="is its folder there, writable, and not full"):
+        with pytest.raises(JobLogError, match="let the service's user write"):
             JobLog(path).open()
 
 
@@ -1119,7 +1119,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, name: str) -> No
         path.touch()
     (path.parent / name).chmod(0o500)
     try:
-        with ordinary_permissions(), pytest.raises(JobLogError, match="is its folder there, writable, and not full"):
+        with ordinary_permissions(), pytest.raises(JobLogError, match="let the service's user write"):
             JobLog(path).open()
     finally:
         (path.parent / name).chmod(0o700)
