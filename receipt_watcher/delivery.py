@@ -6,6 +6,9 @@ answer, whose callback is awaited before anything is sent again. A failure that 
 destination and costs the receipt no attempt; it is the receipt's own only by evidence: another receipt passed the
 same destination after it had failed, and it fails again.
 
+What is due goes out in order of arrival within an inbox, and inboxes that share a destination take turns: a hundred
+thousand receipts of one delay the single receipt of another by one.
+
 `deliver_due` does one round; several workers call it at once. A crash leaves claims: `recover` turns each into an
 awaited callback.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -76,6 +79,7 @@ class Delivery:
         self._clock = clock
         self._jitter = jitter
         self._turn = 0
+        self._served: dict[str, str] = {}  # destination to the inbox whose receipt it was given last
         self._in_flight: dict[str, str] = {}  # job to inbox; entered with the log's lock held, as the claim is made
 
     # --- one round ---------------------------------------------------------------------------------------------
@@ -83,11 +87,11 @@ class Delivery:
     def deliver_due(self) -> bool:
         """Deliver one receipt that is due; return False where none is, or none may go out now."""
         now = self._clock()
-        destinations = list(self._branches_by_url().items())
+        destinations = list(self._branches().items())
         self._turn += 1  # which destination is asked first changes from round to round, so that none starves another
         for offset in range(len(destinations)):
-            url, branches = destinations[(self._turn + offset) % len(destinations)]
-            job = self._claim(url, branches, now)
+            url, inboxes = destinations[(self._turn + offset) % len(destinations)]
+            job = self._claim(url, inboxes, now)
             if job is not None:
                 try:
                     self._deliver(job)
@@ -100,27 +104,29 @@ class Delivery:
         """Return for how long nothing will be due, `most_seconds` at most."""
         now = self._clock()
         times = []
-        for url, branches in self._branches_by_url().items():
-            due_at = self._log.next_due(branches)
+        for url, inboxes in self._branches().items():
+            due_at = self._log.next_due(_all_of(inboxes))
             if due_at is not None:
                 probe_at = self._holds.get(url).probe_at
                 times.append(max(due_at, probe_at or 0.0))
         # A job that is due and still not claimed waits for another one's answer, which will ring.
         return min([most_seconds, *(at - now for at in times if at > now)])
 
-    def _branches_by_url(self) -> dict[str, list[str]]:
-        keys: dict[str, list[str]] = {}
+    def _branches(self) -> dict[str, dict[str, list[str]]]:
+        """Return the branches that may be delivered from now, by destination and by inbox."""
+        found: dict[str, dict[str, list[str]]] = {}
         for route in self._routes:
             for branch in route.branches if route.is_ready else ():
-                keys.setdefault(branch.destination.url, []).append(branch.key)
-        return keys
+                found.setdefault(branch.destination.url, {}).setdefault(route.name, []).append(branch.key)
+        return found
 
-    def _claim(self, url: str, branches: Sequence[str], now: float) -> Job | None:
+    def _claim(self, url: str, inboxes: Mapping[str, Sequence[str]], now: float) -> Job | None:
         """Claim the next job for a destination, if it may have one now.
 
         While it is held: one probe at a time, when its time has come. Until it has called back for the first time
         ever: one receipt at a time, so that a wrong callback URL costs one receipt its patience, not a thousand.
         """
+        branches = _all_of(inboxes)
         due_at = self._log.next_due(branches)
         if due_at is None or due_at > now:
             return None
@@ -131,12 +137,25 @@ class Delivery:
             if standing.is_held:
                 if (standing.probe_at or 0.0) > now or self._log.count(branches, State.DELIVERING):
                     return None
+                job = self._log.claim(branches, now, least_failed_first=True)
             elif standing.called_back_at is None and self._log.count(branches, State.DELIVERING, State.PROCESSING):
                 return None
-            job = self._log.claim(branches, now, least_failed_first=standing.is_held)
+            else:
+                job = self._claim_in_turn(url, inboxes, now)
             if job is not None:
                 self._in_flight[job.job_id] = job.inbox
             return job
+
+    def _claim_in_turn(self, url: str, inboxes: Mapping[str, Sequence[str]], now: float) -> Job | None:
+        """Claim the oldest job of the inbox whose turn it is: the first one after the one that was served last."""
+        names = list(inboxes)
+        first = names.index(self._served[url]) + 1 if self._served.get(url) in inboxes else 0
+        for name in (*names[first:], *names[:first]):
+            job = self._log.claim(inboxes[name], now)
+            if job is not None:
+                self._served[url] = name
+                return job
+        return None
 
     def _sending(self) -> int:
         """Return how many receipts are being sent; one whose file system answers nothing keeps no other waiting."""
@@ -355,3 +374,7 @@ class Delivery:
         for job in jobs:
             logger.warning("job.lost", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=detail)
         return jobs
+
+
+def _all_of(inboxes: Mapping[str, Sequence[str]]) -> list[str]:
+    return [branch for branches in inboxes.values() for branch in branches]

@@ -13,6 +13,7 @@ place the inbox is, so that a restart in the midst of an outage takes no other f
 from __future__ import annotations
 
 import errno
+import heapq
 import json
 import os
 import threading
@@ -361,12 +362,9 @@ class Gate:
         if now < self._snapshot_at + _SNAPSHOT_PAUSE_SECONDS and not is_new:
             return
         self._snapshot_at = now
-        old = [
-            self._waiting(relative, seen, now)
-            for relative, seen in self.watch.settler.waiting()
-            if now - seen.first_seen_at >= _SNAPSHOT_AFTER_SECONDS
-        ]
-        waiting = sorted(old, key=lambda each: each.first_seen_at)[:_SNAPSHOT_FILES]
+        old = (one for one in self.watch.settler.waiting() if now - one[1].first_seen_at >= _SNAPSHOT_AFTER_SECONDS)
+        oldest = heapq.nsmallest(_SNAPSHOT_FILES, old, key=lambda one: one[1].first_seen_at)
+        waiting = [self._waiting(relative, seen, now) for relative, seen in oldest]
         self._warn_of_long(waiting)
         found = Snapshot(
             self.route.name,

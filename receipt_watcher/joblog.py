@@ -59,6 +59,10 @@ _SHIFT_FAILURES = (
     "UPDATE job SET destination_failed_at = destination_failed_at + ?"
     " WHERE state IN ('queued', 'delivering', 'processing') AND destination_failed_at IS NOT NULL"
 )
+_QUEUED = "state = 'queued' AND move_due = 0"  # in the words of the partial indexes, or they are not used
+_NEXT_DUE = f"SELECT MIN(next_attempt_at) FROM job WHERE {_QUEUED} AND branch = ?"  # noqa: S608
+# The plus keeps SQLite from finding all that is due first, and sorting it.
+_OLDEST_DUE = f"SELECT job_id FROM job WHERE {_QUEUED} AND branch = ? AND +next_attempt_at <= ? ORDER BY job_id LIMIT 1"  # noqa: S608
 _INTEND = (
     "UPDATE job SET moving_to_folder = ?, moving_to_path = ?"
     " WHERE job_id = ? AND folder = ? AND stored_path = ? AND move_due = 1 AND moving_to_path IS NULL"
@@ -149,27 +153,34 @@ class JobLog(LogFile):
         return replace(job, move_due=values["move_due"])
 
     def claim(self, branches: Sequence[str], now: float, *, least_failed_first: bool = False) -> Job | None:
-        """Claim the first due job of these branches; None where there is none.
+        """Claim the due job of these branches that came first; None where there is none.
 
         `least_failed_first` takes the one whose destination has not failed it, or longest ago: a probe of a held
         destination is to be a different receipt each time.
         """
-        first = "COALESCE(destination_failed_at, 0), " if least_failed_first else ""
-        statement = f"{_SELECT_JOB} WHERE {_queued(branches)} AND next_attempt_at <= ?"
         with self.transaction():
-            due = self.select(f"{statement} ORDER BY {first}next_attempt_at, job_id LIMIT 1", *branches, now)
-            if not due:
+            job_id = self._least_failed(branches, now) if least_failed_first else self._oldest_due(branches, now)
+            job = None if job_id is None else self.get(job_id)
+            if job is None:
                 return None
-            job = job_of(due[0])
             return self._advance(job, Event.CLAIM, now, None, {"attempts": job.attempts + 1})
+
+    def _oldest_due(self, branches: Iterable[str], now: float) -> str | None:
+        """Return the id of the due job that came first: ids grow with the time when they were given."""
+        # One branch at a time: for several together SQLite would sort all that is due.
+        found = [row[0] for branch in branches for row in self.select(_OLDEST_DUE, branch, now)]
+        return min(found, default=None)
+
+    def _least_failed(self, branches: Sequence[str], now: float) -> str | None:
+        statement = f"SELECT job_id FROM job WHERE {_queued(branches)} AND next_attempt_at <= ?"  # noqa: S608 - marks only
+        order = "ORDER BY COALESCE(destination_failed_at, 0), job_id LIMIT 1"
+        found = self.select(f"{statement} {order}", *branches, now)
+        return found[0][0] if found else None
 
     def next_due(self, branches: Sequence[str]) -> float | None:
         """Return when the next queued job of these branches is due, in Unix seconds; None where none is queued."""
-        due_at: float | None = self.select(
-            f"SELECT MIN(next_attempt_at) FROM job WHERE {_queued(branches)}",  # noqa: S608 - marks only
-            *branches,
-        )[0][0]
-        return due_at
+        found = [self.select(_NEXT_DUE, branch)[0][0] for branch in branches]
+        return min((at for at in found if at is not None), default=None)
 
     def count(self, branches: Sequence[str], *states: State) -> int:
         """Return how many jobs of these branches are in these states."""
@@ -242,10 +253,8 @@ class JobLog(LogFile):
 
     def forget_resends(self, branches: Sequence[str]) -> None:
         """Give every open job of these branches its resends back: that no callback came was not its fault."""
-        self.change(
-            f"UPDATE job SET resends = 0 WHERE state IN ('queued', 'processing') AND branch IN ({_marks(branches)})",  # noqa: S608
-            *branches,
-        )
+        where = f"state IN ('queued', 'processing') AND branch IN ({_marks(branches)}) AND resends <> 0"
+        self.change(f"UPDATE job SET resends = 0 WHERE {where}", *branches)  # noqa: S608
 
     def postpone_deadlines(self, away_since: float, now: float) -> None:
         """Move every deadline by the time when nobody was there to hear a callback.
@@ -334,8 +343,8 @@ class JobLog(LogFile):
 
     def stored_in_processing(self, inbox: str) -> set[str]:
         """Return the folders of processing/ that jobs of this inbox have their file in."""
-        jobs = self.jobs((JobRow.inbox == inbox) & (JobRow.folder == Folder.PROCESSING))
-        return {job.stored_path.parts[0] for job in jobs}
+        statement = "SELECT stored_path FROM job WHERE inbox = ? AND folder = 'processing'"
+        return {os.fsdecode(path.partition(b"/")[0]) for (path,) in self.select(statement, inbox)}
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -390,14 +399,20 @@ class JobLog(LogFile):
         )
 
     def assign_branches(self, inbox: str, branch_of: Callable[[Path], str]) -> None:
-        """Put every job of an inbox that may be sent again where the configuration has its subfolder now."""
+        """Put every job of an inbox that may be sent again where the configuration has its subfolder now.
+
+        `branch_of` is asked once for each folder: it tells files of one folder not apart.
+        """
+        states = [state for state in State if state not in (State.SUCCESS, State.DUPLICATE)]
+        statement = f"SELECT job_id, relative_path, branch FROM job WHERE inbox = ? AND state IN ({_marks(states)})"  # noqa: S608
+        known: dict[bytes, str] = {}
         with self.transaction():
-            statement = "SELECT job_id, relative_path, branch FROM job WHERE inbox = ? AND state NOT IN (?, ?)"
-            rows = self.select(statement, inbox, State.SUCCESS, State.DUPLICATE)
-            for job_id, path, branch in rows:
-                wanted = branch_of(Path(os.fsdecode(path)))
-                if wanted != branch:
-                    self._update(job_id, {"branch": wanted})
+            for job_id, path, branch in self.select(statement, inbox, *states):
+                folder = path.rpartition(b"/")[0]
+                if folder not in known:
+                    known[folder] = branch_of(Path(os.fsdecode(path)))
+                if known[folder] != branch:
+                    self._update(job_id, {"branch": known[folder]})
 
     def listing(
         self,
@@ -476,7 +491,7 @@ def _marks(values: Sized) -> str:
 
 
 def _queued(branches: Sized) -> str:
-    return f"state = 'queued' AND move_due = 0 AND branch IN ({_marks(branches)})"
+    return f"{_QUEUED} AND branch IN ({_marks(branches)})"
 
 
 def _as_sql(query: Any) -> tuple[Any, ...]:

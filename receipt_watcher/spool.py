@@ -20,6 +20,7 @@ import os
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,23 +214,29 @@ class Spool:
             if parent == self.folders.processing:
                 return
 
-    def orphans(self) -> Iterator[tuple[str, Path]]:
-        """Yield (job id, path below the inbox) of each file in processing/<job_id>/.
+    def orphans(self, stored: AbstractSet[str]) -> Iterator[tuple[str, Path]]:
+        """Yield (job id, path below the inbox) of each file in a processing/<job_id>/ that is not one of `stored`.
 
         What a crash left unfinished is removed on the way, its original being still in the inbox: parts of copies,
-        and the empty placeholders of file systems that know neither renameat2 nor link.
+        and the empty placeholders of file systems that know neither renameat2 nor link. The folders of `stored` are
+        not looked into: their files are recorded, and there may be very many.
         """
-        for entry in sorted(self.folders.processing.iterdir()):
-            if not entry.is_dir() or not _is_uuid(entry.name):
+        for name in self._folders_in_processing():
+            if name in stored or not _is_uuid(name):
                 continue
+            entry = self.folders.processing / name
             for root, _, names in os.walk(entry):
-                for name in names:
-                    path = Path(root, name)
-                    if name.endswith(disk.PARTIAL_SUFFIX) or self._is_placeholder(path, path.relative_to(entry)):
+                for name_below in names:
+                    path = Path(root, name_below)
+                    if name_below.endswith(disk.PARTIAL_SUFFIX) or self._is_placeholder(path, path.relative_to(entry)):
                         path.unlink()
                     else:
-                        yield entry.name, path.relative_to(entry)
-            self.tidy(entry.name)
+                        yield name, path.relative_to(entry)
+            self.tidy(name)
+
+    def _folders_in_processing(self) -> list[str]:
+        with os.scandir(self.folders.processing) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
 
     def _is_placeholder(self, path: Path, relative: Path) -> bool:
         original = self.folders.inbox / relative
@@ -237,11 +244,13 @@ class Spool:
 
     def strangers(self) -> list[Path]:
         """Return what lies in processing/ and is not ours: nothing will ever move it, so somebody must be told."""
-        return [
-            entry
-            for entry in sorted(self.folders.processing.iterdir())
-            if entry.name != ".owner" and not (entry.is_dir() and _is_uuid(entry.name))
-        ]
+        with os.scandir(self.folders.processing) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if entry.name != ".owner" and not (entry.is_dir() and _is_uuid(entry.name))
+            ]
+        return [self.folders.processing / name for name in sorted(names)]
 
     def drop_copied_original(self, job_id: str, relative: Path) -> bool:
         """Remove the inbox's original of an orphan that was copied or linked, whole, before a crash.

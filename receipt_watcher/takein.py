@@ -195,7 +195,7 @@ class TakeIn:
         callbacks are awaited first.
         """
         stored = self._log.stored_in_processing(route.name)
-        found = [one for one in route.spool.orphans() if one[0] not in stored and self._log.get(one[0]) is None]
+        found = [one for one in route.spool.orphans(stored) if self._log.get(one[0]) is None]
         orphans = list({job_id: (job_id, relative) for job_id, relative in reversed(found)}.values())[::-1]
         folder = route.spool.folders.processing
         for stranger in [*route.spool.strangers(), *(folder.joinpath(*one) for one in found if one not in orphans)]:

@@ -18,6 +18,7 @@ _TINY = {
     "memory-receipts": 2,
     "memory-mb": 2,
     "scan-files": 50,
+    "start-receipts": 50,
 }
 FIGURES = {
     "latency": [
@@ -40,6 +41,7 @@ FIGURES = {
     "idle": ["CPU, % of a core", "wake-ups a second", "memory, MB", "memory of its own, MB"],
     "memory": ["peak before, MB", "peak, MB"],
     "scan": ["first scan", "later scan", "bare listing"],
+    "start": ["nothing waits", "queued jobs", "files in the inbox"],
 }
 
 

@@ -405,15 +405,54 @@ def test_processes_never_claim_one_job_twice(log: JobLog) -> None:
     assert sorted(claimed) == sorted(job.job_id for job in jobs)
 
 
-def test_claims_go_by_due_time_then_age(log: JobLog) -> None:
-    """The job that has been due longest goes first; of two that are due together, the older."""
-    late = put(log, next_attempt_at=NOW - 1)
-    early = put(log, next_attempt_at=NOW - 2)
-    same_older = make_job(NOW - 60, next_attempt_at=NOW - 3)
-    same_younger = log.insert(make_job(NOW - 50, next_attempt_at=NOW - 3))
-    log.insert(same_older)
-    order = [must(log.claim(OFFICE, NOW)).job_id for _ in range(4)]
-    assert order == [same_older.job_id, same_younger.job_id, early.job_id, late.job_id]
+def test_claims_go_in_order_of_arrival(log: JobLog) -> None:
+    """Of all that is due, in whichever branch, the job that came first goes first, however long each has been due."""
+    branches = ["office", "office/travel", "office/suppliers"]
+    jobs = [
+        make_job(NOW - age, next_attempt_at=NOW - due, branch=branches[age % 3])
+        for age, due in ((60, 0), (50, 5), (40, 9), (30, 1), (20, 7), (10, 3))
+    ]
+    for job in reversed(jobs):
+        log.insert(job)
+    later = log.insert(make_job(NOW - 70, next_attempt_at=NOW + 1))
+    order = [must(log.claim(branches, NOW)).job_id for _ in jobs]
+    assert order == [job.job_id for job in jobs]
+    assert log.claim(branches, NOW) is None
+    assert must(log.claim(branches, NOW + 1)).job_id == later.job_id
+
+
+def test_a_backlog_is_never_sorted(log: JobLog) -> None:
+    """What is asked for each receipt is found in an index, in its order: it costs the same with 100,000 waiting."""
+    put(log)
+    put(log, State.SUCCESS)
+    with closing(sqlite3.connect(log.path)) as other:
+        asked = asked_by(
+            log,
+            lambda: (
+                log.next_due(["office", "cellar"]),
+                log.claim(["office", "cellar"], NOW),
+                log.due_moves(OFFICE, 64),
+                log.stored_in_processing("office"),
+            ),
+        )
+        plans = {
+            statement: " / ".join(row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}"))
+            for statement in asked
+            if statement.startswith("SELECT") and "FROM job" in statement
+        }
+    indexes = ["job_queued", "job_order", "job_move_due", "job_in_processing"]
+    assert all(any(index in plan for plan in plans.values()) for index in indexes), plans
+    assert [plan for plan in plans.values() if "TEMP B-TREE" in plan or "SCAN" in plan] == []
+
+
+def asked_by(log: JobLog, call: Callable[[], object]) -> list[str]:
+    """Return the statements that SQLite is given meanwhile."""
+    asked: list[str] = []
+    connection: sqlite3.Connection = log._database.connection()  # type: ignore[no-untyped-call]
+    connection.set_trace_callback(asked.append)
+    call()
+    connection.set_trace_callback(None)
+    return asked
 
 
 def test_only_what_is_due_is_claimed(log: JobLog) -> None:

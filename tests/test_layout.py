@@ -21,7 +21,7 @@ ROOT = "receipt_watcher"
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "__init__ errors migrations migrations.0001_first migrations.0002_branches",
+        "__init__ errors migrations migrations.0001_first migrations.0002_branches migrations.0004_order",
         "job config names waiting timelimit permissions clock",
         "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts events settling",
         "note sources spool logfile installation destinations view progress writers snapshot",

@@ -356,7 +356,17 @@ def test_orphans_are_found_with_their_subfolders(spool: Spool) -> None:
     for name, job_id in (("scan.pdf", OTHER_JOB), ("sub/deeper/scan.pdf", JOB)):
         drop(spool.folders, name)
         spool.take(Path(name), job_id)
-    assert list(spool.orphans()) == [(JOB, Path("sub/deeper/scan.pdf")), (OTHER_JOB, Path("scan.pdf"))]
+    assert list(spool.orphans(set())) == [(JOB, Path("sub/deeper/scan.pdf")), (OTHER_JOB, Path("scan.pdf"))]
+
+
+def test_what_is_recorded_is_no_orphan(spool: Spool) -> None:
+    """The folders of jobs that have their file there are not even looked into."""
+    for job_id in (JOB, OTHER_JOB):
+        drop(spool.folders)
+        spool.take(SCAN, job_id)
+    (spool.folders.processing / JOB / f".abc{PARTIAL_SUFFIX}").touch()
+    assert list(spool.orphans({JOB})) == [(OTHER_JOB, SCAN)]
+    assert files(spool.folders.processing / JOB) == [f".abc{PARTIAL_SUFFIX}", "scan.pdf"]
 
 
 def test_unfinished_copies_and_empty_folders_are_removed(spool: Spool) -> None:
@@ -365,7 +375,7 @@ def test_unfinished_copies_and_empty_folders_are_removed(spool: Spool) -> None:
     torso.parent.mkdir(parents=True)
     torso.write_bytes(CONTENT[:10])
     (spool.folders.processing / OTHER_JOB / "empty").mkdir(parents=True)
-    assert list(spool.orphans()) == []
+    assert list(spool.orphans(set())) == []
     assert files(spool.folders.processing) == []
 
 
@@ -378,7 +388,7 @@ def test_strangers_are_told_and_left_alone(spool: Spool) -> None:
     (spool.folders.processing / strange[0]).touch()
     (spool.folders.processing / OTHER_JOB).touch()  # a file under a job's name
     assert sorted(path.name for path in spool.strangers()) == sorted([*strange, OTHER_JOB])
-    assert list(spool.orphans()) == []
+    assert list(spool.orphans(set())) == []
     assert len(list(spool.folders.processing.iterdir())) == len(strange) + 2
 
 
@@ -390,7 +400,7 @@ def _crash_while_removing(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> Path
         with pytest.raises(Crash):
             spool.take(SCAN, JOB)
     assert original.exists()
-    assert list(spool.orphans()) == [(JOB, SCAN)]
+    assert list(spool.orphans(set())) == [(JOB, SCAN)]
     return original
 
 

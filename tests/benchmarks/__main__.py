@@ -1,4 +1,4 @@
-"""The command: `python -m tests.benchmarks [latency|burst|idle|memory|scan|all]`, from the repository's folder.
+"""The command: `python -m tests.benchmarks [latency|burst|idle|memory|scan|start|all]`, from the repository's folder.
 
 Runs the real daemon and a stand-in for N8N on a temporary folder (on $TMPDIR) and prints medians; with --json FILE,
 the same for programs. What must be so in any case, that each receipt arrives once and is filed byte for byte, is
@@ -22,6 +22,7 @@ from tests.benchmarks.latency import latency
 from tests.benchmarks.memory import memory
 from tests.benchmarks.report import Table
 from tests.benchmarks.scan import scan
+from tests.benchmarks.start import start
 
 _RECEIPT_BYTES = 200_000
 #: Option, its value, its value with --short, and what it means.
@@ -33,6 +34,7 @@ _SIZES: dict[str, tuple[float, float, str]] = {
     "calm-seconds": (6, 6, "pause before that: kept connections are closed after 5 s"),
     "memory-receipts": (10, 10, "large receipts at once"),
     "scan-files": (100_000, 20_000, "files that wait in the inbox"),
+    "start-receipts": (100_000, 5_000, "receipts that wait at a start"),
     "memory-mb": (20, 20, "how large each of them is"),
 }
 
@@ -82,12 +84,17 @@ def _scan(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
     return scan(root, files=int(options.scan_files))
 
 
+def _start(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
+    return start(root, cpus, waiting=int(options.start_receipts))
+
+
 _BENCHMARKS: dict[str, Callable[[Path, list[int], argparse.Namespace], Table]] = {
     "latency": _latency,
     "burst": _burst,
     "idle": _idle,
     "memory": _memory,
     "scan": _scan,
+    "start": _start,
 }
 
 
