@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -116,7 +117,8 @@ def move_file(source: Path, target: Path) -> None:
 
     Raises:
         FileExistsError: the name is taken.
-        FileVanishedError: the original changed while it was copied across file systems; it stays as it is.
+        FileVanishedError: the original changed while it was copied across file systems; it stays as it is. Or another
+            program took it.
     """
     try:
         _rename_no_replace(source, target)
@@ -153,11 +155,18 @@ def _rename_no_replace(source: Path, target: Path) -> None:
 
 
 def _remove_old_name(source: Path, target: Path) -> None:
-    """Remove the name that the file had; where that is refused, take the new one back, or each try would add one."""
+    """Remove the name that the file had; where that is refused, take the new one back, or each try would add one.
+
+    Raises:
+        FileVanishedError: another program gave it a name by a link as well, and was faster: it is theirs.
+    """
     try:
         source.unlink()
     except FileNotFoundError:
-        return  # somebody else was faster; the file is safe under its new name
+        if os.lstat(target).st_nlink > 1:
+            target.unlink()
+            raise FileVanishedError(f"{source} was taken by another program") from None
+        return  # somebody else removed it; the file is safe under its new name
     except OSError:
         if is_there(source):
             target.unlink()
@@ -180,24 +189,40 @@ def _renameat2(source: Path, target: Path) -> bool:
 
 def _move_across(source: Path, target: Path) -> None:
     """Copy, flush, rename, flush the folder; only then remove the original, if it is still what was copied."""
-    before = os.lstat(source)
-    partial = _partial_of(source, target)
-    if is_there(partial):
-        partial.unlink()
-    try:
-        _copy(source, partial)
-        after = os.lstat(source)
-        if _signature(before) != _signature(after):
-            raise FileVanishedError(f"{source} changed while it was copied")
-        _rename_no_replace(partial, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
+    with source.open("rb") as reader:
+        _lock_out_others(reader, source)
+        before = os.fstat(reader.fileno())  # of what is copied, whatever has its name by now
+        partial = _partial_of(source, target)
+        if is_there(partial):
             partial.unlink()
-        raise
-    flush_folder(target.parent)
-    flush_folder(target.parent.parent)
-    _remove_old_name(source, target)
+        try:
+            _copy(reader, source, partial)
+            after = os.lstat(source)
+            if _signature(before) != _signature(after):
+                raise FileVanishedError(f"{source} changed while it was copied")
+            _rename_no_replace(partial, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+        flush_folder(target.parent)
+        flush_folder(target.parent.parent)
+        _remove_old_name(source, target)
     flush_folder(source.parent)
+
+
+def _lock_out_others(reader: BinaryIO, source: Path) -> None:
+    """Lock a file until it is closed: of two daemons that take from one inbox, only one may copy it.
+
+    Raises:
+        OSError: EBUSY; somebody has locked it.
+    """
+    try:
+        fcntl.flock(reader, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(source)) from error
+    except OSError:
+        return  # this mount knows no locks, or wants to have the file open for writing
 
 
 def _partial_of(source: Path, target: Path) -> Path:
@@ -206,8 +231,8 @@ def _partial_of(source: Path, target: Path) -> Path:
     return target.with_name(f".{move[:32]}{PARTIAL_SUFFIX}")
 
 
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as reader, target.open("xb") as writer:
+def _copy(reader: BinaryIO, source: Path, target: Path) -> None:
+    with target.open("xb") as writer:
         shutil.copyfileobj(reader, writer, _COPY_PIECE_BYTES)
         writer.flush()
         shutil.copystat(source, target)

@@ -30,6 +30,7 @@ from receipt_watcher.filing import Filing
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.mounts import mount_of
+from receipt_watcher.owner import ANSWER_SECONDS
 from receipt_watcher.permissions import folder_advice, refusal_and
 from receipt_watcher.rebuild import rebuild_done
 from receipt_watcher.route import Bell, Route
@@ -159,6 +160,7 @@ class Gate:
             if not self.route.spool.is_present():
                 processing = self.route.spool.folders.processing
                 raise SpoolError(f"{processing} is not there any more, or no longer ours", processing)
+            self.route.spool.check_owner()
             self._recover_if_due()
             if self._waits_for_acceptance():
                 return RETRY_SECONDS
@@ -204,7 +206,8 @@ class Gate:
         self._expect_answer()
         place = self._checked_place()
         is_lost = self._is_lost()
-        self.route.spool.open(self._settings.installation_id(), take_over=self._settings.take_over)
+        self._expect_answer(LOOK_LIMIT_SECONDS + ANSWER_SECONDS)
+        was_asked = self.route.spool.open(self._settings.installation_id(), take_over=self._settings.take_over)
         if is_lost:
             rebuild_done(self.route, self._log, lambda: self._expect_answer(MOVE_LIMIT_SECONDS))
         self._expect_answer(MOVE_LIMIT_SECONDS)
@@ -212,6 +215,8 @@ class Gate:
             self._expect_answer(MOVE_LIMIT_SECONDS)
         self._recover(may_have_been_sent=is_lost)
         self._log.keep_fact(self._known_fact, "yes")
+        if was_asked:  # what the other one took in until it looked is an orphan of ours
+            self._recover_at = self._monotonic() + MOVE_LIMIT_SECONDS
         self._expect_answer()
         self.watch.start()
         self._keep_place(place)
@@ -325,6 +330,7 @@ class Gate:
         """Yield each file with a time limit of its own: across file systems each move is a copy."""
         for one in settled:
             self._expect_answer(MOVE_LIMIT_SECONDS)
+            self.route.spool.check_owner()  # who asks waits for seconds only
             yield one
 
     def _recover_if_due(self) -> None:

@@ -8,14 +8,13 @@ Called by the inbox threads (`take`) and the filing thread (`move`), never by tw
 leaves the file under its old name, its new name, or (across file systems only) both, whole; `move` called again
 with the same two paths finishes the move in each case.
 
-The folder processing/ carries `.owner`: the installation it belongs to, locked while its daemon runs.
+The folder processing/ carries `.owner`: the installation it belongs to, and the daemon that has it open; see `owner`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 import uuid
@@ -25,8 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from receipt_watcher import disk
-from receipt_watcher.errors import FileVanishedError, ForeignSpoolError, LockedError, SpoolError
+from receipt_watcher.errors import FileVanishedError, SpoolError
 from receipt_watcher.job import Folder
+from receipt_watcher.owner import Owner
 from receipt_watcher.permissions import refusal_and
 
 
@@ -50,17 +50,19 @@ class Spool:
     def __init__(self, name: str, folders: SpoolFolders) -> None:
         self.name = name
         self.folders = folders
-        self._owner_fd: int | None = None
+        self._owner = Owner(folders.processing / ".owner")
 
     # --- opening -----------------------------------------------------------------------------------------------
 
-    def open(self, installation_id: str, *, take_over: bool = False) -> None:
+    def open(self, installation_id: str, *, take_over: bool = False) -> bool:
         """Make the folders usable for this installation, or say why not.
+
+        Return whether another daemon, which did not answer, may have been at work here until now.
 
         1. The inbox must be there: a share that is not mounted is no empty inbox.
         2. Missing siblings are created, but only inside folders that exist.
         3. processing/.owner is written, or must name us; `take_over` replaces a foreign name.
-        4. It stays locked (flock) until `close`.
+        4. It names our process, and stays locked (flock), until `close`.
 
         Raises:
             SpoolError: a folder is not there or cannot be made.
@@ -75,7 +77,7 @@ class Spool:
             )
         for folder in Folder:
             self._make_folder(self.folders.path_of(folder))
-        self._own(installation_id, take_over=take_over)
+        return self._owner.take(installation_id, take_over=take_over)
 
     def _make_folder(self, path: Path) -> None:
         try:
@@ -89,57 +91,22 @@ class Spool:
                 path,
             ) from error
 
-    def _own(self, installation_id: str, *, take_over: bool) -> None:
-        path = self.folders.processing / ".owner"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise SpoolError(
-                f"{path} cannot be opened: "
-                + refusal_and(f"the service's user must own {path.parent}", error, path.parent),
-                path,
-            ) from error
-        try:
-            self._lock_owner(descriptor, path)
-            owner = os.read(descriptor, 200).decode("ascii", "replace").strip()
-            if owner and owner != installation_id and not take_over:
-                raise ForeignSpoolError(
-                    f"{self.folders.processing} belongs to another installation ({owner}, we are {installation_id}); "
-                    "point one of the two elsewhere, or, after a move to this machine, start once with --take-over"
-                )
-            if owner != installation_id:
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{installation_id}\n".encode("ascii"), 0)
-                os.fsync(descriptor)
-                disk.flush_folder(self.folders.processing)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._owner_fd = descriptor
-
-    def _lock_owner(self, descriptor: int, path: Path) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LockedError(
-                f"another receipt-watcher is running on {path.parent}; stop it, or give this one folders of its own"
-            ) from error
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise
-            # Some network mounts know no locks; .owner and the state directory's lock still protect us there.
-
     def owner(self) -> str:
         """Return the installation that processing/.owner names; "" where it does not."""
-        with contextlib.suppress(OSError):
-            return (self.folders.processing / ".owner").read_text("ascii", "replace").strip()
-        return ""
+        return self._owner.installation
+
+    def check_owner(self) -> None:
+        """See that no other daemon has taken the spool; see `owner`.
+
+        Raises:
+            OSError: processing/.owner cannot be read.
+            ForeignSpoolError: one has.
+        """
+        self._owner.check()
 
     def close(self) -> None:
-        """Give the lock back; harmless when called twice or before `open`."""
-        if self._owner_fd is not None:
-            os.close(self._owner_fd)
-            self._owner_fd = None
+        """Give the spool back; harmless when called twice or before `open`."""
+        self._owner.release()
 
     def is_present(self) -> bool:
         """Whether processing/ is there and ours: false after an unmount, which must fail no receipt."""

@@ -60,9 +60,9 @@ def test_what_is_flat_is_within_bounds() -> None:
     assert problems_of(run_of(100, megabytes=3e-5)) == []
 
 
-@pytest.mark.parametrize(("name", "a_receipt"), [("megabytes", 1e-4), ("descriptors", 1e-3), ("threads", 1e-4)])
+@pytest.mark.parametrize(("name", "a_receipt"), [("megabytes", 1.2e-4), ("descriptors", 1e-3), ("threads", 1e-4)])
 def test_what_grows_is_found(name: str, a_receipt: float) -> None:
-    """A hundred bytes kept for each receipt, a descriptor for a thousand, or a thread for ten thousand, are found."""
+    """An id kept for each receipt, a descriptor for a thousand, or a thread for ten thousand, are found."""
     problems = problems_of(run_of(100, **{name: a_receipt}))
     assert len(problems) == 1
     assert problems[0].startswith(name)

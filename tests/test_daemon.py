@@ -210,28 +210,6 @@ def test_sigterm_takes_no_new_files(tmp_path: Path, n8n: StandIn) -> None:
 # --- one daemon per spool ------------------------------------------------------------------------------------------
 
 
-def test_a_second_daemon_on_the_state_directory(tmp_path: Path, n8n: StandIn) -> None:
-    """A second daemon on one state directory is refused, with the first one's process and what to do."""
-    with office(tmp_path, n8n) as daemon:
-        assert daemon.process is not None
-        refused = daemon.run("run")
-        assert refused.returncode == 1
-        wanted = f"another receipt-watcher (process {daemon.process.pid}) is running on {daemon.state}; stop it, or"
-        assert wanted in refused.stderr
-        assert "Traceback" not in refused.stderr
-        daemon.drop("scan.jpg", samples.jpeg(1))
-        daemon.wait_quiet(1)
-
-
-def test_a_second_daemon_on_the_spool(tmp_path: Path, n8n: StandIn) -> None:
-    """A second daemon on one spool is refused, even with a state directory of its own."""
-    with office(tmp_path, n8n) as daemon:
-        refused = daemon.run("run", "--take-over", RECEIPT_WATCHER_STATE_DIR=str(tmp_path / "other"))
-        assert refused.returncode == 1
-        assert f"another receipt-watcher is running on {daemon.processing}; stop it, or" in refused.stderr
-        assert "Traceback" not in refused.stderr
-
-
 def test_a_foreign_spool(tmp_path: Path, n8n: StandIn) -> None:
     """A spool of another installation is refused, until a start with --take-over makes it ours for good."""
     daemon = office(tmp_path, n8n)

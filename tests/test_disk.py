@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
+import functools
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -165,6 +167,79 @@ def test_within_a_file_system_nothing_is_copied(
     inode = source.stat().st_ino
     move_file(source, tmp_path / "new.pdf")
     assert (tmp_path / "new.pdf").stat().st_ino == inode
+
+
+def test_of_two_who_move_one_file_one_has_it(tmp_path: Path, target: Path) -> None:
+    """Two daemons that take from one inbox at the same moment: one has the file, whole, the other an error."""
+    targets = [target.with_name(name) for name in ("one.pdf", "two.pdf")]
+    for number in range(30):
+        source = tmp_path / f"scan-{number}.pdf"
+        source.write_bytes(CONTENT)
+        errors = at_once([functools.partial(move_file, source, one) for one in targets])
+        there = [one for one in targets if one.exists()]
+        assert [error is None for error in errors] == [one in there for one in targets]
+        assert len(there) == 1, errors
+        assert there[0].read_bytes() == CONTENT
+        assert list(target.parent.iterdir()) == there
+        assert not source.exists()
+        there[0].unlink()
+
+
+def at_once(calls: Sequence[Callable[[], None]]) -> list[Exception | None]:
+    """Make all calls at the same moment, each in a thread, and return what each raised."""
+    start, errors = threading.Barrier(len(calls)), list[Exception | None]([None] * len(calls))
+
+    def run(number: int) -> None:
+        start.wait()
+        try:
+            calls[number]()
+        except (OSError, FileVanishedError) as error:
+            errors[number] = error
+
+    threads = [threading.Thread(target=run, args=[number]) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_two_links_are_told_from_one(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who linked a file as well, but finds that its old name was removed by another, leaves it to that one."""
+    only_links(monkeypatch)
+    link, theirs, ours = os.link, tmp_path / "theirs.pdf", tmp_path / "ours.pdf"
+
+    def link_after_them(old: Path, new: Path, **options: Any) -> None:
+        link(old, theirs)
+        link(old, new, **options)
+        old.unlink()
+
+    monkeypatch.setattr(os, "link", link_after_them)
+    with pytest.raises(FileVanishedError, match="taken by another program"):
+        move_file(source, ours)
+    assert theirs.read_bytes() == CONTENT
+    assert not ours.exists()
+
+
+def test_a_locked_file_is_not_copied(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another program has locked the file it stays, and no part of it is left elsewhere."""
+    with another_file_system(tmp_path, monkeypatch) as folder, source.open("rb") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match=os.strerror(errno.EBUSY)):
+            move_file(source, folder / "scan.pdf")
+        assert list(folder.iterdir()) == []
+        assert source.read_bytes() == CONTENT
+        fcntl.flock(theirs, fcntl.LOCK_UN)
+        move_file(source, folder / "scan.pdf")
+        assert (folder / "scan.pdf").read_bytes() == CONTENT
+
+
+def test_a_mount_without_locks_is_copied_from(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS gives EBADF for a lock on what is open for reading: the file is moved all the same."""
+    monkeypatch.setattr(fcntl, "flock", refusing(errno.EBADF))
+    with another_file_system(tmp_path, monkeypatch) as folder:
+        move_file(source, folder / "scan.pdf")
+        assert (folder / "scan.pdf").read_bytes() == CONTENT
 
 
 def test_a_name_that_is_taken_is_never_replaced(source: Path, target: Path) -> None:

@@ -53,6 +53,12 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != ".owner")
 
 
+def owner_of(folders: SpoolFolders) -> list[str]:
+    """Return the words of the owner's mark, of which there is one line."""
+    (line,) = (folders.processing / ".owner").read_text().splitlines()
+    return line.split()
+
+
 # --- opening ---
 
 
@@ -123,9 +129,11 @@ def test_a_folder_that_we_may_not_write_is_told(folders: SpoolFolders, monkeypat
 
 
 def test_the_spool_names_its_owner(spool: Spool) -> None:
-    """processing/.owner names the installation, for whoever looks."""
-    assert (spool.folders.processing / ".owner").read_text() == f"{INSTALLATION}\n"
+    """processing/.owner names the installation, and the process that has the spool open, for whoever looks."""
+    assert owner_of(spool.folders)[:3] == [INSTALLATION, os.uname().nodename, str(os.getpid())]
     assert spool.is_present()
+    spool.close()
+    assert (spool.folders.processing / ".owner").read_text() == f"{INSTALLATION}\n"
 
 
 def test_a_foreign_spool_is_refused(folders: SpoolFolders, spool: Spool) -> None:
@@ -143,8 +151,9 @@ def test_a_spool_can_be_taken_over(folders: SpoolFolders, spool: Spool) -> None:
     spool.close()
     other = Spool("office", folders)
     other.open("short", take_over=True)
-    assert (folders.processing / ".owner").read_text() == "short\n"
+    assert owner_of(folders)[0] == "short"
     other.close()
+    assert (folders.processing / ".owner").read_text() == "short\n"
     other.open("short")
     other.close()
     with pytest.raises(ForeignSpoolError):
@@ -157,7 +166,7 @@ def test_a_mark_that_a_crash_left_empty_is_written_again(folders: SpoolFolders) 
     (folders.processing / ".owner").touch()
     spool = Spool("office", folders)
     spool.open(INSTALLATION)
-    assert (folders.processing / ".owner").read_text() == f"{INSTALLATION}\n"
+    assert owner_of(folders)[0] == INSTALLATION
     spool.close()
 
 
