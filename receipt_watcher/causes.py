@@ -8,18 +8,18 @@ nothing makes the caller wait; see `timelimit`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from receipt_watcher.config import Config, Inbox
+from receipt_watcher.examination import Examination, Limits
 from receipt_watcher.inbox import listing_of
 from receipt_watcher.job import OPEN_STATES, Reason, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.listing import signature
 from receipt_watcher.names import UNFINISHED, lies_below
 from receipt_watcher.permissions import file_advice, folder_advice, refusal
-from receipt_watcher.receipt import Examination, Limits, examine
 from receipt_watcher.snapshot import Snapshot, Waiting
 from receipt_watcher.waiting import Wait
 from receipt_watcher.writers import Writers, is_all_hole, writers_of
@@ -68,6 +68,7 @@ class Scene:
     inbox: Inbox
     snapshot: Snapshot | None
     log: JobLog | None
+    examine: Callable[[Path, Limits], Examination]
 
 
 def look_at(scene: Scene, relative: str, status: os.stat_result) -> Looked:
@@ -80,7 +81,7 @@ def look_at(scene: Scene, relative: str, status: os.stat_result) -> Looked:
     seen = next((each for each in snapshot.waiting if each.path == relative), None) if snapshot else None
     if seen is not None and seen.why is not Wait.GROWING:
         return Looked((*around, Cause(seen.why, seen.detail, until=seen.until)), seen=seen)
-    causes, examination = _look_inside(inbox.path / relative, status, limits_of(scene.config))
+    causes, examination = _look_inside(scene, inbox.path / relative, status)
     if seen is not None:
         grown = f"{seen.grown_bytes:+,} bytes since it was first seen" if seen.grown_bytes else ""
         causes = [Cause(Wait.GROWING, grown), *causes]
@@ -101,7 +102,7 @@ def _causes_around(scene: Scene) -> Iterator[Cause]:
         yield Cause(Wait.BACKLOG if is_backlog else Wait.UNAVAILABLE, snapshot.unavailable)
 
 
-def _look_inside(path: Path, status: os.stat_result, limits: Limits) -> tuple[list[Cause], Examination | None]:
+def _look_inside(scene: Scene, path: Path, status: os.stat_result) -> tuple[list[Cause], Examination | None]:
     """Judge a file by the rules of the take-in."""
     found = signature(status)
     if found.size == 0:
@@ -115,7 +116,7 @@ def _look_inside(path: Path, status: os.stat_result, limits: Limits) -> tuple[li
             return [*causes, Cause(Wait.PLACEHOLDER, f"{found.size:,} bytes, none of them on disk")], None
         if writers_of(path) is Writers.SOME:
             causes.append(Cause(Wait.OPEN))
-        examination = examine(path, limits)
+        examination = scene.examine(path, limits_of(scene.config))
         refused = examination.refusal
         if refused is not None and refused.reason is Reason.INCOMPLETE:
             causes.append(Cause(Wait.INCOMPLETE, refused.detail))

@@ -32,6 +32,8 @@ from receipt_watcher.config import Config, Inbox, Subfolder
 from receipt_watcher.delivery import Delivery, DeliverySettings
 from receipt_watcher.destinations.n8n import N8N, N8NSettings
 from receipt_watcher.errors import JobLogError
+from receipt_watcher.examination import Limits
+from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.filing import Filing
 from receipt_watcher.gate import Gate, GateSettings
 from receipt_watcher.holds import Holds
@@ -39,7 +41,6 @@ from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.installation import Installation
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.outbound import Outbound
-from receipt_watcher.receipt import Limits
 from receipt_watcher.route import Bell, Branch, Route
 from receipt_watcher.spool import Spool, SpoolFolders
 from receipt_watcher.stopsignal import StopSignal
@@ -104,9 +105,11 @@ class Daemon:
         )
         self.routes = [self._route(inbox) for inbox in config.inboxes]
         self._public_url = ""
+        self._examiners = Examiners(bounds_of(config), stopping=self._stopping)
         self.take_in = TakeIn(
             self.log,
             self.routes,
+            examine=self._examiners.examine,
             deliveries=self._deliveries,
             filings=self._filings,
             clock=self._clock,
@@ -124,7 +127,9 @@ class Daemon:
             filings=self._filings,
             clock=self._clock,
         )
-        self.filing = Filing(self.log, self.routes, deliveries=self._deliveries, clock=self._clock)
+        self.filing = Filing(
+            self.log, self.routes, examine=self._examiners.examine, deliveries=self._deliveries, clock=self._clock
+        )
         self.gates = [self._gate(inbox, route) for inbox, route in zip(config.inboxes, self.routes, strict=True)]
         self._server: server.Server | None = None
         self._scheduler: BackgroundScheduler | None = None
@@ -449,6 +454,7 @@ class Daemon:
                     gate.close()
                 snapshot.remove(snapshot.snapshot_file(self.config.state_dir, gate.route.name))
             self.log.close()
+            self._examiners.close()
             self._outbound.close()
             self.installation.unlock()
         if self._scheduler is not None:

@@ -19,6 +19,7 @@ import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,6 +40,7 @@ PLAINLY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _AT_FDCWD = -100  # linux/fcntl.h
 _COPY_PIECE_BYTES = 1 << 20
+_DIGEST_PIECE_BYTES = 256 * 1024
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -264,6 +266,44 @@ def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_digest(descriptor: int, most_bytes: int) -> tuple[int, str | None]:
+    """Return an open file's size and its SHA-256 in hex, None where it is larger than `most_bytes`.
+
+    Whoever shares the descriptor may read meanwhile: its position is neither used nor moved.
+
+    Raises:
+        OSError: the disk does not give it.
+    """
+    size = os.fstat(descriptor).st_size
+    if size > most_bytes:
+        return size, None
+    digest, position = hashlib.sha256(), 0
+    while piece := os.pread(descriptor, _DIGEST_PIECE_BYTES, position):
+        digest.update(piece)
+        position += len(piece)
+    return position, digest.hexdigest()
+
+
+def beginnings(path: Path, lengths: Iterable[int]) -> dict[int, str]:
+    """Return the SHA-256 in hex of the first so many bytes of a file, for each length that it has.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest, position = hashlib.sha256(), 0
+    found: dict[int, str] = {}
+    with open_plainly(path) as file:
+        for length in sorted(set(lengths)):
+            while position < length:
+                piece = file.read(min(_DIGEST_PIECE_BYTES, length - position))
+                if not piece:
+                    return found
+                digest.update(piece)
+                position += len(piece)
+            found[length] = digest.hexdigest()
+    return found
 
 
 def cut_name(name: str, most_bytes: int) -> str:

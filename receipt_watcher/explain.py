@@ -16,6 +16,7 @@ from receipt_watcher import snapshot as snapshots
 from receipt_watcher.causes import Cause, Scene, duplicate_of, look_at
 from receipt_watcher.config import Config, Inbox
 from receipt_watcher.disk import display_name
+from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.holds import Holds
 from receipt_watcher.job import OPEN_STATES, Folder, Job, State
 from receipt_watcher.joblog import JobLog
@@ -175,8 +176,9 @@ class Explainer:
         except OSError:
             job = self._log.latest_of(inbox.name, Path(relative)) if self._log else None
             return self.about_job(job, self._log) if job and self._log else None
-        scene = Scene(self._config, inbox, snapshot, self._log)
-        looked = look_at(scene, relative, status)
+        with Examiners(bounds_of(self._config).brief(), is_logged=False) as examiners:
+            scene = Scene(self._config, inbox, snapshot, self._log, examiners.examine)
+            looked = look_at(scene, relative, status)
         facts = self._facts(status)
         if looked.seen is not None:
             facts |= {

@@ -20,10 +20,10 @@ import structlog
 
 from receipt_watcher import note
 from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
+from receipt_watcher.examination import Examination, Limits
 from receipt_watcher.intake import DuplicatePolicy
 from receipt_watcher.job import EXAMINATION_REASONS, OPEN_STATES, Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.receipt import Examination, examine
 from receipt_watcher.route import Bell, Route, tell_concluded
 
 logger = structlog.get_logger()
@@ -45,9 +45,18 @@ Move = tuple[Job, Folder, Path]
 class Filing:
     """The last stage."""
 
-    def __init__(self, log: JobLog, routes: Sequence[Route], *, deliveries: Bell, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        log: JobLog,
+        routes: Sequence[Route],
+        *,
+        examine: Callable[[Path, Limits], Examination],
+        deliveries: Bell,
+        clock: Callable[[], float],
+    ) -> None:
         self._log = log
         self._routes = routes
+        self._examine = examine
         self._deliveries = deliveries
         self._clock = clock
         self._locks = {route.name: threading.Lock() for route in routes}
@@ -164,14 +173,7 @@ class Filing:
         route.spool.flush_moves(folders.path_of(folder) / path for _, folder, path in moved)
         for job, folder, _ in moved:
             self._remove_notes(route, job, folder, notes.get(job.job_id))
-        # Examined before the transaction, which would keep callbacks waiting.
-        found: dict[str, Examination] = {}
-        for job, folder, path in moved:
-            if folder is Folder.PROCESSING:
-                try:
-                    found[job.job_id] = examine(folders.processing / path, route.limits)
-                except OSError as error:  # one file that the disk does not give must not stop the others
-                    self._tell_trouble(route, error)
+        found = self._examined(route, moved)  # before the transaction, which would keep callbacks waiting
         moved = [move for move in moved if move[1] is not Folder.PROCESSING or move[0].job_id in found]
         with self._log.transaction():
             now = self._clock()
@@ -186,6 +188,17 @@ class Filing:
         if any(folder is Folder.PROCESSING for _, folder, _ in moved):
             self._deliveries.ring()
         return len(moved)
+
+    def _examined(self, route: Route, moved: Sequence[Move]) -> dict[str, Examination]:
+        """Examine the files that came back to processing/; without those that the disk does not give."""
+        found: dict[str, Examination] = {}
+        for job, folder, path in moved:
+            if folder is Folder.PROCESSING:
+                try:
+                    found[job.job_id] = self._examine(route.spool.folders.processing / path, route.limits)
+                except OSError as error:  # one file that the disk does not give must not stop the others
+                    self._tell_trouble(route, error)
+        return found
 
     def _clean_up(self, route: Route, job: Job, folder: Folder, path: Path) -> None:
         """Remove the empty folder that the file left; a crash before it leaves that to the next start."""

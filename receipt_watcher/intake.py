@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from receipt_watcher.errors import JobLogError
+from receipt_watcher.examination import Examination
 from receipt_watcher.job import CLOSED_STATES, OPEN_STATES, Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.receipt import Examination
 
 DuplicatePolicy = Literal["skip", "send", "fail"]
 

@@ -173,6 +173,11 @@ class Reason(StrEnum):
         "The file may be moved but not read: its permissions shut the service out.",
         "Let the scanner or share create files that the service's user can read, then drop it in again.",
     )
+    UNEXAMINABLE = (
+        "unexaminable",
+        "Reading this file broke or exhausted the program that examines receipts, twice.",
+        "Be careful with it if you do not know where it comes from; else scan it again, or print it to a new PDF.",
+    )
     ALREADY_SEEN = (
         "already_seen",
         "The same bytes for the same target are under way or have succeeded, and duplicates is set to fail.",
@@ -241,6 +246,7 @@ EXAMINATION_REASONS = frozenset(
         Reason.TOO_LARGE,
         Reason.TOO_MANY_PIXELS,
         Reason.UNREADABLE,
+        Reason.UNEXAMINABLE,
     }
 )
 

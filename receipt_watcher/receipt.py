@@ -1,15 +1,16 @@
-"""Examines one receipt: what it is, what its digest is, whether it is whole and can be read.
+"""Judges one receipt: what it is, whether it is whole and can be read.
 
 It promises that no content whatever makes it raise: what is wrong with a receipt is a Refusal, with a reason code and
 a sentence for the person who scanned it. What is wrong with the system (the file is gone, the disk fails) is no
 fault of the receipt and passes through as OSError; only a PermissionError is the receipt's, for somebody else set its
-permissions.
+permissions. What it cannot promise is that the libraries never crash, nor that memory suffices (MemoryError): in the
+daemon it therefore runs in a process of its own, see `examiner`.
 
-The file is opened once and read once for type, size and digest, in pieces, and then visited by seeking. It is never
-mapped into memory, because a late writer that truncates it would kill the process by SIGBUS. It is never held in
-memory either, except a HEIC, whose library wants all of it: those are examined one at a time. No picture is decoded.
+The file is visited by seeking. It is never mapped into memory, because a late writer that truncates it would kill
+the process by SIGBUS. It is never held in memory either, except a HEIC, whose library wants all of it: those are
+examined one at a time. No picture is decoded.
 
-The inbox threads call `examine` concurrently. Nothing is written, so a crash leaves nothing behind.
+Any thread may call it. Nothing is written, so a crash leaves nothing behind.
 
 Importing this module switches off Pillow's own limit on pixels: `Limits.max_pixels` takes its place.
 """
@@ -25,7 +26,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,9 +37,21 @@ import magic
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from receipt_watcher import disk, formats
+from receipt_watcher.examination import (
+    ACCEPTED_MIME_TYPES,
+    MAX_DIGEST_BYTES,
+    Examination,
+    Judgement,
+    Limits,
+    Refusal,
+    unreadable,
+)
 from receipt_watcher.formats import bmp, gif, heic, jpeg, pdf, png, tiff, webp
 from receipt_watcher.job import Reason
 
+__all__ = ["ACCEPTED_MIME_TYPES", "TELLING_BYTES", "Examination", "Limits", "Refusal", "examine", "judge"]
+
+#: A file that is no larger is read once, and walked in memory.
 READ_BYTES = 256 * 1024
 
 #: Fewer bytes than this tell of no kind for certain what it is; the first piece of a slow copy may be as small.
@@ -53,32 +66,6 @@ _UNKNOWN = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How large a receipt may be."""
-
-    max_file_bytes: int
-    max_pixels: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a receipt is not taken: the code, and a sentence that names what was found."""
-
-    reason: Reason
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Examination:
-    """What is known about a file; `refusal` is None where it is accepted."""
-
-    size: int
-    sha256: str | None
-    mime_type: str | None
-    refusal: Refusal | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Kind:
     """An accepted kind: how its skeleton is walked, and which library then reads its header."""
 
@@ -88,38 +75,58 @@ class _Kind:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What the one pass over the file found; `head` is its beginning."""
+    """How large a file is, and its beginning."""
 
     size: int
-    sha256: str
     head: bytes
 
 
 def examine(path: Path, limits: Limits) -> Examination:
-    """Examine the file at `path`, which nobody else moves meanwhile.
+    """Examine the file at `path` in this very process: for tests, and for who trusts it.
 
     Raises:
         OSError: the system's own trouble, FileNotFoundError among it; never for what the file contains.
+        MemoryError: there is not enough.
     """
     try:
         with disk.open_plainly(path) as file:
-            return _examine(file, path, limits)
+            sha256 = _digest_of(file)
+            found = judge(file, path.name, limits)
+            return Examination(found.size, sha256, found.mime_type, found.refusal)
     except PermissionError:
-        return Examination(_size_of(path), None, None, Refusal(Reason.UNREADABLE, "The service may not read it."))
+        return unreadable(path)
 
 
-def _examine(file: BinaryIO, path: Path, limits: Limits) -> Examination:
-    content = _read_once(file)
+def _digest_of(file: BinaryIO) -> str | None:
+    if file.seek(0, io.SEEK_END) > MAX_DIGEST_BYTES:
+        return None
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(READ_BYTES):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def judge(file: BinaryIO, name: str, limits: Limits) -> Judgement:
+    """Judge an open file, which nobody else moves meanwhile; its name only says what it claims to be.
+
+    Raises:
+        OSError: the system's own trouble; never for what the file contains.
+        MemoryError: there is not enough.
+    """
+    file.seek(0)
+    head = file.read(READ_BYTES)
+    content = _Content(file.seek(0, io.SEEK_END), head)
     if not content.size:
-        return Examination(0, content.sha256, None, Refusal(Reason.EMPTY, "The file has 0 bytes."))
-    # A small file is examined in the very bytes that were hashed; that is also faster.
+        return Judgement(0, None, Refusal(Reason.EMPTY, "The file has 0 bytes."))
+    # That is faster, and each part of a small file is of the same moment.
     source = io.BytesIO(content.head) if content.size == len(content.head) else file
-    mime_type, refusal = _judge(source, content, path, limits)
+    mime_type, refusal = _judge(source, content, name, limits)
     if refusal is not None and content.size < TELLING_BYTES and content.head.startswith(_beginnings(content.size)):
         refusal = Refusal(Reason.INCOMPLETE, f"Its {content.size} bytes are too few to tell what it is.")
     if refusal is None and mime_type not in _ENDS_IN_MARKER and _ends_in_hole(file, content.size):
         refusal = Refusal(Reason.INCOMPLETE, "Its size was set, but its end was never written.")
-    return Examination(content.size, content.sha256, mime_type, refusal)
+    return Judgement(content.size, mime_type, refusal)
 
 
 def _beginnings(size: int) -> tuple[bytes, ...]:
@@ -139,17 +146,7 @@ def _ends_in_hole(file: BinaryIO, size: int) -> bool:
     return False
 
 
-def _read_once(file: BinaryIO) -> _Content:
-    head = file.read(READ_BYTES)
-    digest = hashlib.sha256(head)
-    size = len(head)
-    while piece := file.read(READ_BYTES):
-        digest.update(piece)
-        size += len(piece)
-    return _Content(size, digest.hexdigest(), head)
-
-
-def _judge(source: BinaryIO, content: _Content, path: Path, limits: Limits) -> tuple[str, Refusal | None]:
+def _judge(source: BinaryIO, content: _Content, name: str, limits: Limits) -> tuple[str, Refusal | None]:
     mime_type = _mime_type(content.head)
     if content.size > limits.max_file_bytes:
         detail = f"It has {content.size:,} bytes; {limits.max_file_bytes:,} are allowed."
@@ -160,7 +157,7 @@ def _judge(source: BinaryIO, content: _Content, path: Path, limits: Limits) -> t
         return _PDF, _refusal(_PDF, source, content.size, limits.max_pixels)
     if not any(content.head[:TELLING_BYTES]):  # every kind begins with a mark
         return mime_type, Refusal(Reason.INCOMPLETE, "It begins with zeros: its beginning has not been written.")
-    return mime_type, Refusal(Reason.UNSUPPORTED_TYPE, _describe(mime_type, path))
+    return mime_type, Refusal(Reason.UNSUPPORTED_TYPE, _describe(mime_type, name))
 
 
 def _refusal(mime_type: str, source: BinaryIO, size: int, max_pixels: int) -> Refusal | None:
@@ -183,33 +180,6 @@ def _fault(kind: _Kind, source: BinaryIO, size: int, max_pixels: int) -> Refusal
     if refusal is not None and refusal.reason is Reason.BROKEN and formats.ends_in_zeros(source, size):
         raise formats.CutShortError(f"It ends in zeros, as if it had not been written to its end. {refusal.detail}")
     return refusal
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except PermissionError:
-        return 0
-
-
-def beginnings(path: Path, lengths: Iterable[int]) -> dict[int, str]:
-    """Return the SHA-256 in hex of the first so many bytes of a file, for each length that it has.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest, position = hashlib.sha256(), 0
-    found: dict[int, str] = {}
-    with disk.open_plainly(path) as file:
-        for length in sorted(set(lengths)):
-            while position < length:
-                piece = file.read(min(READ_BYTES, length - position))
-                if not piece:
-                    return found
-                digest.update(piece)
-                position += len(piece)
-            found[length] = digest.hexdigest()
-    return found
 
 
 # --- What it is ---
@@ -255,13 +225,13 @@ _ACCEPTED_SUFFIXES = frozenset(
 )
 
 
-def _describe(mime_type: str, path: Path) -> str:
-    suffix = path.suffix.lower()
+def _describe(mime_type: str, name: str) -> str:
+    suffix = Path(name).suffix.lower()
     although = f", although its name ends in {suffix}" if suffix in _ACCEPTED_SUFFIXES else ""
     if mime_type == _UNKNOWN:
         return f"Its content is of no kind that is known here ({mime_type}){although}."
-    name = _NAMES.get(mime_type)
-    return f"It is {name} ({mime_type}){although}." if name else f"Its content is {mime_type}{although}."
+    kind = _NAMES.get(mime_type)
+    return f"It is {kind} ({mime_type}){although}." if kind else f"Its content is {mime_type}{although}."
 
 
 # --- What the libraries say ---
@@ -325,7 +295,7 @@ def _with_pillow_heif(source: BinaryIO, max_pixels: int) -> Refusal | None:
 
 def _content_at_fault(error: Exception, detail: str) -> Refusal:
     # A system's error has a number; the libraries raise OSError without one for bad content.
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
         raise error
     return Refusal(Reason.BROKEN, detail)
 
@@ -408,6 +378,3 @@ _KINDS = {
 
 #: What comes after the marker is nobody's concern, be it a hole; before it, there is none, or the walk would not end.
 _ENDS_IN_MARKER = frozenset({"image/jpeg", "image/png", "image/gif", _PDF})
-
-#: The kinds that pass; N8N is told one of these.
-ACCEPTED_MIME_TYPES = frozenset(_KINDS)

@@ -17,10 +17,10 @@ import structlog
 from receipt_watcher.destinations import Destination
 from receipt_watcher.disk import digest_of
 from receipt_watcher.errors import ChangedOnDiskError
+from receipt_watcher.examination import Limits
 from receipt_watcher.intake import DuplicatePolicy
 from receipt_watcher.job import Folder, Job, State
 from receipt_watcher.names import lies_below
-from receipt_watcher.receipt import Limits
 from receipt_watcher.spool import Spool
 
 logger = structlog.get_logger()

@@ -10,6 +10,7 @@ from receipt_watcher import snapshot as snapshots
 from receipt_watcher.causes import LongWait, Scene, long_waits
 from receipt_watcher.config import Config, Inbox
 from receipt_watcher.disk import display_name
+from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.holds import Holds, Standing
 from receipt_watcher.inbox import listing_of
 from receipt_watcher.installation import Installation
@@ -164,7 +165,9 @@ def _inbox_status(config: Config, inbox: Inbox, log: JobLog, now: float, *, is_r
     waiting, trouble = None, None
     waits: list[LongWait] = []
     try:
-        waiting, waits = within(ANSWER_SECONDS, lambda: _waiting(Scene(config, inbox, snapshot, log), now), inbox.path)
+        with Examiners(bounds_of(config).brief(), is_logged=False) as examiners:
+            scene = Scene(config, inbox, snapshot, log, examiners.examine)
+            waiting, waits = within(ANSWER_SECONDS, lambda: _waiting(scene, now), inbox.path)
     except OSError as error:
         trouble = f"cannot be read: {error.strerror}"
     since = None

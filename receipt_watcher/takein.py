@@ -19,15 +19,15 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher.disk import display_name
+from receipt_watcher.disk import beginnings, display_name
 from receipt_watcher.errors import FileVanishedError
+from receipt_watcher.examination import Examination, Limits
 from receipt_watcher.intake import Arrival, Intake
 from receipt_watcher.job import Event, Job, Reason, State, new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.listing import signature
 from receipt_watcher.names import original_of
 from receipt_watcher.permissions import file_advice, folder_advice, refusal
-from receipt_watcher.receipt import Examination, beginnings, examine
 from receipt_watcher.route import Bell, Route, tell_concluded
 from receipt_watcher.settling import Settled, Signature
 from receipt_watcher.waiting import Wait
@@ -79,6 +79,7 @@ class TakeIn:
         log: JobLog,
         routes: Sequence[Route],
         *,
+        examine: Callable[[Path, Limits], Examination],
         deliveries: Bell,
         filings: Bell,
         clock: Callable[[], float],
@@ -86,6 +87,7 @@ class TakeIn:
     ) -> None:
         self._log = log
         self._routes = routes
+        self._examine = examine
         self._deliveries = deliveries
         self._filings = filings
         self._clock = clock
@@ -119,7 +121,7 @@ class TakeIn:
                 raise
             if error.errno in _GONE:
                 logger.debug("file.vanished", inbox=route.name, filename=display_name(relative))
-            else:
+            elif error.errno != errno.ECANCELED:  # we are stopping, and the next start takes it
                 park(settled, Wait.UNREADABLE, error.strerror or str(error))
             return None
         if not isinstance(found, Examination):
@@ -144,7 +146,7 @@ class TakeIn:
         self.writers[route.name] = _writers_of(source)
         if self.writers[route.name] is Writers.SOME:
             return Wait.OPEN, ""
-        examination = examine(source, route.limits)
+        examination = self._examine(source, route.limits)
         if examination.refusal is None or examination.refusal.reason not in _MAY_CHANGE or settled.is_overdue:
             return examination
         wait, detail = _MAY_CHANGE[examination.refusal.reason], examination.refusal.detail
@@ -295,7 +297,7 @@ class TakeIn:
 
     def _arrival(self, route: Route, taken: _Taken, path: Path) -> Arrival:
         branch = route.branch_at(taken.relative)
-        examination = taken.examination or examine(path, route.limits)
+        examination = taken.examination or self._examine(path, route.limits)
         return Arrival(
             job_id=taken.job_id,
             inbox=route.name,

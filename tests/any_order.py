@@ -23,6 +23,7 @@ from receipt_watcher.config import Inbox
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.job import State
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.receipt import examine
 from receipt_watcher.route import Bell
 from receipt_watcher.settling import Settled
 from receipt_watcher.spool import Spool, SpoolFolders
@@ -76,6 +77,7 @@ class AnyOrder(RuleBasedStateMachine):
         self._take_in = TakeIn(
             self._log,
             [self._route],
+            examine=examine,
             deliveries=Bell(),
             filings=Bell(),
             clock=self._clock,

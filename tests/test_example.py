@@ -92,6 +92,8 @@ OTHER: dict[str, tuple[str, object]] = {
     "database.url": ("sqlite:////other/log.db", "sqlite:////other/log.db"),
     "limits.max_file_mb": ("3", 3),
     "limits.max_megapixels": ("3", 3),
+    "limits.examination_seconds": ("3", 3),
+    "limits.examination_mb": ("300", 300),
     "limits.backlog_files": ("0", 0),
     "limits.stop_timeout_seconds": ("3", 3),
     "logging.level": ("debug", "debug"),

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import pytest
 from structlog.testing import capture_logs
 
-from receipt_watcher import disk, filing, route, samples
+from receipt_watcher import disk, route, samples
 from receipt_watcher.disk import NAME_MAX_BYTES
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.filing import BATCH_FILES, Filing
@@ -44,7 +44,7 @@ class Office(Desk):
 
     def new_filing(self) -> Filing:
         """Return the filing of a process that has just started."""
-        return Filing(self.log, [self.route], deliveries=self.rings, clock=self.clock)
+        return Filing(self.log, [self.route], examine=examine, deliveries=self.rings, clock=self.clock)
 
     def drop_in(self, name: str = "scan.jpg", content: bytes | None = None) -> Job:
         """Drop a receipt into the inbox and take it in."""
@@ -748,7 +748,7 @@ def two(log: JobLog, clock: FakeClock, tmp_path: Path) -> Iterator[tuple[Office,
         spool.open(INSTALLATION)
         offices.append(Office(log, route_on(spool), clock))
     one, other = offices
-    one.filing = other.filing = Filing(log, [one.route, other.route], deliveries=Bell(), clock=clock)
+    one.filing = other.filing = Filing(log, [one.route, other.route], examine=examine, deliveries=Bell(), clock=clock)
     yield one, other
     for office in offices:
         office.route.spool.close()
@@ -878,7 +878,7 @@ def test_a_file_that_the_disk_does_not_give_delays_only_itself(office: Office, m
         return read(path, limits)
 
     with monkeypatch.context() as patch, capture_logs() as lines:
-        patch.setattr(filing, "examine", refuse)
+        patch.setattr(office.filing, "_examine", refuse)
         assert office.filing.file_away_due() == 2
         assert [office.filing.file_away_due() for _ in range(3)] == [0, 0, 0]  # the loop waits for its tick
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["file.not_filed"]
@@ -1015,7 +1015,7 @@ BOUNDARIES = {
     "after the flush": _after(Spool, "flush_moves"),
     "before the commit": _instead_of(JobLog, "finish_moves"),
     "in the commit": _after(JobLog, "finish_moves"),
-    "in the examination": _instead_of(filing, "examine"),
+    "in the examination": _instead_of(Filing, "_examined"),
     "after the commit": _instead_of(Spool, "tidy"),
     "in the clean-up": _instead_of(Filing, "_clean_up"),
 }

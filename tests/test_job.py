@@ -288,6 +288,7 @@ def test_refusals_by_examination_are_named() -> None:
         "incomplete",
         "too_large",
         "too_many_pixels",
+        "unexaminable",
         "unreadable",
         "unsupported_type",
     ]

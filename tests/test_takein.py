@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 from structlog.testing import capture_logs
 
-from receipt_watcher import disk, samples, takein
+from receipt_watcher import disk, samples
 from receipt_watcher.destinations import Outcome
 from receipt_watcher.errors import SpoolError
 from receipt_watcher.intake import Intake
@@ -79,6 +79,7 @@ class Desk:
         self.take_in = TakeIn(
             self.log,
             [self.route],
+            examine=examine,
             deliveries=self.deliveries,
             filings=self.filings,
             clock=self.clock,
@@ -346,7 +347,7 @@ def test_examine_move_flush_record_wake(desk: Desk, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(disk, "move_file", noted("move", disk.move_file))
     monkeypatch.setattr(os, "fsync", noted("flush", os.fsync))
-    monkeypatch.setattr(takein, "examine", noted("examine", examine))
+    monkeypatch.setattr(desk.take_in, "_examine", noted("examine", examine))
     monkeypatch.setattr(Intake, "record", noted("record", Intake.record))
     desk.take(*(desk.drop(f"{number}.jpg", content) for number, content in enumerate(jpegs(3))))
     assert steps == [*["examine", "move"] * 3, *["flush"] * 7, "record"]  # 3 files, 3 folders, processing/
@@ -414,7 +415,7 @@ def test_one_file_that_the_disk_does_not_give_stops_no_other(desk: Desk, monkeyp
     refuse = refusing(errno.EIO)
     with monkeypatch.context() as patch:
         patch.setattr(
-            takein, "examine", lambda path, limits: refuse() if path.name == "bad.jpg" else examine(path, limits)
+            desk.take_in, "_examine", lambda path, limits: refuse() if path.name == "bad.jpg" else examine(path, limits)
         )
         assert [job.filename for job in desk.take(*batch)] == ["good.jpg"]
     assert desk.parked == [(Path("bad.jpg"), Wait.UNREADABLE, os.strerror(errno.EIO))]
@@ -430,7 +431,7 @@ def test_one_orphan_that_the_disk_does_not_give_stops_no_other(desk: Desk, monke
     refuse = refusing(errno.EIO)
     with monkeypatch.context() as patch, capture_logs() as lines:
         patch.setattr(
-            takein, "examine", lambda path, limits: refuse() if path.name == "bad.jpg" else examine(path, limits)
+            desk.take_in, "_examine", lambda path, limits: refuse() if path.name == "bad.jpg" else examine(path, limits)
         )
         assert [job.filename for job in desk.recover()] == ["good.jpg"]
         assert desk.recover() == []
@@ -450,7 +451,7 @@ def test_a_share_that_goes_in_the_middle_is_no_fault_of_a_file(
     refuse = refusing(errno_)
     with monkeypatch.context() as patch:
         patch.setattr(
-            takein, "examine", lambda path, limits: refuse() if path.name == "1.jpg" else examine(path, limits)
+            desk.take_in, "_examine", lambda path, limits: refuse() if path.name == "1.jpg" else examine(path, limits)
         )
         with pytest.raises(OSError, match=os.strerror(errno_)):
             desk.take(*batch)

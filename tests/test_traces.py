@@ -23,7 +23,7 @@ from receipt_watcher.config import Inbox
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.job import Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.receipt import Limits
+from receipt_watcher.receipt import Limits, examine
 from receipt_watcher.route import Bell
 from receipt_watcher.spool import Spool
 from receipt_watcher.standin import Delivery, StandIn
@@ -279,7 +279,9 @@ class Office:
                 patience_seconds=PATIENCE_SECONDS,
             )
         )
-        self._take_in = TakeIn(log, [self._route], deliveries=Bell(), filings=Bell(), clock=clock, monotonic=clock)
+        self._take_in = TakeIn(
+            log, [self._route], examine=examine, deliveries=Bell(), filings=Bell(), clock=clock, monotonic=clock
+        )
         self._watch.start()
 
     def pause(self, seconds: float) -> None:

@@ -1,0 +1,152 @@
+"""What an examination says of a file, and how the examiner's process is asked and answers.
+
+The messages are a few fields of text with a NUL between them: nothing in them can make the reader run anything,
+recurse or take much memory, since the examiner is not trusted any more once it has read a hostile file. Pure.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+
+from receipt_watcher.job import EXAMINATION_REASONS, Reason
+
+#: A file that no limits.max_file_mb can ever allow is refused by its size, without being read for a digest.
+MAX_DIGEST_BYTES = 4096 * 1024 * 1024
+
+_REASONS = {reason.value: reason for reason in EXAMINATION_REASONS - {Reason.UNEXAMINABLE}}
+
+#: The longest message; it holds a few numbers and a sentence, or a file's name.
+MESSAGE_BYTES = 4096
+_TEXT_CHARACTERS = 500
+
+#: What the examiner says first, and how it ends where it ran out of memory.
+READY = b"ready"
+EXIT_OUT_OF_MEMORY = 71
+
+#: The descriptor under which the examiner has the file that it is asked about.
+FILE_DESCRIPTOR = 3
+
+#: The kinds that pass; N8N is told one of these.
+ACCEPTED_MIME_TYPES = frozenset(
+    {
+        "image/jpeg",
+        "image/png",
+        "image/tiff",
+        "image/gif",
+        "image/bmp",
+        "image/webp",
+        "image/heic",
+        "image/heif",
+        "application/pdf",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a receipt may be."""
+
+    max_file_bytes: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a receipt is not taken: the code, and a sentence that names what was found."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was found in a file; `refusal` is None where it is accepted."""
+
+    size: int
+    mime_type: str | None
+    refusal: Refusal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What is known about a file; `refusal` is None where it is accepted."""
+
+    size: int
+    sha256: str | None
+    mime_type: str | None
+    refusal: Refusal | None
+
+
+def unreadable(path: Path) -> Examination:
+    """Return what is known of a file that may not be read."""
+    try:
+        size = path.stat().st_size
+    except PermissionError:
+        size = 0
+    return Examination(size, None, None, Refusal(Reason.UNREADABLE, "The service may not read it."))
+
+
+# --- the messages ---
+
+
+def question(name: str, limits: Limits) -> bytes:
+    """Return the message that goes to the examiner together with the open file."""
+    return _message(str(limits.max_file_bytes), str(limits.max_pixels), name)
+
+
+def read_question(message: bytes) -> tuple[str, Limits]:
+    """Return the file's name and the limits."""
+    max_file_bytes, max_pixels, name = _fields(message)
+    return name, Limits(int(max_file_bytes), int(max_pixels))
+
+
+def judged(judgement: Judgement) -> bytes:
+    """Return the examiner's answer."""
+    refusal = judgement.refusal
+    reason, detail = (refusal.reason.value, refusal.detail) if refusal else ("", "")
+    return _message("judged", str(judgement.size), judgement.mime_type or "", reason, detail)
+
+
+def troubled(error: OSError) -> bytes:
+    """Return the answer where the system did not give the file."""
+    return _message("troubled", str(error.errno or errno.EIO), (error.strerror or repr(error))[:_TEXT_CHARACTERS])
+
+
+def failed(error: Exception) -> bytes:
+    """Return the answer where the examiner itself failed."""
+    return _message("failed", repr(error)[:_TEXT_CHARACTERS])
+
+
+def read_answer(message: bytes) -> Judgement | OSError | str:
+    """Return what was judged, what trouble the system made, or how the examiner failed.
+
+    Raises:
+        ValueError: it is no answer; nobody who is sound says this.
+    """
+    match _fields(message):
+        case ["judged", size, mime_type, "", ""] if mime_type in ACCEPTED_MIME_TYPES:
+            return Judgement(_size(size), mime_type, None)
+        case ["judged", size, mime_type, code, detail] if code in _REASONS and (mime_type + detail).isprintable():
+            return Judgement(_size(size), mime_type or None, Refusal(_REASONS[code], detail))
+        case ["troubled", number, text] if int(number) in errno.errorcode and text.isprintable():
+            return OSError(int(number), text)
+        case ["failed", text] if text.isprintable():
+            return text
+    raise ValueError("it is no answer")
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("it is no size")
+    return int(text)
+
+
+def _message(*fields: str) -> bytes:
+    whole = "\0".join(field.replace("\0", "") for field in fields)
+    return whole.encode("utf-8", "surrogateescape")[:MESSAGE_BYTES]  # the bytes of a name need not be UTF-8
+
+
+def _fields(message: bytes) -> list[str]:
+    return message.decode("utf-8", "surrogateescape").split("\0")

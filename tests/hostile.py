@@ -1,0 +1,146 @@
+"""An examiner, and a daemon with it, that files make do what a file of an attacker would: the first word says what.
+
+`python -m tests.hostile run …` is `receipt-watcher run …` with such examiners; with numbers it is such an examiner. A
+file that begins with none of the words is judged as ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from receipt_watcher import examiner
+from receipt_watcher.examination import FILE_DESCRIPTOR, MESSAGE_BYTES, Judgement, Limits
+from receipt_watcher.receipt import judge
+
+MODULE = "tests.hostile"
+
+CHANNEL = 0
+
+
+def segfault() -> None:
+    """Crash as a decoder does."""
+    ctypes.string_at(0)
+
+
+def abort() -> None:
+    """Crash as a library does that finds itself in disorder."""
+    os.abort()
+
+
+def loop() -> None:
+    """Compute for ever."""
+    while True:
+        pass
+
+
+def allocate() -> None:
+    """Ask for 10 GB, piece by piece."""
+    held: list[bytearray] = []
+    while len(held) < 10_000:
+        held.append(bytearray(1 << 20))
+
+
+def leave() -> None:
+    """Go without a word."""
+    os._exit(3)
+
+
+def killed() -> None:
+    """Be killed, as the kernel does where memory is short."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def garble() -> None:
+    """Say what makes no sense, and then nothing more."""
+    os.write(CHANNEL, b"\xff[[[[{{{{")
+    threading.Event().wait()
+
+
+def flood() -> None:
+    """Say more than fits."""
+    os.write(CHANNEL, b"judged\0" + b"9" * 10 * MESSAGE_BYTES)
+
+
+def lie() -> None:
+    """Call it an accepted kind of another size."""
+    os.write(CHANNEL, b"judged\x0012345\0image/jpeg\0\0")
+
+
+def sleep() -> None:
+    """Neither compute nor read nor answer, as in a deadlock."""
+    threading.Event().wait()
+
+
+def read() -> None:
+    """Read a file that the disk never gives."""
+    ours, _theirs = os.pipe()
+    os.dup2(ours, FILE_DESCRIPTOR)
+    os.read(FILE_DESCRIPTOR, 1)
+
+
+def stumble() -> None:
+    """Fail as a defect of ours does."""
+    raise RecursionError("maximum recursion depth\nexceeded")
+
+
+def lack() -> None:
+    """Find a library gone."""
+    raise ImportError("libheif.so.1: cannot open shared object file")
+
+
+def write(path: str) -> None:
+    """Write a file, which is not allowed."""
+    Path(path).write_bytes(b"anything")
+
+
+def core() -> None:
+    """Crash, and say by the exit code whether a core might be written, or the environment holds more than it must."""
+    is_bound = resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+    os._exit(10 if is_bound and "SECRET" not in os.environ else 11)
+
+
+def once(path: str) -> None:
+    """Crash at the first time only; an empty file is the memory."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        segfault()
+
+
+DEEDS: dict[str, Callable[..., None]] = {
+    deed.__name__: deed
+    for deed in (
+        segfault, abort, loop, allocate, leave, killed, garble, flood, lie,
+        sleep, read, stumble, lack, write, core, once,
+    )
+}  # fmt: skip
+
+
+def hostile_judge(file: BinaryIO, name: str, limits: Limits) -> Judgement:
+    """Do what the file says, and then judge it."""
+    file.seek(0)  # the examiner that broke at it may have read it
+    word, *rest = file.read(300).decode(errors="replace").split("\n")[0].split(" ")
+    if word in DEEDS:
+        DEEDS[word](*rest)
+    return judge(file, name, limits)
+
+
+if __name__ == "__main__":
+    if sys.argv[1].isdigit():
+        vars(examiner)["judge"] = hostile_judge
+        examiner.main()
+    else:
+        from receipt_watcher import cli, daemon
+        from receipt_watcher.examiners import Examiners
+
+        vars(daemon)["Examiners"] = functools.partial(Examiners, module=MODULE)
+        cli.main()
