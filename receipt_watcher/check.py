@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 from receipt_watcher.config import Config, Inbox, is_loopback
 from receipt_watcher.errors import JobLogError, NotSentError
+from receipt_watcher.examination import Limits
+from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import InboxWatch, listing_of
 from receipt_watcher.installation import Installation
 from receipt_watcher.joblog import JobLog
@@ -48,6 +50,7 @@ def check_all(config: Config) -> list[Finding]:
     """Look at everything, and say what was found, the good too."""
     return [
         *_check_state(config),
+        _check_examiner(config),
         *(found for inbox in config.inboxes for found in _check_inbox(config, inbox)),
         *_check_webhooks(config),
         *_check_callback_url(config),
@@ -68,6 +71,18 @@ def _check_state(config: Config) -> Iterator[Finding]:
     yield Finding("ok", f"state_dir {config.state_dir}: files can be made, renamed and removed")
     if installation.is_running():
         yield Finding("ok", "a daemon is running with this configuration")
+
+
+def _check_examiner(config: Config) -> Finding:
+    """Have an examiner judge a file that is surely there."""
+    bounds, limits = bounds_of(config), Limits(1, 1)
+    try:
+        with Examiners(bounds, is_logged=False) as examiners:
+            examiners.examine(Path(__file__), limits)
+    except OSError as error:
+        advice = "look at limits.examination_mb, and whether the service may start processes (TasksMax=, ulimit -u)"
+        return Finding("error", str(error.strerror), advice)
+    return Finding("ok", f"receipts can be examined, each within {bounds.cpu_seconds} s and {bounds.megabytes:,} MB")
 
 
 def _check_inbox(config: Config, inbox: Inbox) -> list[Finding]:

@@ -354,7 +354,7 @@ class Limits(Section):
         default=250, ge=0.01, le=10000, description="Larger pictures are failed: they fill memory."
     )
     examination_seconds: int = Field(
-        default=20, ge=1, le=25, description="How long one file may be computed on; such a file is tried twice."
+        default=10, ge=1, le=25, description="How long one file may be computed on; such a file is tried twice."
     )
     examination_mb: int = Field(
         default=1024, ge=256, le=65536, description="How much memory the program that examines receipts may take."

@@ -96,6 +96,11 @@ class Bounds:
     memory_bytes: int
     hang_seconds: float = 30.0
 
+    @property
+    def megabytes(self) -> int:
+        """The memory, as it is configured."""
+        return self.memory_bytes // 1024**2
+
     def brief(self) -> Bounds:
         """Return what is left of them where a person waits for the answer."""
         return replace(self, cpu_seconds=1, hang_seconds=2.0)
@@ -245,8 +250,7 @@ class _Examiner:
         if code == -signal.SIGXCPU:
             return self._too_long
         if code == EXIT_OUT_OF_MEMORY:
-            megabytes = self._bounds.memory_bytes // 1024**2
-            return f"The examiner needed more than {megabytes:,} MB of memory (limits.examination_mb)."
+            return f"The examiner needed more than {self._bounds.megabytes:,} MB of memory (limits.examination_mb)."
         if code >= 0:
             return f"The examiner ended with exit code {code}."
         return f"The examiner was ended by {_signal_name(-code)}{_HINTS.get(-code, '')}."

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -101,7 +103,14 @@ def test_all_is_well(tmp_path: Path, healthy: Listener) -> None:
     findings = check_all(config)
     assert {found.level for found in findings} == {"ok"}
     said = "\n".join(of(findings, "ok"))
-    for part in ("state_dir", "files can go from", "0 files wait", "answers and is healthy", "callbacks are asked for"):
+    for part in (
+        "state_dir",
+        "receipts can be examined",
+        "files can go from",
+        "0 files wait",
+        "answers and is healthy",
+        "callbacks are asked for",
+    ):
         assert part in said
     assert everything_below(tmp_path) == before | {tmp_path / "state"}
 
@@ -232,6 +241,18 @@ def test_many_old_files(tmp_path: Path, healthy: Listener) -> None:
     log.keep_fact("inbox_started:office", "1")
     log.close()
     assert "inbox office: 3 files wait" in of(check_all(config), "ok")
+
+
+def test_no_examiner_can_be_started(tmp_path: Path, healthy: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives no process to examine with, nothing would ever be taken: that is an error."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    (what,) = of(check_all(configured(tmp_path, healthy.url)), "error")
+    assert what.startswith("no examiner can be started: ")
+    assert "Resource temporarily unavailable" in what
 
 
 def test_a_damaged_job_log(tmp_path: Path, healthy: Listener) -> None:
