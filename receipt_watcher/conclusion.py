@@ -27,6 +27,9 @@ logger = structlog.get_logger()
 
 _KEPT_CHARACTERS = 64 * 1024
 
+#: A callback that was heard so short a time ago shows that callbacks arrive. By taste: some looks for deadlines.
+_HEARD_LATELY_SECONDS = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -76,6 +79,7 @@ class Conclusion:
         self._deliveries = deliveries
         self._filings = filings
         self._clock = clock
+        self._heard_at: dict[str, float] = {}  # when each destination last called back; a restart forgets it
 
     # --- callbacks ---------------------------------------------------------------------------------------------
 
@@ -125,8 +129,11 @@ class Conclusion:
 
     def _note_called_back(self, job: Job, now: float) -> None:
         for route in self._routes:
+            if route.name != job.inbox:
+                continue
             url = route.branch_of(job).destination.url
-            if route.name == job.inbox and self._holds.called_back(url, now):
+            self._heard_at[url] = now
+            if self._holds.called_back(url, now):
                 self._log.forget_resends(branches_of(self._routes, url))
                 logger.info("destination.resumed", inbox=route.name, why="callbacks arrive again")
 
@@ -175,6 +182,16 @@ class Conclusion:
         ready = branches_of([route for route in self._routes if route.is_ready], url)
         return self._log.next_due(ready) is None and not self._log.count(branches, State.DELIVERING)
 
+    def _is_silence(self, url: str, job: Job) -> bool:
+        """Whether a job without a callback is evidence that none arrives.
+
+        It is not where nobody knows that N8N took it, nor where a callback was heard just now: else many that N8N lost
+        in a crash would go out again three by three, with a hold and a probe between them.
+        """
+        was_accepted = job.destination_failed_at is None
+        ago = abs(self._clock() - self._heard_at.get(url, 0.0))  # a clock that was set back since proves nothing
+        return was_accepted and ago > _HEARD_LATELY_SECONDS
+
     def _urls(self) -> list[str]:
         return list(dict.fromkeys(branch.destination.url for route in self._routes for branch in route.branches))
 
@@ -183,8 +200,7 @@ class Conclusion:
             current = self._log.get(job.job_id)
             if current is None or current.state is not State.PROCESSING:
                 return None  # its callback has come since
-            was_accepted = current.destination_failed_at is None  # else nobody expects a callback with certainty
-            silent_jobs = self._holds.silent(url, job.job_id) if was_accepted else 0
+            silent_jobs = self._holds.silent(url, job.job_id) if self._is_silence(url, current) else 0
             if silent_jobs >= SILENT_JOBS_BEFORE_HOLD and not self._holds.get(url).is_held:
                 message = "N8N accepts receipts, but no callback arrives; can it reach the callback URL?"
                 self._holds.hold(url, HoldKind.SILENCE, message, now, now + self._probe_seconds)

@@ -427,6 +427,20 @@ def test_callback_in_between_is_no_silence(world: Concluding) -> None:
     assert world.job(first).state is world.job(second).state is State.QUEUED
 
 
+def test_callbacks_that_arrive_again_let_all_go(world: Concluding) -> None:
+    """As soon as the probe of a silent destination is called back, all that it lost are sent again, not two by two."""
+    jobs = world.accepted(20)
+    assert len(world.expire()) == 2
+    assert world.holds.get(URL).is_held
+    world.clock.advance(5)
+    assert world.delivery.deliver_due()
+    assert world.conclude(jobs[0], SUCCESS) is Reception.RECEIVED
+    world.clock.advance(2)
+    assert len(world.conclusion.expire_due()) == 18
+    assert not world.holds.get(URL).is_held
+    assert {world.job(job).state for job in jobs[1:]} == {State.QUEUED}
+
+
 def test_one_job_twice_is_no_evidence(world: Concluding) -> None:
     """One job that stays silent again and again is one: it fails, and the destination is not held."""
     world.conclusion = world.another_conclusion(max_resends=5)
