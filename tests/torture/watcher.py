@@ -1,0 +1,88 @@
+"""The real daemon under torture: `python -m tests.torture.watcher run …` is `receipt-watcher run …`, watched.
+
+Each file that it flushes is written down in $TORTURE_FLUSHES, so that a power cut can be played: what was not flushed
+is gone. With $TORTURE_PLANTED one promise is broken on purpose, which the audit has to find. Nothing in the production
+code knows of it. A step that was renamed is an AttributeError here: move the plug along with it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from receipt_watcher import cli, disk, job, joblog
+from receipt_watcher.job import Event, Folder, State
+from receipt_watcher.spool import Spool
+
+
+def trace_of(status: os.stat_result) -> str:
+    """Return what tells one content of a file from all others that were flushed; a rename does not change it."""
+    return f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
+
+
+def _note_flushes(path: str) -> None:
+    """Write down each file that is flushed. What is written to an O_APPEND descriptor outlives a kill -9."""
+    flush = os.fsync
+    notes = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    def noting(descriptor: int) -> None:
+        flush(descriptor)
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            os.write(notes, f"{trace_of(status)}\n".encode("ascii"))
+
+    os.fsync = noting  # type: ignore[assignment]  # that is the plug
+
+
+# --- planted faults ------------------------------------------------------------------------------------------------
+
+
+def _claim_without_guard() -> None:
+    """A worker takes a job that another one is delivering."""
+    claim = job.TRANSITIONS[Event.CLAIM]
+    job.TRANSITIONS[Event.CLAIM] = replace(claim, sources=claim.sources | {State.DELIVERING})
+    queued = joblog._queued
+    joblog._queued = lambda branches: queued(branches).replace("= 'queued'", "IN ('queued', 'delivering')")
+
+
+def _record_before_flush() -> None:
+    """A row is committed while its file is in memory only."""
+    Spool.flush = lambda _spool, _paths: None  # type: ignore[method-assign,assignment]  # that is the plug
+
+
+def _verdict_overwritten() -> None:
+    """A failure takes a success back."""
+    fail = job.TRANSITIONS[Event.FAIL]
+    job.TRANSITIONS[Event.FAIL] = replace(fail, sources=fail.sources | {State.SUCCESS})
+
+
+def _move_that_replaces() -> None:
+    """A file takes the place of another one that bears its name."""
+
+    def free_path(_spool: Spool, _folder: Folder, wanted: Path, _taken: Iterable[Path]) -> Path:
+        return wanted
+
+    def move(spool: Spool, source: Path, folder: Folder, path: Path) -> None:
+        target = spool.folders.path_of(folder) / path
+        disk.make_folders(target.parent)
+        source.replace(target)
+
+    Spool.free_path = free_path  # type: ignore[method-assign,assignment]  # that is the plug
+    Spool.move = move  # type: ignore[method-assign,assignment]  # likewise
+
+
+PLANTED: dict[str, Callable[[], None]] = {
+    "claim": _claim_without_guard,
+    "flush": _record_before_flush,
+    "verdict": _verdict_overwritten,
+    "move": _move_that_replaces,
+}
+
+if __name__ == "__main__":
+    _note_flushes(os.environ.pop("TORTURE_FLUSHES"))
+    if planted := os.environ.pop("TORTURE_PLANTED", ""):
+        PLANTED[planted]()
+    cli.main()
