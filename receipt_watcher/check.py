@@ -10,6 +10,7 @@ import contextlib
 import errno
 import itertools
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,17 +18,21 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from receipt_watcher.config import Config, Inbox, is_loopback
+from receipt_watcher.config import Config, Inbox, Retention, is_loopback
+from receipt_watcher.disk import display_name
 from receipt_watcher.errors import JobLogError, NotSentError
 from receipt_watcher.examination import Limits
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import InboxWatch, listing_of
 from receipt_watcher.installation import Installation
+from receipt_watcher.job import Folder
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.names import OWN_PREFIX
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.permissions import file_advice, folder_advice, refusal
+from receipt_watcher.retention import DAY_SECONDS
 from receipt_watcher.timelimit import within
+from receipt_watcher.view import iso_time
 from receipt_watcher.writers import Writers
 
 #: A check is waited for by a person.
@@ -52,6 +57,7 @@ def check_all(config: Config) -> list[Finding]:
         *_check_state(config),
         _check_examiner(config),
         *(found for inbox in config.inboxes for found in _check_inbox(config, inbox)),
+        *_check_retention(config, time.time()),
         *_check_webhooks(config),
         *_check_callback_url(config),
     ]
@@ -225,6 +231,47 @@ def _has_started(config: Config, inbox: Inbox) -> bool:
         return False
     finally:
         log.close()
+
+
+# --- retention -------------------------------------------------------------------------------------------------
+
+
+def _check_retention(config: Config, now: float) -> Iterator[Finding]:
+    """Say what the daemon would remove by now: by the log alone, without a look at the files."""
+    if config.retention == Retention() or not config.database_path.exists():
+        return
+    log = JobLog(config.database_path)
+    try:
+        log.open()
+        for inbox in config.inboxes:
+            yield from _old_files(log, inbox, config.retention, now)
+        days = config.retention.log_days
+        if days is not None:
+            old = len(log.old_histories(now - days * DAY_SECONDS, now))
+            yield Finding(
+                "ok", f"retention: {old} jobs would lose their history, concluded {days:g} days ago or earlier"
+            )
+    except JobLogError as error:
+        yield Finding("error", str(error))
+    finally:
+        log.close()
+
+
+def _old_files(log: JobLog, inbox: Inbox, retention: Retention, now: float) -> Iterator[Finding]:
+    for folder, root, days in (
+        (Folder.DONE, inbox.done_dir, retention.done_days),
+        (Folder.FAILED, inbox.failed_dir, retention.failed_days),
+    ):
+        if days is None:
+            continue
+        before = now - days * DAY_SECONDS
+        files, size = log.sum_of_old_files(inbox.name, folder, before, now)
+        oldest = log.old_files(inbox.name, folder, before, now, 1)
+        said = "".join(
+            f"; the oldest is {display_name(job.stored_path)}, {iso_time(job.completed_at)}" for job in oldest
+        )
+        what = f"inbox {inbox.name}: retention would remove {files} files ({size:,} bytes) from {root}"
+        yield Finding("ok", f"{what}, concluded {days:g} days ago or earlier{said}")
 
 
 # --- N8N -------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from receipt_watcher.joblog import JobLog
 from receipt_watcher.sources import find_config_file, load
 from receipt_watcher.stopsignal import StopSignal
 from receipt_watcher.telemetry import printable
-from receipt_watcher.view import full_view, job_view
+from receipt_watcher.view import full_view, iso_time, job_view
 
 if TYPE_CHECKING:
     from receipt_watcher.explain import Explainer, Explanation
@@ -395,7 +395,7 @@ def retry(config_file: Path | None, names: Sequence[str], *, failed: bool, as_js
     if bool(names) == failed:
         raise click.UsageError("Name the jobs to retry, or give --failed.")
     with _open_log(_load(config_file)) as log:
-        chosen = log.listing(states=[State.FAILURE], limit=None) if failed else [_find(log, name) for name in names]
+        chosen = _failed(log) if failed else [_find(log, name) for name in names]
         _advance_all(log, chosen, Event.RETRY, as_json=as_json)
 
 
@@ -410,6 +410,11 @@ def cancel(config_file: Path | None, name: str, *, as_json: bool) -> None:
     """
     with _open_log(_load(config_file)) as log:
         _advance_all(log, [_find(log, name)], Event.CANCEL, as_json=as_json)
+
+
+def _failed(log: JobLog) -> list[Job]:
+    """Return every failed job that still has its file."""
+    return [job for job in log.listing(states=[State.FAILURE], limit=None) if job.removed_at is None]
 
 
 def _advance_all(log: JobLog, chosen: Sequence[Job], event: Event, *, as_json: bool) -> None:
@@ -434,6 +439,8 @@ def _said(job: Job, event: Event, after: Job | None) -> str:
     if next_state(job.state, event) is None:
         hint = "; it is being delivered, try again in a moment" if job.state is State.DELIVERING else ""
         return f"not possible, it is {job.state.value}{hint}"
+    if job.removed_at is not None:
+        return f"its file was removed at {iso_time(job.removed_at)}, by retention; drop it into the inbox again"
     return "its file is not in failed/ yet, or it changed just now; try again in a moment"
 
 

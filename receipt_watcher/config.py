@@ -104,6 +104,16 @@ def _sqlite(value: str) -> str:
     return value
 
 
+def _more_than_none(value: object) -> object:
+    """Refuse a 0, which may mean «never» to one admin and «at once» to the next."""
+    if re.fullmatch(r"[-+]?0*\.?0*", str(value)) and "0" in str(value):
+        raise _mistake(
+            "may mean «keep for ever» or «remove at once»",
+            "leave the option out to keep for ever, or give a number of days from 1 to 36500",
+        )
+    return value
+
+
 def _name(value: str) -> str:
     if not re.fullmatch("[a-z0-9-]+", value):
         raise _mistake("is no name for an inbox", "use only a to z, 0 to 9 and -")
@@ -185,6 +195,7 @@ Token = Annotated[Secret, AfterValidator(_long)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Seconds = Annotated[float, Field(ge=0.1, le=3600)]
 LongSeconds = Annotated[float, Field(ge=0.1, le=2592000)]
+Days = Annotated[float, BeforeValidator(_more_than_none), Field(ge=1, le=36500)]
 Mebibytes = Annotated[float, Field(ge=0.01, le=4096)]
 
 
@@ -370,6 +381,20 @@ class Limits(Section):
     )
 
 
+class Retention(Section):
+    """The only deletion there is, off by default: how long what is concluded is kept."""
+
+    done_days: Days | None = Field(
+        default=None, description="When files in done are removed, from the verdict on; by default never."
+    )
+    failed_days: Days | None = Field(
+        default=None, description="When files in failed are removed, with their notes; by default never."
+    )
+    log_days: Days | None = Field(
+        default=None, description="When a job's history is removed; its digest and verdict stay. By default never."
+    )
+
+
 class Logging(Section):
     """What is logged, and how."""
 
@@ -396,6 +421,7 @@ class Config(Section):
     )
     database: Database = Field(default=Database(), description=Database.__doc__)
     limits: Limits = Field(default=Limits(), description=Limits.__doc__)
+    retention: Retention = Field(default=Retention(), description=Retention.__doc__)
     logging: Logging = Field(default=Logging(), description=Logging.__doc__)
 
     @property

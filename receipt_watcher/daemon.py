@@ -41,6 +41,7 @@ from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.installation import Installation
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.outbound import Outbound
+from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
 from receipt_watcher.route import Bell, Branch, Route
 from receipt_watcher.spool import Spool, SpoolFolders
 from receipt_watcher.stopsignal import StopSignal
@@ -93,6 +94,7 @@ class Daemon:
         self._task_due_at: dict[str, float] = {}
         self._deliveries = Bell()
         self._filings = Bell()
+        self._removals = Bell()  # rung to stop
         self.installation = Installation(config.state_dir)
         self.log = JobLog(config.database_path)
         self.holds = Holds(self.log)
@@ -130,6 +132,9 @@ class Daemon:
         self.filing = Filing(
             self.log, self.routes, examine=self._examiners.examine, deliveries=self._deliveries, clock=self._clock
         )
+        believed = BelievedTime(self.log, clock=self._clock, monotonic=monotonic)
+        self.removers = [self._remover(route, believed) for route in self.routes]
+        self.trimmer = Trimmer(self.log, config.retention, believed=believed, stopping=self._stopping)
         self.gates = [self._gate(inbox, route) for inbox, route in zip(config.inboxes, self.routes, strict=True)]
         self._server: server.Server | None = None
         self._scheduler: BackgroundScheduler | None = None
@@ -187,6 +192,19 @@ class Daemon:
             stopping=self._stopping,
             monotonic=self._monotonic,
             clock=self._clock,
+        )
+
+    def _remover(self, route: Route, believed: BelievedTime) -> Remover:
+        return Remover(
+            self.log,
+            route,
+            self.routes,
+            self.config.retention,
+            at_rest=self.filing.at_rest(route),
+            believed=believed,
+            stopping=self._stopping,
+            clock=self._clock,
+            monotonic=self._monotonic,
         )
 
     def _ring_stages(self) -> None:
@@ -294,6 +312,7 @@ class Daemon:
             "deliveries": ThreadPoolExecutor(loops),
             "filing": ThreadPoolExecutor(len(self.routes)),
             "tasks": ThreadPoolExecutor(1),
+            "retention": ThreadPoolExecutor(len(self.removers) + 1),
         }
         # Without misfire_grace_time=None a late entry is dropped with a log line.
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
@@ -305,6 +324,12 @@ class Daemon:
         for route in self.routes:
             filing_round = functools.partial(self._filing_round, route)
             self._scheduler.add_job(self._loop, args=[self._filings, filing_round], executor="filing")
+        for remover in self.removers:
+            if remover.is_needed:
+                removal_round = functools.partial(self._removal_round, remover)
+                self._scheduler.add_job(self._loop, args=[self._removals, removal_round], executor="retention")
+        if self.trimmer.is_needed:
+            self._scheduler.add_job(self._loop, args=[self._removals, self._trim_round], executor="retention")
         now = self._monotonic()
         self._task_due_at = {name: now + seconds for name, seconds in PERIODIC_TASKS.items()}
         self._scheduler.add_job(self._loop, args=[self._tasks, self._tasks_round], executor="tasks")
@@ -321,7 +346,7 @@ class Daemon:
             except JobLogError:  # that was told when it began, and health says it until it ends
                 pause = TICK_SECONDS
             except Exception:
-                logger.exception("stage.failed", stage=getattr(one_round, "__name__", "filing"))
+                logger.exception("stage.failed", stage=getattr(one_round, "func", one_round).__name__)
                 pause = TICK_SECONDS
             bell.wait(heard, pause)
 
@@ -330,6 +355,16 @@ class Daemon:
 
     def _filing_round(self, route: Route) -> float:
         return 0.0 if self.filing.file_away_due(route) else TICK_SECONDS
+
+    def _removal_round(self, remover: Remover) -> float:
+        if not remover.route.is_ready:
+            return TICK_SECONDS
+        remover.look()
+        return PAUSE_SECONDS
+
+    def _trim_round(self) -> float:
+        self.trimmer.look()
+        return PAUSE_SECONDS
 
     # --- periodic tasks ----------------------------------------------------------------------------------------
 
@@ -432,7 +467,7 @@ class Daemon:
     def request_stop(self) -> None:
         """Ask all loops to end; returns at once."""
         self._stopping.set()
-        for bell in (self._deliveries, self._filings, self._tasks, *(gate.bell for gate in self.gates)):
+        for bell in (self._deliveries, self._filings, self._removals, self._tasks, *(gate.bell for gate in self.gates)):
             bell.ring()
 
     def stop(self) -> bool:

@@ -265,7 +265,12 @@ def is_leftover(source: Path, target: Path) -> bool:
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file in hex."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of_open(file)
+
+
+def digest_of_open(file: BinaryIO) -> str:
+    """Return the SHA-256 of an open file in hex."""
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a BinaryIO reads into, too
 
 
 def read_digest(descriptor: int, most_bytes: int) -> tuple[int, str | None]:

@@ -26,7 +26,7 @@ from pydantic.fields import FieldInfo
 
 from receipt_watcher.config import Config, Inbox, Key, Section
 
-_UNITS = {"seconds": " of seconds", "mb": " of MiB", "megapixels": " of megapixels"}
+_UNITS = {"seconds": " of seconds", "mb": " of MiB", "megapixels": " of megapixels", "days": " of days"}
 _EXAMPLE_HEAD = """\
 # receipt-watcher: every option with its default. Those with … have none, or follow from others.
 # Each can also be set in the environment, for example RECEIPT_WATCHER_N8N__WORKERS=8."""

@@ -236,6 +236,9 @@ class Explainer:
         if job.state in OPEN_STATES and not self._is_running:
             answer += " The daemon is not running, so nothing goes on."
         advice = job.reason.advice if job.reason else ""
+        if job.removed_at is not None:
+            answer += f" Retention removed its file at {iso_time(job.removed_at)}."
+            advice = advice and "Its file is gone: to try again, drop it into the inbox again."
         about = f"{job.filename}, job {job.job_id}"
         return Explanation(about, job.state.value, answer, advice=advice, facts=facts, job=view)
 

@@ -82,6 +82,10 @@ class Filing:
         with self._locks[route.name]:  # a gate that opens again finishes moves in its own thread
             return self._file_away(route)
 
+    def at_rest(self, route: Route) -> threading.Lock:
+        """Return the lock under which no file of an inbox is moved: retention removes folders that became empty."""
+        return self._locks[route.name]
+
     def _file_away(self, route: Route) -> int:
         if not route.spool.is_present():
             return 0

@@ -108,6 +108,7 @@ class Intake:
             stored_path=Path(arrival.job_id) / arrival.relative_path,
             moving_to_folder=Folder.PROCESSING,
             moving_to_path=Path(failed.job_id) / arrival.relative_path,
+            removed_at=None,
         )
         if job is not None and arrival.refusal is not None:
             job = self._log.advance(job.job_id, Event.FAIL, now, reason=arrival.refusal, message=arrival.message)

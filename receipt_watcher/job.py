@@ -259,7 +259,8 @@ class Job:
     down before the move; `move_due` says that it is not where it belongs. `note_path` is the note beside a
     failed file, relative to failed/. `branch` is the inbox, or the subfolder of it that has settings of its own.
     `revision_of` is the job of an earlier, shorter version under the same name; `original_path` is what a conflict
-    copy of a sync client is a copy of, and `conflict_of` the job of that file, where there is one.
+    copy of a sync client is a copy of, and `conflict_of` the job of that file, where there is one. `removed_at` is when
+    retention removed the file; `folder` and `stored_path` then say where it was.
     """
 
     job_id: str
@@ -295,6 +296,7 @@ class Job:
     revision_of: str | None = None
     original_path: Path | None = None
     conflict_of: str | None = None
+    removed_at: float | None = None
 
 
 def subfolder_of(job: Job) -> str:

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from peewee import fn
 
+from receipt_watcher.disk import display_name
 from receipt_watcher.job import (
     CLOSED_STATES,
     EXAMINATION_REASONS,
@@ -67,7 +68,25 @@ _INTEND = (
     "UPDATE job SET moving_to_folder = ?, moving_to_path = ?"
     " WHERE job_id = ? AND folder = ? AND stored_path = ? AND move_due = 1 AND moving_to_path IS NULL"
 )
-_FOLLOW = "UPDATE job SET move_due = 1 WHERE duplicate_of = ? AND state = 'duplicate'"
+_FOLLOW = "UPDATE job SET move_due = 1 WHERE duplicate_of = ? AND state = 'duplicate' AND removed_at IS NULL"
+# Ids of what was concluded and filed before a time. A clock that was behind dates a conclusion too early, but rows are
+# numbered in their order: none was recorded before what an earlier one says, unless that lies in the future itself.
+_OLD = (
+    "SELECT job_id FROM (SELECT job_id, inbox, folder, state, move_due, sha256, removed_at, created_at, completed_at,"
+    " MAX(CASE WHEN created_at <= ? THEN created_at END) OVER (ORDER BY rowid) AS seen_at FROM job) AS old"
+    " WHERE move_due = 0 AND state IN ('success', 'failure', 'cancelled', 'duplicate')"
+    " AND MAX(completed_at, created_at, seen_at) <= ?"
+)
+_OLD_FILES = f"{_OLD} AND inbox = ? AND folder = ? AND sha256 IS NOT NULL AND removed_at IS NULL"
+_REMOVE = (
+    "UPDATE job SET removed_at = ?, updated_at = ? WHERE job_id = ? AND state = ? AND folder = ? AND stored_path = ?"
+    " AND completed_at = ? AND sha256 = ? AND removed_at IS NULL AND move_due = 0 AND moving_to_path IS NULL"
+)
+_LINKS_OF_OPEN = (
+    "SELECT duplicate_of, revision_of, conflict_of FROM job"
+    " WHERE (state IN ('queued', 'delivering', 'processing') OR move_due = 1)"
+    " AND (duplicate_of IS NOT NULL OR revision_of IS NOT NULL OR conflict_of IS NOT NULL)"
+)
 
 _NO_CHANGE: dict[str, Any] = {}
 
@@ -140,17 +159,23 @@ class JobLog(LogFile):
             return None
         if event is Event.RETRY and _is_refused_and_not_filed(before) and "folder" not in changes:
             return None  # the examination is done again when the file comes back from failed/, and not without it
+        if event is Event.RETRY and before.removed_at is not None and "folder" not in changes:
+            return None  # its file was removed; dropped in again, it brings another one
         values = {**_CHANGES_OF.get(event, _NO_CHANGE), **changes, "state": transition.target, "updated_at": now}
         if transition.target in CLOSED_STATES:
             values["completed_at"] = now
         job = replace(before, **values)
-        values["move_due"] = job.moving_to_folder is not None or self.home_of(job) is not job.folder
+        values["move_due"] = self._is_move_due(job)
         if self._update(job.job_id, values, *transition.sources) != 1:
             return None
         self.note(job.job_id, now, event, from_state=before.state, to_state=job.state, detail=detail or job.message)
         if job.state in CLOSED_STATES:
             self.change(_FOLLOW, job.job_id)
         return replace(job, move_due=values["move_due"])
+
+    def _is_move_due(self, job: Job) -> bool:
+        """Whether a job has a file that is not where it belongs, or not known to be there yet."""
+        return job.removed_at is None and (job.moving_to_folder is not None or self.home_of(job) is not job.folder)
 
     def claim(self, branches: Sequence[str], now: float, *, least_failed_first: bool = False) -> Job | None:
         """Claim the due job of these branches that came first; None where there is none.
@@ -346,6 +371,114 @@ class JobLog(LogFile):
         statement = "SELECT stored_path FROM job WHERE inbox = ? AND folder = 'processing'"
         return {os.fsdecode(path.partition(b"/")[0]) for (path,) in self.select(statement, inbox)}
 
+    # --- retention ---------------------------------------------------------------------------------------------
+
+    def old_files(self, inbox: str, folder: Folder, before: float, now: float, limit: int) -> list[Job]:
+        """Return jobs of an inbox that were concluded before a time and have their file in `folder`, the oldest first.
+
+        Times after `now` are not believed. Without a digest a file cannot be told from another: it is never among them.
+        """
+        statement = f"{_SELECT_JOB} WHERE job_id IN ({_OLD_FILES}) ORDER BY completed_at, job_id LIMIT ?"
+        return [job_of(row) for row in self.select(statement, now, before, inbox, folder, limit)]
+
+    def sum_of_old_files(self, inbox: str, folder: Folder, before: float, now: float) -> tuple[int, int]:
+        """Return how many files those are, and how many bytes."""
+        statement = f"SELECT COUNT(*), COALESCE(SUM(size), 0) FROM job WHERE job_id IN ({_OLD_FILES})"  # noqa: S608 - our own text
+        [(files, size)] = self.select(statement, now, before, inbox, folder)
+        return files, size
+
+    def intend_removals(self, inbox: str, jobs: Sequence[Job], beside: Sequence[str], now: float) -> list[Job]:
+        """Write down whose files are about to be removed, and return those: whatever happened to the others meanwhile.
+
+        1. A job must stand as it was read, filed where it belongs; so a retry either comes first, or is refused.
+        2. No open job, and none whose file is under way, is its copy, its revision or its conflict copy.
+        3. No younger job of the inboxes `beside`, which share the folder, names the same file.
+        4. What is intended is kept until `finish_removals`, for `begun_removals` after a crash.
+        """
+        with self.transaction():
+            needed = {link for links in self.select(_LINKS_OF_OPEN) for link in links if link is not None}
+            intended = [
+                job
+                for job in jobs
+                if job.job_id not in needed
+                and self._is_at_home(job)
+                and not self.is_named_by_another(job, beside)
+                and self.change(
+                    _REMOVE, now, now, job.job_id, job.state, job.folder, job.stored_path, job.completed_at, job.sha256
+                )
+            ]
+            for job in intended:
+                where = display_name(job.folder.value / job.stored_path)
+                self.note(job.job_id, now, "file.removed", detail=f"{where}, by retention")
+            self.keep_fact(f"removing:{inbox}", " ".join(job.job_id for job in intended))
+            return intended
+
+    def _is_at_home(self, job: Job) -> bool:
+        """Whether a concluded job's file is where it belongs; that of a copy only once its original has ended."""
+        original = self.get(job.duplicate_of or "")
+        if job.state is State.DUPLICATE and (original is None or original.state in OPEN_STATES):
+            return False
+        return job.state in CLOSED_STATES and self.home_of(job) is job.folder
+
+    def is_named_by_another(self, job: Job, beside: Sequence[str]) -> bool:
+        """Whether a younger job of these inboxes names the same file: people empty folders, and names come again."""
+        statement = (
+            "SELECT 1 FROM job WHERE stored_path = ? AND folder <> 'processing' AND folder = ? AND job_id <> ?"  # noqa: S608 - marks only
+            " AND removed_at IS NULL AND (completed_at IS NULL OR completed_at >= ?)"
+            f" AND inbox IN ({_marks(beside)}) LIMIT 1"
+        )
+        return bool(self.select(statement, job.stored_path, job.folder, job.job_id, job.completed_at, *beside))
+
+    def begun_removals(self, inbox: str) -> list[Job]:
+        """Return the jobs whose file was about to be removed when nobody wrote down how that ended."""
+        begun = [self.get(job_id) for job_id in (self.fact(f"removing:{inbox}") or "").split()]
+        return [job for job in begun if job is not None and job.removed_at is not None]
+
+    def finish_removals(self, inbox: str, gone: Iterable[Job], kept: Mapping[str, str], now: float) -> None:
+        """Write down which files are gone, and which were kept after all: job ids, with why."""
+        with self.transaction():
+            for job in gone:
+                self._update(job.job_id, {"note_path": None})
+            for job_id, why in kept.items():
+                current = self.get(job_id)
+                if current is not None and current.removed_at is not None:
+                    move_due = self._is_move_due(replace(current, removed_at=None))
+                    self._update(job_id, {"removed_at": None, "move_due": move_due, "updated_at": now})
+                    self.note(job_id, now, "file.kept", detail=why)
+            self.keep_fact(f"removing:{inbox}", "")
+
+    def old_histories(self, before: float, now: float) -> list[str]:
+        """Return the ids of jobs that were concluded before a time and still have their history."""
+        statement = f"{_OLD} AND EXISTS (SELECT 1 FROM history WHERE history.job_id = old.job_id)"  # noqa: S608 - our own text
+        return [job_id for (job_id,) in self.select(statement, now, before)]
+
+    def trim(self, job_ids: Sequence[str], before: float) -> int:
+        """Remove the history, the attempts and the message of jobs that are still concluded so long; return how many.
+
+        The row itself stays, and with it the digest and the verdict. SQLite uses the room that becomes free for what
+        comes next; the file does not shrink.
+        """
+        marks, states = _marks(job_ids), sorted(CLOSED_STATES)
+        with self.transaction():
+            statement = (
+                f"SELECT job_id FROM job WHERE job_id IN ({marks}) AND completed_at <= ? AND updated_at <= ?"  # noqa: S608
+                f" AND move_due = 0 AND state IN ({_marks(states)})"
+            )
+            old = [job_id for (job_id,) in self.select(statement, *job_ids, before, before, *states)]
+            for table in ("history", "attempt"):
+                self.change(f"DELETE FROM {table} WHERE job_id IN ({_marks(old)})", *old)  # noqa: S608
+            self.change(f"UPDATE job SET message = NULL WHERE job_id IN ({_marks(old)})", *old)  # noqa: S608
+            return len(old)
+
+    def removed_files(self) -> int:
+        """Return how many files were removed in all."""
+        return int(self.select("SELECT COUNT(*) FROM job WHERE removed_at IS NOT NULL")[0][0])
+
+    def latest_change(self, now: float) -> float | None:
+        """Return when a job changed last, in Unix seconds; times after `now` are not believed."""
+        found: float | None = self.select("SELECT MAX(updated_at) FROM job WHERE updated_at <= ?", now)[0][0]
+        return found
+
     # --- reading -----------------------------------------------------------------------------------------------
 
     def get(self, job_id: str) -> Job | None:
@@ -380,8 +513,11 @@ class JobLog(LogFile):
         return job_of(found[0]) if found else None
 
     def stored_at(self, inbox: str, folder: Folder, path: Path) -> Job | None:
-        """Return the job whose file is at `path`, relative to a folder of the inbox's spool."""
-        statement = f"{_SELECT_JOB} WHERE inbox = ? AND folder = ? AND stored_path = ? ORDER BY job_id DESC LIMIT 1"
+        """Return the job whose file is, or was, at `path`, relative to a folder of the inbox's spool."""
+        statement = (
+            f"{_SELECT_JOB} WHERE inbox = ? AND folder = ? AND stored_path = ?"
+            " ORDER BY removed_at IS NOT NULL, job_id DESC LIMIT 1"
+        )
         found = self.select(statement, inbox, folder, path)
         return job_of(found[0]) if found else None
 

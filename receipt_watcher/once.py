@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from receipt_watcher.config import Config, masked
+from receipt_watcher.config import Config, Retention, masked
 from receipt_watcher.daemon import Daemon
 from receipt_watcher.disk import display_name
 from receipt_watcher.job import OPEN_STATES, Job, State
@@ -35,6 +35,7 @@ class OnceResult:
 def run_once(config: Config, stop: StopSignal, *, take_over: bool, accept_backlog: bool) -> OnceResult:
     """Run until nothing is left to do, until nothing moves any more, or until `stop` is set."""
     started_at = time.time()
+    config = config.model_copy(update={"retention": Retention()})  # it needs hours to believe the clock
     daemon = Daemon(config, take_over=take_over, accept_backlog=accept_backlog)
     jobs: list[Job] = []
     troubles: list[str] = []

@@ -89,6 +89,7 @@ class Status:
     held: list[Standing]
     old: list[Job]
     unrouted: int
+    removed: int
     now: float
 
     @property
@@ -116,6 +117,8 @@ class Status:
         for inbox in self.inboxes:
             yield from inbox.lines(self.now)
         yield "Jobs: " + ", ".join(f"{number} {state.value}" for state, number in self.counts.items())
+        if self.removed:
+            yield f"Removed by retention: the files of {self.removed} jobs"
         for job in self.old:
             minutes = (self.now - job.created_at) / 60
             yield f"Open for {minutes:.0f} minutes: {job.filename} ({job.state.value}, {job.job_id})"
@@ -128,6 +131,7 @@ class Status:
             "running": self.is_running,
             "inboxes": [inbox.as_json() for inbox in self.inboxes],
             "jobs": {state.value: number for state, number in self.counts.items()},
+            "removed": self.removed,
             "holds": [
                 {
                     "kind": standing.hold_kind,
@@ -156,6 +160,7 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
         held=[standing for standing in holds.all() if standing.is_held and standing.url in urls],
         old=log.open_since(now - _OLD_SECONDS, limit=20),
         unrouted=sum(counts[state] for state in OPEN_STATES) - routed,
+        removed=log.removed_files(),
         now=now,
     )
 

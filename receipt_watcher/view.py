@@ -19,7 +19,7 @@ def iso_time(seconds: float | None) -> str | None:
 
 
 def job_view(job: Job, path: Path | None) -> dict[str, Any]:
-    """Return a job with its contract's fields; `path` is where its file is now."""
+    """Return a job with its contract's fields; `path` is where its file is now, by the log."""
     return {
         "job_id": job.job_id,
         "status": job.state.value,
@@ -42,7 +42,8 @@ def job_view(job: Job, path: Path | None) -> dict[str, Any]:
         "duplicate_of": job.duplicate_of,
         "revision_of": job.revision_of,
         "conflict_of": job.conflict_of,
-        "path": None if path is None else display_name(path),
+        "path": None if path is None or job.removed_at is not None else display_name(path),
+        "removed_at": iso_time(job.removed_at),
     }
 
 

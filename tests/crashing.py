@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from receipt_watcher import cli, conclusion, disk
+from receipt_watcher import cli, conclusion, disk, retention
 from receipt_watcher.delivery import Delivery
 from receipt_watcher.destinations import n8n
 from receipt_watcher.filing import Filing
 from receipt_watcher.intake import Intake
 from receipt_watcher.job import Folder, Job
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.retention import Remover
 from receipt_watcher.spool import Spool
 
 #: The crash table: what a stop at each boundary leaves behind, and what the next start does. The README shows the same.
@@ -79,6 +80,12 @@ BOUNDARIES: dict[str, str] = {
     "in a dropped-back file's move to its old id": (
         "On disk: the file in processing/<new id>/ or in processing/<old id>/. In the log: the old job, queued, and "
         "that it is being moved to its old id. Recovery: finishes the move, and sends it under the old id."
+    ),
+    "in a removal by retention": (
+        "On disk: the file in done/ or in failed/, or nothing any more. "
+        "In the log: the verdict, and that the file is removed. "
+        "Recovery: compares it with its digest again and removes it, with its note; what is another file by now stays, "
+        "and the log says so."
     ),
     "in a copy to another file system": (
         "On disk: the file in its old place, and a part of it, or all, under a temporary name in its new place. "
@@ -237,6 +244,9 @@ POINTS: dict[str, Point] = {
     "again-intended": Point("in a dropped-back file's move to its old id", _move_to(Folder.PROCESSING)),
     "again-renamed": Point("in a dropped-back file's move to its old id", _flush_of_moves_to(Folder.PROCESSING)),
     "again-written": Point("in a dropped-back file's move to its old id", _clean_up_after(Folder.PROCESSING)),
+    "removal-intended": Point("in a removal by retention", _instead_of(retention, "_unlink")),
+    "removal-unlinked": Point("in a removal by retention", _instead_of(Remover, "_finish")),
+    "removal-flushed": Point("in a removal by retention", _instead_of(JobLog, "finish_removals")),
     "copying": Point("in a copy to another file system", _in_the_copy),
     "copied": Point("in a copy to another file system", _around_the_rename(None)),
     "copy-renamed": Point("after the rename of a copy on another file system", _around_the_rename(0)),

@@ -88,7 +88,7 @@ def other_device(tmp_path: Path) -> Iterator[Path]:
 def test_no_boundary_is_left_out() -> None:
     """Each boundary of the crash table has its points, and each point is crashed at by a test below."""
     assert {point.boundary for point in POINTS.values()} == set(BOUNDARIES)
-    tested = [*ON_THE_WAY, *points("failed"), *points("retry"), *points("again"), *points("cop")]
+    tested = [*ON_THE_WAY, *points("failed"), *points("retry"), *points("again"), *points("removal"), *points("cop")]
     assert sorted(tested) == sorted(POINTS)
 
 
@@ -157,6 +157,24 @@ def test_in_dropping_a_failed_file_back(point: str, tmp_path: Path, n8n: StandIn
         assert daemon.job("scan.jpg").job_id == first
         assert daemon.job("scan.jpg").folder is Folder.DONE
         assert list(daemon.failed.iterdir()) == []
+
+
+@pytest.mark.parametrize("point", points("removal"))
+def test_in_a_removal(point: str, tmp_path: Path, n8n: StandIn) -> None:
+    """A removal by retention that a crash interrupts is finished, note and all; the log never lacks the word for it."""
+    content = samples.jpeg(1)
+    with failed_once(tmp_path, n8n, content) as daemon:
+        with daemon.job_log() as log:
+            log.change("UPDATE job SET created_at = created_at - 1e6, completed_at = completed_at - 1e6")
+        daemon.config_file.write_text(f"{daemon.config_file.read_text()}\nretention: {{failed_days: 10}}\n")
+        daemon.start(wait=False, crash_at=point)
+        assert daemon.ended() == -signal.SIGKILL, daemon.log_file.read_text()
+        assert daemon.job("scan.jpg").removed_at is not None
+        assert (daemon.failed / "scan.jpg").exists() is (point == "removal-intended")
+        daemon.start()
+        wait_until(lambda: list(daemon.failed.iterdir()) == [], "file and note are removed")
+        wait_until(lambda: daemon.count("retention.removed"), "the removal is finished")
+        assert daemon.job("scan.jpg").state is State.FAILURE
 
 
 @pytest.mark.parametrize("point", points("cop"))

@@ -96,6 +96,9 @@ OTHER: dict[str, tuple[str, object]] = {
     "limits.examination_mb": ("300", 300),
     "limits.backlog_files": ("0", 0),
     "limits.stop_timeout_seconds": ("3", 3),
+    "retention.done_days": ("3650", 3650),
+    "retention.failed_days": ("1.5", 1.5),
+    "retention.log_days": ("1", 1),
     "logging.level": ("debug", "debug"),
     "logging.format": ("json", "json"),
 }

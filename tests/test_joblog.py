@@ -140,6 +140,7 @@ def test_every_field_is_kept(log: JobLog) -> None:
         message="zwei\nZeilen «so»",
         notion_page_url="https://notion.so/1",
         duplicate_of=original.job_id,
+        removed_at=4.5,
     )
     log.insert(job)
     log.close()

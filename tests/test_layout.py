@@ -21,7 +21,8 @@ ROOT = "receipt_watcher"
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "__init__ errors migrations migrations.0001_first migrations.0002_branches migrations.0004_order",
+        "__init__ errors migrations",
+        "migrations.0001_first migrations.0002_branches migrations.0003_retention migrations.0004_order",
         "job config names waiting timelimit permissions clock",
         "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts events settling",
         "note sources owner logfile installation destinations view progress writers snapshot examination",
@@ -30,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "receipt",
         "inbox holds intake examiner destinations.n8n demo_receipts",
         "route demo_play causes",
-        "takein delivery conclusion filing explain rebuild",
+        "takein delivery conclusion filing retention explain rebuild",
         "web server gate",
         "check status daemon",
         "once demo",
@@ -82,7 +83,8 @@ CATCH_ALL = {
 
 #: Who reads the clock, and why; everybody else is told the time.
 CLOCKS = {
-    "cli": "a command is a moment of its own",
+    "check": "a command is a moment of its own",
+    "cli": "likewise",
     "clock": "it is the clock",
     "daemon": "the default of its argument: here the clock comes in",
     "demo": "its table shows how long it takes",

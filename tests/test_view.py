@@ -111,7 +111,14 @@ def test_a_job_as_json() -> None:
         "conflict_of": "018d",
         "subfolder": "sub",
         "path": "failed/Überweisung.jpg",
+        "removed_at": None,
     }
+
+
+def test_a_removed_file_has_no_path() -> None:
+    """A job whose file retention removed says when, and no path, at which another file may lie by now."""
+    view = job_view(make_job(removed_at=NOW), Path("done/scan.jpg"))
+    assert (view["path"], view["removed_at"]) == (None, "2023-11-14T22:13:20.000Z")
 
 
 @pytest.mark.parametrize("state", State)
