@@ -26,6 +26,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from receipt_watcher import __version__, server, snapshot
+from receipt_watcher.audit import Audit
 from receipt_watcher.clock import SteadyClock
 from receipt_watcher.conclusion import Conclusion
 from receipt_watcher.config import Config, Inbox, Subfolder
@@ -81,6 +82,7 @@ class Daemon:
         *,
         take_over: bool = False,
         accept_backlog: bool = False,
+        audits: bool = True,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -136,6 +138,15 @@ class Daemon:
         self.removers = [self._remover(route, believed) for route in self.routes]
         self.trimmer = Trimmer(self.log, config.retention, believed=believed, stopping=self._stopping)
         self.gates = [self._gate(inbox, route) for inbox, route in zip(config.inboxes, self.routes, strict=True)]
+        self._audits = audits
+        self.audit = Audit(
+            self.log,
+            config.inboxes,
+            ready=lambda: {route.name for route in self.routes if route.is_ready},
+            stopping=self._stopping,
+            clock=self._clock,
+            monotonic=monotonic,
+        )
         self._server: server.Server | None = None
         self._scheduler: BackgroundScheduler | None = None
         self._openings: list[threading.Thread] = []
@@ -313,6 +324,7 @@ class Daemon:
             "filing": ThreadPoolExecutor(len(self.routes)),
             "tasks": ThreadPoolExecutor(1),
             "retention": ThreadPoolExecutor(len(self.removers) + 1),
+            "balance": ThreadPoolExecutor(1),
         }
         # Without misfire_grace_time=None a late entry is dropped with a log line.
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
@@ -333,6 +345,8 @@ class Daemon:
         now = self._monotonic()
         self._task_due_at = {name: now + seconds for name, seconds in PERIODIC_TASKS.items()}
         self._scheduler.add_job(self._loop, args=[self._tasks, self._tasks_round], executor="tasks")
+        if self._audits:
+            self._scheduler.add_job(self._loop, args=[self._tasks, self.audit.round], executor="balance")
         self._scheduler.start()
 
     # --- loops -------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ none.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,6 +119,27 @@ class Attempt:
     counted: bool
     status_code: int | None = None
     message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which jobs a balance is of: recorded from `since` to before `until` (Unix seconds), in `inbox`, not in `but`."""
+
+    since: float | None = None
+    until: float | None = None
+    inbox: str | None = None
+    but: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job says that its file is there, or is just being moved there; `path` is relative to the folder."""
+
+    job_id: str
+    inbox: str
+    folder: Folder
+    path: Path
+    sha256: str | None
 
 
 class JobLog(LogFile):
@@ -520,6 +541,38 @@ class JobLog(LogFile):
         )
         found = self.select(statement, inbox, folder, path)
         return job_of(found[0]) if found else None
+
+    def claims_to(self, paths: Collection[Path]) -> list[Claim]:
+        """Return which jobs have, or are being given, a file at these paths, each below some folder of some spool."""
+        statement = (
+            f"SELECT job_id, inbox, folder, stored_path, sha256 FROM job WHERE stored_path IN ({_marks(paths)})"  # noqa: S608
+            " UNION ALL SELECT job_id, inbox, moving_to_folder, moving_to_path, sha256 FROM job"
+            f" WHERE move_due = 1 AND moving_to_path IN ({_marks(paths)})"
+        )
+        return [
+            Claim(job_id, inbox, Folder(folder), Path(os.fsdecode(path)), sha256)
+            for job_id, inbox, folder, path, sha256 in self.select(statement, *paths, *paths)
+        ]
+
+    def with_bytes(self, sha256: str, limit: int) -> list[Job]:
+        """Return the jobs of these bytes, whatever their target, the oldest first."""
+        statement = f"{_SELECT_JOB} WHERE sha256 = ? ORDER BY job_id LIMIT ?"
+        return [job_of(row) for row in self.select(statement, sha256, limit)]
+
+    def page(self, selection: Selection, after: str, limit: int) -> list[Job]:
+        """Return the next jobs of a selection by their ids; `after` is the last one of the page before."""
+        conditions: dict[str, Sequence[object]] = {"job_id > ?": [after]}
+        if selection.since is not None:
+            conditions["created_at >= ?"] = [selection.since]
+        if selection.until is not None:
+            conditions["created_at < ?"] = [selection.until]
+        if selection.inbox is not None:
+            conditions["+inbox = ?"] = [selection.inbox]  # the plus: no index by which each page is sorted anew
+        if selection.but:
+            conditions[f"inbox NOT IN ({_marks(selection.but)})"] = sorted(selection.but)
+        values = [value for each in conditions.values() for value in each]
+        statement = f"{_SELECT_JOB} WHERE {' AND '.join(conditions)} ORDER BY job_id LIMIT ?"
+        return [job_of(row) for row in self.select(statement, *values, limit)]
 
     def has_jobs_of(self, inbox: str) -> bool:
         """Whether an inbox has ever given a receipt."""

@@ -36,7 +36,7 @@ def run_once(config: Config, stop: StopSignal, *, take_over: bool, accept_backlo
     """Run until nothing is left to do, until nothing moves any more, or until `stop` is set."""
     started_at = time.time()
     config = config.model_copy(update={"retention": Retention()})  # it needs hours to believe the clock
-    daemon = Daemon(config, take_over=take_over, accept_backlog=accept_backlog)
+    daemon = Daemon(config, take_over=take_over, accept_backlog=accept_backlog, audits=False)
     jobs: list[Job] = []
     troubles: list[str] = []
     try:

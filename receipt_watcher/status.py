@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receipt_watcher import snapshot as snapshots
+from receipt_watcher.audit import LastBalance, last_balance
 from receipt_watcher.causes import LongWait, Scene, long_waits
 from receipt_watcher.config import Config, Inbox
 from receipt_watcher.disk import display_name
@@ -91,6 +92,7 @@ class Status:
     unrouted: int
     removed: int
     now: float
+    balance: LastBalance | None = None
 
     @property
     def troubles(self) -> list[str]:
@@ -105,6 +107,10 @@ class Status:
             for inbox in self.inboxes
             if inbox.long_waits
         ]
+        if self.balance is not None and self.balance.wrong:
+            found.append(
+                f"log and folders disagree about {self.balance.wrong} files; receipt-watcher balance names them"
+            )
         if self.unrouted:
             found.append(
                 f"{self.unrouted} open jobs belong to inboxes that are no longer configured; configure them again"
@@ -119,6 +125,9 @@ class Status:
         yield "Jobs: " + ", ".join(f"{number} {state.value}" for state, number in self.counts.items())
         if self.removed:
             yield f"Removed by retention: the files of {self.removed} jobs"
+        if self.balance is not None:
+            absent = f", {self.balance.absent} absent" if self.balance.absent else ""
+            yield f"Balance of {iso_time(self.balance.at)}: {self.balance.wrong or 'no'} disagreements{absent}"
         for job in self.old:
             minutes = (self.now - job.created_at) / 60
             yield f"Open for {minutes:.0f} minutes: {job.filename} ({job.state.value}, {job.job_id})"
@@ -141,6 +150,13 @@ class Status:
                 }
                 for standing in self.held
             ],
+            "balance": self.balance
+            and {
+                "at": iso_time(self.balance.at),
+                "received": self.balance.received,
+                "disagreements": self.balance.wrong,
+                "absent": self.balance.absent,
+            },
             "old": [{"job_id": job.job_id, "filename": job.filename, "status": job.state.value} for job in self.old],
             "troubles": self.troubles,
         }
@@ -162,6 +178,7 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
         unrouted=sum(counts[state] for state in OPEN_STATES) - routed,
         removed=log.removed_files(),
         now=now,
+        balance=last_balance(log),
     )
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from receipt_watcher.daemon import PERIODIC_TASKS
+from receipt_watcher.findings import Finding
 from receipt_watcher.job import TRANSITIONS, Reason, State
 from receipt_watcher.names import PACKS
 from receipt_watcher.waiting import Wait
@@ -35,6 +36,7 @@ def tables() -> dict[str, list[str]]:
             f"| `{name}` | {seconds:g} s | {_TASKS[name]} |" for name, seconds in PERIODIC_TASKS.items()
         ],
         "reasons": [f"| `{reason}` | {reason.meaning} | {reason.advice} |" for reason in Reason],
+        "findings": [f"| `{finding}` | {finding.meaning} | {finding.advice} |" for finding in Finding],
         "waits": [f"| `{wait}` | {wait.meaning} | {wait.advice} |" for wait in Wait],
         "ignore packs": [
             f"| `{pack}` | {', '.join(f'`{_visible(pattern)}`' for pattern in patterns)} |"

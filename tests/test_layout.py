@@ -22,11 +22,15 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "__init__ errors migrations",
-        "migrations.0001_first migrations.0002_branches migrations.0003_retention migrations.0004_order",
+        "migrations.0001_first migrations.0002_branches migrations.0003_retention",
+        "migrations.0004_order migrations.0005_stored",
         "job config names waiting timelimit permissions clock",
         "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts events settling",
         "note sources owner logfile installation destinations view progress writers snapshot examination",
         "listing spool joblog examiners",
+        "findings evidence",
+        "balance export",
+        "audit",
         "formats.jpeg formats.png formats.gif formats.bmp formats.webp formats.tiff formats.heic formats.pdf",
         "receipt",
         "inbox holds intake examiner destinations.n8n demo_receipts",

@@ -1,0 +1,8 @@
+"""Which job a file on disk belongs to is asked for each file of each spool, by the balance."""
+
+from typing import Any
+
+
+def up(_migrator: Any, db: Any) -> None:
+    """Let the log find a job by where its file is."""
+    db.execute_sql("CREATE INDEX job_stored ON job (stored_path)")
