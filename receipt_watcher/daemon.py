@@ -456,7 +456,8 @@ class Daemon:
             checks["job_log"] = str(error)
         for gate in self.gates:
             checks[f"inbox:{gate.route.name}"] = gate.unavailable
-            checks[f"filing:{gate.route.name}"] = self.filing.troubles.get(gate.route.name)
+            is_away = gate.unavailable is not None  # then that is the trouble
+            checks[f"filing:{gate.route.name}"] = None if is_away else self.filing.troubles.get(gate.route.name)
         return checks
 
     def _find_job(self, job_id: str) -> dict[str, object] | None:

@@ -44,8 +44,12 @@ def _claim_without_guard() -> None:
     """A worker takes a job that another one is delivering."""
     claim = job.TRANSITIONS[Event.CLAIM]
     job.TRANSITIONS[Event.CLAIM] = replace(claim, sources=claim.sources | {State.DELIVERING})
-    queued = joblog._queued
-    joblog._queued = lambda branches: queued(branches).replace("= 'queued'", "IN ('queued', 'delivering')")
+    for name in ("_QUEUED", "_NEXT_DUE", "_OLDEST_DUE"):
+        statement = getattr(joblog, name)
+        unguarded = statement.replace("= 'queued'", "IN ('queued', 'delivering')")
+        if unguarded == statement:
+            raise AttributeError(f"{name} names no state any more")
+        setattr(joblog, name, unguarded)
 
 
 def _record_before_flush() -> None:
