@@ -24,7 +24,8 @@ from receipt_watcher.balance import Balance
 from receipt_watcher.config import Inbox
 from receipt_watcher.findings import ABSENT, Finding, Sums
 from receipt_watcher.job import Job
-from receipt_watcher.joblog import JobLog, Selection
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.records import Selection
 
 logger = structlog.get_logger()
 

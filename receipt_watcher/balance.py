@@ -28,8 +28,9 @@ from receipt_watcher.disk import display_name
 from receipt_watcher.evidence import difference, digests, files_below, hashing, is_there, status_of
 from receipt_watcher.findings import AGREEING, Disagreement, Finding, Sums
 from receipt_watcher.job import HOME_FOLDER, Folder, Job, Reason, State
-from receipt_watcher.joblog import Claim, JobLog, Selection
+from receipt_watcher.joblog import JobLog
 from receipt_watcher.names import Ignored
+from receipt_watcher.records import Claim, Selection
 from receipt_watcher.timelimit import answering
 
 #: How long one answer of a file system is waited for: one stat(2), one piece of a file.

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from receipt_watcher.job import OPEN_STATES, State
-from receipt_watcher.joblog import Selection
+from receipt_watcher.records import Selection
 
 #: So many disagreements are kept by name; the others are counted.
 NAMED = 10_000

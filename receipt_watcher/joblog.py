@@ -1,4 +1,4 @@
-"""The durable job log: all the SQL, and the only place where a job's state is written.
+"""The durable job log: all the SQL that changes it, and the only place where a job's state is written.
 
 What it promises: `advance` is one guarded UPDATE (it names the states that it may leave) with its history row in
 one transaction; losing a race is a normal return value, None. When a method that writes has returned, its rows
@@ -11,19 +11,16 @@ none.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
-
-from peewee import fn
+from typing import Any
 
 from receipt_watcher.disk import display_name
 from receipt_watcher.job import (
     CLOSED_STATES,
     EXAMINATION_REASONS,
-    HOME_FOLDER,
     OPEN_STATES,
     TRANSITIONS,
     Event,
@@ -32,12 +29,10 @@ from receipt_watcher.job import (
     Reason,
     State,
 )
-from receipt_watcher.logfile import LogFile
-from receipt_watcher.tables import JOB_COLUMNS, AttemptRow, FactRow, HistoryRow, JobRow, job_of
+from receipt_watcher.records import Records, marks
+from receipt_watcher.tables import JOB_COLUMNS, FactRow, JobRow
 
-# What is asked several times for each receipt stands here as SQL: to put such a statement together costs Peewee
-# five times what it costs SQLite to run it (measured: 0.3 ms against 0.06 ms).
-_SELECT_JOB = f"SELECT {', '.join(JOB_COLUMNS)} FROM job"  # noqa: S608 - our own column names
+# SQL, and not Peewee's queries, for the same reason as in `records`.
 _INSERT_JOB = f"INSERT INTO job ({', '.join(JOB_COLUMNS)}) VALUES ({', '.join('?' * len(JOB_COLUMNS))})"  # noqa: S608
 _INSERT_HISTORY = "INSERT INTO history (job_id, at, event, from_state, to_state, detail) VALUES (?, ?, ?, ?, ?, ?)"
 _INSERT_ATTEMPT = (
@@ -69,15 +64,6 @@ _INTEND = (
     " WHERE job_id = ? AND folder = ? AND stored_path = ? AND move_due = 1 AND moving_to_path IS NULL"
 )
 _FOLLOW = "UPDATE job SET move_due = 1 WHERE duplicate_of = ? AND state = 'duplicate' AND removed_at IS NULL"
-# Ids of what was concluded and filed before a time. A clock that was behind dates a conclusion too early, but rows are
-# numbered in their order: none was recorded before what an earlier one says, unless that lies in the future itself.
-_OLD = (
-    "SELECT job_id FROM (SELECT job_id, inbox, folder, state, move_due, sha256, removed_at, created_at, completed_at,"
-    " MAX(CASE WHEN created_at <= ? THEN created_at END) OVER (ORDER BY rowid) AS seen_at FROM job) AS old"
-    " WHERE move_due = 0 AND state IN ('success', 'failure', 'cancelled', 'duplicate')"
-    " AND MAX(completed_at, created_at, seen_at) <= ?"
-)
-_OLD_FILES = f"{_OLD} AND inbox = ? AND folder = ? AND sha256 IS NOT NULL AND removed_at IS NULL"
 _REMOVE = (
     "UPDATE job SET removed_at = ?, updated_at = ? WHERE job_id = ? AND state = ? AND folder = ? AND stored_path = ?"
     " AND completed_at = ? AND sha256 = ? AND removed_at IS NULL AND move_due = 0 AND moving_to_path IS NULL"
@@ -121,34 +107,13 @@ class Attempt:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which jobs a balance is of: recorded from `since` to before `until` (Unix seconds), in `inbox`, not in `but`."""
-
-    since: float | None = None
-    until: float | None = None
-    inbox: str | None = None
-    but: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job says that its file is there, or is just being moved there; `path` is relative to the folder."""
-
-    job_id: str
-    inbox: str
-    folder: Folder
-    path: Path
-    sha256: str | None
-
-
-class JobLog(LogFile):
+class JobLog(Records):
     """The job log on a SQLite file."""
 
     def _update(self, job_id: str, values: Mapping[str, object], *states: State) -> int:
         """Change columns of one job, where it is in one of `states` (none: in any); return how many rows that was."""
         columns = ", ".join(f"{name} = ?" for name in values)
-        guard = f" AND state IN ({_marks(states)})" if states else ""
+        guard = f" AND state IN ({marks(states)})" if states else ""
         return self.change(f"UPDATE job SET {columns} WHERE job_id = ?{guard}", *values.values(), job_id, *states)  # noqa: S608
 
     # --- the state machine -------------------------------------------------------------------------------------
@@ -228,40 +193,6 @@ class JobLog(LogFile):
         found = [self.select(_NEXT_DUE, branch)[0][0] for branch in branches]
         return min((at for at in found if at is not None), default=None)
 
-    def count(self, branches: Sequence[str], *states: State) -> int:
-        """Return how many jobs of these branches are in these states."""
-        statement = f"SELECT COUNT(*) FROM job WHERE branch IN ({_marks(branches)}) AND state IN ({_marks(states)})"  # noqa: S608
-        return int(self.select(statement, *branches, *states)[0][0])
-
-    def open_jobs_of(self, inboxes: Sequence[str]) -> int:
-        """Return how many jobs of these inboxes are open."""
-        states = sorted(OPEN_STATES)
-        statement = f"SELECT COUNT(*) FROM job WHERE inbox IN ({_marks(inboxes)}) AND state IN ({_marks(states)})"  # noqa: S608
-        return int(self.select(statement, *inboxes, *states)[0][0])
-
-    def overdue(self, branches: Sequence[str], now: float, resends_below: int | None = None) -> list[Job]:
-        """Return the jobs of these branches whose callback has not come by its deadline, the oldest deadline first.
-
-        A hundred at the most; with `resends_below` only those that were sent again fewer times.
-        """
-        has_resends = True if resends_below is None else JobRow.resends < resends_below
-        return self.jobs(
-            (JobRow.state == State.PROCESSING)
-            & JobRow.branch.in_(list(branches))
-            & (JobRow.deadline_at <= now)
-            & has_resends,
-            JobRow.deadline_at,
-            limit=100,
-        )
-
-    def next_deadline(self) -> float | None:
-        """Return the earliest deadline of all callbacks that are awaited, in Unix seconds."""
-        with self.reading():
-            found: float | None = (
-                JobRow.select(fn.MIN(JobRow.deadline_at)).where(JobRow.state == State.PROCESSING).scalar()
-            )
-            return found
-
     def add_attempt(self, job_id: str, now: float, attempt: Attempt) -> None:
         """Keep how a delivery ended."""
         self.change(
@@ -299,7 +230,7 @@ class JobLog(LogFile):
 
     def forget_resends(self, branches: Sequence[str]) -> None:
         """Give every open job of these branches its resends back: that no callback came was not its fault."""
-        where = f"state IN ('queued', 'processing') AND branch IN ({_marks(branches)}) AND resends <> 0"
+        where = f"state IN ('queued', 'processing') AND branch IN ({marks(branches)}) AND resends <> 0"
         self.change(f"UPDATE job SET resends = 0 WHERE {where}", *branches)  # noqa: S608
 
     def postpone_deadlines(self, away_since: float, now: float) -> None:
@@ -328,20 +259,6 @@ class JobLog(LogFile):
         self.change("UPDATE destination SET probe_at = ? WHERE probe_at > ?", latest, latest)
 
     # --- where the files are -----------------------------------------------------------------------------------
-
-    def home_of(self, job: Job) -> Folder:
-        """Return the folder where the job's file belongs now; a copy stays where it is until its original ends."""
-        if job.state is not State.DUPLICATE:
-            return HOME_FOLDER[job.state]
-        original = self.get(job.duplicate_of or "")
-        if original is None or original.state in OPEN_STATES:
-            return job.folder
-        return HOME_FOLDER[original.state]
-
-    def due_moves(self, inboxes: Sequence[str], limit: int) -> list[Job]:
-        """Return jobs of these inboxes whose file is not where it belongs, the oldest first."""
-        statement = f"{_SELECT_JOB} WHERE move_due = 1 AND inbox IN ({_marks(inboxes)}) ORDER BY job_id LIMIT ?"
-        return [job_of(row) for row in self.select(statement, *inboxes, limit)]
 
     def intend_moves(self, moves: Iterable[tuple[Job, Folder, Path]]) -> list[tuple[Job, Folder, Path]]:
         """Write down where files are about to be moved, so that a crash in between is finished, not guessed.
@@ -387,26 +304,7 @@ class JobLog(LogFile):
             )
             self.note(job_id, now, "file.missing", detail=detail)
 
-    def stored_in_processing(self, inbox: str) -> set[str]:
-        """Return the folders of processing/ that jobs of this inbox have their file in."""
-        statement = "SELECT stored_path FROM job WHERE inbox = ? AND folder = 'processing'"
-        return {os.fsdecode(path.partition(b"/")[0]) for (path,) in self.select(statement, inbox)}
-
     # --- retention ---------------------------------------------------------------------------------------------
-
-    def old_files(self, inbox: str, folder: Folder, before: float, now: float, limit: int) -> list[Job]:
-        """Return jobs of an inbox that were concluded before a time and have their file in `folder`, the oldest first.
-
-        Times after `now` are not believed. Without a digest a file cannot be told from another: it is never among them.
-        """
-        statement = f"{_SELECT_JOB} WHERE job_id IN ({_OLD_FILES}) ORDER BY completed_at, job_id LIMIT ?"
-        return [job_of(row) for row in self.select(statement, now, before, inbox, folder, limit)]
-
-    def sum_of_old_files(self, inbox: str, folder: Folder, before: float, now: float) -> tuple[int, int]:
-        """Return how many files those are, and how many bytes."""
-        statement = f"SELECT COUNT(*), COALESCE(SUM(size), 0) FROM job WHERE job_id IN ({_OLD_FILES})"  # noqa: S608 - our own text
-        [(files, size)] = self.select(statement, now, before, inbox, folder)
-        return files, size
 
     def intend_removals(self, inbox: str, jobs: Sequence[Job], beside: Sequence[str], now: float) -> list[Job]:
         """Write down whose files are about to be removed, and return those: whatever happened to the others meanwhile.
@@ -441,20 +339,6 @@ class JobLog(LogFile):
             return False
         return job.state in CLOSED_STATES and self.home_of(job) is job.folder
 
-    def is_named_by_another(self, job: Job, beside: Sequence[str]) -> bool:
-        """Whether a younger job of these inboxes names the same file: people empty folders, and names come again."""
-        statement = (
-            "SELECT 1 FROM job WHERE stored_path = ? AND folder <> 'processing' AND folder = ? AND job_id <> ?"  # noqa: S608 - marks only
-            " AND removed_at IS NULL AND (completed_at IS NULL OR completed_at >= ?)"
-            f" AND inbox IN ({_marks(beside)}) LIMIT 1"
-        )
-        return bool(self.select(statement, job.stored_path, job.folder, job.job_id, job.completed_at, *beside))
-
-    def begun_removals(self, inbox: str) -> list[Job]:
-        """Return the jobs whose file was about to be removed when nobody wrote down how that ended."""
-        begun = [self.get(job_id) for job_id in (self.fact(f"removing:{inbox}") or "").split()]
-        return [job for job in begun if job is not None and job.removed_at is not None]
-
     def finish_removals(self, inbox: str, gone: Iterable[Job], kept: Mapping[str, str], now: float) -> None:
         """Write down which files are gone, and which were kept after all: job ids, with why."""
         with self.transaction():
@@ -468,115 +352,25 @@ class JobLog(LogFile):
                     self.note(job_id, now, "file.kept", detail=why)
             self.keep_fact(f"removing:{inbox}", "")
 
-    def old_histories(self, before: float, now: float) -> list[str]:
-        """Return the ids of jobs that were concluded before a time and still have their history."""
-        statement = f"{_OLD} AND EXISTS (SELECT 1 FROM history WHERE history.job_id = old.job_id)"  # noqa: S608 - our own text
-        return [job_id for (job_id,) in self.select(statement, now, before)]
-
     def trim(self, job_ids: Sequence[str], before: float) -> int:
         """Remove the history, the attempts and the message of jobs that are still concluded so long; return how many.
 
         The row itself stays, and with it the digest and the verdict. SQLite uses the room that becomes free for what
         comes next; the file does not shrink.
         """
-        marks, states = _marks(job_ids), sorted(CLOSED_STATES)
+        states = sorted(CLOSED_STATES)
         with self.transaction():
             statement = (
-                f"SELECT job_id FROM job WHERE job_id IN ({marks}) AND completed_at <= ? AND updated_at <= ?"  # noqa: S608
-                f" AND move_due = 0 AND state IN ({_marks(states)})"
+                f"SELECT job_id FROM job WHERE job_id IN ({marks(job_ids)}) AND completed_at <= ? AND updated_at <= ?"  # noqa: S608
+                f" AND move_due = 0 AND state IN ({marks(states)})"
             )
             old = [job_id for (job_id,) in self.select(statement, *job_ids, before, before, *states)]
             for table in ("history", "attempt"):
-                self.change(f"DELETE FROM {table} WHERE job_id IN ({_marks(old)})", *old)  # noqa: S608
-            self.change(f"UPDATE job SET message = NULL WHERE job_id IN ({_marks(old)})", *old)  # noqa: S608
+                self.change(f"DELETE FROM {table} WHERE job_id IN ({marks(old)})", *old)  # noqa: S608
+            self.change(f"UPDATE job SET message = NULL WHERE job_id IN ({marks(old)})", *old)  # noqa: S608
             return len(old)
 
-    def removed_files(self) -> int:
-        """Return how many files were removed in all."""
-        return int(self.select("SELECT COUNT(*) FROM job WHERE removed_at IS NOT NULL")[0][0])
-
-    def latest_change(self, now: float) -> float | None:
-        """Return when a job changed last, in Unix seconds; times after `now` are not believed."""
-        found: float | None = self.select("SELECT MAX(updated_at) FROM job WHERE updated_at <= ?", now)[0][0]
-        return found
-
-    # --- reading -----------------------------------------------------------------------------------------------
-
-    def get(self, job_id: str) -> Job | None:
-        """Return one job, or None."""
-        found = self.select(f"{_SELECT_JOB} WHERE job_id = ?", job_id)
-        return job_of(found[0]) if found else None
-
-    def jobs(self, where: Any, *order: Any, limit: int | None = None) -> list[Job]:
-        """Return the jobs that meet a condition."""
-        query = JobRow.select(*(getattr(JobRow, name) for name in JOB_COLUMNS)).where(where)
-        return [job_of(row) for row in self.select(*_as_sql(query.order_by(*order).limit(limit)))]
-
-    def same_receipts(self, sha256: str, target: str, states: frozenset[State]) -> list[Job]:
-        """Return the jobs in these states that the same bytes had before for the same target, the newest first."""
-        statement = (
-            f"{_SELECT_JOB} WHERE sha256 = ? AND target = ? AND state IN ({_marks(states)}) ORDER BY job_id DESC"
-        )
-        return [job_of(row) for row in self.select(statement, sha256, target, *states)]
-
-    def earlier_versions(self, inbox: str, path: Path, below_bytes: int) -> list[Job]:
-        """Return the latest jobs of shorter files under the same name, the newest first; at most eight."""
-        statement = (
-            f"{_SELECT_JOB} WHERE inbox = ? AND relative_path = ? AND size > 0 AND size < ? AND sha256 IS NOT NULL"
-            " ORDER BY job_id DESC LIMIT 8"
-        )
-        return [job_of(row) for row in self.select(statement, inbox, path, below_bytes)]
-
-    def latest_of(self, inbox: str, path: Path) -> Job | None:
-        """Return the newest job of a file by its path below the inbox."""
-        statement = f"{_SELECT_JOB} WHERE inbox = ? AND relative_path = ? ORDER BY job_id DESC LIMIT 1"
-        found = self.select(statement, inbox, path)
-        return job_of(found[0]) if found else None
-
-    def stored_at(self, inbox: str, folder: Folder, path: Path) -> Job | None:
-        """Return the job whose file is, or was, at `path`, relative to a folder of the inbox's spool."""
-        statement = (
-            f"{_SELECT_JOB} WHERE inbox = ? AND folder = ? AND stored_path = ?"
-            " ORDER BY removed_at IS NOT NULL, job_id DESC LIMIT 1"
-        )
-        found = self.select(statement, inbox, folder, path)
-        return job_of(found[0]) if found else None
-
-    def claims_to(self, paths: Collection[Path]) -> list[Claim]:
-        """Return which jobs have, or are being given, a file at these paths, each below some folder of some spool."""
-        statement = (
-            f"SELECT job_id, inbox, folder, stored_path, sha256 FROM job WHERE stored_path IN ({_marks(paths)})"  # noqa: S608
-            " UNION ALL SELECT job_id, inbox, moving_to_folder, moving_to_path, sha256 FROM job"
-            f" WHERE move_due = 1 AND moving_to_path IN ({_marks(paths)})"
-        )
-        return [
-            Claim(job_id, inbox, Folder(folder), Path(os.fsdecode(path)), sha256)
-            for job_id, inbox, folder, path, sha256 in self.select(statement, *paths, *paths)
-        ]
-
-    def with_bytes(self, sha256: str, limit: int) -> list[Job]:
-        """Return the jobs of these bytes, whatever their target, the oldest first."""
-        statement = f"{_SELECT_JOB} WHERE sha256 = ? ORDER BY job_id LIMIT ?"
-        return [job_of(row) for row in self.select(statement, sha256, limit)]
-
-    def page(self, selection: Selection, after: str, limit: int) -> list[Job]:
-        """Return the next jobs of a selection by their ids; `after` is the last one of the page before."""
-        conditions: dict[str, Sequence[object]] = {"job_id > ?": [after]}
-        if selection.since is not None:
-            conditions["created_at >= ?"] = [selection.since]
-        if selection.until is not None:
-            conditions["created_at < ?"] = [selection.until]
-        if selection.inbox is not None:
-            conditions["+inbox = ?"] = [selection.inbox]  # the plus: no index by which each page is sorted anew
-        if selection.but:
-            conditions[f"inbox NOT IN ({_marks(selection.but)})"] = sorted(selection.but)
-        values = [value for each in conditions.values() for value in each]
-        statement = f"{_SELECT_JOB} WHERE {' AND '.join(conditions)} ORDER BY job_id LIMIT ?"
-        return [job_of(row) for row in self.select(statement, *values, limit)]
-
-    def has_jobs_of(self, inbox: str) -> bool:
-        """Whether an inbox has ever given a receipt."""
-        return bool(self.select("SELECT 1 FROM job WHERE inbox = ? LIMIT 1", inbox))
+    # --- subfolders and conflict copies ------------------------------------------------------------------------
 
     def link_conflicts(self, original: Job) -> None:
         """Let conflict copies that came before their original name its job."""
@@ -593,7 +387,7 @@ class JobLog(LogFile):
         `branch_of` is asked once for each folder: it tells files of one folder not apart.
         """
         states = [state for state in State if state not in (State.SUCCESS, State.DUPLICATE)]
-        statement = f"SELECT job_id, relative_path, branch FROM job WHERE inbox = ? AND state IN ({_marks(states)})"  # noqa: S608
+        statement = f"SELECT job_id, relative_path, branch FROM job WHERE inbox = ? AND state IN ({marks(states)})"  # noqa: S608
         known: dict[bytes, str] = {}
         with self.transaction():
             for job_id, path, branch in self.select(statement, inbox, *states):
@@ -603,65 +397,7 @@ class JobLog(LogFile):
                 if known[folder] != branch:
                     self._update(job_id, {"branch": known[folder]})
 
-    def listing(
-        self,
-        *,
-        states: Sequence[State] = (),
-        inbox: str | None = None,
-        older_than: str | None = None,
-        limit: int | None = 50,
-    ) -> list[Job]:
-        """Return jobs, the newest first; `older_than` is the last job id of the page before."""
-        where: Any = JobRow.job_id < older_than if older_than else JobRow.job_id != ""
-        if states:
-            where &= JobRow.state.in_(list(states))
-        if inbox:
-            where &= JobRow.inbox == inbox
-        return self.jobs(where, JobRow.job_id.desc(), limit=limit)
-
-    def open_since(self, at: float, limit: int) -> list[Job]:
-        """Return open jobs that were recorded before `at`, the oldest first."""
-        return self.jobs(
-            JobRow.state.in_(list(OPEN_STATES)) & (JobRow.created_at <= at), JobRow.created_at, limit=limit
-        )
-
-    def changed_since(self, at: float) -> list[Job]:
-        """Return the jobs that changed since then and those that are still open, the oldest first."""
-        return self.jobs((JobRow.updated_at >= at) | JobRow.state.in_(list(OPEN_STATES)), JobRow.job_id)
-
-    def find(self, prefix: str) -> list[Job]:
-        """Return the jobs whose id begins so, or whose file is named so: what an admin may call a job. At most ten."""
-        return self.jobs(JobRow.job_id.startswith(prefix) | (JobRow.filename == prefix), JobRow.job_id.desc(), limit=10)
-
-    def counts(self) -> dict[State, int]:
-        """Return how many jobs are in each state."""
-        with self.reading():
-            rows = self.select("SELECT state, COUNT(*) FROM job GROUP BY state")
-            return dict.fromkeys(State, 0) | dict(cast("Iterable[tuple[State, int]]", rows))
-
-    def attempts(self, job_id: str) -> list[dict[str, Any]]:
-        """Return a job's deliveries, the first first."""
-        with self.reading():
-            return cast(
-                "list[dict[str, Any]]",
-                list(AttemptRow.select().where(AttemptRow.job_id == job_id).order_by(AttemptRow.id).dicts()),
-            )
-
-    def history(self, job_id: str) -> list[dict[str, Any]]:
-        """Return what happened to a job, the first first."""
-        with self.reading():
-            return cast(
-                "list[dict[str, Any]]",
-                list(HistoryRow.select().where(HistoryRow.job_id == job_id).order_by(HistoryRow.id).dicts()),
-            )
-
     # --- facts about the installation --------------------------------------------------------------------------
-
-    def fact(self, name: str) -> str | None:
-        """Return a fact that was kept, or None."""
-        with self.reading():
-            row = FactRow.get_or_none(FactRow.name == name)
-            return None if row is None else str(row.value)
 
     def keep_fact(self, name: str, value: str) -> None:
         """Keep a fact under a name."""
@@ -675,14 +411,5 @@ def _is_refused_and_not_filed(job: Job) -> bool:
     return job.folder is Folder.PROCESSING and job.reason in EXAMINATION_REASONS | {Reason.ALREADY_SEEN}
 
 
-def _marks(values: Sized) -> str:
-    return ", ".join("?" * len(values))
-
-
 def _queued(branches: Sized) -> str:
-    return f"{_QUEUED} AND branch IN ({_marks(branches)})"
-
-
-def _as_sql(query: Any) -> tuple[Any, ...]:
-    statement, values = query.sql()
-    return statement, *values
+    return f"{_QUEUED} AND branch IN ({marks(branches)})"

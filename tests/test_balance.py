@@ -30,8 +30,9 @@ from receipt_watcher.disk import PARTIAL_SUFFIX, display_name
 from receipt_watcher.export import COLUMNS, exporting, guarded, row_of, unguarded
 from receipt_watcher.findings import Finding, Sums, selection_of
 from receipt_watcher.job import Event, Folder, Job, Reason, State
-from receipt_watcher.joblog import JobLog, Selection
+from receipt_watcher.joblog import JobLog
 from receipt_watcher.note import note_path
+from receipt_watcher.records import Selection
 from receipt_watcher.spool import Spool, SpoolFolders
 from receipt_watcher.standin import Behaviour, StandIn
 from receipt_watcher.timelimit import answering

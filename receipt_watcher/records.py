@@ -1,0 +1,311 @@
+"""What the job log says: every question that is asked of it, and nothing that changes it.
+
+What it promises: an answer is of one moment, and waits for writers of this process only (SQLite's WAL). Each
+method may raise JobLogError, when the disk or the file fails; see `logfile`.
+
+Any thread may call it. Times are Unix seconds and always given by the caller. It writes nothing, so a crash leaves
+nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from peewee import fn
+
+from receipt_watcher.job import HOME_FOLDER, OPEN_STATES, Folder, Job, State
+from receipt_watcher.logfile import LogFile
+from receipt_watcher.tables import JOB_COLUMNS, AttemptRow, FactRow, HistoryRow, JobRow, job_of
+
+#: The beginning of a question whose rows `job_of` understands. What is asked several times for each receipt stands as
+#: SQL: to put such a statement together costs Peewee five times what it costs SQLite to run it (measured: 0.3 ms
+#: against 0.06 ms).
+SELECT_JOB = f"SELECT {', '.join(JOB_COLUMNS)} FROM job"  # noqa: S608 - our own column names
+
+# Ids of what was concluded and filed before a time. A clock that was behind dates a conclusion too early, but rows are
+# numbered in their order: none was recorded before what an earlier one says, unless that lies in the future itself.
+_OLD = (
+    "SELECT job_id FROM (SELECT job_id, inbox, folder, state, move_due, sha256, removed_at, created_at, completed_at,"
+    " MAX(CASE WHEN created_at <= ? THEN created_at END) OVER (ORDER BY rowid) AS seen_at FROM job) AS old"
+    " WHERE move_due = 0 AND state IN ('success', 'failure', 'cancelled', 'duplicate')"
+    " AND MAX(completed_at, created_at, seen_at) <= ?"
+)
+_OLD_FILES = f"{_OLD} AND inbox = ? AND folder = ? AND sha256 IS NOT NULL AND removed_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which jobs a balance is of: recorded from `since` to before `until` (Unix seconds), in `inbox`, not in `but`."""
+
+    since: float | None = None
+    until: float | None = None
+    inbox: str | None = None
+    but: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job says that its file is there, or is just being moved there; `path` is relative to the folder."""
+
+    job_id: str
+    inbox: str
+    folder: Folder
+    path: Path
+    sha256: str | None
+
+
+class Records(LogFile):
+    """The job log, as far as it is read."""
+
+    # --- one job, and jobs by what they are --------------------------------------------------------------------------
+
+    def get(self, job_id: str) -> Job | None:
+        """Return one job, or None."""
+        found = self.select(f"{SELECT_JOB} WHERE job_id = ?", job_id)
+        return job_of(found[0]) if found else None
+
+    def jobs(self, where: Any, *order: Any, limit: int | None = None) -> list[Job]:
+        """Return the jobs that meet a condition."""
+        query = JobRow.select(*(getattr(JobRow, name) for name in JOB_COLUMNS)).where(where)
+        return [job_of(row) for row in self.select(*_as_sql(query.order_by(*order).limit(limit)))]
+
+    def has_jobs_of(self, inbox: str) -> bool:
+        """Whether an inbox has ever given a receipt."""
+        return bool(self.select("SELECT 1 FROM job WHERE inbox = ? LIMIT 1", inbox))
+
+    def same_receipts(self, sha256: str, target: str, states: frozenset[State]) -> list[Job]:
+        """Return the jobs in these states that the same bytes had before for the same target, the newest first."""
+        statement = f"{SELECT_JOB} WHERE sha256 = ? AND target = ? AND state IN ({marks(states)}) ORDER BY job_id DESC"
+        return [job_of(row) for row in self.select(statement, sha256, target, *states)]
+
+    def earlier_versions(self, inbox: str, path: Path, below_bytes: int) -> list[Job]:
+        """Return the latest jobs of shorter files under the same name, the newest first; at most eight."""
+        statement = (
+            f"{SELECT_JOB} WHERE inbox = ? AND relative_path = ? AND size > 0 AND size < ? AND sha256 IS NOT NULL"
+            " ORDER BY job_id DESC LIMIT 8"
+        )
+        return [job_of(row) for row in self.select(statement, inbox, path, below_bytes)]
+
+    def latest_of(self, inbox: str, path: Path) -> Job | None:
+        """Return the newest job of a file by its path below the inbox."""
+        statement = f"{SELECT_JOB} WHERE inbox = ? AND relative_path = ? ORDER BY job_id DESC LIMIT 1"
+        found = self.select(statement, inbox, path)
+        return job_of(found[0]) if found else None
+
+    def with_bytes(self, sha256: str, limit: int) -> list[Job]:
+        """Return the jobs of these bytes, whatever their target, the oldest first."""
+        statement = f"{SELECT_JOB} WHERE sha256 = ? ORDER BY job_id LIMIT ?"
+        return [job_of(row) for row in self.select(statement, sha256, limit)]
+
+    # --- deliveries and callbacks ------------------------------------------------------------------------------------
+
+    def count(self, branches: Sequence[str], *states: State) -> int:
+        """Return how many jobs of these branches are in these states."""
+        statement = f"SELECT COUNT(*) FROM job WHERE branch IN ({marks(branches)}) AND state IN ({marks(states)})"  # noqa: S608
+        return int(self.select(statement, *branches, *states)[0][0])
+
+    def open_jobs_of(self, inboxes: Sequence[str]) -> int:
+        """Return how many jobs of these inboxes are open."""
+        states = sorted(OPEN_STATES)
+        statement = f"SELECT COUNT(*) FROM job WHERE inbox IN ({marks(inboxes)}) AND state IN ({marks(states)})"  # noqa: S608
+        return int(self.select(statement, *inboxes, *states)[0][0])
+
+    def overdue(self, branches: Sequence[str], now: float, resends_below: int | None = None) -> list[Job]:
+        """Return the jobs of these branches whose callback has not come by its deadline, the oldest deadline first.
+
+        A hundred at the most; with `resends_below` only those that were sent again fewer times.
+        """
+        has_resends = True if resends_below is None else JobRow.resends < resends_below
+        return self.jobs(
+            (JobRow.state == State.PROCESSING)
+            & JobRow.branch.in_(list(branches))
+            & (JobRow.deadline_at <= now)
+            & has_resends,
+            JobRow.deadline_at,
+            limit=100,
+        )
+
+    def next_deadline(self) -> float | None:
+        """Return the earliest deadline of all callbacks that are awaited, in Unix seconds."""
+        with self.reading():
+            found: float | None = (
+                JobRow.select(fn.MIN(JobRow.deadline_at)).where(JobRow.state == State.PROCESSING).scalar()
+            )
+            return found
+
+    # --- where the files are -----------------------------------------------------------------------------------------
+
+    def home_of(self, job: Job) -> Folder:
+        """Return the folder where the job's file belongs now; a copy stays where it is until its original ends."""
+        if job.state is not State.DUPLICATE:
+            return HOME_FOLDER[job.state]
+        original = self.get(job.duplicate_of or "")
+        if original is None or original.state in OPEN_STATES:
+            return job.folder
+        return HOME_FOLDER[original.state]
+
+    def due_moves(self, inboxes: Sequence[str], limit: int) -> list[Job]:
+        """Return jobs of these inboxes whose file is not where it belongs, the oldest first."""
+        statement = f"{SELECT_JOB} WHERE move_due = 1 AND inbox IN ({marks(inboxes)}) ORDER BY job_id LIMIT ?"
+        return [job_of(row) for row in self.select(statement, *inboxes, limit)]
+
+    def stored_in_processing(self, inbox: str) -> set[str]:
+        """Return the folders of processing/ that jobs of this inbox have their file in."""
+        statement = "SELECT stored_path FROM job WHERE inbox = ? AND folder = 'processing'"
+        return {os.fsdecode(path.partition(b"/")[0]) for (path,) in self.select(statement, inbox)}
+
+    def stored_at(self, inbox: str, folder: Folder, path: Path) -> Job | None:
+        """Return the job whose file is, or was, at `path`, relative to a folder of the inbox's spool."""
+        statement = (
+            f"{SELECT_JOB} WHERE inbox = ? AND folder = ? AND stored_path = ?"
+            " ORDER BY removed_at IS NOT NULL, job_id DESC LIMIT 1"
+        )
+        found = self.select(statement, inbox, folder, path)
+        return job_of(found[0]) if found else None
+
+    def claims_to(self, paths: Collection[Path]) -> list[Claim]:
+        """Return which jobs have, or are being given, a file at these paths, each below some folder of some spool."""
+        statement = (
+            f"SELECT job_id, inbox, folder, stored_path, sha256 FROM job WHERE stored_path IN ({marks(paths)})"  # noqa: S608
+            " UNION ALL SELECT job_id, inbox, moving_to_folder, moving_to_path, sha256 FROM job"
+            f" WHERE move_due = 1 AND moving_to_path IN ({marks(paths)})"
+        )
+        return [
+            Claim(job_id, inbox, Folder(folder), Path(os.fsdecode(path)), sha256)
+            for job_id, inbox, folder, path, sha256 in self.select(statement, *paths, *paths)
+        ]
+
+    # --- what is old -------------------------------------------------------------------------------------------------
+
+    def old_files(self, inbox: str, folder: Folder, before: float, now: float, limit: int) -> list[Job]:
+        """Return jobs of an inbox that were concluded before a time and have their file in `folder`, the oldest first.
+
+        Times after `now` are not believed. Without a digest a file cannot be told from another: it is never among them.
+        """
+        statement = f"{SELECT_JOB} WHERE job_id IN ({_OLD_FILES}) ORDER BY completed_at, job_id LIMIT ?"
+        return [job_of(row) for row in self.select(statement, now, before, inbox, folder, limit)]
+
+    def sum_of_old_files(self, inbox: str, folder: Folder, before: float, now: float) -> tuple[int, int]:
+        """Return how many files those are, and how many bytes."""
+        statement = f"SELECT COUNT(*), COALESCE(SUM(size), 0) FROM job WHERE job_id IN ({_OLD_FILES})"  # noqa: S608 - our own text
+        [(files, size)] = self.select(statement, now, before, inbox, folder)
+        return files, size
+
+    def is_named_by_another(self, job: Job, beside: Sequence[str]) -> bool:
+        """Whether a younger job of these inboxes names the same file: people empty folders, and names come again."""
+        statement = (
+            "SELECT 1 FROM job WHERE stored_path = ? AND folder <> 'processing' AND folder = ? AND job_id <> ?"  # noqa: S608 - marks only
+            " AND removed_at IS NULL AND (completed_at IS NULL OR completed_at >= ?)"
+            f" AND inbox IN ({marks(beside)}) LIMIT 1"
+        )
+        return bool(self.select(statement, job.stored_path, job.folder, job.job_id, job.completed_at, *beside))
+
+    def begun_removals(self, inbox: str) -> list[Job]:
+        """Return the jobs whose file was about to be removed when nobody wrote down how that ended."""
+        begun = [self.get(job_id) for job_id in (self.fact(f"removing:{inbox}") or "").split()]
+        return [job for job in begun if job is not None and job.removed_at is not None]
+
+    def old_histories(self, before: float, now: float) -> list[str]:
+        """Return the ids of jobs that were concluded before a time and still have their history."""
+        statement = f"{_OLD} AND EXISTS (SELECT 1 FROM history WHERE history.job_id = old.job_id)"  # noqa: S608 - our own text
+        return [job_id for (job_id,) in self.select(statement, now, before)]
+
+    def removed_files(self) -> int:
+        """Return how many files were removed in all."""
+        return int(self.select("SELECT COUNT(*) FROM job WHERE removed_at IS NOT NULL")[0][0])
+
+    def latest_change(self, now: float) -> float | None:
+        """Return when a job changed last, in Unix seconds; times after `now` are not believed."""
+        found: float | None = self.select("SELECT MAX(updated_at) FROM job WHERE updated_at <= ?", now)[0][0]
+        return found
+
+    # --- for people --------------------------------------------------------------------------------------------------
+
+    def listing(
+        self,
+        *,
+        states: Sequence[State] = (),
+        inbox: str | None = None,
+        older_than: str | None = None,
+        limit: int | None = 50,
+    ) -> list[Job]:
+        """Return jobs, the newest first; `older_than` is the last job id of the page before."""
+        where: Any = JobRow.job_id < older_than if older_than else JobRow.job_id != ""
+        if states:
+            where &= JobRow.state.in_(list(states))
+        if inbox:
+            where &= JobRow.inbox == inbox
+        return self.jobs(where, JobRow.job_id.desc(), limit=limit)
+
+    def page(self, selection: Selection, after: str, limit: int) -> list[Job]:
+        """Return the next jobs of a selection by their ids; `after` is the last one of the page before."""
+        conditions: dict[str, Sequence[object]] = {"job_id > ?": [after]}
+        if selection.since is not None:
+            conditions["created_at >= ?"] = [selection.since]
+        if selection.until is not None:
+            conditions["created_at < ?"] = [selection.until]
+        if selection.inbox is not None:
+            conditions["+inbox = ?"] = [selection.inbox]  # the plus: no index by which each page is sorted anew
+        if selection.but:
+            conditions[f"inbox NOT IN ({marks(selection.but)})"] = sorted(selection.but)
+        values = [value for each in conditions.values() for value in each]
+        statement = f"{SELECT_JOB} WHERE {' AND '.join(conditions)} ORDER BY job_id LIMIT ?"
+        return [job_of(row) for row in self.select(statement, *values, limit)]
+
+    def open_since(self, at: float, limit: int) -> list[Job]:
+        """Return open jobs that were recorded before `at`, the oldest first."""
+        return self.jobs(
+            JobRow.state.in_(list(OPEN_STATES)) & (JobRow.created_at <= at), JobRow.created_at, limit=limit
+        )
+
+    def changed_since(self, at: float) -> list[Job]:
+        """Return the jobs that changed since then and those that are still open, the oldest first."""
+        return self.jobs((JobRow.updated_at >= at) | JobRow.state.in_(list(OPEN_STATES)), JobRow.job_id)
+
+    def find(self, prefix: str) -> list[Job]:
+        """Return the jobs whose id begins so, or whose file is named so: what an admin may call a job. At most ten."""
+        return self.jobs(JobRow.job_id.startswith(prefix) | (JobRow.filename == prefix), JobRow.job_id.desc(), limit=10)
+
+    def counts(self) -> dict[State, int]:
+        """Return how many jobs are in each state."""
+        with self.reading():
+            rows = self.select("SELECT state, COUNT(*) FROM job GROUP BY state")
+            return dict.fromkeys(State, 0) | dict(cast("Iterable[tuple[State, int]]", rows))
+
+    def attempts(self, job_id: str) -> list[dict[str, Any]]:
+        """Return a job's deliveries, the first first."""
+        with self.reading():
+            return cast(
+                "list[dict[str, Any]]",
+                list(AttemptRow.select().where(AttemptRow.job_id == job_id).order_by(AttemptRow.id).dicts()),
+            )
+
+    def history(self, job_id: str) -> list[dict[str, Any]]:
+        """Return what happened to a job, the first first."""
+        with self.reading():
+            return cast(
+                "list[dict[str, Any]]",
+                list(HistoryRow.select().where(HistoryRow.job_id == job_id).order_by(HistoryRow.id).dicts()),
+            )
+
+    # --- facts about the installation --------------------------------------------------------------------------------
+
+    def fact(self, name: str) -> str | None:
+        """Return a fact that was kept, or None."""
+        with self.reading():
+            row = FactRow.get_or_none(FactRow.name == name)
+            return None if row is None else str(row.value)
+
+
+def marks(values: Sized) -> str:
+    """Return as many question marks as there are values."""
+    return ", ".join("?" * len(values))
+
+
+def _as_sql(query: Any) -> tuple[Any, ...]:
+    statement, values = query.sql()
+    return statement, *values
