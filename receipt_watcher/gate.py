@@ -209,7 +209,7 @@ class Gate:
         self._expect_answer(LOOK_LIMIT_SECONDS + ANSWER_SECONDS)
         was_asked = self.route.spool.open(self._settings.installation_id(), take_over=self._settings.take_over)
         if is_lost:
-            rebuild_done(self.route, self._log, lambda: self._expect_answer(MOVE_LIMIT_SECONDS))
+            rebuild_done(self.route, self._log, self._clock(), lambda: self._expect_answer(MOVE_LIMIT_SECONDS))
         self._expect_answer(MOVE_LIMIT_SECONDS)
         while self._filing.file_away(self.route):
             self._expect_answer(MOVE_LIMIT_SECONDS)

@@ -28,10 +28,11 @@ _BATCH_ROWS = 64
 _DETAIL = "found in done/: the job log had been lost"
 
 
-def rebuild_done(route: Route, log: JobLog, progress: Callable[[], None]) -> int:
+def rebuild_done(route: Route, log: JobLog, now: float, progress: Callable[[], None]) -> int:
     """Give each file in done/ that no job is known for one that has succeeded; return how many there were.
 
-    `progress` is called before each file. When the receipt came is told by its modification time, as good as it can be.
+    `progress` is called before each file. When the receipt came is told by its modification time, as good as it can be;
+    when it was concluded is `now`, in Unix seconds, so that no retention removes early what nobody knows the age of.
 
     Raises:
         OSError: done/ cannot be read.
@@ -44,9 +45,9 @@ def rebuild_done(route: Route, log: JobLog, progress: Callable[[], None]) -> int
             batch.append(_job(route, path))
             count += 1
         if len(batch) == _BATCH_ROWS:
-            _record(log, batch)
+            _record(log, batch, now)
             batch = []
-    _record(log, batch)
+    _record(log, batch, now)
     if count:
         logger.warning(
             "job_log.rebuilt", inbox=route.name, jobs=count, why="files in done/ that the job log did not know"
@@ -97,8 +98,8 @@ def _below_inbox(route: Route, path: Path) -> Path:
     return Path(*path.parts[min(before, len(path.parts) - 1) :])
 
 
-def _record(log: JobLog, jobs: list[Job]) -> None:
+def _record(log: JobLog, jobs: list[Job], now: float) -> None:
     with log.transaction():
         for job in jobs:
             log.insert(job)
-            log.advance(job.job_id, Event.SUCCEED, job.created_at, detail=_DETAIL)
+            log.advance(job.job_id, Event.SUCCEED, now, detail=_DETAIL)
