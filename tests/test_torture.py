@@ -21,7 +21,7 @@ from tests.torture.audit import EXPLANATIONS
 from tests.torture.drive import audit_of, torture
 from tests.torture.dropper import content_of
 from tests.torture.far_side import REPLIES
-from tests.torture.ledger import Ledger, read
+from tests.torture.ledger import Ledger, Ledgers, read
 from tests.torture.plan import KINDS, End, Fault, Manner, Plan, opening
 from tests.torture.watcher import PLANTED
 
@@ -164,6 +164,10 @@ def _defect(root: Path) -> None:
         log.write('{"event": "stage.failed"}\n')
 
 
+def _balance(root: Path) -> None:
+    _append(Ledgers.below(root).driver, "balance", code=1)
+
+
 @pytest.mark.parametrize(
     ("doctor", "kind"),
     [
@@ -178,6 +182,7 @@ def _defect(root: Path) -> None:
         (_wrong_token_heard, "callbacks answered wrongly"),
         (_failed_without_a_word, "unexplained failures"),
         (_defect, "defects in the log"),
+        (_balance, "balance disagrees"),
     ],
 )
 def test_the_audit_sees(doctor: Callable[[Path], None], kind: str, clean: Path, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ KINDS = (
     "callbacks answered wrongly",
     "job log damaged",
     "defects in the log",
+    "balance disagrees",
     "not quiet",
 )
 
@@ -147,6 +148,7 @@ def audit(
     _check_database(report, database)
     evidence = _gather(root, spools, database)
     _check_logs(report, logs, evidence)
+    _check_balance(report, evidence)
     _check_files(report, evidence)
     _check_left_behind(report, spools, evidence)
     _check_jobs(report, evidence)
@@ -278,6 +280,13 @@ def _check_logs(report: Report, logs: Iterable[Path], evidence: Evidence) -> Non
                 continue
             if '"event": "file.missing"' not in line or json.loads(line)["filename"] not in taken:
                 report.find("defects in the log", f"{path.name}: {line}")
+
+
+def _check_balance(report: Report, evidence: Evidence) -> None:
+    """The program's own balance finds nothing either: what it says is judged here, and judges nobody."""
+    for line in evidence.driven:
+        if line["what"] == "balance" and line["code"] != 0:
+            report.find("balance disagrees", line["said"])
 
 
 def _check_jobs(report: Report, evidence: Evidence) -> None:

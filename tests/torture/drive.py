@@ -196,6 +196,8 @@ class Run:
             self._far_side.wait()
         wait_until(self._is_quiet, "nothing is left to do", _QUIET_SECONDS)
         self._terminate()
+        balance = self._daemon.run("balance")
+        self._ledger.write("balance", code=balance.returncode, said=f"{balance.stdout}{balance.stderr}")
 
     # --- the daemon ----------------------------------------------------------------------------------------------
 
