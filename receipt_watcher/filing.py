@@ -227,6 +227,8 @@ class Filing:
             if current is not None and current.state is State.QUEUED:
                 after = self._log.advance(job.job_id, Event.FAIL, now, reason=reason, message=message)
                 self._log.abandon_move(job.job_id, now, "nothing to file")
+        if job.folder is Folder.PROCESSING:  # somebody took it from where a crash had left it, half-way out
+            route.spool.tidy(job.stored_path.parts[0])
         if after is not None:
             tell_concluded(after, now)
         if job.note_path is not None:

@@ -582,6 +582,14 @@ def test_a_success_whose_file_is_gone_stays_a_success(office: Office) -> None:
     assert [line["event"] for line in lines] == ["file.missing"]
 
 
+def test_the_folder_of_a_file_that_is_gone_does_not_stay(office: Office) -> None:
+    """A file that a crash left half-way out of processing/ and that somebody took leaves no empty folder there."""
+    job = office.tell(office.drop_in(), Event.SUCCEED)
+    office.route.path_of(job).unlink()
+    assert office.file() == 0
+    assert not (office.processing / job.job_id).exists()
+
+
 def test_a_retry_that_comes_while_a_file_is_found_missing_is_not_left_open(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
