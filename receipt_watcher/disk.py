@@ -3,7 +3,8 @@
 What it promises: nothing is ever replaced; within one file system a move is one rename; across file systems it
 is copy under a temporary name, flush, rename, flush the folder, and only then remove the original. A crash leaves
 the file under its old name, its new name, or (across file systems, or where a link stands in for the rename) both,
-whole; `is_leftover` recognises the latter.
+whole; `is_leftover` recognises the latter. Where the name can only be reserved, it may leave an empty file there;
+`is_reserved` recognises that.
 
 Any thread may call it, but never two threads for one file. A rename is durable once `flush_folder` was called on
 the target's folder; that is the caller's, so that many moves share one flush.
@@ -194,9 +195,8 @@ def _move_across(source: Path, target: Path) -> None:
     with source.open("rb") as reader:
         _lock_out_others(reader, source)
         before = os.fstat(reader.fileno())  # of what is copied, whatever has its name by now
+        remove_copy(source, target)
         partial = _partial_of(source, target)
-        if is_there(partial):
-            partial.unlink()
         try:
             _copy(reader, source, partial)
             after = os.lstat(source)
@@ -260,6 +260,19 @@ def is_leftover(source: Path, target: Path) -> bool:
         and left.st_size == right.st_size
         and digest_of(source) == digest_of(target)
     )
+
+
+def is_reserved(source: Path, target: Path) -> bool:
+    """Whether a move of ours has only reserved its new name: an empty file is there, and the file is not."""
+    status = os.lstat(target)
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0 < os.lstat(source).st_size
+
+
+def remove_copy(source: Path, target: Path) -> None:
+    """Remove what is left of an interrupted move's copy under its temporary name, if anything is."""
+    partial = _partial_of(source, target)
+    if is_there(partial):
+        partial.unlink()
 
 
 def digest_of(path: Path) -> str:

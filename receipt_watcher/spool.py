@@ -5,7 +5,7 @@ either wholly done or is to be done again. Moves are durable once `flush` or `fl
 receipts share the flush of a folder.
 
 Called by the inbox threads (`take`) and the filing thread (`move`), never by two threads for one file. A crash
-leaves the file under its old name, its new name, or (across file systems only) both, whole; `move` called again
+leaves the file under its old name, its new name, or (see `disk`) both, whole; `move` called again
 with the same two paths finishes the move in each case.
 
 The folder processing/ carries `.owner`: the installation it belongs to, and the daemon that has it open; see `owner`.
@@ -285,13 +285,19 @@ class Spool:
             self._check_root(source)
             raise FileVanishedError(f"{source} is not there any more")
         if disk.is_there(target):
-            if not disk.is_leftover(source, target):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-            disk.flush_folder(target.parent)
-            source.unlink()
-            return
+            if not disk.is_reserved(source, target):
+                self._finish_move(source, target)
+                return
+            target.unlink()  # where the log says that the file is being moved to, nobody else keeps an empty one
         disk.make_folders(target.parent)
         disk.move_file(source, target)
+
+    def _finish_move(self, source: Path, target: Path) -> None:
+        if not disk.is_leftover(source, target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        disk.remove_copy(source, target)  # where it was linked to its new name
+        disk.flush_folder(target.parent)
+        source.unlink()
 
     def _check_root(self, path: Path) -> None:
         """Tell a folder that is away, or that its disk does not give, from a file that is missing."""

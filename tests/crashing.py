@@ -7,6 +7,7 @@ AttributeError here: move the plug along with it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -94,6 +95,14 @@ BOUNDARIES: dict[str, str] = {
     "after the rename of a copy on another file system": (
         "On disk: the file whole in both places. In the log: as before the move. "
         "Recovery: compares the two byte for byte, and removes the one in the old place."
+    ),
+    "after the link, where no rename keeps from replacing": (
+        "On disk: one file under its old name and its new one. In the log: as before the move. "
+        "Recovery: removes the old name."
+    ),
+    "after a name was reserved, where links cannot be made either": (
+        "On disk: the file in its old place, and an empty one under its new name. In the log: as before the move. "
+        "Recovery: removes the empty one, and moves the file again."
     ),
 }
 
@@ -218,6 +227,31 @@ def _around_the_rename(flushes: int | None) -> Callable[[], None]:
     return plug
 
 
+def _without_renameat2(
+    owner: Any, name: str, is_meant: Callable[..., bool], *, links: bool = True
+) -> Callable[[], None]:
+    """Return a plug as `_instead_of` does, on a file system that knows no exclusive rename, and perhaps no links."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def plug() -> None:
+        disk._renameat2 = lambda *_: False
+        if not links:
+            os.link = refuse
+        _instead_of(owner, name, is_meant)()
+
+    return plug
+
+
+def _is_second_name(path: Path, **_: object) -> bool:
+    return "processing" in path.parts and path.stat().st_nlink > 1
+
+
+def _is_to_done(_: Path, target: Path) -> bool:
+    return "done" in target.parts
+
+
 #: The copy's folder, and the one above that names it.
 _FLUSHES_BEFORE_REMOVAL = 2
 
@@ -252,6 +286,13 @@ POINTS: dict[str, Point] = {
     "copy-renamed": Point("after the rename of a copy on another file system", _around_the_rename(0)),
     "copy-flushed": Point(
         "after the rename of a copy on another file system", _around_the_rename(_FLUSHES_BEFORE_REMOVAL)
+    ),
+    "done-linked": Point(
+        "after the link, where no rename keeps from replacing", _without_renameat2(Path, "unlink", _is_second_name)
+    ),
+    "done-reserved": Point(
+        "after a name was reserved, where links cannot be made either",
+        _without_renameat2(Path, "rename", _is_to_done, links=False),
     ),
 }
 

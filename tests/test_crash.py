@@ -36,6 +36,8 @@ ON_THE_WAY = {
     "done-renamed": 0,
     "done-flushed": 0,
     "done-written": 0,
+    "done-linked": 0,
+    "done-reserved": 0,
 }
 
 
