@@ -28,6 +28,7 @@ from pydantic_core import ErrorDetails
 
 from receipt_watcher.clashes import clashes, dotted, first_word
 from receipt_watcher.config import Config, Key, Section, Unquoted, default_state_dir, masked
+from receipt_watcher.disk import display_name
 from receipt_watcher.errors import ConfigError, Problem
 from receipt_watcher.example import is_mapping, kind_of, known_keys, model_of, rule_of
 
@@ -50,7 +51,9 @@ def find_config_file(explicit: Path | None, environ: Mapping[str, str], cwd: Pat
     if asked:
         source = "option --config" if explicit else f"environment variable {CONFIG_VARIABLE}"
         if not _exists(cwd / asked):
-            raise ConfigError([Problem(source, str(cwd / asked), "there is no such file", "name an existing one")])
+            raise ConfigError(
+                [Problem(source, display_name(cwd / asked), "there is no such file", "name an existing one")]
+            )
         return cwd / asked
     return next(filter(_exists, (cwd / "watcher.yaml", SYSTEM_CONFIG_FILE)), None)
 
@@ -75,7 +78,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 
 def _gathered(path: Path | None, environ: Mapping[str, str]) -> tuple[Config | None, list[Problem]]:
-    sources = _Sources(str(path) if path else "no configuration file")
+    sources = _Sources(display_name(path) if path else "no configuration file")
     if path:
         sources.read_file(path)
     sources.read_credentials(environ)
@@ -203,7 +206,7 @@ class _Sources:
             wrongs = wrongs or [("whole file", kind, "start from watcher.example.yaml")]
             self.tree = {}
             self.give_up(())
-        self.problems += [Problem(str(path), *wrong) for wrong in wrongs]
+        self.problems += [Problem(display_name(path), *wrong) for wrong in wrongs]
 
     def read_credentials(self, environ: Mapping[str, str]) -> None:
         """Lay systemd's credential files over it."""
@@ -244,7 +247,8 @@ class _Sources:
             re.sub(r"__\d+(?=__|$)", "__0", name.upper()), [_variable(key) for key in known_keys(Config)], 1
         )
         right = f"did you mean {near[0].replace('__0', index[0] if index else '__0')}?" if near else "unset it"
-        self.problems.append(Problem(f"environment variable {name}", name, "is no option", right))
+        shown = display_name(name)  # it may hold bytes that are no UTF-8
+        self.problems.append(Problem(f"environment variable {shown}", shown, "is no option", right))
 
     def _lay(self, key: Key, text: str, origin: str) -> None:
         inboxes = self.tree.get("inboxes") or []
@@ -295,6 +299,10 @@ def _with(branch: Any, key: Key, value: object) -> Any:
     return branch
 
 
+#: Options of one group, after merges (<<). By taste: no configuration comes near it.
+_MOST_MERGED = 10_000
+
+
 class _Loader(yaml.SafeLoader):
     """YAML whose scalars stay texts, and which notes keys that are there twice."""
 
@@ -304,10 +312,18 @@ class _Loader(yaml.SafeLoader):
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
-        names = [str(key.value) for key, _ in node.value]
-        lines = [key.start_mark.line + 1 for key, _ in node.value]
-        self.repeated += [(name, lines[at]) for at, name in enumerate(names) if name in names[:at]]
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                self.repeated.append((name, key.start_mark.line + 1))
+            seen.add(name)
         return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > _MOST_MERGED:  # each merge of merges doubles them, until memory and time are over
+            raise yaml.constructor.ConstructorError(problem_mark=node.start_mark)
 
     def construct_scalar(self, node: Any) -> Any:
         value = super().construct_scalar(node)
