@@ -431,8 +431,7 @@ def backup(config_file: Path | None, target: Path, *, as_json: bool) -> None:
     if target.is_dir():
         target /= f"receipts-{datetime.now().astimezone().strftime('%Y-%m-%d-%H%M%S')}.db"
     with _open_log(_load(config_file)) as log:
-        log.backup(target)
-        jobs = sum(log.counts().values())
+        jobs = log.backup(target)
     if as_json:
         _print_json({"file": str(target), "jobs": jobs, "bytes": target.stat().st_size})
     else:

@@ -415,9 +415,10 @@ class Daemon:
 
     def _check_log(self) -> None:
         """Write the log anew where it was deleted under us; see whether it can be written again."""
+        if self.log.trouble is not None and not self.log.is_open and not self._stopping.is_set():
+            self.log.open()  # it was written anew, and could not be opened then
         if self.log.is_displaced():
-            self.installation.restore()
-            self.log.restore()
+            self.log.restore(self.installation.restore)
         if self.log.trouble is not None:
             self.log.keep_fact(_ALIVE, repr(self._clock()))
 
@@ -497,6 +498,7 @@ class Daemon:
             self._server.stop(max(1.0, ends_at - self._monotonic()))
         try:
             if self.log.is_open:
+                self._periodic("check_log")  # once more: what was deleted just now would be gone
                 self._note_alive()
         finally:  # a disk that is full must not keep the locks
             for gate in self.gates:

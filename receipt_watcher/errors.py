@@ -9,7 +9,7 @@
     ├── SpoolError              a folder of a spool is not there or refuses us
     ├── FileVanishedError       the receipt was taken away before it was ours
     ├── ChangedOnDiskError      the bytes are no longer those that were recorded
-    ├── JobLogError             the job log cannot be opened
+    ├── JobLogError             the job log cannot be opened, read or written
     └── DeliveryError           a delivery that got no answer
         ├── NotSentError        certainly not read by the far side: send it again
         └── AnswerLostError     it may have been read: wait for the callback first
@@ -74,7 +74,7 @@ class ChangedOnDiskError(ReceiptWatcherError):
 
 
 class JobLogError(ReceiptWatcherError):
-    """The job log cannot be opened or is of a newer version."""
+    """The job log cannot be used, by its disk or its file, or is of a newer version."""
 
 
 class DeliveryError(ReceiptWatcherError):

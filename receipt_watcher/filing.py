@@ -61,6 +61,7 @@ class Filing:
         self._clock = clock
         self._locks = {route.name: threading.Lock() for route in routes}
         self.troubles: dict[str, str] = {}  # what keeps the files of an inbox where they are; told once
+        self._troubled: set[str] = set()  # inboxes that had a trouble in the last round
 
     def file_away_due(self, *routes: Route) -> int:
         """Move what is not where it belongs; return how many files were moved (0: nothing more can be done now).
@@ -89,6 +90,7 @@ class Filing:
     def _file_away(self, route: Route) -> int:
         if not route.spool.is_present():
             return 0
+        self._troubled.discard(route.name)
         jobs = self._log.due_moves([route.name], BATCH_FILES)
         if not jobs:
             self._end_trouble(route)
@@ -113,7 +115,13 @@ class Filing:
                 continue
             wanted = self._wanted_path(route, job, folder)
             names = {path for place, path in taken if place is folder}
-            path = route.spool.free_path(folder, wanted, names)
+            try:
+                path = route.spool.free_path(folder, wanted, names)
+            except OSError as error:  # one name that the disk does not tell of must not stop the others
+                self._tell_trouble(route, error)
+                if error.errno in _TROUBLE_OF_ALL:
+                    break
+                continue
             taken.add((folder, path))
             moves.append((job, folder, path))
         return self._log.intend_moves(moves) if moves else []
@@ -132,12 +140,10 @@ class Filing:
 
     def _move_all(self, route: Route, moves: Sequence[Move]) -> int:
         moved: list[Move] = []
-        is_troubled = False
         for move in moves:
             job, folder, path = move
             try:
                 if not self._is_its_own(route, job):
-                    is_troubled = True
                     continue
                 route.spool.move(route.path_of(job), folder, path)
             except FileVanishedError as error:
@@ -149,13 +155,12 @@ class Filing:
                 self._log.finish_moves([(job, job.folder, job.stored_path)], self._clock())
             except (OSError, SpoolError) as error:
                 self._tell_trouble(route, error)
-                is_troubled = True
                 if isinstance(error, SpoolError) or error.errno in _TROUBLE_OF_ALL:
                     break
             else:
                 moved.append(move)
         finished = self._finish(route, moved) if moved else 0
-        if moved and finished == len(moved) and not is_troubled:
+        if moved and finished == len(moved) and route.name not in self._troubled:
             self._end_trouble(route)
         return finished
 
@@ -247,6 +252,7 @@ class Filing:
         if route.name not in self.troubles:
             logger.error("file.not_filed", inbox=route.name, message=str(error), advice="mend it; it is tried again")
         self.troubles[route.name] = str(error)
+        self._troubled.add(route.name)
 
     def _end_trouble(self, route: Route) -> None:
         if self.troubles.pop(route.name, None) is not None:

@@ -118,6 +118,7 @@ class Gate:
         self._stopping = stopping
         self._monotonic = monotonic
         self._clock = clock
+        self._is_log_lost = False  # what is in processing/ may have been sent before, and no row tells
         self._recover_at: float | None = None  # when files that are left in processing/ are tried again
         self._busy = threading.Lock()  # held while one thread works on this gate
         self._answers_by: float | None = None  # when the file system must have answered
@@ -205,16 +206,15 @@ class Gate:
         """Open the spool, finish what a crash left there, then watch the inbox and let the stages see it."""
         self._expect_answer()
         place = self._checked_place()
-        is_lost = self._is_lost()
+        self._is_log_lost = self._is_lost()
         self._expect_answer(LOOK_LIMIT_SECONDS + ANSWER_SECONDS)
         was_asked = self.route.spool.open(self._settings.installation_id(), take_over=self._settings.take_over)
-        if is_lost:
+        if self._is_log_lost:
             rebuild_done(self.route, self._log, self._clock(), lambda: self._expect_answer(MOVE_LIMIT_SECONDS))
         self._expect_answer(MOVE_LIMIT_SECONDS)
         while self._filing.file_away(self.route):
             self._expect_answer(MOVE_LIMIT_SECONDS)
-        self._recover(may_have_been_sent=is_lost)
-        self._log.keep_fact(self._known_fact, "yes")
+        self._recover()
         if was_asked:  # what the other one took in until it looked is an orphan of ours
             self._recover_at = self._monotonic() + MOVE_LIMIT_SECONDS
         self._expect_answer()
@@ -226,7 +226,8 @@ class Gate:
 
     @property
     def _known_fact(self) -> str:
-        return f"inbox_recovered:{self.route.name}"
+        # By its place: an inbox that is renamed keeps its receipts.
+        return f"spool_recovered:{display_name(self.route.spool.folders.processing)}"
 
     def _is_lost(self) -> bool:
         """Whether the job log knows nothing of a spool that was in use before: the log was lost, or left behind."""
@@ -337,10 +338,13 @@ class Gate:
         if self._recover_at is not None and self._recover_at <= self._monotonic():
             self._recover()
 
-    def _recover(self, *, may_have_been_sent: bool = False) -> None:
+    def _recover(self) -> None:
         self._expect_answer(MOVE_LIMIT_SECONDS)
-        self._take_in.recover(self.route, may_have_been_sent=may_have_been_sent)
+        self._take_in.recover(self.route, may_have_been_sent=self._is_log_lost)
         self._plan_recovery()
+        if self._recover_at is None and self._log.fact(self._known_fact) is None:
+            self._log.keep_fact(self._known_fact, "yes")
+            self._is_log_lost = False
 
     def _plan_recovery(self) -> None:
         pause = self._take_in.recover_in_seconds(self.route)

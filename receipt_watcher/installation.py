@@ -123,12 +123,15 @@ class Installation:
             ReceiptWatcherError: the state directory cannot be written.
         """
         self.make_folder()
-        if self._lock_fd is not None and not _is_still_at(self._lock_fd, self.state_dir / "lock"):
-            before = self._lock_fd
-            self.lock()
-            os.close(before)
-        for name in tuple(self._known):
-            self._kept(name, new_token)
+        try:
+            if self._lock_fd is not None and not _is_still_at(self._lock_fd, self.state_dir / "lock"):
+                before = self._lock_fd
+                self.lock()
+                os.close(before)
+            for name in tuple(self._known):
+                self._kept(name, new_token)
+        except OSError as error:
+            raise self._unusable(error) from error
 
 
 def _lock_exclusively(descriptor: int) -> None:

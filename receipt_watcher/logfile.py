@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from peewee import DatabaseError, InternalError, OperationalError, SqliteDatabas
 from playhouse.migrations import Runner
 
 from receipt_watcher.disk import PARTIAL_SUFFIX, flush_file, flush_folder, move_file
-from receipt_watcher.errors import JobLogError
+from receipt_watcher.errors import JobLogError, ReceiptWatcherError
 from receipt_watcher.tables import TABLES, stored
 
 logger = structlog.get_logger()
@@ -44,8 +44,8 @@ _TROUBLES = {
 }
 _UNKNOWN_TROUBLE = ("it cannot be used", "is its folder there, writable, and not full?")
 _RESCUE = (
-    "stop the daemon, keep the file, and put the last backup in its place, or nothing: then what is in processing/ "
-    "and done/ is recorded anew"
+    "stop the daemon, move the file away together with the -wal and -shm beside it, and put the last backup in its "
+    "place, or nothing: then what is in processing/ and done/ is recorded anew"
 )
 
 
@@ -55,9 +55,9 @@ class LogFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.trouble: str | None = None  # why it cannot be used now
-        self.is_new = False  # whether `open` found nothing there
         self._identity: dict[Path, tuple[int, int]] = {}
-        self._is_replaced = False
+        self._is_gone = False  # deleted: what is written now is lost unless it is restored
+        self._is_given_up = False  # replaced or damaged: it is not written any more until it is opened anew
         self._lock = threading.RLock()
         self._database = SqliteDatabase(
             str(path),
@@ -82,7 +82,7 @@ class LogFile:
             self.close()
             raise JobLogError(f"the job log {self.path} cannot be used: {self._in_words(error)}") from error
         self._identity = {}
-        self._is_replaced = False
+        self._is_gone = self._is_given_up = False
         self.is_displaced()  # takes note of what is there now
 
     def _migrate(self) -> None:
@@ -94,7 +94,6 @@ class LogFile:
             raise JobLogError(
                 f"the job log {self.path} was written by a newer version (it has {', '.join(unknown)}); install that"
             )
-        self.is_new = not any(migration.applied for migration in found)
         if all(migration.applied for migration in found):
             return
         # Another process may be doing the same: whoever gets the write lock second finds all done. Foreign keys can
@@ -107,6 +106,7 @@ class LogFile:
     def close(self) -> None:
         """Close the file; harmless when called twice."""
         with self._lock:
+            self.is_displaced()  # what lies beside a file that replaced ours must not be ours
             self._database.close()
 
     @property
@@ -129,11 +129,11 @@ class LogFile:
                 return
             before = self._changes()
             with self._in_own_words():
-                if self._is_replaced:
+                if self._is_given_up:
                     raise JobLogError(self.trouble or str(self.path))
                 with self._database.atomic("IMMEDIATE"):
                     yield
-            if self.trouble is not None and self._changes() != before:
+            if self.trouble is not None and not self._is_gone and self._changes() != before:
                 self.trouble = None
                 logger.info("job_log.mended", path=str(self.path))
 
@@ -169,12 +169,15 @@ class LogFile:
     @contextlib.contextmanager
     def _in_own_words(self) -> Iterator[None]:
         """Turn what the disk or the file is to blame for into a JobLogError; a defect of ours stays what it is."""
+        if self.trouble is not None and not self.is_open:
+            raise JobLogError(self.trouble)
         try:
             yield
         except DatabaseError as error:
             if _is_ours(error):
                 raise
             why = f"the job log {self.path} cannot be used now: {self._in_words(error)}"
+            self._is_given_up = self._is_given_up or _is_damage(error)
             self._note_trouble(why)
             raise JobLogError(why) from error
 
@@ -193,54 +196,77 @@ class LogFile:
     # --- the file itself ---------------------------------------------------------------------------------------
 
     def is_displaced(self) -> bool:
-        """Whether the file that is open is not the one at its path any more: deleted, or replaced by another.
+        """Whether the file that is open was deleted, or one of those that SQLite keeps beside it.
 
-        One that was replaced is not written any more: what it got would be gone with the next start.
+        One that was replaced by another is not written any more: what it got would be gone with the next start.
         """
         with self._lock:
             if not self.is_open:
                 return False
-            is_displaced = False
-            for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
-                now = _identity_of(path)
-                before = self._identity.get(path)
-                if before is None and now is not None:
-                    self._identity[path] = now
-                is_displaced = is_displaced or (before is not None and now != before)
-            if is_displaced and _identity_of(self.path) not in (None, self._identity.get(self.path)):
-                self._is_replaced = True
-                self._note_trouble(
-                    f"the job log {self.path} was replaced by another file while it was in use; restart the daemon"
-                )
+            try:
+                now = {path: _identity_of(path) for path in (self.path, *self._beside())}
+            except OSError:
+                return False  # the disk does not tell; what is wrong with it is said when it is written
+            for path, identity in now.items():
+                if identity is not None:
+                    self._identity.setdefault(path, identity)
+            gone = [path for path, identity in self._identity.items() if now[path] != identity]
+            if self.path in gone and now[self.path] is not None:
+                self._give_way(now)
                 return False
-            return is_displaced
+            self._is_gone = bool(gone)
+            return self._is_gone
 
-    def restore(self) -> None:
-        """Write the file anew, whole, where it was deleted while it was in use.
+    def _beside(self) -> list[Path]:
+        return [self.path.with_name(self.path.name + suffix) for suffix in ("-wal", "-shm")]
+
+    def _give_way(self, now: Mapping[Path, tuple[int, int] | None]) -> None:
+        """Leave the place to another file: SQLite would play our -wal back into it (sqlite.org/howtocorrupt.html)."""
+        self._is_given_up = True
+        for path in self._beside():
+            if now[path] is not None and now[path] == self._identity.get(path):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        self._note_trouble(
+            f"the job log {self.path} was replaced by another file while it was in use; restart the daemon"
+        )
+
+    def restore(self, make_folder: Callable[[], None] = lambda: None) -> None:
+        """Write the file anew, whole, where it was deleted while it was in use; its folder is made before.
 
         Raises:
-            JobLogError: it cannot be written.
+            JobLogError: it cannot be written; the open file is kept, so that it can be tried again.
         """
-        with self._lock:
-            temporary = self.path.with_name(f".{self.path.name}.restored")
-            self._copy_to(temporary)
-            self._database.close()
-            for suffix in ("-wal", "-shm"):  # of the file that was deleted
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-            temporary.replace(self.path)
-            flush_folder(self.path.parent)
-            self.open()
+        temporary = self.path.with_name(f".{self.path.name}.restored")
+        try:
+            with self._lock:
+                make_folder()
+                self._copy_to(temporary)
+                for path in self._beside():  # of the file that was deleted
+                    path.unlink(missing_ok=True)
+                temporary.replace(self.path)
+                flush_folder(self.path.parent)
+                self._database.close()  # not before: until here there was no other
+                self.open()
+        except (ReceiptWatcherError, OSError) as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            why = f"the job log {self.path} was deleted while it was in use, and cannot be written anew: {error}"
+            self._note_trouble(why)
+            raise JobLogError(why) from error
         logger.warning("job_log.restored", path=str(self.path), why="its file was deleted while it was in use")
 
-    def backup(self, target: Path) -> None:
-        """Write a consistent copy, as of one moment, to a new file; it is whole and durable, or not there.
+    def backup(self, target: Path) -> int:
+        """Write a consistent copy, as of one moment, to a new file, and return how many jobs it has.
+
+        It is whole and durable, or not there.
 
         Raises:
             JobLogError: it cannot be read or written, or the name is taken.
         """
         partial = target.with_name(f".{target.name}{PARTIAL_SUFFIX}")
         try:
-            self._copy_to(partial)
+            jobs = self._copy_to(partial)
             move_file(partial, target)
             flush_folder(target.parent)
         except FileExistsError as error:
@@ -250,8 +276,10 @@ class LogFile:
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
+        return jobs
 
-    def _copy_to(self, target: Path) -> None:
+    def _copy_to(self, target: Path) -> int:
+        """Copy the log to a file of its own, and return how many jobs it has."""
         try:
             target.unlink(missing_ok=True)
             with contextlib.closing(sqlite3.connect(target)) as copy:
@@ -259,11 +287,22 @@ class LogFile:
                     self._connection().backup(copy)
                 copy.execute("PRAGMA journal_mode = delete")  # one file, which can be read where nothing can be written
                 found = copy.execute("PRAGMA quick_check").fetchone()[0]
+                jobs = int(copy.execute("SELECT COUNT(*) FROM job").fetchone()[0])
             flush_file(target)
         except (sqlite3.Error, OSError) as error:
+            if _is_damage(error):
+                raise JobLogError(self._damaged(str(error))) from error
             raise JobLogError(f"{target} cannot be written ({error}); is there room for it?") from error
         if found != "ok":
-            raise JobLogError(f"the job log {self.path} is damaged ({found}); {_RESCUE}")
+            raise JobLogError(self._damaged(found.splitlines()[-1]))
+        return jobs
+
+    def _damaged(self, found: str) -> str:
+        return f"the job log {self.path} is damaged ({found}); {_RESCUE}"
+
+
+def _is_damage(error: BaseException) -> bool:
+    return _errorname(_first(error)).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def _is_ours(error: DatabaseError) -> bool:
@@ -291,8 +330,13 @@ def _errorname(error: BaseException) -> str:
 
 
 def _identity_of(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of its name; None where there is none.
+
+    Raises:
+        OSError: the disk does not tell.
+    """
     try:
         status = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return status.st_dev, status.st_ino

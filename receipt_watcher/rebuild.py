@@ -11,16 +11,17 @@ rows for a part of the files; the next start goes on with the others.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
 
-from receipt_watcher.disk import digest_of, display_name
+from receipt_watcher.disk import PARTIAL_SUFFIX, digest_of, display_name
 from receipt_watcher.job import Event, Folder, Job, State, new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.note import is_note
-from receipt_watcher.route import Route
+from receipt_watcher.route import Branch, Route
 
 logger = structlog.get_logger()
 
@@ -31,8 +32,9 @@ _DETAIL = "found in done/: the job log had been lost"
 def rebuild_done(route: Route, log: JobLog, now: float, progress: Callable[[], None]) -> int:
     """Give each file in done/ that no job is known for one that has succeeded; return how many there were.
 
-    `progress` is called before each file. When the receipt came is told by its modification time, as good as it can be;
-    when it was concluded is `now`, in Unix seconds, so that no retention removes early what nobody knows the age of.
+    `progress` is called before each file. When the receipt came is told by its modification time, as well as it can be:
+    it was not after `now`. When it was concluded is `now`, in Unix seconds, so that no retention removes early what
+    nobody knows the age of.
 
     Raises:
         OSError: done/ cannot be read.
@@ -42,7 +44,7 @@ def rebuild_done(route: Route, log: JobLog, now: float, progress: Callable[[], N
     for path in _files(route.spool.folders.done):
         progress()
         if log.stored_at(route.name, Folder.DONE, path) is None:
-            batch.append(_job(route, path))
+            batch.append(_job(route, path, now))
             count += 1
         if len(batch) == _BATCH_ROWS:
             _record(log, batch, now)
@@ -60,7 +62,9 @@ def _files(done: Path) -> Iterator[Path]:
         folders.sort()
         for name in sorted(names):
             path = Path(folder, name)
-            if path.is_file() and not path.is_symlink() and not is_note(path):
+            if path.is_symlink() or not path.is_file():
+                continue
+            if not is_note(path) and not name.endswith(PARTIAL_SUFFIX):  # a copy that a crash left unfinished
                 yield path.relative_to(done)
 
 
@@ -68,13 +72,13 @@ def _passed_on(error: OSError) -> None:
     raise error
 
 
-def _job(route: Route, path: Path) -> Job:
+def _job(route: Route, path: Path, now: float) -> Job:
     file = route.spool.folders.done / path
     status = file.stat()
-    relative = _below_inbox(route, path)
-    branch = route.branch_at(relative)
+    came_at = min(max(status.st_mtime, 0.0), now)
+    branch, relative = _way_of(route, path)
     return Job(
-        job_id=new_job_id(max(status.st_mtime, 0.0)),
+        job_id=new_job_id(came_at),
         state=State.QUEUED,
         inbox=route.name,
         filename=display_name(relative.name),
@@ -86,15 +90,26 @@ def _job(route: Route, path: Path) -> Job:
         sha256=digest_of(file),
         target=branch.target,
         notion_database_id=branch.notion_database_id,
-        created_at=status.st_mtime,
-        updated_at=status.st_mtime,
+        created_at=came_at,
+        updated_at=came_at,
         branch=branch.key,
     )
 
 
-def _below_inbox(route: Route, path: Path) -> Path:
-    """Return where the file was below its inbox: done_subfolder stands before that."""
-    before = len(Path(route.branches[-1].done_subfolder).parts)
+def _way_of(route: Route, path: Path) -> tuple[Branch, Path]:
+    """Return the branch that a file in done/ came by, and where it was below the inbox: done_subfolder is before that.
+
+    The wrong branch would be another target, where a copy of the file were no duplicate.
+    """
+    for branch in route.branches:
+        relative = _without_subfolder(branch, path)
+        if route.branch_at(relative) is branch:
+            return branch, relative
+    return route.branches[-1], _without_subfolder(route.branches[-1], path)
+
+
+def _without_subfolder(branch: Branch, path: Path) -> Path:
+    before = len(Path(time.strftime(branch.done_subfolder, time.localtime(0))).parts)  # %D has slashes
     return Path(*path.parts[min(before, len(path.parts) - 1) :])
 
 

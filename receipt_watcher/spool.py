@@ -207,7 +207,7 @@ class Spool:
 
     def _is_placeholder(self, path: Path, relative: Path) -> bool:
         original = self.folders.inbox / relative
-        return path.stat().st_size == 0 and os.path.lexists(original) and not path.samefile(original)
+        return path.stat().st_size == 0 and disk.is_there(original) and not path.samefile(original)
 
     def strangers(self) -> list[Path]:
         """Return what lies in processing/ and is not ours: nothing will ever move it, so somebody must be told."""

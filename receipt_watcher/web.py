@@ -217,7 +217,7 @@ async def _answer_http_error(_request: Request, error: Exception) -> Response:
 
 async def _answer_trouble(_request: Request, error: Exception) -> Response:
     """The verdict could not be written down: whoever sent it is to send it again."""
-    answer = _problem(503, f"{error} Send it again in a minute.")
+    answer = _problem(503, f"Nothing was written down, so send it again in a minute: {error}")
     answer.headers["Retry-After"] = "60"
     return answer
 
