@@ -23,7 +23,7 @@ import httpx
 
 from receipt_watcher.job import State
 from receipt_watcher.standin import Behaviour, StandIn
-from tests.mounts import Mounts
+from tests.mounts import CannotMountError, Mounts
 from tests.running import RunningDaemon, jpegs, wait_until
 
 TOKEN = "a-token-for-tests-only"
@@ -34,15 +34,22 @@ TELLING = frozenset(
 )
 
 
+class _Impatient(RunningDaemon):
+    def command(self, *arguments: str) -> list[str]:
+        return ["tests.impatient" if word == "receipt_watcher" else word for word in super().command(*arguments)]
+
+
 class Scene:
     """One fault's stage: a folder, a stand-in for N8N, a daemon, and mounts where it needs them."""
 
-    def __init__(self, root: Path, n8n: StandIn, mounts: Mounts | None) -> None:
+    def __init__(self, root: Path, n8n: StandIn, mounts: Mounts | None, kind: type[RunningDaemon]) -> None:
         self.root = root
         self.n8n = n8n
         self.contents = iter(jpegs(1000))
         self.daemon: RunningDaemon
         self._mounts = mounts
+        self._kind = kind
+        self._made: list[RunningDaemon] = []
         self.dropped = 0
 
     @property
@@ -50,6 +57,11 @@ class Scene:
         """The mount namespace."""
         assert self._mounts is not None
         return self._mounts
+
+    def close(self) -> None:
+        """End the daemon, if there is one yet."""
+        for daemon in self._made:
+            daemon.close()
 
     def folder(self, name: str) -> Path:
         """Make a folder and return it."""
@@ -64,7 +76,8 @@ class Scene:
     def make_daemon(self, *, inbox: dict[str, Any] | None = None, **changes: Any) -> RunningDaemon:
         """Make the daemon, which is not started; inside the namespace where there is one."""
         prefix = self._mounts.prefix if self._mounts else []
-        self.daemon = RunningDaemon(self.root, self.n8n.webhook_url, TOKEN, inbox=inbox, changes=changes, prefix=prefix)
+        self.daemon = self._kind(self.root, self.n8n.webhook_url, TOKEN, inbox=inbox, changes=changes, prefix=prefix)
+        self._made.append(self.daemon)
         return self.daemon
 
     def drop(self, folder: Path | None = None) -> str:
@@ -103,7 +116,7 @@ class Scene:
         assert sorted(set(names)) == sorted(names), names
 
     def _succeeded(self) -> int:
-        return sum(job["status"] == "success" for job in self.daemon.jobs())
+        return sum(job.state is State.SUCCESS for job in self.daemon.recorded())
 
     def told(self) -> Iterator[str]:
         """Yield the lines that tell of the fault: of the log, and of a start that was refused."""
@@ -326,7 +339,10 @@ def deleted(scene: Scene) -> None:
         scene.drop()
         scene.wait_delivered(2)
         scene.wait_healthy()
-        scene.daemon.terminate()
+        for path in scene.daemon.state.glob("receipts.db*"):
+            path.unlink()
+        scene.daemon.terminate()  # at once
+        assert scene.daemon.count("job_log.restored") == 2
     with scene.daemon:
         scene.drop()
         scene.wait_delivered(3)
@@ -366,8 +382,6 @@ def replaced(scene: Scene) -> None:
         scene.daemon.terminate()
         places = (scene.daemon.inbox, scene.daemon.processing)
         assert [path.name for place in places for path in scene.daemon.files(place)] == [waits]
-    for path in scene.daemon.state.glob("receipts.db-*"):
-        path.unlink()
     with scene.daemon:
         scene.wait_delivered(2)
 
@@ -386,14 +400,17 @@ def lost(scene: Scene) -> None:
         wait_until(lambda: scene.daemon.files(scene.daemon.done), "the first one is filed")
     for path in scene.daemon.state.glob("receipts.db*"):
         path.unlink()
-    awaited = scene.n8n.deliveries[1].job_id
-    with scene.daemon:
+    awaited = scene.n8n.deliveries[1]
+    written = scene.daemon.processing / awaited.job_id / awaited.filename
+    with written.open("ab"), scene.daemon:  # while somebody has it open it is not recorded
         assert scene.wait_for("job_log.rebuilt")["jobs"] == 1
+    with scene.daemon:
         (done,) = scene.daemon.files(scene.daemon.done)
         shutil.copyfile(done, scene.daemon.inbox / "again.jpg")
         wait_until(lambda: _state(scene, "again.jpg") is State.DUPLICATE, "the copy is known")
         assert _state(scene, filed) is State.SUCCESS
-        assert scene.daemon.call(awaited, {"status": "success"}, TOKEN).status_code == 200
+        wait_until(lambda: _state(scene, awaited.filename), "the one in processing/ is recorded")
+        assert scene.daemon.call(awaited.job_id, {"status": "success"}, TOKEN).status_code == 200
         scene.daemon.wait_quiet(3)
     assert len(scene.n8n.deliveries) == 2
 
@@ -423,20 +440,20 @@ FAULTS: dict[str, tuple[Callable[[Scene], None], bool]] = {
 }
 
 
-def play(name: str, root: Path) -> Scene:
-    """Play one fault.
+def play(name: str, root: Path, *, is_impatient: bool = False) -> Scene:
+    """Play one fault, with the daemon as it is, or with one that waits for less (see `impatient`).
 
     Raises:
         AssertionError: something is not as promised.
-        OSError: nothing can be mounted here.
+        CannotMountError: what it needs cannot be mounted here.
     """
     fault, mounts = FAULTS[name]
     with Mounts() if mounts else contextlib.nullcontext() as namespace, StandIn(TOKEN) as n8n:
-        scene = Scene(root, n8n, namespace)
+        scene = Scene(root, n8n, namespace, _Impatient if is_impatient else RunningDaemon)
         try:
             fault(scene)
         finally:
-            scene.daemon.close()
+            scene.close()
     return scene
 
 
@@ -450,7 +467,11 @@ def main(names: list[str]) -> int:
     for name in names:
         say(f"{name}: {(FAULTS[name][0].__doc__ or '').strip()}\n")
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
-            scene = play(name, Path(root))
+            try:
+                scene = play(name, Path(root))
+            except CannotMountError as error:
+                say(f"  cannot be played here: {error.strerror}\n")
+                return 1
             for line in scene.told():
                 say(f"  {line}\n")
         say("  as promised\n")

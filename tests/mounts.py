@@ -13,6 +13,7 @@ import ctypes
 import errno
 import os
 import select
+import shutil
 import struct
 import subprocess
 import sys
@@ -24,10 +25,16 @@ REPOSITORY = Path(__file__).parent.parent
 TOOLS = ("unshare", "nsenter", "mount", "umount", "env")
 
 
+class CannotMountError(OSError):
+    """This system lets us mount nothing, or not that."""
+
+
 class Mounts:
     """A mount namespace, held by a process that only waits. As an ordinary user it needs a user namespace, too."""
 
     def __init__(self) -> None:
+        if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
+            raise CannotMountError(errno.ENOENT, f"not on this system: {', '.join(missing)}")
         user, enter = ([], []) if os.geteuid() == 0 else (["--map-root-user"], ["--user", "--preserve-credentials"])
         self._shares: list[Share] = []
         self._holder = subprocess.Popen(
@@ -41,7 +48,7 @@ class Mounts:
         if not self._holder.stdout.readline():
             said = self._holder.stderr.read().decode(errors="replace").strip()
             self.close()
-            raise OSError(errno.EPERM, f"no mount namespace can be made: {said}")
+            raise CannotMountError(errno.EPERM, f"no mount namespace can be made: {said}")
         #: What goes before a command so that it runs in the namespace.
         self.prefix = ["nsenter", f"--target={self._holder.pid}", *enter, "--mount", "env", "-C", str(REPOSITORY)]
 
@@ -100,7 +107,7 @@ class Mounts:
 
     def _must(self, *command: str) -> None:
         if said := self.run(*command):
-            raise OSError(errno.EPERM, f"{' '.join(command)}: {said}")
+            raise CannotMountError(errno.EPERM, f"{' '.join(command)}: {said}")
 
 
 class Share:
@@ -116,7 +123,7 @@ class Share:
         said = self._heard()
         if said != "mounted":
             self.end()
-            raise OSError(errno.EPERM, f"no FUSE file system can be mounted: {said}")
+            raise CannotMountError(errno.EPERM, f"no FUSE file system can be mounted: {said}")
 
     def freeze(self) -> None:
         """Answer nothing any more."""

@@ -480,6 +480,51 @@ def test_retry_of_all_that_failed(command: Command, job_log: JobLog) -> None:
     assert [state_of(job_log, job_id) for job_id in ids.values()] == [State.QUEUED, State.SUCCESS, State.CANCELLED]
 
 
+# --- backup --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_backup(as_json: bool, command: Command, job_log: JobLog, tmp_path: Path) -> None:
+    """`backup FILE` writes the job log to a file, which holds the same jobs, and says how many, how large and where."""
+    ids = {add(job_log, f"{number}.jpg") for number in range(3)}
+    target = tmp_path / "backup.db"
+    said = command("backup", str(target), *(["--json"] if as_json else []))
+    size = target.stat().st_size
+    assert (said.code, said.err) == (0, "")
+    if as_json:
+        assert said.json == {"file": str(target), "jobs": 3, "bytes": size}
+    else:
+        assert said.out == f"{target}: 3 jobs, {size:,} bytes\n"
+    copy = JobLog(target)
+    copy.open()
+    assert {job.job_id for job in copy.listing()} == ids
+    copy.close()
+
+
+def test_backup_into_a_folder(command: Command, job_log: JobLog, tmp_path: Path) -> None:
+    """In a folder the copy is named by the local time, so that one a night needs no script."""
+    add(job_log, "scan.jpg")
+    (tmp_path / "backups").mkdir()
+    said = command("backup", str(tmp_path / "backups"), "--json")
+    (path,) = (tmp_path / "backups").iterdir()
+    assert said.json["file"] == str(path)
+    named_at = time.mktime(time.strptime(path.name, "receipts-%Y-%m-%d-%H%M%S.db"))
+    assert abs(named_at - path.stat().st_mtime) < 60
+
+
+def test_backup_that_is_refused(command: Command, job_log: JobLog, tmp_path: Path) -> None:
+    """Nothing is overwritten, and a folder that is missing is told; the exit code is 1."""
+    taken = tmp_path / "taken.db"
+    taken.write_text("precious")
+    said = command("backup", str(taken))
+    assert (said.code, said.out) == (1, "")
+    assert f"{taken} is there already; nothing was overwritten" in said.err
+    assert taken.read_text() == "precious"
+    said = command("backup", str(tmp_path / "missing" / "backup.db"))
+    assert (said.code, said.out) == (1, "")
+    assert "cannot be written" in said.err
+
+
 # --- beside a daemon, and in pipes ---------------------------------------------------------------------------------
 
 
@@ -490,6 +535,7 @@ def test_beside_a_daemon(tmp_path: Path, n8n: StandIn) -> None:
         daemon.drop("scan.jpg", samples.jpeg(1))
         daemon.wait_quiet(1)
         assert daemon.run("status").returncode == 0
+        assert json.loads(daemon.run("backup", str(tmp_path / "backup.db"), "--json").stdout)["jobs"] == 1
         assert [job["status"] for job in daemon.jobs()] == ["failure"]
         assert "n8n_failure" in daemon.run("show", "scan.jpg").stdout
         assert daemon.run("retry", "scan.jpg").returncode == 0

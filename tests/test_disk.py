@@ -28,11 +28,13 @@ from receipt_watcher.disk import (
     flush_file,
     flush_folder,
     is_leftover,
+    is_there,
     make_folders,
     move_file,
     numbered_name,
 )
 from receipt_watcher.errors import FileVanishedError
+from tests.power import ordinary_permissions
 
 CONTENT = b"%PDF-1.7 a receipt" * 1000
 
@@ -718,3 +720,58 @@ def test_a_flush_follows_no_link_and_waits_for_no_pipe(source: Path) -> None:
     for path in (link, pipe):
         with pytest.raises(OSError, match=r"symbolic links|Invalid argument"):
             flush_file(path)
+
+
+# --- whether something is there ------------------------------------------------------------------------------------
+
+
+def test_what_has_a_name_is_there(tmp_path: Path) -> None:
+    """A file, a folder, and a link that leads nowhere are there; what is below nothing or below a file is not."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    assert [is_there(tmp_path / name) for name in (".", "file", "link")] == [True] * 3
+    assert [is_there(tmp_path / name) for name in ("other", "other/below", "file/below")] == [False] * 3
+
+
+@contextlib.contextmanager
+def shut(folder: Path) -> Iterator[Path]:
+    """A file in a folder that we may not search."""
+    (folder / "shut").mkdir()
+    (folder / "shut" / "file").touch()
+    (folder / "shut").chmod(0)
+    with ordinary_permissions():
+        yield folder / "shut" / "file"
+    (folder / "shut").chmod(0o700)
+
+
+@contextlib.contextmanager
+def endless(folder: Path) -> Iterator[Path]:
+    """A file behind links that lead to each other."""
+    (folder / "link").symlink_to("link")
+    yield folder / "link" / "file"
+
+
+@contextlib.contextmanager
+def too_long(folder: Path) -> Iterator[Path]:
+    """A name that no file system takes."""
+    yield folder / ("x" * 300)
+
+
+@contextlib.contextmanager
+def broken(folder: Path) -> Iterator[Path]:
+    """A file on a disk that answers with an I/O error."""
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(os, "lstat", refusing(errno.EIO))
+        yield folder / "file"
+
+
+#: Ways in which a disk does not tell whether a file is there, with the system's word for it.
+UNTOLD = [(shut, errno.EACCES), (endless, errno.ELOOP), (too_long, errno.ENAMETOOLONG), (broken, errno.EIO)]
+
+
+@pytest.mark.parametrize(("way", "number"), UNTOLD)
+def test_what_cannot_be_told_is_not_said_to_be_missing(tmp_path: Path, way: Any, number: int) -> None:
+    """A disk that does not tell is an error, not a no."""
+    with way(tmp_path) as path, pytest.raises(OSError, match=os.strerror(number)) as caught:
+        is_there(path)
+    assert caught.value.errno == number

@@ -27,6 +27,7 @@ from receipt_watcher.receipt import Limits, examine
 from receipt_watcher.route import Bell, Route
 from receipt_watcher.spool import Spool, SpoolFolders
 from tests.conftest import INSTALLATION, FakeClock
+from tests.power import ordinary_permissions
 from tests.running import digest, jpegs
 from tests.test_disk import Crash, another_file_system, behind_a_bind_mount, crash, refusing
 from tests.test_takein import Desk, route_on, settled
@@ -932,6 +933,62 @@ def test_a_file_on_a_share_that_is_away_is_not_missing(office: Office, event: Ev
     _failed(office).with_name("elsewhere").rename(_failed(office))
     assert office.file() == 1
     assert office.place(job) in {f"done/{MONTH}/scan.jpg", f"processing/{job.job_id}/scan.jpg"}
+
+
+def test_trouble_is_shown_until_filing_is_resumed(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What keeps files where they are is told once, shown as it is now, and its end has a line of its own."""
+    job = office.tell(office.drop_in(), Event.SUCCEED)
+    with capture_logs() as lines:
+        for number in (errno.ENOSPC, errno.EROFS):
+            with monkeypatch.context() as context:
+                context.setattr(disk, "move_file", refusing(number))
+                assert office.filing.file_away_due() == 0
+            assert os.strerror(number) in office.filing.troubles["office"]
+        assert office.filing.file_away_due() == 1
+    assert office.filing.troubles == {}
+    assert [line["event"] for line in lines if line["log_level"] != "debug"] == ["file.not_filed", "filing.resumed"]
+    assert office.place(job) == f"done/{MONTH}/scan.jpg"
+    with capture_logs() as lines:
+        office.file()
+    assert lines == []
+
+
+def test_trouble_with_a_file_that_is_due_no_more_is_over(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry may make a move needless: then nothing is kept from its place any more."""
+    job = office.fail(office.drop_in())
+    with monkeypatch.context() as context:
+        context.setattr(disk, "is_there", refusing(errno.EIO))
+        assert office.filing.file_away_due() == 0
+    assert office.filing.troubles.keys() == {"office"}
+    office.tell(job, Event.RETRY, next_attempt_at=office.clock.now)
+    with capture_logs() as lines:
+        office.file()
+    assert [line["event"] for line in lines] == ["filing.resumed"]
+    assert office.filing.troubles == {}
+
+
+def test_a_name_that_the_disk_does_not_tell_of_delays_only_its_file(office: Office) -> None:
+    """Where the disk does not say whether a name is free, the other files go on, and the trouble is told once."""
+    first, second = (
+        office.tell(office.drop_in(name, content), Event.SUCCEED)
+        for name, content in zip(("a/b/c.jpg", "d.jpg"), jpegs(2), strict=True)
+    )
+    shut = office.route.spool.folders.done / MONTH / "a"
+    shut.mkdir(parents=True)
+    shut.chmod(0)
+    with capture_logs() as lines, ordinary_permissions():
+        assert office.filing.file_away_due() == 1
+        third = office.tell(office.drop_in("e.jpg", samples.jpeg(3)), Event.SUCCEED)
+        assert office.filing.file_away_due() == 1
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["file.not_filed"]
+    assert "filing.resumed" not in [line["event"] for line in lines]
+    assert "Permission denied" in office.filing.troubles["office"]
+    assert office.place(second) == f"done/{MONTH}/d.jpg"
+    assert office.place(third) == f"done/{MONTH}/e.jpg"
+    shut.chmod(0o700)
+    assert office.file() == 1
+    assert office.place(first) == f"done/{MONTH}/a/b/c.jpg"
+    assert office.filing.troubles == {}
 
 
 def test_an_inbox_that_is_not_ready_is_not_filed(office: Office) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from receipt_watcher.errors import LockedError, ReceiptWatcherError
 from receipt_watcher.installation import Installation, new_token
 from tests.power import ordinary_permissions
 from tests.running import REPOSITORY, wait_until
+from tests.test_disk import refusing
 
 _HOLDER = """
 import sys
@@ -292,3 +295,91 @@ def test_a_token_is_durable_before_it_is_used(installation: Installation, monkey
     monkeypatch.setattr(os, "fsync", record_fsync)
     installation.callback_token()
     assert steps == ["file", "rename", "file", "folder state"]
+
+
+# --- a folder that is deleted while it is used ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def used(installation: Installation) -> Installation:
+    """A state directory that we have locked, with a name and a token."""
+    installation.lock()
+    installation.installation_id()
+    installation.callback_token()
+    return installation
+
+
+def kept(installation: Installation) -> dict[str, str]:
+    """Return the folder's files with what they hold."""
+    return {path.name: path.read_text() for path in installation.state_dir.iterdir()}
+
+
+@pytest.mark.parametrize("gone", ["lock", "installation", "callback_token", ""])
+def test_what_was_deleted_is_made_again_the_same(used: Installation, gone: str) -> None:
+    """Whatever goes, the folder is as it was: the same name and token, and others are kept out until we end."""
+    before = kept(used)
+    if gone:
+        (used.state_dir / gone).unlink()
+    else:
+        shutil.rmtree(used.state_dir)
+    used.restore()
+    assert kept(used) == before
+    assert mode_of(used.state_dir) == 0o700
+    assert mode_of(used.state_dir / "callback_token") == 0o600
+    with pytest.raises(LockedError):
+        Installation(used.state_dir).lock()
+    used.unlock()
+    other = Installation(used.state_dir)
+    other.lock()
+    other.unlock()
+
+
+def test_restoring_what_is_there_changes_nothing(used: Installation) -> None:
+    """Nothing is written, no descriptor is left open, and the lock is ours all the time."""
+    before = {path.name: path.stat() for path in used.state_dir.iterdir()}
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        used.restore()
+    assert {path.name: path.stat() for path in used.state_dir.iterdir()} == before
+    shutil.rmtree(used.state_dir)
+    used.restore()
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
+def test_what_nobody_asked_for_is_not_made(installation: Installation) -> None:
+    """Where the configuration sets the token, none is made; who holds no lock gets none."""
+    installation.installation_id()
+    shutil.rmtree(installation.state_dir)
+    installation.restore()
+    assert [path.name for path in installation.state_dir.iterdir()] == ["installation"]
+
+
+def test_a_folder_that_another_daemon_uses_by_now_is_left_to_it(used: Installation) -> None:
+    """Its lock, name and token stay its own."""
+    shutil.rmtree(used.state_dir)
+    used.make_folder()
+    command = [sys.executable, "-c", _HOLDER, str(used.state_dir)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        before = kept(used)
+        for _ in range(2):
+            with pytest.raises(LockedError, match=f"process {other.pid}"):
+                used.restore()
+        assert kept(used) == before
+        other.kill()
+    used.restore()
+    with pytest.raises(LockedError):
+        Installation(used.state_dir).lock()
+
+
+def test_a_folder_that_cannot_be_restored_is_told(used: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full is an error in words, not a defect of ours; the next try makes all of it."""
+    before = kept(used)
+    shutil.rmtree(used.state_dir)
+    with monkeypatch.context() as context:
+        context.setattr(os, "fsync", refusing(errno.ENOSPC))
+        with pytest.raises(ReceiptWatcherError, match=r"cannot be used \(No space left on device\); set state_dir"):
+            used.restore()
+    used.restore()
+    assert {name: text for name, text in kept(used).items() if not name.startswith(".")} == before

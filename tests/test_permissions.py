@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from receipt_watcher.permissions import _user, folder_advice, owner_of, refusal
 from receipt_watcher.standin import StandIn
 from receipt_watcher.waiting import Wait
 from tests.conftest import TOKEN
-from tests.mounts import TOOLS, Mounts
+from tests.mounts import Mounts
 from tests.running import RunningDaemon, jpegs, wait_until, without_capabilities
 
 NOBODY = 65534
@@ -25,8 +24,6 @@ MENDED = 60.0  # until it is tried again, in seconds, and then some
 @pytest.fixture
 def mounts() -> Iterator[Mounts]:
     """A mount namespace of our own."""
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        pytest.skip(f"{', '.join(missing)} missing")
     try:
         namespace = Mounts()
     except OSError as error:

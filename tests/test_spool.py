@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from tests.conftest import INSTALLATION
 from tests.running import REPOSITORY
 from tests.test_disk import (
     AT_ONCE,
+    UNTOLD,
     Crash,
     another_file_system,
     behind_a_bind_mount,
@@ -652,6 +654,22 @@ def test_a_file_on_a_folder_that_is_away_has_not_vanished(spool: Spool, taken: P
     for folder in (Folder.PROCESSING, Folder.DONE):
         with pytest.raises(SpoolError, match=f"the folder {spool.folders.failed} is not there"):
             spool.move(spool.folders.failed / SCAN, folder, Path(JOB) / SCAN)
+
+
+@pytest.mark.parametrize(("way", "number"), UNTOLD)
+def test_a_file_that_the_disk_does_not_tell_of_has_not_vanished(spool: Spool, way: Any, number: int) -> None:
+    """Where the disk does not say whether the file is there, the error is the disk's, and nothing is made."""
+    with way(spool.folders.failed) as path, pytest.raises(OSError, match=os.strerror(number)) as caught:
+        spool.move(path, Folder.DONE, FILED)
+    assert caught.value.errno == number
+    assert files(spool.folders.done) == []
+
+
+@pytest.mark.parametrize(("way", "number"), [one for one in UNTOLD if one[1] != errno.ELOOP])  # a link is a name
+def test_a_name_that_the_disk_does_not_tell_of_is_not_free(spool: Spool, way: Any, number: int) -> None:
+    """A name is only free when the disk says so: a file there might be overwritten by those without renameat2."""
+    with way(spool.folders.done) as path, pytest.raises(OSError, match=os.strerror(number)):
+        spool.free_path(Folder.DONE, path.relative_to(spool.folders.done), set())
 
 
 def test_moves_share_their_flushes(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:

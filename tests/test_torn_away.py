@@ -23,7 +23,7 @@ from receipt_watcher.gate import RETRY_SECONDS
 from receipt_watcher.job import State
 from receipt_watcher.standin import Behaviour, StandIn
 from tests.conftest import TOKEN
-from tests.mounts import TOOLS, Mounts, Share
+from tests.mounts import Mounts, Share
 from tests.running import REPOSITORY, RunningDaemon, jpegs, wait_until, without_capabilities
 
 NEVER = 3600.0
@@ -328,9 +328,6 @@ def mount_share(mounts: Mounts, far_side: Path, point: Path) -> Share:
 @pytest.fixture
 def mounts() -> Iterator[Mounts]:
     """A mount namespace of its own."""
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if missing:
-        pytest.skip(f"not on this system: {', '.join(missing)}")
     try:
         namespace = Mounts()
     except OSError as error:

@@ -133,6 +133,33 @@ def test_verdict_that_cannot_be_written_is_not_received(site: Site, job: Job, mo
     assert site.call_back(job.job_id).status_code == 200
 
 
+@pytest.mark.parametrize("body", [SUCCESS, b"no JSON"])
+def test_verdict_is_asked_for_again_while_the_log_cannot_be_written(site: Site, job: Job, body: bytes) -> None:
+    """The answer is 503 with Retry-After and the reason, no defect of ours; nothing is kept of it, and later it is."""
+    history = len(site.log.history(job.job_id))
+    site.log.select("PRAGMA query_only = 1")
+    with capture_logs() as lines:
+        for _ in range(2):
+            answer = site.call_back(job.job_id, body)
+            problem = assert_problem(answer, 503)
+            assert answer.headers["Retry-After"] == "60"
+            assert problem["title"] == "Service unavailable"
+            assert "send it again in a minute" in problem["detail"]
+            assert "it cannot be written" in problem["detail"]
+    assert [line["event"] for line in lines if line["log_level"] != "debug"] == ["job_log.failing"]
+    assert site.job(job) == job
+    assert len(site.log.history(job.job_id)) == history
+    site.log.select("PRAGMA query_only = 0")
+    assert site.call_back(job.job_id, body).status_code == (200 if body is SUCCESS else 422)
+    assert len(site.log.history(job.job_id)) == history + 1
+
+
+def test_a_wrong_token_is_told_so_while_the_log_cannot_be_written(site: Site, job: Job) -> None:
+    """Who may not call back learns nothing of the log."""
+    site.log.select("PRAGMA query_only = 1")
+    assert_problem(site.call_back(job.job_id, headers={"X-Callback-Token": "wrong"}), 401)
+
+
 def test_verdict_is_taken_with_its_words(site: Site, job: Job) -> None:
     """Message and page of a success are kept; fields that we do not know are ignored."""
     body = {"status": "success", "message": "gebucht", "notion_page_url": "https://notion.example/1", "new": [1]}
