@@ -70,14 +70,21 @@ class Spool:
             LockedError: another daemon is using it right now.
         """
         self.close()  # a round that failed half-way may have left it open, and our own lock would keep us out
-        if not os.path.isdir(self.folders.inbox):  # noqa: PTH112 - false, too, for a mount whose server is gone
-            raise SpoolError(
-                f"the inbox {self.folders.inbox} is not there; create the folder, or mount the share",
-                self.folders.inbox,
-            )
+        self._check_inbox()
         for folder in Folder:
             self._make_folder(self.folders.path_of(folder))
         return self._owner.take(installation_id, take_over=take_over)
+
+    def _check_inbox(self) -> None:
+        path = self.folders.inbox
+        try:
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                raise  # its disk fails: there is nothing to create, or to mount
+            is_folder = False  # so it is, too, for a mount whose server is gone
+        if not is_folder:
+            raise SpoolError(f"the inbox {path} is not there; create the folder, or mount the share", path)
 
     def _make_folder(self, path: Path) -> None:
         try:

@@ -64,6 +64,17 @@ def owner_of(folders: SpoolFolders) -> list[str]:
 # --- opening ---
 
 
+def test_an_inbox_on_a_disk_that_fails_is_not_said_to_be_missing(
+    folders: SpoolFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An I/O error is told as such: there is nothing to create or to mount. Nothing is made."""
+    with monkeypatch.context() as context:
+        context.setattr(Path, "stat", refusing(errno.EIO))
+        with pytest.raises(OSError, match="Input/output error"):
+            Spool("office", folders).open(INSTALLATION)
+    assert not folders.processing.exists()
+
+
 def test_an_inbox_that_is_not_there_is_no_empty_inbox(folders: SpoolFolders) -> None:
     """A share that is not mounted is said so, with what to do; nothing is made in its place."""
     folders.inbox.rmdir()
