@@ -58,6 +58,8 @@ TICK_SECONDS = 5.0
 #: How long a start waits for inboxes to open. One whose file system hangs is opened when that answers again.
 OPEN_LIMIT_SECONDS = 6.0
 
+_HAND_OVER_SECONDS = 0.001
+
 #: The periodic tasks: name, and every how many seconds; one thread does them, in this order: nothing expires by a
 #: clock that has jumped. The README's table is compared with this one.
 PERIODIC_TASKS = {
@@ -348,6 +350,11 @@ class Daemon:
         if self._audits:
             self._scheduler.add_job(self._loop, args=[self._tasks, self.audit.round], executor="balance")
         self._scheduler.start()
+        # APScheduler takes its list of jobs away at a shutdown, whatever its thread is just doing with it, and prints a
+        # traceback: no stop comes before each loop has been handed to its own thread.
+        handed_over = threading.Event()
+        while self._scheduler.get_jobs():
+            handed_over.wait(_HAND_OVER_SECONDS)
 
     # --- loops -------------------------------------------------------------------------------------------------
 

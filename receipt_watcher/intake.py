@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from receipt_watcher.errors import JobLogError
 from receipt_watcher.examination import Examination
 from receipt_watcher.job import CLOSED_STATES, OPEN_STATES, Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
@@ -113,7 +112,7 @@ class Intake:
         if job is not None and arrival.refusal is not None:
             job = self._log.advance(job.job_id, Event.FAIL, now, reason=arrival.refusal, message=arrival.message)
         if job is None:  # inside one transaction only a wrong table of transitions can cause it
-            raise JobLogError(f"job {failed.job_id} could not be retried")
+            raise RuntimeError(f"job {failed.job_id} could not be retried")
         return job
 
     def _insert(
