@@ -45,6 +45,10 @@ def clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
     if config.n8n.backoff_max_seconds < config.n8n.backoff_initial_seconds:
         keys = (("n8n", "backoff_max_seconds"), ("n8n", "backoff_initial_seconds"))
         yield keys, "is less than n8n.backoff_initial_seconds", "make it the larger of the two"
+    token, previous = config.callback.secret_token, config.callback.previous_secret_token
+    if token is not None and token == previous:
+        keys = (("callback", "previous_secret_token"), ("callback", "secret_token"))
+        yield keys, "is the same as callback.secret_token", "set it to the token before that, or remove it"
     yield from _folder_clashes(config)
     yield from _state_clashes(config)
 

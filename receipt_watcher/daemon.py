@@ -46,7 +46,9 @@ from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trim
 from receipt_watcher.route import Bell, Branch, Route
 from receipt_watcher.spool import Spool, SpoolFolders
 from receipt_watcher.stopsignal import StopSignal
+from receipt_watcher.strangers import TELL_SECONDS, Strangers
 from receipt_watcher.takein import TakeIn
+from receipt_watcher.tokens import CallbackTokens
 from receipt_watcher.view import full_view
 from receipt_watcher.web import Web
 
@@ -69,6 +71,7 @@ PERIODIC_TASKS = {
     "settle_claims": 30.0,
     "supervise": 2.0,
     "note_alive": 15.0,
+    "tell_strangers": TELL_SECONDS,
 }
 
 _ALIVE = "alive_at"
@@ -111,6 +114,8 @@ class Daemon:
         )
         self.routes = [self._route(inbox) for inbox in config.inboxes]
         self._public_url = ""
+        self._tokens: CallbackTokens | None = None
+        self._strangers = Strangers(monotonic)
         self._examiners = Examiners(bounds_of(config), stopping=self._stopping)
         self.take_in = TakeIn(
             self.log,
@@ -173,6 +178,7 @@ class Daemon:
             api_key=n8n.api_key.get_secret_value() if n8n.api_key else "",
             payload=n8n.payload,
             max_json_bytes=int(n8n.max_json_mb * _MEBIBYTE),
+            callback_token_of=lambda job_id: self._tokens.for_job(job_id) if self._tokens else None,
         )
         database_id, done_subfolder = (own.notion_database_id, own.done_subfolder) if own else (None, None)
         return Branch(
@@ -311,11 +317,19 @@ class Daemon:
         http = self.config.http
         bound = server.bind(http.host, http.port)
         self._public_url = self.config.public_url_for(bound.getsockname()[1])
-        secret = self.config.callback.secret_token
-        token = secret.get_secret_value() if secret else self.installation.callback_token()
-        web = Web(self.conclusion, token, find_job=self._find_job, check_health=self.health)
+        self._tokens = self._callback_tokens()
+        web = Web(self.conclusion, self._tokens, self._strangers, find_job=self._find_job, check_health=self.health)
         self._server = server.Server(web.app, bound, self.config.limits.stop_timeout_seconds)
         self._server.start()
+
+    def _callback_tokens(self) -> CallbackTokens:
+        callback = self.config.callback
+        secret, previous = callback.secret_token, callback.previous_secret_token
+        return CallbackTokens(
+            secret.get_secret_value() if secret else self.installation.callback_token(),
+            previous.get_secret_value() if previous else None,
+            per_job=callback.per_job_tokens,
+        )
 
     def _start_scheduler(self) -> None:
         # Workers that hang in one inbox's file system are replaced, as many as there are, for the sake of the others.
@@ -451,6 +465,9 @@ class Daemon:
         """Remember that deadlines are running; while none does, nothing is written and a disk may sleep."""
         if self.log.next_deadline() is not None:
             self.log.keep_fact(_ALIVE, repr(self._clock()))
+
+    def _tell_strangers(self) -> None:
+        self._strangers.tell()
 
     # --- what others ask ---------------------------------------------------------------------------------------
 

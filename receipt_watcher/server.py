@@ -1,20 +1,30 @@
 """uvicorn in a thread of its own, on a socket that is bound before anything else starts.
 
 So a port that is taken is an error at start, port 0 works, and callbacks that arrive while we start wait in the
-socket's queue. `stop` lets requests that are being answered end.
+socket's queue. `stop` lets requests that are being answered end. What bounds connections is in `connections`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 import threading
 
 import uvicorn
 from starlette.applications import Starlette
 
+from receipt_watcher.connections import Crowd
 from receipt_watcher.errors import ReceiptWatcherError
 
 _BACKLOG = 1024
+
+#: So many connections are taken in one turn of the event loop, before those that are too many can be closed.
+_ACCEPT_AT_ONCE = 64
+
+#: Longer than the 5 seconds after which the clients of Node, so n8n's, close a connection that they do not use: the
+#: side that sends must be the one that closes, or a callback may run into the closing.
+_KEEP_ALIVE_SECONDS = 15
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -45,9 +55,18 @@ def bind(host: str, port: int) -> socket.socket:
 class Server:
     """The HTTP server's thread."""
 
-    def __init__(self, app: Starlette, bound: socket.socket, stop_timeout_seconds: float) -> None:
+    def __init__(
+        self, app: Starlette, bound: socket.socket, stop_timeout_seconds: float, crowd: Crowd | None = None
+    ) -> None:
+        crowd = crowd or Crowd()
+        # It warns of each malformed request, so whoever sends those could fill the log.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         config = uvicorn.Config(
             app,
+            http=crowd.connection,  # type: ignore[arg-type]  # uvicorn only calls it, as it calls a class
+            ws="none",
+            backlog=_ACCEPT_AT_ONCE,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             log_config=None,
             access_log=False,
             proxy_headers=False,  # else a caller could claim to be local
@@ -55,7 +74,7 @@ class Server:
             lifespan="off",
             timeout_graceful_shutdown=max(1, int(stop_timeout_seconds)),
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Uvicorn(config, crowd)
         self._socket = bound
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
@@ -76,3 +95,23 @@ class Server:
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds)
         self._socket.close()
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, with an eye on what happens outside of requests."""
+
+    def __init__(self, config: uvicorn.Config, crowd: Crowd) -> None:
+        super().__init__(config)
+        self._crowd = crowd
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept."""
+        asyncio.get_running_loop().set_exception_handler(self._crowd.on_loop_error)
+        await super().startup(sockets)
+        for bound in sockets or []:
+            bound.listen(_BACKLOG)  # uvicorn took what may be accepted at once for what may wait
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, and let requests that are being answered end."""
+        self._crowd.end_strangers()
+        await super().shutdown(sockets)

@@ -40,6 +40,7 @@ SHORT_NAMES: dict[str, Key] = {
     "N8N_WEBHOOK_URL": ("n8n", "webhook_url"),
     "N8N_API_KEY": ("n8n", "api_key"),
     "CALLBACK_SECRET_TOKEN": ("callback", "secret_token"),
+    "CALLBACK_PREVIOUS_SECRET_TOKEN": ("callback", "previous_secret_token"),
     "DATABASE_URL": ("database", "url"),
 }
 _DROP = object()

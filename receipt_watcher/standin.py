@@ -41,6 +41,8 @@ MAX_JSON_BYTES, MAX_MULTIPART_BYTES = 16 * 2**20, 200 * 2**20
 _BOUNDARY = re.compile(r'boundary="?([^";]+)', re.IGNORECASE)
 _PART_NAME = re.compile(r'[; ](name|filename)="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
+_UNTOLD = ("headers", "content", "callback_token")  # not written to the log of `main`
+
 Callback = tuple[str, dict[str, str], int | str]  # job id, body sent, HTTP status or the error of the last try
 _Request = tuple[str, str, dict[str, str], bytes]  # method, path, headers, body
 
@@ -59,6 +61,7 @@ class Delivery:
     inbox: str
     notion_database_id: str
     callback_url: str
+    callback_token: str  # of this job alone; empty where all share one
     payload: str
     path: str
     headers: Mapping[str, str]
@@ -277,6 +280,7 @@ class StandIn:
         texts: dict[str, Any] = {name: str(form.get(name, "")) for name in names}
         return Delivery(
             **texts,
+            callback_token=str(form.get("callback_token", "")),
             attempt=int(form.get("attempt", 0)),
             sha256=hashlib.sha256(content).hexdigest() if content is not None and self.check_content else "",
             claimed_sha256=str(form.get("sha256", "")),
@@ -309,7 +313,8 @@ class StandIn:
     def _call_back(self, delivery: Delivery, behaviour: Behaviour) -> None:
         words = {"message": behaviour.message, "notion_page_url": behaviour.notion_page_url}
         body = {"status": behaviour.verdict or "", **{name: text for name, text in words.items() if text is not None}}
-        token = self.token if behaviour.callback_token is None else behaviour.callback_token
+        own_token = delivery.callback_token or self.token
+        token = own_token if behaviour.callback_token is None else behaviour.callback_token
         outcome: int | str = "given up: the stand-in was closed"
         for pause in CALLBACK_PAUSES_SECONDS:
             if self._closing.wait(pause):
@@ -382,7 +387,7 @@ def main() -> None:
     with options.log.open("a") if options.log else contextlib.nullcontext(sys.stdout) as log:
 
         def tell(delivery: Delivery) -> Behaviour:
-            told = {name: getattr(delivery, name) for name in Delivery.__slots__ if name not in ("headers", "content")}
+            told = {name: getattr(delivery, name) for name in Delivery.__slots__ if name not in _UNTOLD}
             _write_line(log, told)
             return succeed_if_intact(delivery)
 

@@ -1,8 +1,8 @@
 """The HTTP side: N8N's callbacks, health, and one job for whoever asks from this machine.
 
-What it promises: a verdict is durable before its callback is answered 200. The token is compared in constant time
-and before the body is looked at; a body is read up to a limit and never kept in memory beyond it. Errors are
-application/problem+json (RFC 9457) with a correlation id that is in the log too.
+What it promises: a verdict is durable before its callback is answered 200. The token is looked at before the body;
+a right one is never slowed or refused, whatever else comes from its address. Errors are application/problem+json
+(RFC 9457) with a correlation id that is in the log too.
 
 Runs in uvicorn's thread; whatever touches the job log runs in a worker thread, so that a slow disk does not stop
 the event loop. Nothing is kept here: a crash leaves what the job log has.
@@ -10,32 +10,47 @@ the event loop. Nothing is kept here: a crash leaves what the job log has.
 
 from __future__ import annotations
 
-import hmac
+import asyncio
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from receipt_watcher.bodies import BODY_SECONDS, Drained, read_body
 from receipt_watcher.conclusion import Conclusion, Reception, Verdict
 from receipt_watcher.config import is_loopback
 from receipt_watcher.errors import JobLogError
+from receipt_watcher.problem import MEDIA_TYPE, problem
+from receipt_watcher.strangers import Strangers
+from receipt_watcher.tokens import CallbackTokens, Standing
 
 logger = structlog.get_logger()
 
 #: A callback carries a few words and perhaps extracted fields; more than this is a mistake or an attack.
 CALLBACK_MAX_BYTES = 1024 * 1024
 
-#: How much of a body that is too large is read and thrown away, so that its sender can read our answer.
-_DRAINED_MAX_BYTES = 32 * 1024 * 1024
+#: What is kept of a verdict: a message is words, and nesting that we could parse may be too deep to be written again.
+_MESSAGE_CHARACTERS = 10_000
+_URL_CHARACTERS = 2_000
+_MAX_DEPTH = 200
 
+#: How many callers are answered late at a time, and how many threads callbacks and lookups may occupy: those who only
+#: look never keep a callback waiting.
+_MOST_DELAYED = 32
+_CONCLUDING_THREADS = 8
+_LOOKING_THREADS = 4
+
+_SHOWN_CHARACTERS = 80
 _FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 JobLookup = Callable[[str], dict[str, Any] | None]
@@ -45,11 +60,25 @@ HealthCheck = Callable[[], Mapping[str, str | None]]
 class Web:
     """The Starlette application. `check_health` names each check, with what is wrong or None."""
 
-    def __init__(self, conclusion: Conclusion, token: str, *, find_job: JobLookup, check_health: HealthCheck) -> None:
+    def __init__(
+        self,
+        conclusion: Conclusion,
+        tokens: CallbackTokens,
+        strangers: Strangers,
+        *,
+        find_job: JobLookup,
+        check_health: HealthCheck,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._conclusion = conclusion
-        self._token = token.encode()
+        self._tokens = tokens
+        self._strangers = strangers
         self._find_job = find_job
         self._check_health = check_health
+        self._pause = pause
+        self._delayed = 0
+        self._concluding = asyncio.Semaphore(_CONCLUDING_THREADS)
+        self._looking = asyncio.Semaphore(_LOOKING_THREADS)
         self.app = Starlette(
             routes=[
                 Route("/api/v1/jobs/{job_id}/callback", self._callback, methods=["POST"]),
@@ -57,41 +86,76 @@ class Web:
                 Route("/health/live", self._live, methods=["GET"]),
                 Route("/health/ready", self._ready, methods=["GET"]),
             ],
+            middleware=[Middleware(Drained)],
             exception_handlers={
                 HTTPException: _answer_http_error,
                 JobLogError: _answer_trouble,
                 Exception: _answer_defect,
             },
         )
+        self.app.router.redirect_slashes = False  # a POST that is redirected is lost
 
     # --- callback ----------------------------------------------------------------------------------------------
 
     async def _callback(self, request: Request) -> Response:
         job_id = request.path_params["job_id"]
-        is_authentic = hmac.compare_digest(request.headers.get("x-callback-token", "").encode(), self._token)
+        standing = self._tokens.judge(job_id, request.headers.getlist("x-callback-token"))
+        match standing:
+            case Standing.WRONG:
+                return await self._refuse(request, job_id)
+            case Standing.SHARED:
+                logger.warning("callback.shared_token", job_id=job_id[:_SHOWN_CHARACTERS])
+                return _problem(401, _WHY_NOT_SHARED)
+            case Standing.PREVIOUS:
+                logger.info("callback.previous_token", job_id=job_id[:_SHOWN_CHARACTERS])
+        return await self._hear(request, job_id)
+
+    async def _hear(self, request: Request, job_id: str) -> Response:
+        """Read and write down what came with a right token."""
+        _trust(request)
         try:
-            body = await _read_body(request)
+            body = await read_body(request, CALLBACK_MAX_BYTES)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
-        if not is_authentic:
-            logger.warning("callback.unauthorised", job_id=job_id[:40], client=request.client and request.client.host)
-            return _problem(
-                401, "The header X-Callback-Token is missing or wrong; compare it with callback.secret_token."
-            )
+        except TimeoutError:
+            why = f"The body did not arrive whole within {BODY_SECONDS:g} seconds."
+            return await self._keep_unreadable(job_id, b"", 408, why)
         if body is None:
             return await self._keep_unreadable(job_id, b"", 413, f"The body is larger than {CALLBACK_MAX_BYTES} bytes.")
         try:
             verdict = parse_verdict(body)
         except ValueError as error:
-            return await self._keep_unreadable(job_id, body, 422, str(error))
-        return _answer_reception(await run_in_threadpool(self._conclusion.conclude, job_id, verdict), job_id)
+            return await self._keep_unreadable(job_id, body, 422, f"{error}{_as_it_came(request)}")
+        async with self._concluding:
+            reception = await run_in_threadpool(self._conclusion.conclude, job_id, verdict)
+        return _answer_reception(reception, job_id)
+
+    async def _refuse(self, request: Request, job_id: str) -> Response:
+        """Answer a wrong token: the more of them, the later; nobody's thread waits meanwhile."""
+        refusal = self._strangers.refuse(request.client.host if request.client else None, job_id)
+        retry_after = refusal.retry_after_seconds
+        if retry_after is None and refusal.delay_seconds and self._delayed >= _MOST_DELAYED:
+            retry_after = 1
+        if retry_after is not None:
+            detail = "Too many wrong tokens came from this address. A right one is answered all the same."
+            return _problem(429, detail, headers={"Retry-After": str(retry_after)})
+        self._delayed += 1
+        try:
+            await self._pause(refusal.delay_seconds)
+        finally:
+            self._delayed -= 1
+        return _problem(401, "The header X-Callback-Token is missing or wrong; compare it with callback.secret_token.")
 
     async def _keep_unreadable(self, job_id: str, body: bytes, status: int, why: str) -> Response:
         """Keep what N8N said, for it says it only once, and answer why it is no verdict."""
-        if await run_in_threadpool(self._conclusion.keep_unreadable, job_id, body, why):
-            kept = "It" if body else "That it came"
-            return _problem(status, f"{why} {kept} is kept in the job's history.")
-        return _problem(404, f"There is no job {job_id}.")
+        async with self._concluding:
+            is_kept = await run_in_threadpool(self._conclusion.keep_unreadable, job_id, body, why)
+        if not is_kept:
+            return _no_job(job_id)
+        kept = "It" if body else "That it came"
+        # Whoever was too slow is not waited for once more.
+        headers = {"Connection": "close"} if status == 408 else None  # noqa: PLR2004
+        return _problem(status, f"{why} {kept} is kept in the job's history.", headers=headers)
 
     # --- health ------------------------------------------------------------------------------------------------
 
@@ -99,7 +163,8 @@ class Web:
         return JSONResponse({"status": "ok"})
 
     async def _ready(self, _request: Request) -> Response:
-        checks = await run_in_threadpool(self._check_health)
+        async with self._looking:
+            checks = await run_in_threadpool(self._check_health)
         failing = {name: wrong for name, wrong in checks.items() if wrong is not None}
         if failing:
             return JSONResponse({"status": "not ready", "failing": failing}, status_code=503)
@@ -111,8 +176,16 @@ class Web:
         if not is_local(request):
             return _problem(403, "Jobs are shown to callers on this machine only.")
         job_id = request.path_params["job_id"]
-        view = await run_in_threadpool(self._find_job, job_id)
-        return _problem(404, f"There is no job {job_id}.") if view is None else JSONResponse(view)
+        async with self._looking:
+            view = await run_in_threadpool(self._find_job, job_id)
+        return _no_job(job_id) if view is None else JSONResponse(view)
+
+
+#: Who reads this knows the shared token.
+_WHY_NOT_SHARED = (
+    "This is the shared token, and callback.per_job_tokens is on: send the callback_token that came with this job. "
+    "In n8n, as the value of the header X-Callback-Token: ={{ $('Webhook').item.json.body.callback_token }}"
+)
 
 
 def parse_verdict(body: bytes) -> Verdict:
@@ -122,18 +195,44 @@ def parse_verdict(body: bytes) -> Verdict:
         ValueError: it is no verdict; the text says what it should be.
     """
     try:
-        said = json.loads(body)
+        said = json.loads(body, object_pairs_hook=_without_contradiction)
+    except _ContradictionError:
+        raise
     except (ValueError, RecursionError) as error:
         raise ValueError("The body is no JSON.") from error
     if not isinstance(said, dict) or said.get("status") not in ("success", "failure"):
         raise ValueError('The body must be a JSON object with "status": "success" or "failure".')
-    page_url = said.get("notion_page_url")
+    if _is_deep(said):
+        raise ValueError(f"The body is nested deeper than {_MAX_DEPTH} levels.")
     return Verdict(
         success=said["status"] == "success",
         message=_as_text(said.get("message")),
-        notion_page_url=page_url if isinstance(page_url, str) and page_url.isprintable() else None,
+        notion_page_url=_as_url(said.get("notion_page_url")),
         details=said.get("data"),
     )
+
+
+class _ContradictionError(ValueError):
+    """Two verdicts in one body."""
+
+
+def _without_contradiction(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of fields that are there twice the last one counts, but not of the verdict."""
+    said = dict(pairs)
+    if len(said) < len(pairs) and any(name == "status" and text != said["status"] for name, text in pairs):
+        raise _ContradictionError('The body says "status" twice, and not the same.')
+    return said
+
+
+def _is_deep(said: Any) -> bool:
+    level = [said]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inside(outer)]
+    return bool(level)
+
+
+def _inside(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return outer.values() if isinstance(outer, dict) else outer
 
 
 def _as_text(message: Any) -> str | None:
@@ -141,20 +240,32 @@ def _as_text(message: Any) -> str | None:
     if message is None:
         return None
     text = message if isinstance(message, str) else json.dumps(message)
+    if len(text) > _MESSAGE_CHARACTERS:
+        text = text[: _MESSAGE_CHARACTERS - 1] + "…"
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-async def _read_body(request: Request) -> bytes | None:
-    """Read the body; None where it is larger than the limit. Then it is read on, in bounds, and thrown away."""
-    body = bytearray()
-    total = 0
-    async for piece in request.stream():
-        total += len(piece)
-        if total <= CALLBACK_MAX_BYTES:
-            body += piece
-        elif total > _DRAINED_MAX_BYTES:
-            break
-    return bytes(body) if total <= CALLBACK_MAX_BYTES else None
+def _as_url(url: Any) -> str | None:
+    is_usable = isinstance(url, str) and url.isprintable() and len(url) <= _URL_CHARACTERS
+    return url if is_usable else None
+
+
+def _as_it_came(request: Request) -> str:
+    """Say how a body that cannot be read was sent, which mostly explains it."""
+    coding = request.headers.get("content-encoding", "")
+    if coding not in ("", "identity"):
+        return f" It came with Content-Encoding {coding[:_SHOWN_CHARACTERS]}; send it as it is."
+    kind = request.headers.get("content-type", "application/json").lower()
+    if kind.partition(";")[0].strip() != "application/json":
+        return f" It came as {kind[:_SHOWN_CHARACTERS]}; send it as application/json."
+    return ""
+
+
+def _trust(request: Request) -> None:
+    """Tell the connection, where it is a real one, that this request is N8N's."""
+    trust = request.scope.get("state", {}).get("trust")
+    if trust is not None:
+        trust()
 
 
 def is_local(request: Request) -> bool:
@@ -165,7 +276,15 @@ def is_local(request: Request) -> bool:
     """
     if request.client is None or any(name in request.headers for name in _FORWARDING_HEADERS):
         return False
-    return is_loopback(request.client.host) and is_loopback(request.url.hostname or "")
+    return is_loopback(request.client.host) and is_loopback(_host_asked_for(request))
+
+
+def _host_asked_for(request: Request) -> str:
+    """Return the name in the Host header, or nothing; `request.url` would put our own address for what is none."""
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _answer_reception(reception: Reception, job_id: str) -> Response:
@@ -173,46 +292,27 @@ def _answer_reception(reception: Reception, job_id: str) -> Response:
         case Reception.RECEIVED:
             return JSONResponse({"status": "received"})
         case Reception.UNKNOWN:
-            return _problem(404, f"There is no job {job_id}.")
+            return _no_job(job_id)
         case Reception.CONTRARY:
             return _problem(409, "The job has succeeded; a success is not taken back. The callback is in its history.")
         case Reception.NEVER_SENT:
             return _problem(409, "The job is a copy of another one and was never sent.")
 
 
-_TITLES = {
-    400: "Bad request",
-    401: "Unauthorised",
-    403: "Forbidden",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Conflict",
-    413: "Content too large",
-    422: "Unprocessable content",
-    500: "Internal error",
-    503: "Service unavailable",
-}
+def _no_job(job_id: str) -> Response:
+    return _problem(404, f"There is no job {job_id[:_SHOWN_CHARACTERS]}.")
 
 
-def _problem(status: int, detail: str, correlation_id: str | None = None) -> Response:
-    correlation_id = correlation_id or uuid.uuid4().hex
-    logger.debug("http.refused", status=status, detail=detail, correlation_id=correlation_id)
-    content = {
-        "type": "about:blank",
-        "title": _TITLES.get(status, "Error"),
-        "status": status,
-        "detail": detail,
-        "correlation_id": correlation_id,
-    }
-    return JSONResponse(content, status_code=status, media_type="application/problem+json")
+def _problem(
+    status: int, detail: str, correlation_id: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    return JSONResponse(problem(status, detail, correlation_id), status, headers, MEDIA_TYPE)
 
 
 async def _answer_http_error(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    answer = _problem(status, "There is nothing here." if status == 404 else str(error))  # noqa: PLR2004
-    if isinstance(error, HTTPException) and error.headers:
-        answer.headers.update(error.headers)  # 405 must say what is allowed
-    return answer
+    headers = error.headers if isinstance(error, HTTPException) else None  # 405 must say what is allowed
+    return _problem(status, "There is nothing here." if status == 404 else str(error), headers=headers)  # noqa: PLR2004
 
 
 async def _answer_trouble(_request: Request, error: Exception) -> Response:

@@ -21,6 +21,7 @@ _TASKS = {
     "settle_claims": "finds claims whose outcome could not be written down",
     "supervise": "says so when the file system under an inbox answers nothing, which its own thread cannot",
     "note_alive": "remembers that deadlines are running, so that time when we were away does not count",
+    "tell_strangers": "tells of wrong callback tokens that were counted since the last line about their address",
 }
 
 

@@ -462,7 +462,13 @@ def test_the_users_settings_stay_outside() -> None:
     dropped = dict.fromkeys(
         (
             *("RECEIPT_WATCHER_CONFIG", "RECEIPT_WATCHER_HTTP__PORT", "N8N_WEBHOOK_URL", "N8N_API_KEY"),
-            *("CALLBACK_SECRET_TOKEN", "DATABASE_URL", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"),
+            *(
+                "CALLBACK_SECRET_TOKEN",
+                "CALLBACK_PREVIOUS_SECRET_TOKEN",
+                "DATABASE_URL",
+                "CREDENTIALS_DIRECTORY",
+                "STATE_DIRECTORY",
+            ),
             *("NOTIFY_SOCKET", "HTTP_PROXY", "https_proxy", "ALL_PROXY"),
         ),
         "x",

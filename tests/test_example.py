@@ -82,6 +82,8 @@ OTHER: dict[str, tuple[str, object]] = {
     "n8n.verify_tls": ("false", False),
     "n8n.ca_file": ("/ca.pem", "/ca.pem"),
     "callback.secret_token": (SECRET, "********"),
+    "callback.previous_secret_token": (SECRET, "********"),
+    "callback.per_job_tokens": ("true", True),
     "callback.deadline_seconds": ("3", 3),
     "callback.max_resends": ("3", 3),
     "http.host": ("0.0.0.0", "0.0.0.0"),

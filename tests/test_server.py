@@ -133,6 +133,21 @@ def test_stop_right_after_start_ends(site: Site) -> None:
     gc.collect()
 
 
+def test_garbage_behind_an_answer_ends_the_connection(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """A body that turns into nonsense when its answer is out ends the connection, without a traceback."""
+    bound = bind("127.0.0.1", 0)
+    server = Server(site.app, bound, 5)
+    server.start()
+    with socket.create_connection(bound.getsockname(), timeout=10) as wire:
+        wire.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert wire.recv(65536).startswith(b"HTTP/1.1 405 ")
+        wire.sendall(b"zz\r\n")
+        answer = b"".join(iter(lambda: wire.recv(4096), b""))
+    assert b"HTTP/1.1" not in answer
+    server.stop(5)
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 def test_answer_under_way_ends_before_stop(site: Site) -> None:
     """A request that is being answered when stop comes gets its answer."""
     bound = bind("127.0.0.1", 0)

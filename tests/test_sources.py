@@ -197,10 +197,11 @@ def test_environment_over_credential_over_file_over_default(tmp_path: Path) -> N
         ("N8N_WEBHOOK_URL", "n8n.webhook_url", "http://short/", "http://short/"),
         ("N8N_API_KEY", "n8n.api_key", "key", "********"),
         ("CALLBACK_SECRET_TOKEN", "callback.secret_token", SECRET, "********"),
+        ("CALLBACK_PREVIOUS_SECRET_TOKEN", "callback.previous_secret_token", SECRET, "********"),
         ("DATABASE_URL", "database.url", "sqlite:///other.db", "sqlite:///other.db"),
     ],
 )
-def test_four_values_have_short_names_and_credentials(
+def test_some_values_have_short_names_and_credentials(
     tmp_path: Path, name: str, dotted: str, text: str, shown: str
 ) -> None:
     """The values that a deployment keeps apart have short names, as variables and as systemd's credential files."""

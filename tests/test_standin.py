@@ -286,14 +286,15 @@ def test_answers_as_told() -> None:
 
 
 def test_runs_as_a_program(tmp_path: Path) -> None:
-    """As a program it writes its address, then a line for each delivery, and ends at SIGTERM."""
+    """As a program it writes its address, then a line for each delivery, without its token, and ends at SIGTERM."""
     log = tmp_path / "deliveries"
     command = [sys.executable, "-m", "receipt_watcher.standin", "--no-content-check", "--log", str(log)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONWARNINGS": "error"}) as program:
         assert program.stdout
         url = json.loads(program.stdout.readline())["webhook_url"]
-        assert httpx.post(url, json=form()).json() == STARTED
+        assert httpx.post(url, json=form() | {"callback_token": "geheim"}).json() == STARTED
         program.send_signal(signal.SIGTERM)
         assert program.wait(5) == 0
     told = json.loads(log.read_text())
     assert (told["job_id"], told["size"], told["sha256"]) == ("job-1", len(CONTENT), "")
+    assert "geheim" not in log.read_text()

@@ -49,12 +49,16 @@ _OWN_FAILURES = {413: Reason.REFUSED_TOO_LARGE, 415: Reason.REFUSED_TYPE, 422: R
 
 @dataclass(frozen=True, slots=True)
 class N8NSettings:
-    """What the N8N destination needs of the configuration; `api_key` may be empty."""
+    """What the N8N destination needs of the configuration; `api_key` may be empty.
+
+    `callback_token_of` returns the token that only this job's callback may bear, or None where all share one.
+    """
 
     url: str
     api_key: str
     payload: Literal["json", "multipart"]
     max_json_bytes: int
+    callback_token_of: Callable[[str], str | None] = lambda _job_id: None
 
     def __repr__(self) -> str:
         return f"N8NSettings(payload={self.payload!r})"  # the URL may carry a secret, the key is one
@@ -70,7 +74,7 @@ class N8N:
 
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
         """Post one receipt and say what became of it; see `Destination.deliver`."""
-        fields = _fields(job, attempt, callback_url)
+        fields = _fields(job, attempt, callback_url, self._settings.callback_token_of(job.job_id))
         body = _json_body(fields) if self._settings.payload == "json" else _multipart_body(fields)
         length_bytes = body.length_bytes(job.size)
         if self._settings.payload == "json" and length_bytes > self._settings.max_json_bytes:
@@ -150,8 +154,12 @@ def _retry_after(answer: Answer, now: float) -> float | None:
         return None
 
 
-def _fields(job: Job, attempt: int, callback_url: str) -> dict[str, Any]:
-    links = {"revision_of": job.revision_of, "conflict_of": job.conflict_of}
+def _fields(job: Job, attempt: int, callback_url: str, callback_token: str | None) -> dict[str, Any]:
+    optional = {
+        "callback_token": callback_token,
+        "revision_of": job.revision_of,
+        "conflict_of": job.conflict_of,
+    }
     return {
         "job_id": job.job_id,
         "filename": job.filename,
@@ -163,7 +171,7 @@ def _fields(job: Job, attempt: int, callback_url: str) -> dict[str, Any]:
         "inbox": job.inbox,
         "subfolder": subfolder_of(job),
         "attempt": attempt,
-        **{name: value for name, value in links.items() if value},
+        **{name: value for name, value in optional.items() if value},
     }
 
 

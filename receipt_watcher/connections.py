@@ -1,0 +1,252 @@
+"""The connections to the HTTP server, bounded in number, time and memory, whoever is at the other end.
+
+What it promises: a caller who is slow, silent, or talks nonsense gets a clear answer where one can be sent, and ends;
+how many there are never keeps out the next one. When there are too many, the oldest is closed that is not just
+handing over a callback with a right token. When no connection can be taken since files are used up, one line a
+minute says so, and room is made likewise.
+
+uvicorn alone bounds neither the time of a request's head nor the number of silent connections, and asyncio writes
+a traceback for each of some thousand vain tries a second. So `Connection` is uvicorn's protocol on h11 with limits.
+All of it runs in uvicorn's thread. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import resource
+import sys
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, cast
+
+import h11
+import structlog
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from receipt_watcher.problem import MEDIA_TYPE, problem
+
+logger = structlog.get_logger()
+
+#: How long the first line and the headers of a request may take, and a connection may say nothing at first.
+HEAD_SECONDS = 10.0
+
+#: How long an answer may wait for a caller who does not read.
+WRITE_SECONDS = 10.0
+
+#: Given to the parser at a time, so that its own limit for a head (16 KiB) holds also for what comes at once.
+_PIECE_BYTES = 16 * 1024
+
+_MOST_CONNECTIONS = 256
+_TELL_SECONDS = 60.0
+_OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Crowd:
+    """All connections of one server.
+
+    At most `most` of them, by default 256 or a quarter of the files that the process may open (ulimit -n), the rest
+    being for receipts and the job log.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most or min(_MOST_CONNECTIONS, max(1, _allowed_files() // 4))
+        self._open: set[Connection] = set()
+        self._told_at: dict[str, float] = {}
+        self._closed = 0
+
+    def connection(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.Protocol:
+        """Return the protocol for a new connection, as uvicorn asks for it."""
+        # All connections, those that are just closing too; uvicorn keeps it.
+        self._open = cast("set[Connection]", server_state.connections)
+        return Connection(self, config, server_state, app_state, _loop)
+
+    def make_room(self) -> None:
+        """Close the oldest connections until there is room for one more."""
+        while len(self._open) >= self._most and self._close_oldest():
+            if self._is_news("crowded"):
+                logger.warning("http.crowded", most=self._most, closed=self._closed, advice="who opens so many?")
+
+    def end_strangers(self) -> None:
+        """End what would hold up a stop: bodies still on their way that bear no right token."""
+        for connection in list(self._open):
+            if connection.is_sending and not connection.is_trusted:
+                connection.transport.abort()
+
+    def on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Tell of what asyncio met outside of any request; see loop.set_exception_handler."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:
+            self._close_oldest()  # asyncio tries again after a second
+            if self._is_news("no_files"):
+                logger.warning("http.no_files", error=str(error), advice="raise LimitNOFILE of the service (ulimit -n)")
+        else:
+            loop.default_exception_handler(context)
+
+    def _close_oldest(self) -> bool:
+        closable: Iterable[Connection] = (each for each in self._open if not each.is_trusted)
+        oldest = min(closable, key=lambda each: (each.was_trusted, each.since), default=None)
+        if oldest is None:
+            return False
+        self._open.discard(oldest)  # now: its end comes with the next turn of the loop, others may come before
+        oldest.transport.abort()
+        self._closed += 1
+        return True
+
+    def _is_news(self, what: str) -> bool:
+        """Whether this was not told within the last minute."""
+        now = asyncio.get_running_loop().time()
+        if now - self._told_at.get(what, -_TELL_SECONDS) < _TELL_SECONDS:
+            return False
+        self._told_at[what] = now
+        return True
+
+
+class Connection(H11Protocol):
+    """One connection."""
+
+    def __init__(
+        self,
+        crowd: Crowd,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, {**app_state, "trust": self._trust}, _loop)
+        #: Whether the request that is being answered, or an earlier one, bore a right token.
+        self.is_trusted = self.was_trusted = False
+        self.since = self.loop.time()
+        self._crowd = crowd
+        self._has_begun = False
+        self._head_limit: asyncio.TimerHandle | None = None
+        self._write_limit: asyncio.TimerHandle | None = None
+
+    def _trust(self) -> None:
+        """Called by the application when it has seen a right token."""
+        self.is_trusted = self.was_trusted = True
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the application has a request of it."""
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's annotation leaves the None out
+        return cycle is not None and not cycle.response_complete
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether the body of that request is still to come."""
+        return self.is_answering and self.cycle.more_body
+
+    # --- what asyncio calls ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin, once there is room."""
+        self._crowd.make_room()
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, received: bytes) -> None:
+        """Read on."""
+        self._has_begun = True
+        for start in range(0, len(received), _PIECE_BYTES):
+            if self.transport.is_closing():
+                return
+            super().data_received(received[start : start + _PIECE_BYTES])
+        if self.is_answering:
+            _cancel(self._head_limit)
+            self._head_limit = None
+        elif self._head_limit is None:
+            self._expect_head()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn's never keeps it open
+        """Answer a caller who has said everything and closed his half; True keeps ours open until then."""
+        if not self.is_answering or self.is_sending:
+            return None
+        self.cycle.keep_alive = False
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        _cancel(self._head_limit)
+        self._head_limit = None
+        _cancel(self._write_limit)
+        self._write_limit = None
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for a caller to read, but not for ever."""
+        super().pause_writing()
+        if self._write_limit is None:
+            self._write_limit = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        super().resume_writing()
+        _cancel(self._write_limit)
+        self._write_limit = None
+
+    # --- what uvicorn calls ------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """Be ready for the next request, which may have come already."""
+        self.is_trusted = self._has_begun = False
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it is always the same
+        """Answer what is no HTTP; called while h11's error is being caught, which says what is wrong."""
+        error = sys.exception()
+        status = getattr(error, "error_status_hint", 400)
+        self._refuse(status, f"This cannot be read as a request of HTTP/1.1: {error}"[:200])
+
+    # --- refusing ----------------------------------------------------------------------------------------------
+
+    def _expect_head(self) -> None:
+        self._head_limit = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        self._head_limit = None
+        if self._has_begun:
+            self._refuse(408, f"The request's headers did not arrive within {HEAD_SECONDS:g} seconds.")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer with a problem where an answer can begin, and close; the application hears that the caller left."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = json.dumps(problem(status, detail)).encode("ascii")
+            headers = [
+                (b"content-type", MEDIA_TYPE.encode("ascii")),
+                (b"content-length", str(len(body)).encode("ascii")),
+                (b"connection", b"close"),
+            ]
+            reason = HTTPStatus(status).phrase.encode("ascii")
+            self._send(h11.Response(status_code=status, headers=headers, reason=reason))
+            self._send(h11.Data(data=body))
+            self._send(h11.EndOfMessage())
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()
+
+    def _send(self, event: h11.Event) -> None:
+        self.transport.write(self.conn.send(event) or b"")
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+
+
+def _allowed_files() -> int:
+    """Return how many files the process may have open (getrlimit(2))."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 4 * _MOST_CONNECTIONS

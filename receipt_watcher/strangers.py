@@ -1,0 +1,117 @@
+"""Who calls back without a right token: counted per address, slowed, and told once a minute.
+
+What it promises: the first few wrong tokens from an address are answered at once, further ones ever later, and too
+many not at all for a while (429). One log line per address and minute, with the count. Memory is bounded: when the
+table is full of addresses that were just heard of, all further ones are counted as one. A right token is never
+looked up here.
+
+`refuse` is called in uvicorn's thread, `tell` by a periodic task. Nothing is kept on disk: after a restart everybody
+begins anew.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+logger = structlog.get_logger()
+
+#: All by taste: an admin who mistypes the token sees no delay; a program that guesses gets some 60 answers a minute.
+FREE_TRIES = 5
+DELAY_STEP_SECONDS = 0.1
+DELAY_MAX_SECONDS = 2.0
+LIMIT_TRIES = 60
+#: One wrong token is forgotten every so many seconds.
+FORGET_SECONDS = 1.0
+
+MOST_ADDRESSES = 1024
+TELL_SECONDS = 60.0
+_OTHERS = "others"
+_SHOWN_CHARACTERS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How to answer: 401 after `delay_seconds`, or 429 where it is told when to come again."""
+
+    delay_seconds: float = 0.0
+    retry_after_seconds: int | None = None
+
+
+@dataclass(slots=True)
+class _Stranger:
+    heard_at: float
+    level: float = 0.0
+    untold: int = 0
+    told_at: float = -math.inf
+    job_id: str = ""
+
+
+class Strangers:
+    """The addresses that wrong tokens came from, the one heard of last at the end."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._known: OrderedDict[str, _Stranger] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def refuse(self, host: str | None, job_id: str) -> Refusal:
+        """Count one wrong token, and say how to answer it."""
+        now = self._monotonic()
+        with self._lock:
+            address, stranger = self._stranger(host, now)
+            forgotten = (now - stranger.heard_at) / FORGET_SECONDS
+            # Bounded, so that who goes on is let in again a minute after the last try, not hours.
+            stranger.level = min(max(0.0, stranger.level - forgotten) + 1, 2.0 * LIMIT_TRIES)
+            stranger.heard_at, stranger.job_id = now, job_id[:_SHOWN_CHARACTERS]
+            stranger.untold += 1
+            self._tell_one(address, stranger, now)
+            if stranger.level > LIMIT_TRIES:
+                return Refusal(retry_after_seconds=math.ceil((stranger.level - LIMIT_TRIES) * FORGET_SECONDS))
+            return Refusal(min(max(0.0, stranger.level - FREE_TRIES) * DELAY_STEP_SECONDS, DELAY_MAX_SECONDS))
+
+    def tell(self) -> None:
+        """Log what was counted since the last line about each address, where that is a minute ago."""
+        now = self._monotonic()
+        with self._lock:
+            for address, stranger in self._known.items():
+                self._tell_one(address, stranger, now)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def _stranger(self, host: str | None, now: float) -> tuple[str, _Stranger]:
+        address = _address_of(host)
+        if address not in self._known and len(self._known) >= MOST_ADDRESSES:
+            oldest, forgettable = next(iter(self._known.items()))
+            if forgettable.untold or now - forgettable.heard_at < LIMIT_TRIES * FORGET_SECONDS:
+                address = _OTHERS  # else a flood of addresses would wash away the counts, and fill the log
+            else:
+                del self._known[oldest]
+        stranger = self._known.setdefault(address, _Stranger(heard_at=now))
+        self._known.move_to_end(address)
+        return address, stranger
+
+    def _tell_one(self, address: str, stranger: _Stranger, now: float) -> None:
+        if stranger.untold and now - stranger.told_at >= TELL_SECONDS:
+            logger.warning("callback.unauthorised", client=address, tries=stranger.untold, job_id=stranger.job_id)
+            stranger.untold, stranger.told_at = 0, now
+
+
+def _address_of(host: str | None) -> str:
+    """Return what counts as one address: of IPv6 a whole network, for whoever has one address has 2**64."""
+    try:
+        address = ipaddress.ip_address((host or "").partition("%")[0])
+    except ValueError:
+        return host or "unknown"
+    if address.version == 4:  # noqa: PLR2004 - IPv4
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
