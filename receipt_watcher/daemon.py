@@ -480,7 +480,8 @@ class Daemon:
         except Exception as error:  # noqa: BLE001 - whatever the database raises, the answer is «not ready»
             checks["job_log"] = str(error)
         for gate in self.gates:
-            checks[f"inbox:{gate.route.name}"] = gate.unavailable
+            not_open = None if gate.route.is_ready else "it is not open yet; the log says what keeps it"
+            checks[f"inbox:{gate.route.name}"] = gate.unavailable or not_open
             is_away = gate.unavailable is not None  # then that is the trouble
             checks[f"filing:{gate.route.name}"] = None if is_away else self.filing.troubles.get(gate.route.name)
         return checks

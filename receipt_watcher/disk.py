@@ -168,7 +168,7 @@ def _remove_old_name(source: Path, target: Path) -> None:
     except FileNotFoundError:
         if os.lstat(target).st_nlink > 1:
             target.unlink()
-            raise FileVanishedError(f"{source} was taken by another program") from None
+            raise FileVanishedError(f"{display_name(source)} was taken by another program") from None
         return  # somebody else removed it; the file is safe under its new name
     except OSError:
         if is_there(source):
@@ -201,7 +201,7 @@ def _move_across(source: Path, target: Path) -> None:
             _copy(reader, source, partial)
             after = os.lstat(source)
             if _signature(before) != _signature(after):
-                raise FileVanishedError(f"{source} changed while it was copied")
+                raise FileVanishedError(f"{display_name(source)} changed while it was copied")
             _rename_no_replace(partial, target)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from receipt_watcher.destinations import Destination
-from receipt_watcher.disk import digest_of
+from receipt_watcher.disk import digest_of, display_name
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.examination import Limits
 from receipt_watcher.intake import DuplicatePolicy
@@ -91,7 +91,7 @@ class Route:
             return
         with contextlib.suppress(PermissionError):  # it may be moved all the same; examination will say so
             if digest_of(path) != job.sha256:
-                raise ChangedOnDiskError(f"{path} is another file now, not the one that was recorded")
+                raise ChangedOnDiskError(f"{display_name(path)} is another file now, not the one that was recorded")
 
     def is_in_failed(self, job: Job) -> bool:
         """Whether the file of a failed job lies where the log says, or where it is just being moved to."""

@@ -140,7 +140,7 @@ class Spool:
             self._check_taken(source, target)
         except FileNotFoundError as error:
             self.tidy(job_id)
-            raise FileVanishedError(f"{source} was taken away before it was moved") from error
+            raise FileVanishedError(f"{disk.display_name(source)} was taken away before it was moved") from error
         except (OSError, FileVanishedError):
             self.tidy(job_id)
             raise
@@ -171,7 +171,7 @@ class Spool:
 
     def _check_regular(self, path: Path) -> None:
         if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise FileVanishedError(f"{path} is no regular file any more")
+            raise FileVanishedError(f"{disk.display_name(path)} is no regular file any more")
 
     def flush(self, paths: Iterable[Path]) -> None:
         """Make files in processing/, and every folder that names them, durable (fsync, see fsync(2), NOTES)."""
@@ -290,7 +290,7 @@ class Spool:
             if disk.is_there(target):
                 return
             self._check_root(source)
-            raise FileVanishedError(f"{source} is not there any more")
+            raise FileVanishedError(f"{disk.display_name(source)} is not there any more")
         if disk.is_there(target):
             if not disk.is_reserved(source, target):
                 self._finish_move(source, target)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +112,13 @@ JOB_COLUMNS: tuple[str, ...] = tuple(field.name for field in JobRow._meta.sorted
 
 
 def stored(value: object) -> object:
-    """Return a value as SQL takes it: paths as bytes, words as text."""
+    """Return a value as SQL takes it: paths as bytes, words as text.
+
+    A text that UTF-8 cannot encode, such as a message with a name that is no UTF-8, is stored as it can be shown.
+    """
     if isinstance(value, Path):
         return os.fsencode(value)
-    return str(value) if isinstance(value, StrEnum) else value
+    return str(value).encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def job_of(row: tuple[Any, ...]) -> Job:

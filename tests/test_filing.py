@@ -561,6 +561,20 @@ def test_a_retry_of_a_file_that_is_gone_fails(office: Office) -> None:
     assert office.file() == 0
 
 
+def test_a_file_that_is_gone_keeps_up_nobody_whatever_its_name(office: Office) -> None:
+    """A name that is no UTF-8 is told as well as it can be: the log takes it, and the other files are moved."""
+    gone = office.tell(office.drop_in(os.fsdecode(b"caf\xe9.jpg")), Event.SUCCEED)
+    other = office.tell(office.drop_in("other.jpg", samples.jpeg(2)), Event.SUCCEED)
+    office.route.path_of(gone).unlink()
+    with capture_logs() as lines:
+        assert office.file() == 1
+    assert office.now(other).folder is Folder.DONE
+    [missing] = [line for line in lines if line["event"] == "file.missing"]
+    assert missing["message"].endswith(r"caf\xe9.jpg is not there any more")
+    details = [row["detail"] for row in office.log.history(gone.job_id) if row["event"] == "file.missing"]
+    assert details == [missing["message"]]
+
+
 def test_a_dropped_back_file_that_is_gone_is_told_once(office: Office) -> None:
     """A file that was dropped in again and then taken out of processing/ fails its job, and that is the end of it."""
     job = _dropped_back(office)

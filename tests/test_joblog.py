@@ -1189,3 +1189,10 @@ def test_opening_needs_no_write_lock(tmp_path: Path) -> None:
         opened.join(timeout=30)
         other.execute("COMMIT")
     log.close()
+
+
+def test_any_text_is_stored(log: JobLog) -> None:
+    """A message that UTF-8 cannot encode is stored as it can be shown, and stops nobody."""
+    job = log.insert(make_job())
+    log.note(job.job_id, 1.0, "file.missing", detail="caf\udce9 \ud800 é")
+    assert [row["detail"] for row in log.history(job.job_id)][-1] == r"caf\udce9 \ud800 é"
