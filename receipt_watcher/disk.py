@@ -38,6 +38,12 @@ _SUFFIX_MAX_BYTES = 16
 #: How a file of somebody else is opened: no link is followed, and opening a pipe would wait for a writer for ever.
 PLAINLY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
+#: What one file tells of its whole share. What FUSE was just asked when its server went is «aborted».
+SHARE_IS_GONE = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT})
+
+#: What one file's move tells of all moves of its spool, besides: a full disk, or a share that became read-only.
+TROUBLE_OF_ALL = SHARE_IS_GONE | {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _AT_FDCWD = -100  # linux/fcntl.h
 _COPY_PIECE_BYTES = 1 << 20

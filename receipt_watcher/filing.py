@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher import note
+from receipt_watcher import disk, note
 from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
 from receipt_watcher.examination import Examination, Limits
 from receipt_watcher.intake import DuplicatePolicy
@@ -31,10 +31,8 @@ logger = structlog.get_logger()
 #: Files that share the commits and flushes of one round. By taste.
 BATCH_FILES = 64
 
-#: What one file's move tells of all moves of its spool: no room, or a mount that is gone.
-_TROUBLE_OF_ALL = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT}
-)
+#: What keeps the other files of a round where they are, too. A disk that fails at one file would be asked 64 times.
+_TROUBLE_OF_ALL = disk.TROUBLE_OF_ALL | {errno.EIO}
 
 #: Where the same file would end the same way once more.
 _NOT_BY_THE_SAME_FILE = EXAMINATION_REASONS | {Reason.ALREADY_SEEN, Reason.CHANGED}

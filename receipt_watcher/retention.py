@@ -59,9 +59,6 @@ HASTE = 6.0
 DAY_SECONDS = 86400.0
 _BELIEVED = "believed_time"
 
-#: What one file tells of its whole share.
-_SHARE_IS_GONE = frozenset({errno.ENOTCONN, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT})
-
 _Item = TypeVar("_Item")
 
 #: What tells whether a file is still the one that was read: inode, size, and times of content and of status.
@@ -232,7 +229,7 @@ class Remover:
         except ChangedOnDiskError as error:
             self._tell_kept(job, str(error), tally)
         except OSError as error:
-            if error.errno in _SHARE_IS_GONE:
+            if error.errno in disk.SHARE_IS_GONE:
                 raise
             self._tell_kept(job, f"{self.route.path_of(job)} cannot be read: {error.strerror}", tally)
         return None
@@ -286,7 +283,7 @@ class Remover:
                 except ChangedOnDiskError as error:
                     why = str(error)
                 except OSError as error:
-                    if error.errno in _SHARE_IS_GONE:
+                    if error.errno in disk.SHARE_IS_GONE:
                         raise
                     why = f"{self.route.path_of(job)} cannot be read: {error.strerror}"
                 if why is None:

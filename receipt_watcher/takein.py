@@ -19,7 +19,7 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher.disk import beginnings, display_name
+from receipt_watcher.disk import SHARE_IS_GONE, TROUBLE_OF_ALL, beginnings, display_name
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.examination import Examination, Limits
 from receipt_watcher.intake import Arrival, Intake
@@ -49,12 +49,6 @@ _MAY_CHANGE = {Reason.INCOMPLETE: Wait.INCOMPLETE, Reason.EMPTY: Wait.EMPTY, Rea
 
 #: The far side has the file open: a rename over SMB says so.
 _BUSY = frozenset({errno.EBUSY, errno.ETXTBSY})
-
-#: What one file tells of its whole share.
-_SHARE_IS_GONE = frozenset({errno.ENOTCONN, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT})
-
-#: What the move of one file tells of all moves, besides: a full disk, or a share that became read-only.
-_TROUBLE_OF_ALL = _SHARE_IS_GONE | {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 #: The file went, or a link took its place: the next scan sees that.
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -117,7 +111,7 @@ class TakeIn:
         try:
             found = self._judge(source, settled, route)
         except OSError as error:
-            if error.errno in _SHARE_IS_GONE:
+            if error.errno in SHARE_IS_GONE:
                 raise
             if error.errno in _GONE:
                 logger.debug("file.vanished", inbox=route.name, filename=display_name(relative))
@@ -164,7 +158,7 @@ class TakeIn:
         except FileVanishedError:
             logger.debug("file.vanished", inbox=route.name, filename=display_name(relative))
         except OSError as error:
-            if error.errno in _TROUBLE_OF_ALL:
+            if error.errno in TROUBLE_OF_ALL:
                 raise
             if error.errno in _BUSY:
                 park(settled, Wait.OPEN, "the server says that it is in use")

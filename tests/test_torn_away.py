@@ -277,7 +277,7 @@ class Silent(Mounted):
 class Disconnected(Silent):
     """The connection to its server is lost, so that each call is an error, until somebody mounts it again."""
 
-    why = "not connected|is not there"
+    why = "not connected|is not there|connection abort"
 
     def tear(self) -> None:
         """End its server."""
