@@ -225,9 +225,11 @@ class Filing:
         now = self._clock()
         after = None
         with self._log.transaction():
-            self._log.abandon_move(job.job_id, now, message)
             current = self._log.get(job.job_id)  # a retry may have come since the round began
-            if current is not None and current.state is State.QUEUED:
+            if current is None or (current.folder, current.stored_path) != (job.folder, job.stored_path):
+                return  # or the file itself was dropped in again
+            self._log.abandon_move(job.job_id, now, message)
+            if current.state is State.QUEUED:
                 after = self._log.advance(job.job_id, Event.FAIL, now, reason=reason, message=message)
                 self._log.abandon_move(job.job_id, now, "nothing to file")
         if job.folder is Folder.PROCESSING:  # somebody took it from where a crash had left it, half-way out

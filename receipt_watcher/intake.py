@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from receipt_watcher.examination import Examination
 from receipt_watcher.job import CLOSED_STATES, OPEN_STATES, Event, Folder, Job, Reason, State
@@ -62,8 +62,11 @@ class Intake:
 
     def _record_one(self, arrival: Arrival, now: float) -> Job:
         earlier = self._earlier(arrival, OPEN_STATES | {State.SUCCESS})
+        retried = [job for job in earlier if self._is_retried_and_gone(job)]
+        if retried and len(retried) == len(earlier):
+            return self._bring(arrival, retried[0], now)
         if earlier and arrival.refusal is None and arrival.duplicates != "send":
-            return self._record_copy(arrival, earlier[-1], now)
+            return self._record_copy(arrival, next(job for job in reversed(earlier) if job not in retried), now)
         failed = [] if earlier and arrival.duplicates != "send" else self._failed_before(arrival)
         gone = [job for job in failed if not self._is_in_failed(job)]
         if gone:
@@ -75,6 +78,10 @@ class Intake:
         ):
             return self._insert(arrival, now, State.DUPLICATE, duplicate_of=failed[0].job_id)
         return self._insert(arrival, now, State.QUEUED)
+
+    def _is_retried_and_gone(self, job: Job) -> bool:
+        """Whether an admin retried a job while somebody dropped its file in again: it is this one that it waits for."""
+        return job.state is State.QUEUED and job.folder is Folder.FAILED and not self._is_in_failed(job)
 
     def _earlier(self, arrival: Arrival, states: frozenset[State]) -> list[Job]:
         sha256 = arrival.examination.sha256
@@ -93,26 +100,36 @@ class Intake:
 
     def _go_on(self, arrival: Arrival, failed: Job, now: float) -> Job:
         """A failed file was dropped in again: its job goes on with this file, which is moved to the job's folder."""
-        job = self._log.advance(
-            failed.job_id,
-            Event.RETRY,
-            now,
-            detail=f"dropped in again as {arrival.filename}",
-            next_attempt_at=now,
-            inbox=arrival.inbox,
-            filename=arrival.filename,
-            relative_path=arrival.relative_path,
-            branch=arrival.branch or arrival.inbox,
-            folder=Folder.PROCESSING,
-            stored_path=Path(arrival.job_id) / arrival.relative_path,
-            moving_to_folder=Folder.PROCESSING,
-            moving_to_path=Path(failed.job_id) / arrival.relative_path,
-            removed_at=None,
-        )
+        detail = f"dropped in again as {arrival.filename}"
+        place = self._place_of(arrival, failed)
+        job = self._log.advance(failed.job_id, Event.RETRY, now, detail=detail, next_attempt_at=now, **place)
+        return self._refused_again(arrival, failed, job, now)
+
+    def _bring(self, arrival: Arrival, retried: Job, now: float) -> Job:
+        """A job that is to be sent again gets its file back: from the inbox, not from failed/."""
+        detail = f"dropped in again as {arrival.filename}"
+        job = self._log.bring(retried.job_id, now, detail, self._place_of(arrival, retried))
+        return self._refused_again(arrival, retried, job, now)
+
+    def _place_of(self, arrival: Arrival, job: Job) -> dict[str, Any]:
+        """Return where a job's file is that was dropped in again, and where it goes."""
+        return {
+            "inbox": arrival.inbox,
+            "filename": arrival.filename,
+            "relative_path": arrival.relative_path,
+            "branch": arrival.branch or arrival.inbox,
+            "folder": Folder.PROCESSING,
+            "stored_path": Path(arrival.job_id) / arrival.relative_path,
+            "moving_to_folder": Folder.PROCESSING,
+            "moving_to_path": Path(job.job_id) / arrival.relative_path,
+            "removed_at": None,
+        }
+
+    def _refused_again(self, arrival: Arrival, before: Job, job: Job | None, now: float) -> Job:
         if job is not None and arrival.refusal is not None:
             job = self._log.advance(job.job_id, Event.FAIL, now, reason=arrival.refusal, message=arrival.message)
         if job is None:  # inside one transaction only a wrong table of transitions can cause it
-            raise RuntimeError(f"job {failed.job_id} could not be retried")
+            raise RuntimeError(f"job {before.job_id} could not be retried")
         return job
 
     def _insert(

@@ -622,6 +622,37 @@ def test_a_retry_that_comes_while_a_file_is_found_missing_is_not_left_open(
     assert (office.now(job).state, office.now(job).reason) == (State.FAILURE, Reason.FILE_MISSING)
 
 
+def test_a_file_that_is_dropped_back_while_it_is_found_missing_is_not_given_up(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry whose file is gone from failed/ goes on where the file has come by the inbox in that very moment."""
+    job = office.fail(office.drop_in())
+    office.file()
+    office.tell(job, Event.RETRY, next_attempt_at=office.clock.now)
+    lies = _failed(office) / "scan.jpg"
+    content = lies.read_bytes()
+
+    def dropped_back_meanwhile(_: Spool, source: Path, *__: object) -> None:
+        monkeypatch.undo()
+        lies.unlink()
+        [back] = office.take(office.drop("scan.jpg", content))
+        assert back.job_id == job.job_id
+        raise FileVanishedError(f"{source} is not there any more")
+
+    monkeypatch.setattr(Spool, "move", dropped_back_meanwhile)
+    with capture_logs() as lines:
+        assert office.file() == 0
+        assert office.file() == 1
+    assert [line for line in lines if line["event"] == "file.missing"] == []
+    found = office.now(job)
+    assert (found.state, found.folder, found.stored_path) == (
+        State.QUEUED,
+        Folder.PROCESSING,
+        Path(job.job_id, "scan.jpg"),
+    )
+    assert office.route.path_of(found).read_bytes() == content
+
+
 def nobody_waits(*waiting: object) -> NoReturn:
     """Fail: nothing is to stay in the inbox here."""
     raise AssertionError(waiting)

@@ -289,6 +289,45 @@ def test_a_file_that_is_dropped_back_is_moved_to_its_old_id(log: JobLog, intake:
     assert claimed.job_id == job.job_id
 
 
+@pytest.mark.parametrize("duplicates", ["skip", "send", "fail"])
+def test_a_file_that_is_dropped_back_while_an_admin_retries_it(
+    log: JobLog, intake: Intake, failed: Failed, duplicates: str
+) -> None:
+    """A job that waits for its file from failed/ gets it from the inbox, where somebody has put it meanwhile."""
+    job = filed(log, failed, Event.FAIL, Event.RETRY, is_there=False)
+    came = arrival("other/name.jpg", duplicates=duplicates, inbox="cellar")
+    found = one(intake, came)
+    assert (found.job_id, found.state, found.move_due) == (job.job_id, State.QUEUED, True)
+    assert (found.inbox, found.filename, found.branch) == ("cellar", "name.jpg", "cellar")
+    assert (found.folder, found.stored_path) == (Folder.PROCESSING, Path(came.job_id, "other/name.jpg"))
+    assert (found.moving_to_folder, found.moving_to_path) == (Folder.PROCESSING, Path(job.job_id, "other/name.jpg"))
+    assert log.history(job.job_id)[-1]["event"] == "file.brought"
+    assert log.history(job.job_id)[-1]["detail"] == "dropped in again as name.jpg"
+    assert log.get(came.job_id) is None
+
+
+def test_a_retried_file_that_is_dropped_back_may_be_refused_again(log: JobLog, intake: Intake, failed: Failed) -> None:
+    """Such a file that is refused fails its own job again: it has no other one."""
+    job = filed(log, failed, Event.FAIL, Event.RETRY, is_there=False)
+    found = one(intake, arrival(refusal=Refusal(Reason.BROKEN, "It is broken.")))
+    assert (found.job_id, found.state, found.reason) == (job.job_id, State.FAILURE, Reason.BROKEN)
+
+
+def test_a_copy_of_a_retried_file_is_a_copy(log: JobLog, intake: Intake, failed: Failed) -> None:
+    """While the file of a retried job still lies in failed/, what comes is a copy of it."""
+    job = filed(log, failed, Event.FAIL, Event.RETRY, is_there=True)
+    found = one(intake, arrival())
+    assert (found.state, found.duplicate_of) == (State.DUPLICATE, job.job_id)
+
+
+def test_a_retried_file_that_has_passed_otherwise_is_a_copy(log: JobLog, intake: Intake, failed: Failed) -> None:
+    """Where the same bytes have passed under another id, nothing is sent for a retry whose file is gone."""
+    passed = earlier(log, Event.CLAIM, Event.SUCCEED)
+    filed(log, failed, Event.FAIL, Event.RETRY, is_there=False)
+    found = one(intake, arrival())
+    assert (found.state, found.duplicate_of) == (State.DUPLICATE, passed.job_id)
+
+
 def test_a_copy_of_a_failed_file_retries_it(log: JobLog, intake: Intake, failed: Failed) -> None:
     """Where the failed file still lies in failed/, a copy that is dropped in retries that job and follows it."""
     job = filed(log, failed, Event.FAIL, is_there=True)
