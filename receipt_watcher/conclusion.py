@@ -10,11 +10,8 @@ waiting: N8N, which had no 200, may post again, and after the deadline the recei
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import structlog
 
@@ -22,23 +19,12 @@ from receipt_watcher.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
 from receipt_watcher.job import Event, Job, Reason, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.route import Bell, Route, branches_of, tell_concluded
+from receipt_watcher.verdict import KEPT_CHARACTERS, Verdict, in_words
 
 logger = structlog.get_logger()
 
-_KEPT_CHARACTERS = 64 * 1024
-
 #: A callback that was heard so short a time ago shows that callbacks arrive. By taste: some looks for deadlines.
 _HEARD_LATELY_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What N8N said of a job; `details` are the contract's `data`, as N8N sent them."""
-
-    success: bool
-    message: str | None = None
-    notion_page_url: str | None = None
-    details: Any = None
 
 
 class Reception(StrEnum):
@@ -102,7 +88,7 @@ class Conclusion:
         return Reception.RECEIVED
 
     def _advance(self, job: Job, verdict: Verdict, now: float) -> Job | None:
-        detail = _in_words(verdict)
+        detail = in_words(verdict)
         if verdict.success:
             return self._log.advance(
                 job.job_id,
@@ -120,10 +106,10 @@ class Conclusion:
         """The verdict changes nothing: it was given before, or it came too late to fail what had succeeded."""
         if verdict.success or job.state is not State.SUCCESS:
             if not verdict.success and job.reason is not Reason.N8N_FAILURE:
-                self._log.note(job.job_id, now, "callback.late", detail=_in_words(verdict))
+                self._log.note(job.job_id, now, "callback.late", detail=in_words(verdict))
             logger.debug("callback.repeated", job_id=job.job_id, status=job.state.value)
             return Reception.RECEIVED
-        self._log.note(job.job_id, now, "callback.contrary", detail=_in_words(verdict))
+        self._log.note(job.job_id, now, "callback.contrary", detail=in_words(verdict))
         logger.warning("callback.contrary", job_id=job.job_id, status=job.state.value, message=verdict.message)
         return Reception.CONTRARY
 
@@ -142,7 +128,7 @@ class Conclusion:
         with self._log.transaction():
             if self._log.get(job_id) is None:
                 return False
-            shown = body[:_KEPT_CHARACTERS].decode("utf-8", "backslashreplace")
+            shown = body[:KEPT_CHARACTERS].decode("utf-8", "backslashreplace")
             self._log.note(job_id, self._clock(), "callback.unreadable", detail=f"{why}: {shown}")
         logger.warning("callback.unreadable", job_id=job_id, why=why)
         return True
@@ -206,6 +192,12 @@ class Conclusion:
                 self._holds.hold(url, HoldKind.SILENCE, message, now, now + self._probe_seconds)
                 logger.warning("destination.held", inbox=job.inbox, message=message)
                 return None
+            if current.resends >= self._max_resends and (standing := self._holds.get(url)).misses:
+                # It may be N8N's failure, so the last word is not spoken: it waits until another one has passed.
+                probe_at = now + self._probe_seconds
+                self._holds.hold(url, HoldKind.ANSWERS, standing.hold_message or "", now, probe_at)
+                logger.warning("destination.held", inbox=job.inbox, message=standing.hold_message)
+                return None
             if job.resends < self._max_resends:
                 after = self._log.advance(job.job_id, Event.RESEND, now, detail="no callback", next_attempt_at=now)
             else:
@@ -216,14 +208,3 @@ class Conclusion:
         elif after is not None:
             tell_concluded(after, now)
         return after
-
-
-def _in_words(verdict: Verdict) -> str:
-    """Return a verdict as the history keeps it: what N8N sent, bounded."""
-    said = {
-        "status": "success" if verdict.success else "failure",
-        "message": verdict.message,
-        "notion_page_url": verdict.notion_page_url,
-        "data": verdict.details,
-    }
-    return json.dumps({name: value for name, value in said.items() if value is not None})[:_KEPT_CHARACTERS]

@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -32,6 +32,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from receipt_watcher.window import Window, read_days, read_hours, read_zone, window_of
 
 Duplicates = Literal["skip", "send", "fail"]
 #: `names.PACKS` says what is in each.
@@ -147,6 +149,43 @@ def _route(value: object) -> object:
     return {"webhook_url" if re.match("https?://", value) else "notion_database_id": value}
 
 
+def _accept(value: object) -> object:
+    """Take a text alone for the mode."""
+    return {"mode": value} if isinstance(value, str) else value
+
+
+def _json_path(value: str) -> str:
+    if not re.fullmatch(r"(\$\.?)?([^.\[\]$]+|\[[0-9]{1,9}\])(\.[^.\[\]$]+|\[[0-9]{1,9}\])*", value):
+        raise _mistake("is no path in JSON", "write names with dots between, such as $.items[0].state")
+    return value
+
+
+def _listed(value: object) -> object:
+    """Return a list as the text that stands for it."""
+    is_list = isinstance(value, list | tuple) and all(isinstance(part, str) for part in value)
+    return ", ".join(cast("Iterable[str]", value)) if is_list else value
+
+
+def _days(value: str) -> str:
+    return _readable(read_days, value, "names no days", "use mon, tue, wed, thu, fri, sat, sun, such as mon-fri, sun")
+
+
+def _hours(value: str) -> str:
+    return _readable(read_hours, value, "names no hours", 'write them such as "07:00-12:00, 13:00-18:00"')
+
+
+def _zone(value: str) -> str:
+    return _readable(read_zone, value, "is no time zone", "use a name such as Europe/Berlin") if value else value
+
+
+def _readable(read: Callable[[str], object], value: str, wrong: str, right: str) -> str:
+    try:
+        read(value)
+    except ValueError:
+        raise _mistake(wrong, right) from None
+    return value
+
+
 def _subfolder(value: str) -> str:
     if "%" in re.sub("%[aAbBdGHIjmMpuUVwWyY%]", "", value):
         raise _mistake("has an unknown % code", "use codes of strftime such as %Y, %m and %d; %% is a percent sign")
@@ -215,11 +254,56 @@ class Section(BaseModel):
         return [(name, _shown(getattr(self, name))) for name in type(self).model_fields]
 
 
+class Accept(Section):
+    """Which answer of N8N is an acceptance: a word alone, or a rule of one's own."""
+
+    mode: Literal["auto", "immediately", "last_node", "respond", "any_2xx"] | None = Field(
+        default=None, description="What the webhook node's Respond says; the same as the word alone."
+    )
+    status: int | None = Field(default=None, ge=200, le=299, description="The status; by default any of 2xx.")
+    json_path: Annotated[Text, AfterValidator(_json_path)] | None = Field(
+        default=None, description="Where in the answer's JSON to look, such as $.items[0].state; it must be there."
+    )
+    contains: Text | None = Field(default=None, description="What must stand there, or anywhere in the answer.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Accept:
+        given = [self.status, self.json_path, self.contains]
+        if (self.mode is None) == all(part is None for part in given):
+            raise _mistake("is not one way to tell", "give a word such as auto, or status, json_path and contains")
+        return self
+
+
+Acceptance = Annotated[Accept, BeforeValidator(_accept)]
+
+
+class DeliverWhen(Section):
+    """When receipts are sent; outside of it they are taken in and wait."""
+
+    days: Annotated[Text, BeforeValidator(_listed), AfterValidator(_days)] = Field(
+        default="mon-sun", description="On which days, such as mon-fri, or mon, wed, sat."
+    )
+    hours: Annotated[Text, BeforeValidator(_listed), AfterValidator(_hours)] = Field(
+        default="00:00-24:00",
+        description="At which hours, such as 07:00-12:00, 13:00-18:00; over midnight 22:00-06:00.",
+    )
+    time_zone: Annotated[Text, AfterValidator(_zone)] = Field(
+        default="", description="Such as Europe/Berlin; by default that of this machine."
+    )
+
+    @property
+    def window(self) -> Window:
+        """The same, ready to be asked."""
+        return window_of(self.days, self.hours, self.time_zone)
+
+
 class Subfolder(Section):
     """What differs for receipts that are dropped into one subfolder; all else is as for its inbox."""
 
     notion_database_id: Text | None = Field(default=None, description="Goes to N8N with each receipt.")
     webhook_url: Url | None = Field(default=None, description="The workflow for this subfolder.")
+    accept: Acceptance | None = Field(default=None, description="Which answer is an acceptance.")
+    deliver_when: DeliverWhen | None = Field(default=None, description="When its receipts are sent.")
     duplicates: Duplicates | None = Field(default=None, description="What becomes of a second copy.")
     done_subfolder: Annotated[Text, AfterValidator(_subfolder)] | None = Field(
         default=None, description="Comes before the subfolder in done: strftime of the day of filing."
@@ -247,6 +331,12 @@ class Inbox(Section):
     )
     webhook_url: Url | None = Field(
         default=None, description="The workflow for this inbox; by default n8n.webhook_url."
+    )
+    accept: Acceptance | None = Field(
+        default=None, description="Which answer of that workflow is an acceptance; by default n8n.accept."
+    )
+    deliver_when: DeliverWhen | None = Field(
+        default=None, description="When the receipts of this inbox are sent; by default n8n.deliver_when."
     )
     recursive: bool = Field(default=False, description="Whether subfolders are watched too.")
     observer: Literal["auto", "native", "polling"] = Field(
@@ -319,6 +409,26 @@ class N8n(Section):
     )
     backoff_initial_seconds: LongSeconds = Field(default=5, description="The first wait after a failure; it doubles.")
     backoff_max_seconds: LongSeconds = Field(default=900, description="The longest wait between two attempts.")
+    hold_after: int = Field(
+        default=3, ge=1, le=1000, description="After so many failures of N8N's own in a row all receipts wait for it."
+    )
+    probe_max_seconds: LongSeconds | None = Field(
+        default=None,
+        description="The longest wait between two looks whether N8N is back; by default as backoff_max_seconds.",
+    )
+    drain_per_minute: float = Field(
+        default=0,
+        ge=0,
+        le=1000000,
+        description="How fast what has waited is sent when N8N is back; 0 is as fast as it takes it.",
+    )
+    accept: Acceptance | None = Field(
+        default=None,
+        description="Which answer accepts: auto, immediately, last_node, respond, any_2xx, or a rule; by default auto.",
+    )
+    deliver_when: DeliverWhen | None = Field(
+        default=None, description="When receipts are sent; outside of it they wait. By default always."
+    )
     verify_tls: bool = Field(default=True, description="Whether certificates are checked; rather set ca_file.")
     ca_file: AbsolutePath | None = Field(default=None, description="The certificate of a private authority (PEM).")
 
@@ -449,6 +559,15 @@ class Config(Section):
                 for subfolder in (None, *inbox.routes.values())
             )
         )
+
+    def accept_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> Accept:
+        """Return which answer is an acceptance for the receipts of `inbox`, or of one of its subfolders."""
+        return (subfolder and subfolder.accept) or inbox.accept or self.n8n.accept or Accept(mode="auto")
+
+    def window_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> Window | None:
+        """Return when the receipts of `inbox`, or of one of its subfolders, are sent; None for always."""
+        found = (subfolder and subfolder.deliver_when) or inbox.deliver_when or self.n8n.deliver_when
+        return found.window if found else None
 
     def duplicates_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> Duplicates:
         """Return what becomes of a second copy that is dropped into `inbox`, or into one of its subfolders."""

@@ -28,6 +28,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from receipt_watcher import __version__, server, snapshot
 from receipt_watcher.audit import Audit
 from receipt_watcher.clock import SteadyClock
+from receipt_watcher.closed import closed_windows
 from receipt_watcher.conclusion import Conclusion
 from receipt_watcher.config import Config, Inbox, Subfolder
 from receipt_watcher.delivery import Delivery, DeliverySettings
@@ -179,6 +180,7 @@ class Daemon:
             payload=n8n.payload,
             max_json_bytes=int(n8n.max_json_mb * _MEBIBYTE),
             callback_token_of=lambda job_id: self._tokens.for_job(job_id) if self._tokens else None,
+            accept=self.config.accept_of(inbox, own),
         )
         database_id, done_subfolder = (own.notion_database_id, own.done_subfolder) if own else (None, None)
         return Branch(
@@ -188,6 +190,7 @@ class Daemon:
             notion_database_id=inbox.notion_database_id if database_id is None else database_id,
             duplicates=self.config.duplicates_of(inbox, own),
             done_subfolder=inbox.done_subfolder if done_subfolder is None else done_subfolder,
+            window=self.config.window_of(inbox, own),
         )
 
     def _gate(self, inbox: Inbox, route: Route) -> Gate:
@@ -242,6 +245,9 @@ class Daemon:
                 backoff_max_seconds=n8n.backoff_max_seconds,
                 callback_deadline_seconds=self.config.callback.deadline_seconds,
                 workers=n8n.workers,
+                hold_after=n8n.hold_after,
+                probe_max_seconds=n8n.probe_max_seconds or n8n.backoff_max_seconds,
+                drain_per_minute=n8n.drain_per_minute,
             ),
             callback_url_of=lambda job_id: f"{self._public_url}/api/v1/jobs/{job_id}/callback",
             deliveries=self._deliveries,
@@ -309,7 +315,8 @@ class Daemon:
             if alive_at > now:  # the clock was set back meanwhile
                 self._shift_times(now - alive_at, now)
             self.log.postpone_deadlines(alive_at, now)
-            self.log.bring_forward(now + self.config.n8n.backoff_max_seconds)
+            n8n = self.config.n8n
+            self.log.bring_forward(now + max(n8n.backoff_max_seconds, n8n.probe_max_seconds or 0.0))
             self.log.keep_fact(_ALIVE, repr(now))
         self.delivery.recover("receipt-watcher stopped while this was being sent")
 
@@ -318,7 +325,14 @@ class Daemon:
         bound = server.bind(http.host, http.port)
         self._public_url = self.config.public_url_for(bound.getsockname()[1])
         self._tokens = self._callback_tokens()
-        web = Web(self.conclusion, self._tokens, self._strangers, find_job=self._find_job, check_health=self.health)
+        web = Web(
+            self.conclusion,
+            self._tokens,
+            self._strangers,
+            find_job=self._find_job,
+            check_health=self.health,
+            tell_waiting=self.waiting,
+        )
         self._server = server.Server(web.app, bound, self.config.limits.stop_timeout_seconds)
         self._server.start()
 
@@ -486,6 +500,12 @@ class Daemon:
             checks[f"filing:{gate.route.name}"] = None if is_away else self.filing.troubles.get(gate.route.name)
         return checks
 
+    def waiting(self) -> dict[str, str]:
+        """Return what waits as it should, by name: receipts whose delivery window is closed."""
+        now = self._clock()
+        closed = [each for inbox in self.config.inboxes for each in closed_windows(self.config, inbox, self.log, now)]
+        return {f"deliver_when:{each.branch}": f"{each.queued} receipts {each.words}" for each in closed}
+
     def _find_job(self, job_id: str) -> dict[str, object] | None:
         job = self.log.get(job_id)
         if job is None:
@@ -499,9 +519,20 @@ class Daemon:
         if not all(gate.is_idle or gate.unavailable for gate in self.gates):
             return False
         names = [route.name for route in self.routes if route.is_ready]
-        if self.log.open_jobs_of(names) or self.log.due_moves(names, 1):
+        if self.log.open_jobs_of(names) > self._waiting_for_windows() or self.log.due_moves(names, 1):
             return False
         return all(gate.is_idle or gate.unavailable for gate in self.gates)
+
+    def _waiting_for_windows(self) -> int:
+        """Return how many receipts nothing will be done for before a delivery window opens."""
+        now = self._clock()
+        ready = {route.name for route in self.routes if route.is_ready}
+        return sum(
+            closed.queued
+            for inbox in self.config.inboxes
+            for closed in closed_windows(self.config, inbox, self.log, now)
+            if inbox.name in ready
+        )
 
     # --- stop --------------------------------------------------------------------------------------------------
 

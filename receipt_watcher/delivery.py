@@ -2,12 +2,13 @@
 
 What it promises: the claim is durable before anything is sent; whatever happens in between, the job leaves the
 state `delivering`: by its outcome, by a release when nothing was sent, or, when that is not certain, as a lost
-answer, whose callback is awaited before anything is sent again. A failure that is the destination's holds the
-destination and costs the receipt no attempt; it is the receipt's own only by evidence: another receipt passed the
-same destination after it had failed, and it fails again.
+answer, whose callback is awaited before anything is sent again. A failure that is the destination's costs the receipt
+no attempt, and `hold_after` of them in a row hold the destination; it is the receipt's own only by evidence: another
+receipt passed the same destination after it had failed, and it fails again.
 
 What is due goes out in order of arrival within an inbox, and inboxes that share a destination take turns: a hundred
-thousand receipts of one delay the single receipt of another by one.
+thousand receipts of one delay the single receipt of another by one. Outside its delivery window nothing of a branch
+goes out, be it a probe or a resend. What waited for a hold's end goes out at `drain_per_minute`.
 
 `deliver_due` does one round; several workers call it at once. A crash leaves claims: `recover` turns each into an
 awaited callback.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -25,9 +26,11 @@ import structlog
 from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.holds import HoldKind, Holds, Standing
-from receipt_watcher.job import Event, Job, Reason, State, backoff_seconds
+from receipt_watcher.job import Event, Job, Reason, State, backoff_seconds, job_id_prefix
 from receipt_watcher.joblog import Attempt, JobLog
+from receipt_watcher.pace import Pace
 from receipt_watcher.route import Bell, Branch, Route, branches_of, tell_concluded
+from receipt_watcher.verdict import in_words
 
 logger = structlog.get_logger()
 
@@ -42,13 +45,16 @@ _EVENT_OF: dict[type[Outcome], str] = {
 
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
-    """How patient delivery is; seconds, and numbers of tries."""
+    """How patient delivery is; seconds, and numbers of tries. `drain_per_minute` 0 is as fast as it goes."""
 
     max_attempts: int
     backoff_initial_seconds: float
     backoff_max_seconds: float
     callback_deadline_seconds: float
     workers: int
+    hold_after: int
+    probe_max_seconds: float
+    drain_per_minute: float
 
 
 class Delivery:
@@ -80,6 +86,7 @@ class Delivery:
         self._jitter = jitter
         self._turn = 0
         self._served: dict[str, str] = {}  # destination to the inbox whose receipt it was given last
+        self._paces: dict[str, Pace] = {}  # of each destination; a restart lets one go early
         self._in_flight: dict[str, str] = {}  # job to inbox; entered with the log's lock held, as the claim is made
 
     # --- one round ---------------------------------------------------------------------------------------------
@@ -87,7 +94,7 @@ class Delivery:
     def deliver_due(self) -> bool:
         """Deliver one receipt that is due; return False where none is, or none may go out now."""
         now = self._clock()
-        destinations = list(self._branches().items())
+        destinations = list(self._branches(now).items())
         self._turn += 1  # which destination is asked first changes from round to round, so that none starves another
         for offset in range(len(destinations)):
             url, inboxes = destinations[(self._turn + offset) % len(destinations)]
@@ -103,28 +110,40 @@ class Delivery:
     def wait_seconds(self, most_seconds: float) -> float:
         """Return for how long nothing will be due, `most_seconds` at most."""
         now = self._clock()
-        times = []
-        for url, inboxes in self._branches().items():
+        times = [
+            max(due_at, branch.opens_at(now))
+            for branch in self._ready_branches()
+            if branch.window and not branch.window.is_open(now) and (due_at := self._log.next_due([branch.key]))
+        ]
+        for url, inboxes in self._branches(now).items():
             due_at = self._log.next_due(_all_of(inboxes))
             if due_at is not None:
-                probe_at = self._holds.get(url).probe_at
-                times.append(max(due_at, probe_at or 0.0))
+                standing = self._holds.get(url)
+                paced_until = now + self._pause_of_drain(standing, _all_of(inboxes), now)
+                times.append(max(due_at, standing.probe_at or 0.0, paced_until))
         # A job that is due and still not claimed waits for another one's answer, which will ring.
         return min([most_seconds, *(at - now for at in times if at > now)])
 
-    def _branches(self) -> dict[str, dict[str, list[str]]]:
+    def _ready_branches(self) -> Iterator[Branch]:
+        """Yield the branches of the spools that are open."""
+        for route in self._routes:
+            if route.is_ready:
+                yield from route.branches
+
+    def _branches(self, now: float) -> dict[str, dict[str, list[str]]]:
         """Return the branches that may be delivered from now, by destination and by inbox."""
         found: dict[str, dict[str, list[str]]] = {}
-        for route in self._routes:
-            for branch in route.branches if route.is_ready else ():
-                found.setdefault(branch.destination.url, {}).setdefault(route.name, []).append(branch.key)
+        for branch in self._ready_branches():
+            if branch.window is None or branch.window.is_open(now):
+                found.setdefault(branch.destination.url, {}).setdefault(branch.inbox, []).append(branch.key)
         return found
 
     def _claim(self, url: str, inboxes: Mapping[str, Sequence[str]], now: float) -> Job | None:
         """Claim the next job for a destination, if it may have one now.
 
-        While it is held: one probe at a time, when its time has come. Until it has called back for the first time
-        ever: one receipt at a time, so that a wrong callback URL costs one receipt its patience, not a thousand.
+        While it is held: one probe at a time, when its time has come. While it drains: at its pace. Until it has called
+        back for the first time ever: one receipt at a time, so that a wrong callback URL costs one receipt its
+        patience, not a thousand.
         """
         branches = _all_of(inboxes)
         due_at = self._log.next_due(branches)
@@ -134,14 +153,19 @@ class Delivery:
             if self._sending() >= self._settings.workers:
                 return None
             standing = self._holds.get(url)
+            if (standing.probe_at or 0.0) > now or self._pause_of_drain(standing, branches, now) > 0:
+                return None
             if standing.is_held:
-                if (standing.probe_at or 0.0) > now or self._log.count(branches, State.DELIVERING):
+                if self._log.count(branches, State.DELIVERING):
                     return None
                 job = self._log.claim(branches, now, least_failed_first=True)
             elif standing.called_back_at is None and self._log.count(branches, State.DELIVERING, State.PROCESSING):
                 return None
             else:
+                drains = self._is_draining(standing, branches, now)
                 job = self._claim_in_turn(url, inboxes, now)
+                if job is not None and drains:
+                    self._pace_of(url).take(now)
             if job is not None:
                 self._in_flight[job.job_id] = job.inbox
             return job
@@ -156,6 +180,21 @@ class Delivery:
                 self._served[url] = name
                 return job
         return None
+
+    def _is_draining(self, standing: Standing, branches: Sequence[str], now: float) -> bool:
+        """Whether what is due waited for the end of a hold, and is to go out at a pace: by when it came."""
+        if not self._settings.drain_per_minute or standing.is_held or standing.resumed_at is None:
+            return False
+        oldest = self._log.oldest_due(branches, now)
+        return oldest is not None and oldest < job_id_prefix(standing.resumed_at)
+
+    def _pause_of_drain(self, standing: Standing, branches: Sequence[str], now: float) -> float:
+        """Return how long the pace keeps a destination that drains waiting, in seconds."""
+        pause = self._pace_of(standing.url).wait_seconds(now) if self._settings.drain_per_minute else 0.0
+        return pause if pause and self._is_draining(standing, branches, now) else 0.0
+
+    def _pace_of(self, url: str) -> Pace:
+        return self._paces.setdefault(url, Pace(self._settings.drain_per_minute))
 
     def _sending(self) -> int:
         """Return how many receipts are being sent; one whose file system answers nothing keeps no other waiting."""
@@ -221,15 +260,16 @@ class Delivery:
         with self._log.transaction():
             now = self._clock()  # here, so that no jump of the clock comes between it and the times that are set
             current = self._log.get(job.job_id)
-            # A failure, a retry and a new claim may have come meanwhile: this outcome is not that claim's.
+            # A failure, a retry and a new claim may have come meanwhile: this outcome is not that claim's. A success is
+            # the receipt's, however late.
             is_ours = current is not None and current.attempts == job.attempts
-            after = self._follow(branch, job, outcome, now) if is_ours else None
+            is_success = isinstance(outcome, Concluded) and outcome.verdict.success
+            after = self._follow(branch, job, outcome, now) if is_ours or is_success else None
             counted = after is None or after.attempts == job.attempts
-            status_code = None if isinstance(outcome, Lost) else outcome.status_code
             self._log.add_attempt(
                 job.job_id,
                 now,
-                Attempt(started_at, type(outcome).__name__.lower(), counted, status_code, outcome.message),
+                Attempt(started_at, type(outcome).__name__.lower(), counted, outcome.status_code, outcome.message),
             )
         self._tell(job, outcome, after, now, started_at)
 
@@ -253,20 +293,27 @@ class Delivery:
             self._tell_resumed(branch, "it accepts receipts again")
         standing = self._holds.get(url)
         if standing.hold_kind is HoldKind.SILENCE:  # only a callback ends that; the next probe waits longer
-            probe_at = now + self._backoff_seconds(standing.probes + 1)
+            probe_at = now + self._probe_pause(standing)
             self._holds.hold(url, HoldKind.SILENCE, standing.hold_message or "", now, probe_at)
         return self._await_callback(job, Event.ACCEPT, outcome.message, now, failed_at=None)
 
     def _conclude(self, branch: Branch, job: Job, outcome: Concluded, now: float) -> Job | None:
-        ended_by_answer = self._holds.accepted(branch.destination.url, now)
-        if self._holds.called_back(branch.destination.url, now) or ended_by_answer:
+        """Write the verdict that came as the answer, as a callback's is; no callback is awaited."""
+        url, verdict = branch.destination.url, outcome.verdict
+        ended_by_answer = self._holds.accepted(url, now)
+        if self._holds.called_back(url, now) or ended_by_answer:
+            self._log.forget_resends(branches_of(self._routes, url))
             self._tell_resumed(branch, "it concludes receipts again")
-        if outcome.success:
-            return self._log.advance(job.job_id, Event.SUCCEED, now, message=outcome.message)
-        return self._log.advance(job.job_id, Event.FAIL, now, reason=Reason.N8N_FAILURE, message=outcome.message)
+        detail, message = in_words(verdict), verdict.message
+        if verdict.success:
+            page = verdict.notion_page_url
+            return self._log.advance(
+                job.job_id, Event.SUCCEED, now, detail=detail, message=message, notion_page_url=page
+            )
+        return self._log.advance(job.job_id, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=message)
 
     def _lose(self, branch: Branch, job: Job, outcome: Lost, now: float) -> Job | None:
-        self._hold(branch, outcome.message, None, now)
+        self._miss(branch, outcome, now)
         return self._await_callback(job, Event.LOSE, outcome.message, now, failed_at=now)
 
     def _await_callback(self, job: Job, event: Event, detail: str, now: float, failed_at: float | None) -> Job | None:
@@ -281,17 +328,18 @@ class Delivery:
             destination_failed_at=failed_at,
         )
 
-    def _defer(self, branch: Branch, job: Job, outcome: Deferred, now: float) -> Job | None:
+    def _defer(self, branch: Branch, job: Job, outcome: Deferred, now: float, *, is_proven: bool = False) -> Job | None:
         standing = self._holds.get(branch.destination.url)
         if outcome.is_ambiguous and self._others_passed(job, standing):
             return self._own_failure(job, outcome.message, now)
-        self._hold(branch, outcome.message, outcome.retry_after_seconds, now)
+        self._miss(branch, outcome, now, is_proven=is_proven)
+        after = self._holds.get(branch.destination.url)
         return self._log.advance(
             job.job_id,
             Event.DEFER,
             now,
             detail=outcome.message,
-            next_attempt_at=now,
+            next_attempt_at=now if after.is_held else now + self._own_pause(job, standing, after, now),
             destination_failed_at=now,
             attempts=job.attempts - 1,
         )
@@ -300,6 +348,17 @@ class Delivery:
         """Whether the destination works but for this job: it took another one after it had failed this one."""
         failed_at = job.destination_failed_at
         return failed_at is not None and not standing.is_held and (standing.accepted_at or 0.0) > failed_at
+
+    def _own_pause(self, job: Job, before: Standing, after: Standing, now: float) -> float:
+        """Return how long a job waits by itself after a failure that holds nobody yet, in seconds.
+
+        Where others passed since its last failure, twice as long as since then: the pauses double, and nothing has to
+        be counted for it.
+        """
+        if job.destination_failed_at is None or not self._others_passed(job, before):
+            return self._backoff_seconds(after.misses)
+        pause = 2 * (now - job.destination_failed_at) * self._jitter.uniform(0.5, 1.0)
+        return min(max(pause, self._settings.backoff_initial_seconds), self._settings.backoff_max_seconds)
 
     def _own_failure(self, job: Job, message: str, now: float) -> Job | None:
         """Count a failure that others did not have: after `max_attempts` of them the receipt has failed."""
@@ -322,16 +381,30 @@ class Delivery:
         url = branch.destination.url
         if outcome.reason is Reason.REFUSED_TOO_LARGE and self._holds.too_large(url, job.job_id):
             # Two different receipts, none accepted between them: a limit of the destination, not of one receipt.
-            return self._defer(branch, job, Deferred(outcome.message, outcome.status_code, is_ambiguous=True), now)
+            deferred = Deferred(outcome.message, outcome.status_code, is_ambiguous=True)
+            return self._defer(branch, job, deferred, now, is_proven=True)
         return self._log.advance(job.job_id, Event.FAIL, now, reason=outcome.reason, message=outcome.message)
 
-    def _hold(self, branch: Branch, message: str, retry_after_seconds: float | None, now: float) -> None:
-        url = branch.destination.url
-        pause = self._backoff_seconds(self._holds.get(url).probes + 1)
-        if retry_after_seconds is not None:
-            pause = max(pause, min(retry_after_seconds, self._settings.backoff_max_seconds))
-        if self._holds.hold(url, HoldKind.ANSWERS, message, now, now + pause):  # one line per hold, not per probe
-            logger.warning("destination.held", inbox=branch.inbox, message=message, probe_seconds=round(pause, 1))
+    def _miss(self, branch: Branch, outcome: Deferred | Lost, now: float, *, is_proven: bool = False) -> None:
+        """Count a failure of the destination; hold it when there were enough in a row, or where one is proof.
+
+        Until then it is only left alone for as long as it asks.
+        """
+        url, message = branch.destination.url, outcome.message
+        misses, standing = self._holds.missed(url, message), self._holds.get(url)
+        asked = outcome.retry_after_seconds if isinstance(outcome, Deferred) else None
+        asked = None if asked is None else min(asked, self._settings.probe_max_seconds)
+        if standing.is_held or is_proven or misses >= self._settings.hold_after:
+            pause = max(self._probe_pause(standing), asked or 0.0)
+            if self._holds.hold(url, HoldKind.ANSWERS, message, now, now + pause):  # one line per hold, not per probe
+                logger.warning("destination.held", inbox=branch.inbox, message=message, probe_seconds=round(pause, 1))
+        elif asked is not None:
+            self._holds.pause(url, now + asked)
+
+    def _probe_pause(self, standing: Standing) -> float:
+        """Return how long the next probe waits, in seconds: the pauses double."""
+        initial = self._settings.backoff_initial_seconds
+        return backoff_seconds(standing.probes + 1, initial, self._settings.probe_max_seconds, self._jitter)
 
     def _backoff_seconds(self, failures: int) -> float:
         return backoff_seconds(

@@ -17,8 +17,8 @@ from receipt_watcher.causes import Cause, Scene, duplicate_of, look_at
 from receipt_watcher.config import Config, Inbox
 from receipt_watcher.disk import display_name
 from receipt_watcher.examiners import Examiners, bounds_of
-from receipt_watcher.holds import Holds
-from receipt_watcher.job import OPEN_STATES, Folder, Job, State
+from receipt_watcher.holds import Holds, Standing
+from receipt_watcher.job import OPEN_STATES, Folder, Job, State, job_id_prefix
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.note import NOTE_SUFFIX
 from receipt_watcher.permissions import owner_of
@@ -259,13 +259,31 @@ def _what_became(job: Job) -> str:
 def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float) -> str:
     own = next((own for name, own in inbox.subfolders if f"{inbox.name}/{name}" == job.branch), None)
     standing = Holds(log).get(config.webhook_url_of(inbox, own))
+    window = config.window_of(inbox, own)
+    is_open = window is None or window.is_open(now)
+    said = []
+    if window is not None and not is_open:
+        said.append(f"Receipts are sent {window.text}; it waits until {iso_time(window.opens_at(now))}.")
     if standing.is_held:
-        since, probe = iso_time(standing.held_since), iso_time(standing.probe_at)
-        return f"N8N is held since {since}: {standing.hold_message}. The next probe is at {probe}."
-    if job.move_due:
-        return "Its file is being moved back."
+        said.append(f"N8N is held since {iso_time(standing.held_since)}: {standing.hold_message}.")
+        said += [f"The next probe is at {iso_time(standing.probe_at)}."] if is_open else []
+    elif job.move_due:
+        said.append("Its file is being moved back.")
+    elif is_open:
+        said.append(_why_not_sent(config, standing, job, now))
+    return " ".join(said)
+
+
+def _why_not_sent(config: Config, standing: Standing, job: Job, now: float) -> str:
+    """Say why a receipt is not sent, where N8N is not held and its window is open."""
+    if standing.probe_at is not None and standing.probe_at > now:
+        return f"N8N asks for patience until {iso_time(standing.probe_at)}: {standing.hold_message}."
     if job.next_attempt_at is not None and job.next_attempt_at > now:
-        return f"It waits for N8N until {iso_time(job.next_attempt_at)}."
+        why = f" N8N {standing.trouble}." if standing.trouble else ""
+        return f"It waits for N8N until {iso_time(job.next_attempt_at)}.{why}"
+    pace, resumed_at = config.n8n.drain_per_minute, standing.resumed_at
+    if pace and resumed_at is not None and job.job_id < job_id_prefix(resumed_at):
+        return f"N8N is back since {iso_time(resumed_at)}; what has waited is sent in order, {pace:g} a minute."
     return "It is sent as soon as a worker is free."
 
 

@@ -1,8 +1,8 @@
 """Destinations that are held, kept in the job log so that a hold outlives a restart.
 
-A failure that is the destination's holds it: its jobs wait and lose no attempt, and one receipt after another goes
-out as a probe at growing intervals until one passes. Two kinds: it answers wrongly or not at all (`ANSWERS`, ended
-by an acceptance), or it accepts and no callback ever arrives (`SILENCE`, ended by a callback).
+Failures that are the destination's, several in a row, hold it: its jobs wait and lose no attempt, and one receipt after
+another goes out as a probe at growing intervals until one passes. Two kinds: it answers wrongly or not at all
+(`ANSWERS`, ended by an acceptance), or it accepts and no callback ever arrives (`SILENCE`, ended by a callback).
 
 Called by the delivery workers, the callback and the expiry. A crash leaves the hold as it was.
 """
@@ -32,6 +32,8 @@ class Standing:
     """How a destination stands: held or not, and when it last did what. Unix seconds; None where it never did.
 
     `accepted_at` is the last time, `called_back_at` the first; `too_large_job` names up to two that got a 413.
+    `misses` counts its failures since it last accepted, `hold_message` being the last one's. Nothing goes out before
+    `probe_at`, held or not. `resumed_at` is when the last hold ended.
     """
 
     url: str
@@ -44,11 +46,21 @@ class Standing:
     called_back_at: float | None = None
     silent_jobs: tuple[str, ...] = ()
     too_large_job: str | None = None
+    misses: int = 0
+    resumed_at: float | None = None
 
     @property
     def is_held(self) -> bool:
         """Whether its jobs wait."""
         return self.hold_kind is not None
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with it, in words that go on after its name; None where nothing is."""
+        if self.is_held:
+            return f"is held: {self.hold_message}"
+        times = "once" if self.misses == 1 else f"{self.misses} times in a row"
+        return f"has failed {times}: {self.hold_message}" if self.misses else None
 
 
 class Holds:
@@ -85,12 +97,25 @@ class Holds:
             )
             return not before.is_held
 
+    def missed(self, url: str, message: str) -> int:
+        """Note a failure that is the destination's; return how many came in a row, with nothing accepted between."""
+        with self._log.transaction():
+            misses = self.get(url).misses + 1
+            self._keep(url, misses=misses, hold_message=message)
+            return misses
+
+    def pause(self, url: str, until: float) -> None:
+        """Let nothing go out before that time: the destination asks for it, and is not held yet."""
+        with self._log.transaction():
+            self._keep(url, probe_at=max(until, self.get(url).probe_at or 0.0))
+
     def accepted(self, url: str, now: float) -> bool:
         """Note that the destination took a receipt; return whether that ended a hold."""
         with self._log.transaction():
             before = self.get(url)
             ends = before.hold_kind is HoldKind.ANSWERS
-            self._keep(url, accepted_at=now, too_large_job=None, **(_NOT_HELD if ends else {}))
+            ended = _NOT_HELD | {"resumed_at": now} if ends else {}
+            self._keep(url, accepted_at=now, too_large_job=None, misses=0, **ended)
             return ends
 
     def called_back(self, url: str, now: float) -> bool:
@@ -101,7 +126,8 @@ class Holds:
                 return False  # the usual case writes nothing
             ends = before.hold_kind is HoldKind.SILENCE
             first = before.called_back_at or now
-            self._keep(url, called_back_at=first, silent_jobs="[]", **(_NOT_HELD if ends else {}))
+            ended = _NOT_HELD | {"resumed_at": now} if ends else {}
+            self._keep(url, called_back_at=first, silent_jobs="[]", **ended)
             return ends
 
     def silent(self, url: str, job_id: str) -> int:
@@ -141,6 +167,8 @@ _COLUMNS = (
     "called_back_at",
     "silent_jobs",
     "too_large_job",
+    "misses",
+    "resumed_at",
 )
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM destination"  # noqa: S608 - our own column names
 _NOT_HELD: dict[str, object] = {

@@ -322,6 +322,12 @@ def backoff_seconds(failures: int, initial_seconds: float, max_seconds: float, j
     return ceiling * jitter.uniform(0.5, 1.0)
 
 
+def job_id_prefix(at: float) -> str:
+    """Return how job ids of that time begin: those of earlier ones are smaller, those of later ones greater."""
+    text = f"{int(at * 1000) & (2**48 - 1):012x}"
+    return f"{text[:8]}-{text[8:]}"
+
+
 def new_job_id(now: float) -> str:
     """Return a fresh UUID of version 7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, then 74 random bits.
 

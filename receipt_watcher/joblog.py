@@ -170,13 +170,13 @@ class JobLog(Records):
         destination is to be a different receipt each time.
         """
         with self.transaction():
-            job_id = self._least_failed(branches, now) if least_failed_first else self._oldest_due(branches, now)
+            job_id = self._least_failed(branches, now) if least_failed_first else self.oldest_due(branches, now)
             job = None if job_id is None else self.get(job_id)
             if job is None:
                 return None
             return self._advance(job, Event.CLAIM, now, None, {"attempts": job.attempts + 1})
 
-    def _oldest_due(self, branches: Iterable[str], now: float) -> str | None:
+    def oldest_due(self, branches: Iterable[str], now: float) -> str | None:
         """Return the id of the due job that came first: ids grow with the time when they were given."""
         # One branch at a time: for several together SQLite would sort all that is due.
         found = [row[0] for branch in branches for row in self.select(_OLDEST_DUE, branch, now)]

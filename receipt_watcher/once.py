@@ -75,10 +75,11 @@ def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:
         for relative, parked in gate.watch.settler.parked.items()
     ]
     troubles += [
-        f"{masked(standing.url)} is held: {standing.hold_message}"
+        f"{masked(standing.url)} {standing.trouble}"
         for standing in daemon.holds.all()
-        if standing.is_held and standing.url in urls
+        if standing.trouble and standing.url in urls
     ]
+    troubles += [words for words in daemon.waiting().values() if not words.startswith("0 ")]
     still_open = sum(job.state in OPEN_STATES for job in jobs)
     if still_open:
         troubles.append(f"{still_open} receipts have no verdict yet; the next run goes on with them")

@@ -39,8 +39,8 @@ _CONNECT_TIMEOUT_SECONDS = 10.0
 #: closed looks like a lost answer; so none is reused after a shorter while, and nothing has to be guessed.
 _KEEPALIVE_SECONDS = 2.0
 
-#: What is read of an answer: enough for a verdict and an error text, whatever the far side sends.
-_ANSWER_MAX_BYTES = 64 * 1024
+#: What is read of an answer: as much as a callback may have, since it may be the verdict.
+_ANSWER_MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Outbound:
     def _read(self, response: httpx.Response) -> str:
         """Read an answer within its bounds; a far side that drips bytes for ever is cut off."""
         started = time.monotonic()
-        content = b""
+        content = bytearray()
         for piece in response.iter_bytes():
             content += piece
             if len(content) >= _ANSWER_MAX_BYTES:

@@ -22,13 +22,17 @@ from receipt_watcher.intake import DuplicatePolicy
 from receipt_watcher.job import Folder, Job, State
 from receipt_watcher.names import lies_below
 from receipt_watcher.spool import Spool
+from receipt_watcher.window import Window
 
 logger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """Where the receipts of an inbox go, or those of a `subfolder` of it that has settings of its own."""
+    """Where the receipts of an inbox go, or those of a `subfolder` of it that has settings of its own.
+
+    `window` says when they are sent; None for always.
+    """
 
     inbox: str
     subfolder: str = ""
@@ -36,11 +40,16 @@ class Branch:
     notion_database_id: str
     duplicates: DuplicatePolicy
     done_subfolder: str
+    window: Window | None = None
 
     @property
     def key(self) -> str:
         """Its name in the job log; no inbox's name has a slash."""
         return f"{self.inbox}/{self.subfolder}" if self.subfolder else self.inbox
+
+    def opens_at(self, now: float) -> float:
+        """Return when its receipts may be sent, in Unix seconds; `now` where they may."""
+        return now if self.window is None else self.window.opens_at(now)
 
     @property
     def target(self) -> str:

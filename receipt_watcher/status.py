@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from receipt_watcher import snapshot as snapshots
 from receipt_watcher.audit import LastBalance, last_balance
 from receipt_watcher.causes import LongWait, Scene, long_waits
+from receipt_watcher.closed import Closed, closed_windows
 from receipt_watcher.config import Config, Inbox
 from receipt_watcher.disk import display_name
 from receipt_watcher.examiners import Examiners, bounds_of
@@ -42,12 +43,15 @@ class InboxStatus:
     since: float | None
     snapshot: Snapshot | None
     long_waits: list[LongWait]
+    closed: list[Closed] = field(default_factory=list)
 
     def lines(self, now: float) -> Iterator[str]:
         """Yield it as text."""
         yield f"{self.name}: {self.trouble or f'{self.waiting} waiting'} ({self.path})"
         if self.snapshot is not None:
             yield f"  watched by {self.snapshot.mode}: {self.snapshot.why_mode}; {self.snapshot.writers}"
+        for closed in self.closed:
+            yield f"  {closed.queued} receipts {closed.words}"
         for wait in self.long_waits:
             cause, minutes = wait.cause, (now - wait.since) / 60
             yield f"  waits for {minutes:.0f} minutes: {display_name(wait.path)}"
@@ -66,6 +70,15 @@ class InboxStatus:
             "mode": found.mode if found else None,
             "why_mode": found.why_mode if found else None,
             "writers": found.writers if found else None,
+            "closed": [
+                {
+                    "branch": closed.branch,
+                    "deliver_when": closed.text,
+                    "opens_at": iso_time(closed.opens_at),
+                    "queued": closed.queued,
+                }
+                for closed in self.closed
+            ],
             "long_waits": [
                 {
                     "path": display_name(wait.path),
@@ -82,12 +95,16 @@ class InboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole picture; `troubles` is what somebody should look at."""
+    """The whole picture; `troubles` is what somebody should look at.
+
+    `failing` destinations answered wrongly the last time, and are not held yet.
+    """
 
     is_running: bool
     inboxes: list[InboxStatus]
     counts: dict[State, int]
     held: list[Standing]
+    failing: list[Standing]
     old: list[Job]
     unrouted: int
     removed: int
@@ -131,6 +148,8 @@ class Status:
         for job in self.old:
             minutes = (self.now - job.created_at) / 60
             yield f"Open for {minutes:.0f} minutes: {job.filename} ({job.state.value}, {job.job_id})"
+        for standing in self.failing:
+            yield f"N8N {standing.trouble}"
         for trouble in self.troubles:
             yield f"Look at this: {trouble}"
 
@@ -150,6 +169,7 @@ class Status:
                 }
                 for standing in self.held
             ],
+            "failing": [{"times": standing.misses, "message": standing.hold_message} for standing in self.failing],
             "balance": self.balance
             and {
                 "at": iso_time(self.balance.at),
@@ -167,13 +187,15 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
     urls = set(config.webhook_urls())
     names = [inbox.name for inbox in config.inboxes]
     counts = log.counts()
+    standings = [standing for standing in holds.all() if standing.url in urls]
     routed = log.open_jobs_of(names)
     is_running = installation.is_running()
     return Status(
         is_running=is_running,
         inboxes=[_inbox_status(config, inbox, log, now, is_running=is_running) for inbox in config.inboxes],
         counts=counts,
-        held=[standing for standing in holds.all() if standing.is_held and standing.url in urls],
+        held=[standing for standing in standings if standing.is_held],
+        failing=[standing for standing in standings if standing.trouble and not standing.is_held],
         old=log.open_since(now - _OLD_SECONDS, limit=20),
         unrouted=sum(counts[state] for state in OPEN_STATES) - routed,
         removed=log.removed_files(),
@@ -195,7 +217,8 @@ def _inbox_status(config: Config, inbox: Inbox, log: JobLog, now: float, *, is_r
     since = None
     if snapshot is not None and snapshot.unavailable:
         trouble, since = f"unavailable: {snapshot.unavailable}", snapshot.unavailable_since
-    return InboxStatus(inbox.name, str(inbox.path), waiting, trouble, since, snapshot, waits)
+    closed = closed_windows(config, inbox, log, now)
+    return InboxStatus(inbox.name, str(inbox.path), waiting, trouble, since, snapshot, waits, closed)
 
 
 def _waiting(scene: Scene, now: float) -> tuple[int, list[LongWait]]:

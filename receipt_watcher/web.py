@@ -11,9 +11,8 @@ the event loop. Nothing is kept here: a crash leaves what the job log has.
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,22 +26,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from receipt_watcher.bodies import BODY_SECONDS, Drained, read_body
-from receipt_watcher.conclusion import Conclusion, Reception, Verdict
+from receipt_watcher.conclusion import Conclusion, Reception
 from receipt_watcher.config import is_loopback
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.problem import MEDIA_TYPE, problem
 from receipt_watcher.strangers import Strangers
 from receipt_watcher.tokens import CallbackTokens, Standing
+from receipt_watcher.verdict import parse_verdict
 
 logger = structlog.get_logger()
 
 #: A callback carries a few words and perhaps extracted fields; more than this is a mistake or an attack.
 CALLBACK_MAX_BYTES = 1024 * 1024
-
-#: What is kept of a verdict: a message is words, and nesting that we could parse may be too deep to be written again.
-_MESSAGE_CHARACTERS = 10_000
-_URL_CHARACTERS = 2_000
-_MAX_DEPTH = 200
 
 #: How many callers are answered late at a time, and how many threads callbacks and lookups may occupy: those who only
 #: look never keep a callback waiting.
@@ -58,7 +53,10 @@ HealthCheck = Callable[[], Mapping[str, str | None]]
 
 
 class Web:
-    """The Starlette application. `check_health` names each check, with what is wrong or None."""
+    """The Starlette application. `check_health` names each check, with what is wrong or None.
+
+    `tell_waiting` names what waits as it should, such as for a delivery window.
+    """
 
     def __init__(
         self,
@@ -68,6 +66,7 @@ class Web:
         *,
         find_job: JobLookup,
         check_health: HealthCheck,
+        tell_waiting: Callable[[], Mapping[str, str]] = dict,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._conclusion = conclusion
@@ -75,6 +74,7 @@ class Web:
         self._strangers = strangers
         self._find_job = find_job
         self._check_health = check_health
+        self._tell_waiting = tell_waiting
         self._pause = pause
         self._delayed = 0
         self._concluding = asyncio.Semaphore(_CONCLUDING_THREADS)
@@ -165,10 +165,11 @@ class Web:
     async def _ready(self, _request: Request) -> Response:
         async with self._looking:
             checks = await run_in_threadpool(self._check_health)
+            waiting = await run_in_threadpool(self._tell_waiting)
         failing = {name: wrong for name, wrong in checks.items() if wrong is not None}
         if failing:
             return JSONResponse({"status": "not ready", "failing": failing}, status_code=503)
-        return JSONResponse({"status": "ok", "checks": sorted(checks)})
+        return JSONResponse({"status": "ok", "checks": sorted(checks), **({"waiting": waiting} if waiting else {})})
 
     # --- jobs --------------------------------------------------------------------------------------------------
 
@@ -186,68 +187,6 @@ _WHY_NOT_SHARED = (
     "This is the shared token, and callback.per_job_tokens is on: send the callback_token that came with this job. "
     "In n8n, as the value of the header X-Callback-Token: ={{ $('Webhook').item.json.body.callback_token }}"
 )
-
-
-def parse_verdict(body: bytes) -> Verdict:
-    """Read a callback's body.
-
-    Raises:
-        ValueError: it is no verdict; the text says what it should be.
-    """
-    try:
-        said = json.loads(body, object_pairs_hook=_without_contradiction)
-    except _ContradictionError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise ValueError("The body is no JSON.") from error
-    if not isinstance(said, dict) or said.get("status") not in ("success", "failure"):
-        raise ValueError('The body must be a JSON object with "status": "success" or "failure".')
-    if _is_deep(said):
-        raise ValueError(f"The body is nested deeper than {_MAX_DEPTH} levels.")
-    return Verdict(
-        success=said["status"] == "success",
-        message=_as_text(said.get("message")),
-        notion_page_url=_as_url(said.get("notion_page_url")),
-        details=said.get("data"),
-    )
-
-
-class _ContradictionError(ValueError):
-    """Two verdicts in one body."""
-
-
-def _without_contradiction(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of fields that are there twice the last one counts, but not of the verdict."""
-    said = dict(pairs)
-    if len(said) < len(pairs) and any(name == "status" and text != said["status"] for name, text in pairs):
-        raise _ContradictionError('The body says "status" twice, and not the same.')
-    return said
-
-
-def _is_deep(said: Any) -> bool:
-    level = [said]
-    for _ in range(_MAX_DEPTH):
-        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inside(outer)]
-    return bool(level)
-
-
-def _inside(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return outer.values() if isinstance(outer, dict) else outer
-
-
-def _as_text(message: Any) -> str | None:
-    """Workflows put anything into `message`; a verdict is not lost for that. Lone surrogates cannot be stored."""
-    if message is None:
-        return None
-    text = message if isinstance(message, str) else json.dumps(message)
-    if len(text) > _MESSAGE_CHARACTERS:
-        text = text[: _MESSAGE_CHARACTERS - 1] + "…"
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _as_url(url: Any) -> str | None:
-    is_usable = isinstance(url, str) and url.isprintable() and len(url) <= _URL_CHARACTERS
-    return url if is_usable else None
 
 
 def _as_it_came(request: Request) -> str:

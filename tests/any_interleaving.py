@@ -39,7 +39,7 @@ from hypothesis.stateful import (
 )
 from PIL import Image
 
-from receipt_watcher.conclusion import Conclusion, Reception, Verdict
+from receipt_watcher.conclusion import Conclusion, Reception
 from receipt_watcher.delivery import Delivery, DeliverySettings
 from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused
 from receipt_watcher.disk import PARTIAL_SUFFIX
@@ -66,6 +66,7 @@ from receipt_watcher.route import Bell
 from receipt_watcher.spool import SpoolFolders
 from receipt_watcher.tables import JOB_COLUMNS, job_of
 from receipt_watcher.takein import TakeIn
+from receipt_watcher.verdict import Verdict
 from tests.conftest import INSTALLATION, FakeClock
 from tests.pausing import Actor, Life, SteppingLog, SteppingSpool
 from tests.running import digest
@@ -76,7 +77,14 @@ _ALL_JOBS = f"SELECT {', '.join(JOB_COLUMNS)} FROM job ORDER BY job_id"
 URL = "http://n8n.example.com/webhook/receipts"
 DEADLINE = 100.0
 SETTINGS = DeliverySettings(
-    max_attempts=2, backoff_initial_seconds=5, backoff_max_seconds=60, callback_deadline_seconds=DEADLINE, workers=2
+    max_attempts=2,
+    backoff_initial_seconds=5,
+    backoff_max_seconds=60,
+    callback_deadline_seconds=DEADLINE,
+    workers=2,
+    hold_after=2,
+    probe_max_seconds=60,
+    drain_per_minute=20,
 )
 MAX_RESENDS = 1
 NAMES = ("a.png", "sub/b.png")
@@ -122,8 +130,8 @@ class DefectError(Exception):
 
 OUTCOMES: dict[Answer, Outcome] = {
     Answer.ACCEPTED: Accepted("200 Workflow was started", 200),
-    Answer.DONE: Concluded(success=True, message="done", status_code=200),
-    Answer.NOT_DONE: Concluded(success=False, message="no supplier", status_code=200),
+    Answer.DONE: Concluded(Verdict(success=True, message="done"), "200 done", 200),
+    Answer.NOT_DONE: Concluded(Verdict(success=False, message="no supplier"), "200 no supplier", 200),
     Answer.DOWN: Deferred("no connection: refused"),
     Answer.BUSY: Deferred("N8N answered 503", 503, retry_after_seconds=20),
     Answer.BROKEN: Deferred("N8N answered 500", 500, is_ambiguous=True),

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receipt_watcher.conclusion import Conclusion, Reception, Verdict
+from receipt_watcher.conclusion import Conclusion, Reception
 from receipt_watcher.destinations import Outcome, Refused
 from receipt_watcher.holds import HoldKind
 from receipt_watcher.job import Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.spool import Spool
+from receipt_watcher.verdict import Verdict
 from tests.conftest import FakeClock
 from tests.test_delivery import ACCEPTED, BROKEN, DOWN, LOST, URL, FakeDestination, World, route_to
 

@@ -135,6 +135,8 @@ def test_the_state_folder_is_where_systemd_or_the_desktop_say(
         ("inboxes.0.path", ["''", '"a\\0b"', "~no-such-user-here/x"]),
         ("inboxes.0.name", ["Office", "'a b'", "no", "''"]),
         ("n8n.api_key", ["''", "'a b'", "schlüssel", '"a\\n"']),
+        ("n8n.hold_after", ["0", "-1", "1.5", "never"]),
+        ("n8n.drain_per_minute", ["-1", ".inf", "fast"]),
     ],
 )
 def test_values_out_of_bounds_are_refused(tmp_path: Path, key: str, values: list[str]) -> None:
@@ -159,3 +161,64 @@ def test_the_configuration_is_frozen(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
         config.inboxes[0].recursive = True
     assert isinstance(config.inboxes[0], Inbox)
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ("accept: imediately", "n8n.accept.mode"),
+        ("accept: {}", "n8n.accept"),
+        ("accept: []", "n8n.accept"),
+        ("accept: {mode: auto, status: 200}", "n8n.accept"),
+        ("accept: {status: 404}", "n8n.accept.status"),
+        ("accept: {json_path: a..b}", "n8n.accept.json_path"),
+        ("accept: {json_path: '$'}", "n8n.accept.json_path"),
+        ("accept: {contains: 1}", "n8n.accept.contains"),
+        ("accept: {jsonpath: a}", "n8n.accept.jsonpath"),
+        ("deliver_when: always", "n8n.deliver_when"),
+        ("deliver_when: {days: monday}", "n8n.deliver_when.days"),
+        ("deliver_when: {days: []}", "n8n.deliver_when.days"),
+        ("deliver_when: {hours: 7-19}", "n8n.deliver_when.hours"),
+        ("deliver_when: {time_zone: Berlin}", "n8n.deliver_when.time_zone"),
+        ("deliver_when: {timezone: Europe/Berlin}", "n8n.deliver_when.timezone"),
+    ],
+)
+def test_groups_within_a_section_are_checked(tmp_path: Path, options: str, key: str) -> None:
+    """A wrong rule or window is told by its own key, with what would be right; nothing is guessed."""
+    text = f"inboxes: [{{path: /x/inbox}}]\nn8n: {{webhook_url: http://n8n/hook, {options}}}\n"
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, text), HOME)
+    (problem,) = caught.value.problems
+    assert problem.key == key
+    assert problem.right
+
+
+@pytest.mark.parametrize(
+    ("days", "hours"), [("mon-fri", "07:00-19:00"), ("[mon, tue-fri]", "[07:00-19:00]"), ("MON-FRI", "7:00-19:00")]
+)
+def test_windows_may_be_lists(tmp_path: Path, days: str, hours: str) -> None:
+    """Days and hours are a text or a list, and the window of a subfolder wins over the inbox's, which wins over all."""
+    text = f"""
+inboxes:
+  - path: /x/inbox
+    recursive: true
+    deliver_when: {{days: {days}, hours: {hours}, time_zone: Europe/Berlin}}
+    accept: respond
+    routes: {{travel: {{deliver_when: {{}}, accept: any_2xx}}, other: "0f3c"}}
+  - path: /y/inbox
+    name: second
+n8n: {{webhook_url: http://n8n/hook, deliver_when: {{days: sun}}}}
+"""
+    config = load(written(tmp_path, text), HOME)
+    first, second = config.inboxes
+    window = config.window_of(first)
+    assert window is not None
+    assert (window.days, window.hours) == (frozenset(range(5)), ((420, 1140),))
+    assert config.window_of(first, first.routes["other"]) == window
+    always, sunday = config.window_of(first, first.routes["travel"]), config.window_of(second)
+    assert always is not None
+    assert always.days == frozenset(range(7))
+    assert sunday is not None
+    assert sunday.days == {6}
+    modes = [config.accept_of(*where).mode for where in ((first,), (first, first.routes["travel"]), (second,))]
+    assert modes == ["respond", "any_2xx", "auto"]

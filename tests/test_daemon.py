@@ -310,7 +310,7 @@ def test_an_outage_of_n8n(tmp_path: Path, n8n: StandIn) -> None:
     with office(tmp_path, n8n) as daemon:
         for number, content in enumerate(contents):
             daemon.drop(f"scan-{number}.jpg", content)
-        wait_until(lambda: daemon.count("job.deferred") >= 2, "it was tried, and tried again")
+        wait_until(lambda: daemon.count("job.deferred") >= 4, "it was tried, and tried again")
         assert daemon.count("destination.held") == 1
         n8n.listen_again()
         assert_arrived(daemon, n8n, contents)

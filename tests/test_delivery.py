@@ -22,12 +22,22 @@ from receipt_watcher.joblog import JobLog
 from receipt_watcher.receipt import Limits
 from receipt_watcher.route import Bell, Branch, Route
 from receipt_watcher.spool import Spool, SpoolFolders
+from receipt_watcher.verdict import Verdict
+from receipt_watcher.window import Window
 from tests.conftest import INSTALLATION, FakeClock, make_job
 
 URL = "http://n8n.example.com/webhook/receipts"
 SETTINGS = DeliverySettings(
-    max_attempts=3, backoff_initial_seconds=5, backoff_max_seconds=900, callback_deadline_seconds=600, workers=4
+    max_attempts=3,
+    backoff_initial_seconds=5,
+    backoff_max_seconds=900,
+    callback_deadline_seconds=600,
+    workers=4,
+    hold_after=1,
+    probe_max_seconds=900,
+    drain_per_minute=0,
 )
+BOOKED = Concluded(Verdict(success=True, message="booked"), "200 booked", 200)
 ACCEPTED = Accepted("200 Workflow was started", 200)
 DOWN = Deferred("no connection: refused")
 BROKEN = Deferred("N8N answered 500", 500, is_ambiguous=True)
@@ -60,8 +70,9 @@ class FakeDestination:
 class World:
     """A delivery with all that it needs."""
 
-    def __init__(self, log: JobLog, clock: FakeClock, *routes: Route) -> None:
+    def __init__(self, log: JobLog, clock: FakeClock, *routes: Route, settings: DeliverySettings = SETTINGS) -> None:
         self.log = log
+        self.settings = settings
         self.clock = clock
         self.routes = routes
         self.holds = Holds(log)
@@ -76,7 +87,7 @@ class World:
             self.log,
             self.holds,
             self.routes,
-            SETTINGS,
+            self.settings,
             callback_url_of=lambda job_id: f"http://receipts.lan/{job_id}",
             deliveries=self.deliveries,
             filings=self.filings,
@@ -134,9 +145,16 @@ class World:
         return [line["event"] for line in self.log.history(job.job_id)]
 
 
-def route_to(destination: FakeDestination, spool: Spool, name: str = "office") -> Route:
+def route_to(destination: FakeDestination, spool: Spool, name: str = "office", window: Window | None = None) -> Route:
     """Return a route that is open."""
-    branch = Branch(inbox=name, destination=destination, notion_database_id="", duplicates="skip", done_subfolder="")
+    branch = Branch(
+        inbox=name,
+        destination=destination,
+        notion_database_id="",
+        duplicates="skip",
+        done_subfolder="",
+        window=window,
+    )
     return Route(name, spool, (branch,), Limits(10**9, 10**9), is_ready=True)
 
 
@@ -192,9 +210,13 @@ class Effect:
 
 EFFECTS = {
     "accepted": Effect(ACCEPTED, State.PROCESSING, Event.ACCEPT, is_awaited=True),
-    "concluded": Effect(Concluded(True, "booked", 200), State.SUCCESS, Event.SUCCEED, is_filed=True),
+    "concluded": Effect(BOOKED, State.SUCCESS, Event.SUCCEED, is_filed=True),
     "concluded-badly": Effect(
-        Concluded(False, "no total", 200), State.FAILURE, Event.FAIL, is_filed=True, reason=Reason.N8N_FAILURE
+        Concluded(Verdict(success=False, message="no total"), "200 no total", 200),
+        State.FAILURE,
+        Event.FAIL,
+        is_filed=True,
+        reason=Reason.N8N_FAILURE,
     ),
     "deferred": Effect(DOWN, State.QUEUED, Event.DEFER, counted=False, is_held=True),
     "ambiguous": Effect(BROKEN, State.QUEUED, Event.DEFER, counted=False, is_held=True),
@@ -247,19 +269,33 @@ def test_callback_may_overtake_the_answer(world: World, name: str) -> None:
     assert len(world.log.attempts(job.job_id)) == 1
 
 
-@pytest.mark.parametrize("name", EFFECTS)
+def retried_meanwhile(world: World, outcome: Outcome, claims: list[Job | None]) -> Script:
+    """Return what lets a receipt fail, be retried and be claimed anew while it is being sent."""
+
+    def overtaken(job: Job) -> Outcome:
+        now = world.clock.advance(1)
+        assert world.log.advance(job.job_id, Event.FAIL, now, reason=Reason.N8N_FAILURE)
+        assert world.log.advance(job.job_id, Event.RETRY, now, next_attempt_at=now)
+        claims.append(world.log.claim(["office"], now))
+        return outcome
+
+    return overtaken
+
+
+def test_success_of_an_older_claim_is_the_receipts(known: World) -> None:
+    """A success that comes as the answer counts like a callback's, whichever claim it belongs to: it was booked."""
+    known.destination.script = retried_meanwhile(known, BOOKED, [])
+    (job,) = known.record()
+    known.delivery.deliver_due()
+    assert (known.job(job).state, known.job(job).message) == (State.SUCCESS, "booked")
+    assert known.events(job)[-2:] == ["claim", "succeed"]
+
+
+@pytest.mark.parametrize("name", sorted(EFFECTS.keys() - {"concluded"}))
 def test_outcome_of_an_older_claim_changes_nothing(known: World, name: str) -> None:
     """An answer that comes after a failure, a retry and a new claim is not that claim's: only the attempt is kept."""
     claims: list[Job | None] = []
-
-    def overtaken(job: Job) -> Outcome:
-        now = known.clock.advance(1)
-        assert known.log.advance(job.job_id, Event.FAIL, now, reason=Reason.N8N_FAILURE)
-        assert known.log.advance(job.job_id, Event.RETRY, now, next_attempt_at=now)
-        claims.append(known.log.claim(["office"], now))
-        return EFFECTS[name].outcome
-
-    known.destination.script = overtaken
+    known.destination.script = retried_meanwhile(known, EFFECTS[name].outcome, claims)
     (job,) = known.record()
     standing = known.standing
     known.delivery.deliver_due()
@@ -898,7 +934,7 @@ def test_same_id_on_every_attempt(known: World) -> None:
 
 def test_conclusion_at_once_counts_as_a_callback(world: World) -> None:
     """A destination that answers with its verdict has called back: the next receipts need not wait for it."""
-    world.destination.script = lambda _: Concluded(True, "booked")
+    world.destination.script = lambda _: BOOKED
     jobs = world.record(3)
     assert world.deliver_all() == 3
     assert {world.job(job).state for job in jobs} == {State.SUCCESS}
@@ -910,7 +946,7 @@ def test_conclusion_at_once_ends_a_hold(known: World) -> None:
     known.destination.script = lambda _: DOWN
     known.deliver_all()
     known.clock.now = known.standing.probe_at or 0.0
-    known.destination.script = lambda _: Concluded(True, "booked")
+    known.destination.script = lambda _: BOOKED
     with capture_logs() as lines:
         rung = known.deliveries.count
         known.deliver_all()

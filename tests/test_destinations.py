@@ -402,7 +402,7 @@ PROBLEM = '{"code":0,"message":"There was a problem executing the workflow"}'
         (404, JSON, NOT_REGISTERED, Deferred, "publish"),
         (403, "text/plain", "Authorization data is wrong!", Deferred, "n8n.api_key"),
         (401, "text/plain", "Login", Deferred, "proxy"),
-        (500, JSON, '{"code":0,"message":"No authentication data defined on node!"}', Deferred, "log of N8N"),
+        (500, JSON, '{"code":0,"message":"No authentication data defined on node!"}', Deferred, "no credential"),
         (422, JSON, NOT_PARSED, Refused, "Failed to parse"),
         (500, JSON, PROBLEM, Deferred, "problem executing"),
         (413, JSON, FORM_TOO_LARGE, Refused, "exceeds"),

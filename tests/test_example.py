@@ -50,12 +50,17 @@ OPTION_NAMES = [".".join(key) for key, _ in ALL_OPTIONS]
 #: What a subfolder leaves to its inbox.
 NONE: dict[str, object] = dict.fromkeys(name for name in Subfolder.model_fields if name != "webhook_url")
 
+#: What a rule about answers leaves open.
+RULE: dict[str, object] = dict.fromkeys(("status", "json_path", "contains"))
+
 #: A value other than the default for each option, as text, and as `redacted` shows it.
 OTHER: dict[str, tuple[str, object]] = {
     "inboxes.0.path": ("/other/in", "/other/in"),
     "inboxes.0.name": ("office", "office"),
     "inboxes.0.notion_database_id": ("0123", "0123"),
     "inboxes.0.webhook_url": ("http://other/hook", "http://other/hook"),
+    "inboxes.0.accept": ("respond", {"mode": "respond"} | RULE),
+    "inboxes.0.deliver_when": ('{"days": "sat, sun"}', {"days": "sat, sun", "hours": "00:00-24:00", "time_zone": ""}),
     "inboxes.0.recursive": ("true", True),
     "inboxes.0.observer": ("polling", "polling"),
     "inboxes.0.poll_seconds": ("7", 7),
@@ -79,6 +84,11 @@ OTHER: dict[str, tuple[str, object]] = {
     "n8n.max_attempts": ("3", 3),
     "n8n.backoff_initial_seconds": ("3", 3),
     "n8n.backoff_max_seconds": ("33", 33),
+    "n8n.hold_after": ("1", 1),
+    "n8n.probe_max_seconds": ("33", 33),
+    "n8n.drain_per_minute": ("7.5", 7.5),
+    "n8n.accept": ('{"status": 202}', {"mode": None} | RULE | {"status": 202}),
+    "n8n.deliver_when": ('{"hours": "22:00-06:00"}', {"days": "mon-sun", "hours": "22:00-06:00", "time_zone": ""}),
     "n8n.verify_tls": ("false", False),
     "n8n.ca_file": ("/ca.pem", "/ca.pem"),
     "callback.secret_token": (SECRET, "********"),

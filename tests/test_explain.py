@@ -190,7 +190,7 @@ def test_a_copy_in_the_inbox_names_the_job(tmp_path: Path, n8n: StandIn) -> None
 
 def test_what_waits_for_n8n_says_until_when(tmp_path: Path) -> None:
     """While N8N is away a job says since when, why, and when it is tried next; or that no daemon runs."""
-    patient = {"n8n": {"backoff_initial_seconds": 60, "backoff_max_seconds": 60}}
+    patient = {"n8n": {"backoff_initial_seconds": 60, "backoff_max_seconds": 60, "hold_after": 1}}
     with RunningDaemon(tmp_path, "http://127.0.0.1:9/webhook/receipts", TOKEN, changes=patient) as daemon:
         daemon.drop("scan.jpg", JPEG)
         wait_until(lambda: daemon.count("destination.held"), "N8N is held")

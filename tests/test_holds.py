@@ -74,6 +74,7 @@ def test_what_ends_a_hold(holds: Holds, kind: HoldKind) -> None:
         url=URL,
         accepted_at=NOW + (7 if kind is HoldKind.ANSWERS else 6),
         called_back_at=NOW + (7 if kind is HoldKind.SILENCE else 6),
+        resumed_at=NOW + 7,
     )
 
 

@@ -446,11 +446,11 @@ def test_slow_sending_costs_the_answer_no_time(near: Outbound, monkeypatch: pyte
 
 
 def test_large_answer_is_bounded(near: Outbound) -> None:
-    """Of an answer no more than 64 kB are kept, and the rest is not even fetched."""
+    """Of an answer no more than 1 MiB is kept, as of a callback, and the rest is not even fetched."""
     sent: list[int] = []
     with FarSide(chunked(itertools.repeat(PIECE, 2000), sent)) as far:
         answer = post(near, far.url)
-        assert len(answer.text) == 64 * 1024
+        assert len(answer.text) == 1024 * 1024
         assert post(near, far.url).status == 200  # on a new connection: the old one is not usable
         assert far.connections == 2
     assert sum(sent) < 2 * 2000 * len(PIECE)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from receipt_watcher.job import Job, Reason
+from receipt_watcher.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Accepted:
 class Concluded:
     """The far side answered with its verdict at once; no callback is awaited."""
 
-    success: bool
+    verdict: Verdict
     message: str
     status_code: int | None = None
 
@@ -54,9 +55,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The request may have been read, but the answer did not come."""
+    """The request may have been read, but no answer came, or none that says so."""
 
     message: str
+    status_code: int | None = None
 
 
 Outcome = Accepted | Concluded | Deferred | Refused | Lost

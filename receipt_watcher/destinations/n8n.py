@@ -20,20 +20,23 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any, Literal
 
-from receipt_watcher.destinations import Accepted, Deferred, Lost, Outcome, Refused
+from receipt_watcher.acceptance import AUTO, outcome_of_success, shown_answer
+from receipt_watcher.config import Accept
+from receipt_watcher.destinations import Deferred, Lost, Outcome, Refused
 from receipt_watcher.errors import AnswerLostError, ChangedOnDiskError, NotSentError
 from receipt_watcher.job import Job, Reason, subfolder_of
 from receipt_watcher.outbound import Answer, Outbound
 
 #: Read and sent at a time. A multiple of 3, so that the base64 of the pieces is that of the whole.
 _PIECE_BYTES = 3 * 128 * 1024
-_SHOWN_CHARACTERS = 500
-_PAGES = ("<!doctype html", "<html")
 
 _ADVICE = {
-    401: "a proxy before N8N asks for a login; look at n8n.webhook_url and the proxy",
-    403: "the key is wrong: compare n8n.api_key with the header-auth credential of the webhook node",
-    404: "no such webhook: publish (activate) the workflow and compare its production URL with n8n.webhook_url",
+    401: "a login is asked for, by a proxy before N8N or as basic auth: set the webhook node to header auth, and let "
+    "the proxy pass n8n.webhook_url",
+    403: "the header-auth credential differs: give the one of the webhook node the name X-N8N-Api-Key and the value of "
+    "n8n.api_key",
+    404: "no such webhook: the workflow is not published (publish or activate it in n8n), or its Production URL is not "
+    "n8n.webhook_url",
     405: "the webhook node does not take POST",
     408: "N8N, or a proxy before it, gave up waiting",
     410: "the webhook is gone; compare n8n.webhook_url with the workflow's production URL",
@@ -44,6 +47,7 @@ _ADVICE = {
     504: "the proxy waited too long for N8N",
 }
 _NEVER_THE_RECEIPT = frozenset({*range(300, 400), 401, 403, 404, 405, 408, 410, 425, 429, 502, 503, 504})
+_NO_CREDENTIAL = "No authentication data defined on node"
 _OWN_FAILURES = {413: Reason.REFUSED_TOO_LARGE, 415: Reason.REFUSED_TYPE, 422: Reason.REFUSED}
 
 
@@ -59,6 +63,7 @@ class N8NSettings:
     payload: Literal["json", "multipart"]
     max_json_bytes: int
     callback_token_of: Callable[[str], str | None] = lambda _job_id: None
+    accept: Accept = AUTO
 
     def __repr__(self) -> str:
         return f"N8NSettings(payload={self.payload!r})"  # the URL may carry a secret, the key is one
@@ -93,7 +98,7 @@ class N8N:
             return Deferred(f"{error}; is N8N running, and n8n.webhook_url right?")
         except AnswerLostError as error:
             return Lost(str(error))
-        return outcome_of(answer, now)
+        return outcome_of(answer, now, self._settings.accept)
 
     def _headers(self, job: Job, content_type: str, now: float) -> dict[str, str]:
         headers = {
@@ -107,39 +112,21 @@ class N8N:
         return headers
 
 
-def outcome_of(answer: Answer, now: float) -> Outcome:
-    """Say what an answer means. A status alone is no acceptance: n8n's start-up page comes with 200."""
+def outcome_of(answer: Answer, now: float, accept: Accept = AUTO) -> Outcome:
+    """Say what an answer means; where its status is 2xx, see `acceptance`."""
     if 200 <= answer.status < 300:  # noqa: PLR2004 - RFC 9110, 15.3
-        return _outcome_of_success(answer)
-    shown = _shown(answer)
+        return outcome_of_success(answer, accept)
+    shown = shown_answer(answer)
     if answer.status in _OWN_FAILURES:
         return Refused(_OWN_FAILURES[answer.status], f"N8N answered {shown}", answer.status)
     if 300 <= answer.status < 400:  # noqa: PLR2004 - RFC 9110, 15.4
         advice = f"it redirects to {answer.headers.get('location', 'elsewhere')}; put that URL into n8n.webhook_url"
+    elif _NO_CREDENTIAL in answer.text:
+        advice = "the webhook node has header auth, but no credential is selected in it"
     else:
         advice = _ADVICE.get(answer.status, "this answer is not expected of a webhook")
-    ambiguous = answer.status not in _NEVER_THE_RECEIPT
+    ambiguous = answer.status not in _NEVER_THE_RECEIPT and _NO_CREDENTIAL not in answer.text
     return Deferred(f"N8N answered {shown}; {advice}", answer.status, _retry_after(answer, now), ambiguous)
-
-
-def _outcome_of_success(answer: Answer) -> Outcome:
-    """Tell the three response modes of the webhook node (a JSON or empty body) from a page that a person is to read."""
-    beginning = answer.text.lstrip()[:15].lower()
-    is_page = answer.headers.get("content-type", "").startswith("text/html") or beginning.startswith(_PAGES)
-    if "n8n is starting up" in answer.text:
-        return Deferred("N8N is still starting up and did not take the receipt", answer.status)
-    if is_page:
-        return Deferred(
-            f"a web page came instead of an answer of the webhook ({_shown(answer)}); is n8n.webhook_url right, "
-            "and no login page before it?",
-            answer.status,
-        )
-    return Accepted(_shown(answer), answer.status)
-
-
-def _shown(answer: Answer) -> str:
-    text = " ".join(answer.text.split())
-    return f"{answer.status} {text[:_SHOWN_CHARACTERS]}".strip()
 
 
 def _retry_after(answer: Answer, now: float) -> float | None:

@@ -1,0 +1,120 @@
+"""N8N's word on a job: how it is read, from a callback or from an answer at once, and how the history keeps it.
+
+What it promises: a verdict is exactly `status` `success` or `failure`, said once; whatever else stands beside it costs
+no verdict, and is kept within bounds. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+#: What is kept of a verdict: a message is words, and nesting that we could parse may be too deep to be written again.
+_MESSAGE_CHARACTERS = 10_000
+_URL_CHARACTERS = 2_000
+_MAX_DEPTH = 200
+
+#: What of a verdict, or of what should have been one, goes into a job's history.
+KEPT_CHARACTERS = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What N8N said of a job; `details` are the contract's `data`, as N8N sent them."""
+
+    success: bool
+    message: str | None = None
+    notion_page_url: str | None = None
+    details: Any = None
+
+
+def parse_verdict(body: bytes | str) -> Verdict:
+    """Read a callback's body.
+
+    Raises:
+        ValueError: it is no verdict; the text says what it should be.
+    """
+    return verdict_in(read_json(body))
+
+
+def read_json(body: bytes | str) -> Any:
+    """Read JSON that may hold a verdict.
+
+    Raises:
+        ValueError: it is none, or it contradicts itself.
+    """
+    try:
+        return json.loads(body, object_pairs_hook=_without_contradiction)
+    except _ContradictionError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ValueError("The body is no JSON.") from error
+
+
+def verdict_in(said: Any) -> Verdict:
+    """Return the verdict that JSON holds.
+
+    Raises:
+        ValueError: it holds none; the text says what it should be.
+    """
+    if not isinstance(said, dict) or said.get("status") not in ("success", "failure"):
+        raise ValueError('The body must be a JSON object with "status": "success" or "failure".')
+    if _is_deep(said):
+        raise ValueError(f"The body is nested deeper than {_MAX_DEPTH} levels.")
+    return Verdict(
+        success=said["status"] == "success",
+        message=_as_text(said.get("message")),
+        notion_page_url=_as_url(said.get("notion_page_url")),
+        details=said.get("data"),
+    )
+
+
+def in_words(verdict: Verdict) -> str:
+    """Return a verdict as the history keeps it: what N8N sent, bounded."""
+    said = {
+        "status": "success" if verdict.success else "failure",
+        "message": verdict.message,
+        "notion_page_url": verdict.notion_page_url,
+        "data": verdict.details,
+    }
+    return json.dumps({name: value for name, value in said.items() if value is not None})[:KEPT_CHARACTERS]
+
+
+class _ContradictionError(ValueError):
+    """Two verdicts in one body."""
+
+
+def _without_contradiction(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of fields that are there twice the last one counts, but not of the verdict."""
+    said = dict(pairs)
+    if len(said) < len(pairs) and any(name == "status" and text != said["status"] for name, text in pairs):
+        raise _ContradictionError('The body says "status" twice, and not the same.')
+    return said
+
+
+def _is_deep(said: Any) -> bool:
+    level = [said]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inside(outer)]
+    return bool(level)
+
+
+def _inside(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return outer.values() if isinstance(outer, dict) else outer
+
+
+def _as_text(message: Any) -> str | None:
+    """Workflows put anything into `message`; a verdict is not lost for that. Lone surrogates cannot be stored."""
+    if message is None:
+        return None
+    text = message if isinstance(message, str) else json.dumps(message)
+    if len(text) > _MESSAGE_CHARACTERS:
+        text = text[: _MESSAGE_CHARACTERS - 1] + "…"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _as_url(url: Any) -> str | None:
+    is_usable = isinstance(url, str) and url.isprintable() and len(url) <= _URL_CHARACTERS
+    return url if is_usable else None
