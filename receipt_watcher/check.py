@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
 from receipt_watcher.config import Config, Inbox, Retention, is_loopback
 from receipt_watcher.disk import display_name
-from receipt_watcher.errors import JobLogError, NotSentError
+from receipt_watcher.errors import ConfigError, JobLogError, NotSentError
 from receipt_watcher.examination import Limits
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import InboxWatch, listing_of
@@ -60,7 +61,21 @@ def check_all(config: Config) -> list[Finding]:
         *_check_retention(config, time.time()),
         *_check_webhooks(config),
         *_check_callback_url(config),
+        *_check_channels(config),
     ]
+
+
+def _check_channels(config: Config) -> Iterator[Finding]:
+    """See whether the channels can be used as they are written; nothing is sent."""
+    try:
+        with Outbound(timeout_seconds=LIMIT_SECONDS, connections=1) as outbound:
+            names = [channel.name for channel in channels_of(config.notify, outbound)]
+    except ConfigError as error:
+        for problem in error.problems:
+            yield Finding("error", f"{problem.key}: {problem.wrong}", problem.right)
+        return
+    if names:
+        yield Finding("ok", f"notices go to {', '.join(names)}; receipt-watcher notify --test sends one")
 
 
 # --- folders ---------------------------------------------------------------------------------------------------

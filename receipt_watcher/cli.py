@@ -438,6 +438,35 @@ def backup(config_file: Path | None, target: Path, *, as_json: bool) -> None:
         click.echo(f"{target}: {jobs} jobs, {target.stat().st_size:,} bytes")
 
 
+@commands.command()
+@_config_option
+@click.option("--test", "is_test", is_flag=True, help="Send a test to each channel, and say whether it went.")
+@_json_option
+def notify(config_file: Path | None, *, is_test: bool, as_json: bool) -> None:
+    """List the channels and what is still to be sent to each; with --test, send to each.
+
+    Example: receipt-watcher notify --test
+    """
+    from receipt_watcher.channeltest import send_tests, waiting  # noqa: PLC0415
+
+    config = _load(config_file)
+    if is_test:
+        rows = send_tests(config)
+    elif config.database_path.exists():
+        with _open_log(config) as log:
+            rows = waiting(config, log)
+    else:
+        rows = waiting(config, None)
+    if as_json:
+        _print_json([{"channel": row.channel, "ok": row.is_fine, "said": row.said} for row in rows])
+    else:
+        for row in rows:
+            click.echo(printable(f"{row.channel}: {row.said}"))
+        if not rows:
+            click.echo("No channel is configured; see notify.urls and notify.webhook_url.", err=True)
+    raise click.exceptions.Exit(FINE if rows and all(row.is_fine for row in rows) else WRONG)
+
+
 # --- changing --------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 from urllib.parse import urlsplit
@@ -33,6 +33,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from receipt_watcher import hours
 from receipt_watcher.window import Window, read_days, read_hours, read_zone, window_of
 
 Duplicates = Literal["skip", "send", "fail"]
@@ -50,6 +51,8 @@ IgnorePack = Literal[
     "onedrive",
     "browser",
 ]
+#: What a notice may be about; the daily summary has an option of its own.
+NoticeKind = Literal["holds", "failures", "inboxes", "stuck"]
 Key = tuple[str | int, ...]
 MASK = "********"
 
@@ -90,6 +93,40 @@ def _url(value: str) -> str:
         usable = False
     if not usable or re.search(r"[\s\x00-\x1f]", value):
         raise _mistake("is no URL", "write it whole: http:// or https://, the host, the path")
+    return value
+
+
+def _secret_url(secret: SecretStr) -> SecretStr:
+    _url(secret.get_secret_value())
+    return secret
+
+
+def _channel(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[A-Za-z][\w+.-]*://\S+", secret.get_secret_value()):
+        raise _mistake(
+            "is no URL of apprise", 'write it as apprise has it, such as "ntfys://ntfy.example.com/receipts"'
+        )
+    return secret
+
+
+def _addresses(value: object) -> object:
+    """Return a list; a text alone stands for one, with spaces or line breaks."""
+    return value.split() if isinstance(value, str) else value
+
+
+def _time_of_day(value: str) -> str:
+    try:
+        hours.time_of(value)
+    except ValueError:
+        raise _mistake("is no time of the day", 'write it as "08:00"') from None
+    return value
+
+
+def _quiet(value: str) -> str:
+    try:
+        hours.hours_of(value)
+    except ValueError:
+        raise _mistake("are no hours of the day", 'write them as "22:00-07:00"') from None
     return value
 
 
@@ -231,6 +268,8 @@ Text = Annotated[str, BeforeValidator(_quoted)]
 Url = Annotated[str, AfterValidator(_url)]
 Secret = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_sendable)]
 Token = Annotated[Secret, AfterValidator(_long)]
+SecretUrl = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_secret_url)]
+ChannelUrl = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_channel)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Seconds = Annotated[float, Field(ge=0.1, le=3600)]
 LongSeconds = Annotated[float, Field(ge=0.1, le=2592000)]
@@ -373,6 +412,10 @@ class Inbox(Section):
     failed_dir: AbsolutePath = Field(
         default_factory=_sibling("failed"), description="Receipts that need a person; by default beside path."
     )
+    status_file: bool = Field(
+        default=False,
+        description='Whether "_receipt-watcher status.txt" in the inbox says what waits, for people at the share.',
+    )
     done_subfolder: Annotated[Text, AfterValidator(_subfolder)] = Field(
         default="%Y-%m", description='Keeps done folders short: strftime of the day of filing; "" for none.'
     )
@@ -512,6 +555,51 @@ class Retention(Section):
     )
 
 
+class Notify(Section):
+    """Who is told when receipts wait or fail; all of it is off until a channel is named."""
+
+    urls: Annotated[tuple[ChannelUrl, ...], BeforeValidator(_addresses)] = Field(
+        default=(),
+        description="Channels by apprise: mail, Slack, Teams, ntfy, …; pip install 'receipt-watcher[notify]'.",
+    )
+    webhook_url: SecretUrl | None = Field(
+        default=None, description="A plain webhook: each notice is posted there as JSON; needs nothing more."
+    )
+    kinds: Annotated[tuple[NoticeKind, ...], BeforeValidator(_patterns)] = Field(
+        default=get_args(NoticeKind), description="What notices are about; leave out what you need not hear of."
+    )
+    after_seconds: LongSeconds = Field(
+        default=60, description="How long a trouble lasts until it is told, and failures are gathered into one notice."
+    )
+    throttle_minutes: float = Field(
+        default=15, ge=0, le=10080, description="The least time between two notices of the same kind."
+    )
+    stuck_after_minutes: float = Field(
+        default=240, ge=1, le=100000, description="A receipt that is older, and that no hold explains, is told of."
+    )
+    quiet_hours: Annotated[Text, AfterValidator(_quiet)] | None = Field(
+        default=None, description='When nothing is sent, such as "22:00-07:00"; what is still so is told at their end.'
+    )
+    daily_summary_at: Annotated[Text, AfterValidator(_time_of_day)] | None = Field(
+        default=None, description='When a summary of the day is sent, such as "08:00"; by default never.'
+    )
+    time_zone: Annotated[Text, AfterValidator(_zone)] | None = Field(
+        default=None, description="The office's clock, such as Europe/Berlin; by default the machine's."
+    )
+    heartbeat_url: SecretUrl | None = Field(
+        default=None,
+        description="A dead man's switch such as healthchecks.io: pings while all is well, /fail where not.",
+    )
+    heartbeat_minutes: float = Field(
+        default=5, ge=1, le=1440, description="How often the heartbeat is sent, if each inbox was scanned since."
+    )
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The office's time zone; None for the machine's own."""
+        return read_zone(self.time_zone) if self.time_zone else None
+
+
 class Logging(Section):
     """What is logged, and how."""
 
@@ -539,6 +627,7 @@ class Config(Section):
     database: Database = Field(default=Database(), description=Database.__doc__)
     limits: Limits = Field(default=Limits(), description=Limits.__doc__)
     retention: Retention = Field(default=Retention(), description=Retention.__doc__)
+    notify: Notify = Field(default=Notify(), description=Notify.__doc__)
     logging: Logging = Field(default=Logging(), description=Logging.__doc__)
 
     @property
@@ -577,6 +666,18 @@ class Config(Section):
         """Return how N8N reaches us, without a slash at the end; `port` is the bound one, since http.port may be 0."""
         host = "127.0.0.1" if self.http.host in {"0.0.0.0", "::"} else self.http.host  # noqa: S104  (not bound here)
         return self.http.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def secrets_of(section: object) -> set[str]:
+    """Return every secret that is configured, for what must not hold one."""
+    match section:
+        case SecretStr():
+            return {section.get_secret_value()}
+        case Section():
+            return {found for name in type(section).model_fields for found in secrets_of(getattr(section, name))}
+        case tuple():
+            return {found for item in section for found in secrets_of(item)}
+    return set()
 
 
 def redacted(config: Config) -> dict[str, object]:

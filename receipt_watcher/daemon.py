@@ -26,11 +26,12 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from receipt_watcher import __version__, server, snapshot
-from receipt_watcher.audit import Audit
+from receipt_watcher.audit import Audit, last_balance
+from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
 from receipt_watcher.clock import SteadyClock
 from receipt_watcher.closed import closed_windows
 from receipt_watcher.conclusion import Conclusion
-from receipt_watcher.config import Config, Inbox, Subfolder
+from receipt_watcher.config import Config, Inbox, Subfolder, secrets_of
 from receipt_watcher.delivery import Delivery, DeliverySettings
 from receipt_watcher.destinations.n8n import N8N, N8NSettings
 from receipt_watcher.errors import JobLogError
@@ -38,14 +39,18 @@ from receipt_watcher.examination import Limits
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.filing import Filing
 from receipt_watcher.gate import Gate, GateSettings
+from receipt_watcher.heartbeat import Heartbeat
 from receipt_watcher.holds import Holds
+from receipt_watcher.hours import hours_of
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.installation import Installation
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.notification import InboxState, Notification, NotificationSettings, forget
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
 from receipt_watcher.route import Bell, Branch, Route
 from receipt_watcher.spool import Spool, SpoolFolders
+from receipt_watcher.statusfile import StatusFile
 from receipt_watcher.stopsignal import StopSignal
 from receipt_watcher.strangers import TELL_SECONDS, Strangers
 from receipt_watcher.takein import TakeIn
@@ -103,6 +108,7 @@ class Daemon:
         self._deliveries = Bell()
         self._filings = Bell()
         self._removals = Bell()  # rung to stop
+        self._notices = Bell()  # rung to stop
         self.installation = Installation(config.state_dir)
         self.log = JobLog(config.database_path)
         self.holds = Holds(self.log)
@@ -115,6 +121,7 @@ class Daemon:
         )
         self.routes = [self._route(inbox) for inbox in config.inboxes]
         self._public_url = ""
+        self._secrets = secrets_of(config)  # what no notice and no status file may hold
         self._tokens: CallbackTokens | None = None
         self._strangers = Strangers(monotonic)
         self._examiners = Examiners(bounds_of(config), stopping=self._stopping)
@@ -155,6 +162,11 @@ class Daemon:
             clock=self._clock,
             monotonic=monotonic,
         )
+        is_told = config.notify.webhook_url or config.notify.heartbeat_url
+        # A client of its own costs time and memory: only where something is sent by it.
+        self._tell = Outbound(timeout_seconds=LIMIT_SECONDS, connections=1) if is_told else self._outbound
+        self.notification = self._notification()
+        self.heartbeat = self._heartbeat()
         self._server: server.Server | None = None
         self._scheduler: BackgroundScheduler | None = None
         self._openings: list[threading.Thread] = []
@@ -214,6 +226,57 @@ class Daemon:
             stopping=self._stopping,
             monotonic=self._monotonic,
             clock=self._clock,
+            status_file=self._status_file(route) if inbox.status_file else None,
+        )
+
+    def _status_file(self, route: Route) -> StatusFile:
+        return StatusFile(route, self.log, self.holds, zone=self.config.notify.zone, secrets=lambda: self._secrets)
+
+    def _notification(self) -> Notification | None:
+        """Build what tells people, where there is somebody to tell.
+
+        Raises:
+            ConfigError: a channel cannot be used as it is written.
+        """
+        notify = self.config.notify
+        channels = channels_of(notify, self._tell)
+        settings = NotificationSettings(
+            kinds=frozenset(notify.kinds),
+            after_seconds=notify.after_seconds,
+            throttle_seconds=notify.throttle_minutes * 60,
+            stuck_after_seconds=notify.stuck_after_minutes * 60,
+            quiet=hours_of(notify.quiet_hours) if notify.quiet_hours else None,
+            daily_summary_at=notify.daily_summary_at,
+            zone=notify.zone,
+            secrets=lambda: self._secrets,
+        )
+        if not channels:
+            return None
+        return Notification(
+            self.log,
+            self.holds,
+            self.routes,
+            channels,
+            settings,
+            inboxes=self._inbox_states,
+            clock=self._clock,
+            is_stopping=self._stopping.is_set,
+        )
+
+    def _heartbeat(self) -> Heartbeat | None:
+        notify = self.config.notify
+        if notify.heartbeat_url is None:
+            return None
+        return Heartbeat(
+            notify.heartbeat_url.get_secret_value(),
+            self._tell,
+            every_seconds=notify.heartbeat_minutes * 60,
+            troubles=self._troubles,
+            scans=lambda: {gate.route.name: gate.watch.scanned_at for gate in self.gates},
+            balance=lambda: last_balance(self.log),
+            secrets=lambda: self._secrets,
+            clock=self._clock,
+            monotonic=self._monotonic,
         )
 
     def _remover(self, route: Route, believed: BelievedTime) -> Remover:
@@ -270,6 +333,8 @@ class Daemon:
         self.installation.installation_id()  # made now: soon each inbox's thread asks for it
         self.log.open()
         self._recover_log()
+        if self.notification is None:
+            forget(self.log)
         self._start_http()
         self._open_gates()
         self._start_scheduler()
@@ -325,6 +390,8 @@ class Daemon:
         bound = server.bind(http.host, http.port)
         self._public_url = self.config.public_url_for(bound.getsockname()[1])
         self._tokens = self._callback_tokens()
+        if self.config.callback.secret_token is None:
+            self._secrets |= {self.installation.callback_token()}
         web = Web(
             self.conclusion,
             self._tokens,
@@ -355,12 +422,13 @@ class Daemon:
             "tasks": ThreadPoolExecutor(1),
             "retention": ThreadPoolExecutor(len(self.removers) + 1),
             "balance": ThreadPoolExecutor(1),
+            "notices": ThreadPoolExecutor(2),
         }
         # Without misfire_grace_time=None a late entry is dropped with a log line.
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         self._scheduler = BackgroundScheduler(executors=executors, job_defaults=defaults, timezone="UTC")
         for gate in self.gates:
-            self._scheduler.add_job(self._loop, args=[gate.bell, gate.round], executor="inboxes")
+            self._scheduler.add_job(self._inbox_loop, args=[gate], executor="inboxes")
         for _ in range(loops):
             self._scheduler.add_job(self._loop, args=[self._deliveries, self._delivery_round], executor="deliveries")
         for route in self.routes:
@@ -377,12 +445,19 @@ class Daemon:
         self._scheduler.add_job(self._loop, args=[self._tasks, self._tasks_round], executor="tasks")
         if self._audits:
             self._scheduler.add_job(self._loop, args=[self._tasks, self.audit.round], executor="balance")
+        self._add_notices(self._scheduler)
         self._scheduler.start()
         # APScheduler takes its list of jobs away at a shutdown, whatever its thread is just doing with it, and prints a
         # traceback: no stop comes before each loop has been handed to its own thread.
         handed_over = threading.Event()
         while self._scheduler.get_jobs():
             handed_over.wait(_HAND_OVER_SECONDS)
+
+    def _add_notices(self, scheduler: BackgroundScheduler) -> None:
+        if self.heartbeat is not None and self._audits:  # a balance feeds it, too
+            scheduler.add_job(self._loop, args=[self._notices, self.heartbeat.round], executor="notices")
+        if self.notification is not None:
+            scheduler.add_job(self._loop, args=[self._notices, self.notification.round], executor="notices")
 
     # --- loops -------------------------------------------------------------------------------------------------
 
@@ -398,6 +473,10 @@ class Daemon:
                 logger.exception("stage.failed", stage=getattr(one_round, "func", one_round).__name__)
                 pause = TICK_SECONDS
             bell.wait(heard, pause)
+
+    def _inbox_loop(self, gate: Gate) -> None:
+        self._loop(gate.bell, gate.round)
+        gate.take_leave()
 
     def _delivery_round(self) -> float:
         return 0.0 if self.delivery.deliver_due() else self.delivery.wait_seconds(TICK_SECONDS)
@@ -506,6 +585,26 @@ class Daemon:
         closed = [each for inbox in self.config.inboxes for each in closed_windows(self.config, inbox, self.log, now)]
         return {f"deliver_when:{each.branch}": f"{each.queued} receipts {each.words}" for each in closed}
 
+    def _troubles(self) -> list[str]:
+        """Return what is wrong with us; that N8N is held is not."""
+        found = [f"the inbox {gate.route.name}: {gate.unavailable}" for gate in self.gates if gate.unavailable]
+        found += [f"filing of {name}: {why}" for name, why in self.filing.troubles.copy().items()]
+        return found if self.log.trouble is None else [*found, self.log.trouble]
+
+    def _inbox_states(self) -> list[InboxState]:
+        return [
+            InboxState(
+                gate.route.name,
+                str(inbox.path),
+                str(inbox.failed_dir),
+                gate.route.is_ready,
+                gate.unavailable,
+                gate.unavailable_since,
+                gate.waiting,
+            )
+            for inbox, gate in zip(self.config.inboxes, self.gates, strict=True)
+        ]
+
     def _find_job(self, job_id: str) -> dict[str, object] | None:
         job = self.log.get(job_id)
         if job is None:
@@ -539,7 +638,8 @@ class Daemon:
     def request_stop(self) -> None:
         """Ask all loops to end; returns at once."""
         self._stopping.set()
-        for bell in (self._deliveries, self._filings, self._removals, self._tasks, *(gate.bell for gate in self.gates)):
+        own = (self._deliveries, self._filings, self._removals, self._notices, self._tasks)
+        for bell in (*own, *(gate.bell for gate in self.gates)):
             bell.ring()
 
     def stop(self) -> bool:
@@ -564,6 +664,7 @@ class Daemon:
             self.log.close()
             self._examiners.close()
             self._outbound.close()
+            self._tell.close()
             self.installation.unlock()
         if self._scheduler is not None:
             logger.info("daemon.stopped")

@@ -10,6 +10,7 @@
     ├── FileVanishedError       the receipt was taken away before it was ours
     ├── ChangedOnDiskError      the bytes are no longer those that were recorded
     ├── JobLogError             the job log cannot be opened, read or written
+    ├── NotToldError            a channel did not take a notice
     └── DeliveryError           a delivery that got no answer
         ├── NotSentError        certainly not read by the far side: send it again
         └── AnswerLostError     it may have been read: wait for the callback first
@@ -75,6 +76,10 @@ class ChangedOnDiskError(ReceiptWatcherError):
 
 class JobLogError(ReceiptWatcherError):
     """The job log cannot be used, by its disk or its file, or is of a newer version."""
+
+
+class NotToldError(ReceiptWatcherError):
+    """A channel did not take a notice; the text may hold what is secret about it."""
 
 
 class DeliveryError(ReceiptWatcherError):

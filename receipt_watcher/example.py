@@ -22,11 +22,18 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from annotated_types import Ge, Le
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from receipt_watcher.config import Config, Inbox, Key, Section
 
-_UNITS = {"seconds": " of seconds", "mb": " of MiB", "megapixels": " of megapixels", "days": " of days"}
+_UNITS = {
+    "seconds": " of seconds",
+    "minutes": " of minutes",
+    "mb": " of MiB",
+    "megapixels": " of megapixels",
+    "days": " of days",
+}
 _EXAMPLE_HEAD = """\
 # receipt-watcher: every option with its default. Those with … have none, or follow from others.
 # Each can also be set in the environment, for example RECEIPT_WATCHER_N8N__WORKERS=8."""
@@ -135,6 +142,8 @@ def rule_of(name: str, field: FieldInfo) -> str:
     if model_of(field):
         return _rule_of_group(name, field)
     choices = ", ".join(typing.get_args(kind)) if typing.get_origin(kind) is Literal else ""
+    if kind is SecretStr and typing.get_origin(field.annotation) is tuple:
+        return 'a list such as ["ntfys://ntfy.example.com/receipts"]'
     if typing.get_origin(field.annotation) is tuple:
         return f"""a list such as [{choices or '"*.bak", "old/"'}]"""
     if choices:

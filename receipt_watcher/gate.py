@@ -36,6 +36,7 @@ from receipt_watcher.rebuild import rebuild_done
 from receipt_watcher.route import Bell, Route
 from receipt_watcher.settling import Seen, Settled
 from receipt_watcher.snapshot import Snapshot, Waiting
+from receipt_watcher.statusfile import StatusFile
 from receipt_watcher.takein import BATCH_FILES, TakeIn
 from receipt_watcher.waiting import Wait
 from receipt_watcher.writers import Writers
@@ -103,6 +104,7 @@ class Gate:
         stopping: threading.Event,
         monotonic: Callable[[], float],
         clock: Callable[[], float],
+        status_file: StatusFile | None = None,
     ) -> None:
         self.route = route
         self.watch = watch
@@ -124,6 +126,7 @@ class Gate:
         self._answers_by: float | None = None  # when the file system must have answered
         self._unavailable_since: float | None = None
         self._snapshot: Snapshot | None = None
+        self._status_file = status_file
         self._snapshot_at = 0.0
         self._told_long: set[str] = set()
         watch.settler.tell = self._tell_parked
@@ -146,7 +149,9 @@ class Gate:
         if not self._busy.acquire(blocking=False):
             return RETRY_SECONDS  # its first opening still waits for an answer of the file system
         try:
-            return self._round()
+            pause = self._round()
+            self._keep_status_file()
+            return pause
         finally:
             self._answers_by = None
             self._busy.release()
@@ -174,6 +179,18 @@ class Gate:
             return RETRY_SECONDS
         self.is_idle = len(self.watch.settler) == 0  # what was taken is in the log by now
         return self.watch.next_due() - self._monotonic()
+
+    def take_leave(self) -> None:
+        """Say in the status file that nothing is taken any more; the inbox's own thread does so last of all."""
+        if self._status_file is None or not self._busy.acquire(blocking=False):
+            return
+        try:
+            if self.route.is_ready:
+                self._expect_answer()
+                self._status_file.stopped(self._clock())
+        finally:
+            self._answers_by = None
+            self._busy.release()
 
     def close(self) -> None:
         """Stop watching and give the spool back; harmless when called twice."""
@@ -349,6 +366,24 @@ class Gate:
     def _plan_recovery(self) -> None:
         pause = self._take_in.recover_in_seconds(self.route)
         self._recover_at = None if pause is None else self._monotonic() + pause
+
+    # --- what is shown ---------------------------------------------------------------------------------------------
+
+    @property
+    def unavailable_since(self) -> float | None:
+        """Since when nothing can be taken, in Unix seconds; None where it can."""
+        return self._unavailable_since
+
+    @property
+    def waiting(self) -> tuple[Waiting, ...]:
+        """What waits in the inbox, as of the last look."""
+        found = self._snapshot
+        return found.waiting if found is not None else ()
+
+    def _keep_status_file(self) -> None:
+        if self._status_file is not None and self.route.is_ready:
+            self._expect_answer()
+            self._status_file.keep(self.unavailable, self.waiting, self._clock())
 
     # --- what waits --------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 What it promises: pure functions over names, whatever bytes they hold; nothing on disk is looked at. Each rule belongs
 to a pack that an admin can switch off; patterns are those of a shell (fnmatch), and case does not matter. Our own
-probe files are never receipts, whatever is switched off.
+probe files and status files are never receipts, whatever is switched off.
 
 Any thread may call it.
 """
@@ -17,6 +17,9 @@ from pathlib import Path, PurePosixPath
 
 #: How the name of each file of our own begins that is in an inbox for a moment.
 OWN_PREFIX = ".receipt-watcher-"
+
+#: What `statusfile` writes for people at the share.
+STATUS_FILE_NAME = "_receipt-watcher status.txt"
 
 #: The packs in the order in which they are asked: the most telling first. A pattern that ends in / is for folders.
 PACKS: dict[str, tuple[str, ...]] = {
@@ -62,7 +65,7 @@ class Ignored:
     """The names that one inbox ignores."""
 
     def __init__(self, packs: Sequence[str] = tuple(PACKS), globs: Sequence[str] = ()) -> None:
-        rules = [Rule(OURS, f"{OWN_PREFIX}*")]
+        rules = [Rule(OURS, f"{OWN_PREFIX}*"), Rule(OURS, STATUS_FILE_NAME)]
         rules += [Rule(pack, pattern) for pack in PACKS if pack in packs for pattern in PACKS[pack]]
         rules += [Rule(OWN_GLOBS, glob) for glob in globs]
         self._rules = rules

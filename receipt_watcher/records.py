@@ -34,6 +34,8 @@ _OLD = (
     " WHERE move_due = 0 AND state IN ('success', 'failure', 'cancelled', 'duplicate')"
     " AND MAX(completed_at, created_at, seen_at) <= ?"
 )
+_OPEN = "state NOT IN ('success', 'failure', 'cancelled', 'duplicate')"  # in the words of the partial indexes
+_FAILED = "NOT (state <> 'failure')"
 _OLD_FILES = f"{_OLD} AND inbox = ? AND folder = ? AND sha256 IS NOT NULL AND removed_at IS NULL"
 
 
@@ -213,6 +215,54 @@ class Records(LogFile):
         """Return the ids of jobs that were concluded before a time and still have their history."""
         statement = f"{_OLD} AND EXISTS (SELECT 1 FROM history WHERE history.job_id = old.job_id)"  # noqa: S608 - our own text
         return [job_id for (job_id,) in self.select(statement, now, before)]
+
+    # --- for notices -------------------------------------------------------------------------------------------------
+
+    def last_event(self) -> int:
+        """Return the number of the newest line of all histories; 0 where there is none."""
+        return int(self.select("SELECT COALESCE(MAX(id), 0) FROM history")[0][0])
+
+    def failures_after(self, event: int) -> list[tuple[int, float, str]]:
+        """Return each failure since a line of the histories: its own line, when (Unix seconds), and the job's id."""
+        statement = "SELECT id, at, job_id FROM history WHERE id > ? AND to_state = 'failure' ORDER BY id"
+        return [(int(number), float(at), str(job_id)) for number, at, job_id in self.select(statement, event)]
+
+    def failed_between(self, since: float, until: float, inbox: str | None = None) -> list[Job]:
+        """Return the jobs that failed in a time and still are failed, the oldest first."""
+        statement = f"{SELECT_JOB} WHERE {_FAILED} AND completed_at >= ? AND completed_at < ?"
+        values: tuple[object, ...] = (since, until)
+        if inbox is not None:
+            statement, values = f"{statement} AND +inbox = ?", (*values, inbox)
+        return [job_of(row) for row in self.select(f"{statement} ORDER BY completed_at, job_id", *values)]
+
+    def counts_between(self, since: float, until: float) -> dict[State, int]:
+        """Return how many of the jobs that were recorded in a time are in each state."""
+        statement = "SELECT state, COUNT(*) FROM job WHERE created_at >= ? AND created_at < ? GROUP BY state"
+        return dict.fromkeys(State, 0) | {
+            State(state): int(count) for state, count in self.select(statement, since, until)
+        }
+
+    def open_in(self, inbox: str, before: float) -> tuple[int, float | None]:
+        """Return how many jobs of an inbox are open that were recorded before a time, and since when the oldest."""
+        statement = f"SELECT COUNT(*), MIN(created_at) FROM job WHERE {_OPEN} AND created_at < ? AND +inbox = ?"  # noqa: S608
+        [(count, oldest)] = self.select(statement, before, inbox)
+        return int(count), oldest
+
+    def oldest_open(self, until: float, limit: int) -> list[Job]:
+        """Return the open jobs that were recorded until a time, the oldest first."""
+        statement = f"{SELECT_JOB} WHERE {_OPEN} AND created_at <= ? ORDER BY created_at LIMIT ?"
+        return [job_of(row) for row in self.select(statement, until, limit)]
+
+    def open_among(self, job_ids: Collection[str]) -> set[str]:
+        """Return which of these jobs are open."""
+        statement = f"SELECT job_id FROM job WHERE job_id IN ({marks(job_ids)}) AND state IN ({marks(OPEN_STATES)})"  # noqa: S608
+        return {str(job_id) for (job_id,) in self.select(statement, *job_ids, *sorted(OPEN_STATES))}
+
+    def last_retry(self, job_id: str) -> float | None:
+        """Return when a job was last retried, in Unix seconds; None where it never was."""
+        statement = "SELECT MAX(at) FROM history WHERE job_id = ? AND event = 'retry'"
+        found: float | None = self.select(statement, job_id)[0][0]
+        return found
 
     def removed_files(self) -> int:
         """Return how many files were removed in all."""

@@ -42,6 +42,9 @@ SHORT_NAMES: dict[str, Key] = {
     "CALLBACK_SECRET_TOKEN": ("callback", "secret_token"),
     "CALLBACK_PREVIOUS_SECRET_TOKEN": ("callback", "previous_secret_token"),
     "DATABASE_URL": ("database", "url"),
+    "NOTIFY_URLS": ("notify", "urls"),
+    "NOTIFY_WEBHOOK_URL": ("notify", "webhook_url"),
+    "NOTIFY_HEARTBEAT_URL": ("notify", "heartbeat_url"),
 }
 _DROP = object()
 

@@ -23,7 +23,18 @@ Format = Literal["console", "json", "journal"]
 _SYSLOG_PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 
 #: Libraries whose everyday messages are no news to an admin.
-_QUIET_LIBRARIES = ("apscheduler", "httpx", "httpcore", "uvicorn", "watchdog", "PIL", "peewee", "asyncio")
+_QUIET_LIBRARIES = (
+    "apscheduler",
+    "httpx",
+    "httpcore",
+    "uvicorn",
+    "watchdog",
+    "PIL",
+    "peewee",
+    "asyncio",
+    "requests",
+    "urllib3",
+)
 
 
 def choose_format(wanted: str, stream: TextIO) -> Format:

@@ -27,6 +27,9 @@ EXAMPLE: dict[str, Any] = yaml.safe_load(
             "n8n.webhook_url": f"https://n8n/hook?key={SECRET}",
             "n8n.api_key": SECRET,
             "callback.secret_token": SECRET,
+            "notify.urls": f"ntfys://{SECRET}@ntfy.lan/receipts",
+            "notify.webhook_url": f"https://hooks.lan/{SECRET}",
+            "notify.heartbeat_url": f"https://hc.lan/{SECRET}",
         }
     )
 )

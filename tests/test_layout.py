@@ -23,9 +23,14 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         "__init__ errors migrations",
         "migrations.0001_first migrations.0002_branches migrations.0003_retention",
-        "migrations.0004_order migrations.0005_stored migrations.0006_holds window verdict",
+        "migrations.0004_order migrations.0005_stored migrations.0006_holds migrations.0007_notices",
+        "window verdict hours",
         "job config pace names waiting timelimit permissions clock problem tokens strangers",
         "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts events settling",
+        "notices",
+        "channels",
+        "channels.webhook channels.apprise_url",
+        "channels.registry",
         "note sources owner logfile installation destinations view progress writers snapshot examination",
         "listing spool records examiners bodies connections",
         "joblog",
@@ -36,7 +41,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "receipt",
         "inbox holds intake examiner acceptance demo_receipts",
         "destinations.n8n",
-        "route demo_play causes closed",
+        "route demo_play causes closed outbox",
+        "statusfile notification heartbeat channeltest",
         "takein delivery conclusion filing retention explain rebuild",
         "web server gate",
         "check status daemon",
@@ -50,6 +56,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 OWNERS: dict[str, frozenset[str]] = {
     "PIL": frozenset({"receipt", "samples"}),
     "annotated_types": frozenset({"example"}),
+    "apprise": frozenset({"channels.apprise_url"}),
     "apscheduler": frozenset({"daemon"}),
     "click": frozenset({"cli", "demo"}),
     "h11": frozenset({"connections"}),
@@ -90,7 +97,8 @@ CATCH_ALL = {
 
 #: Who reads the clock, and why; everybody else is told the time.
 CLOCKS = {
-    "check": "a command is a moment of its own",
+    "channeltest": "a command is a moment of its own",
+    "check": "likewise",
     "cli": "likewise",
     "clock": "it is the clock",
     "daemon": "the default of its argument: here the clock comes in",

@@ -1,0 +1,61 @@
+"""The far side of a channel or a heartbeat: a listener on loopback that keeps what it is sent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One POST."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Listener:
+    """Answers each POST with the status that `answer` says."""
+
+    def __init__(self, answer: Callable[[Heard], int] = lambda _: 200) -> None:
+        self.answer = answer
+        self.heard: list[Heard] = []
+        listener = self
+
+        class Answering(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                heard = Heard(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+                status = listener.answer(heard)
+                listener.heard.append(heard)
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+                """Keep quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+        self.address = f"127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths in the order in which they were posted to."""
+        return [heard.path for heard in self.heard]
