@@ -100,6 +100,7 @@ class Daemon:
         self.config = config
         self._take_over = take_over
         self._accept_backlog = accept_backlog
+        self._audits = audits
         self._clock = SteadyClock(clock, monotonic)
         self._monotonic = monotonic
         self._stopping = threading.Event()
@@ -153,7 +154,6 @@ class Daemon:
         self.removers = [self._remover(route, believed) for route in self.routes]
         self.trimmer = Trimmer(self.log, config.retention, believed=believed, stopping=self._stopping)
         self.gates = [self._gate(inbox, route) for inbox, route in zip(config.inboxes, self.routes, strict=True)]
-        self._audits = audits
         self.audit = Audit(
             self.log,
             config.inboxes,
@@ -162,9 +162,9 @@ class Daemon:
             clock=self._clock,
             monotonic=monotonic,
         )
-        is_told = config.notify.webhook_url or config.notify.heartbeat_url
-        # A client of its own costs time and memory: only where something is sent by it.
-        self._tell = Outbound(timeout_seconds=LIMIT_SECONDS, connections=1) if is_told else self._outbound
+        self._tell = self._outbound  # which nothing is told by: a client of its own costs time and memory
+        if config.notify.webhook_url or config.notify.heartbeat_url:
+            self._tell = Outbound(timeout_seconds=LIMIT_SECONDS, connections=1, stopping=self._stopping)
         self.notification = self._notification()
         self.heartbeat = self._heartbeat()
         self._server: server.Server | None = None
@@ -226,7 +226,7 @@ class Daemon:
             stopping=self._stopping,
             monotonic=self._monotonic,
             clock=self._clock,
-            status_file=self._status_file(route) if inbox.status_file else None,
+            status_file=self._status_file(route) if inbox.status_file and self._audits else None,
         )
 
     def _status_file(self, route: Route) -> StatusFile:

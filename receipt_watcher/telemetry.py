@@ -34,6 +34,8 @@ _QUIET_LIBRARIES = (
     "asyncio",
     "requests",
     "urllib3",
+    "oauthlib",
+    "requests_oauthlib",
 )
 
 

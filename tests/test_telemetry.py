@@ -23,6 +23,7 @@ from receipt_watcher.telemetry import choose_format, configure, printable
 FORMS = ["console", "json", "journal"]
 TEXT_FORMS = ["console", "journal"]
 QUIET = ["apscheduler", "httpx", "httpcore", "uvicorn", "watchdog", "PIL", "peewee", "asyncio"]
+QUIET += ["requests", "urllib3", "oauthlib", "requests_oauthlib"]  # the URLs of channels are secrets
 
 #: Names as they may come from a scanner, a share, or somebody who means harm.
 STEERING = [

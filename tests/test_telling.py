@@ -15,6 +15,7 @@ from tests.conftest import TOKEN
 from tests.listening import Listener
 from tests.running import RunningDaemon, jpegs, wait_until
 
+SECRET = "Tr0ub4dor-and-3-horses"
 SOON = {"after_seconds": 0.1, "throttle_minutes": 0}
 FAILING = Behaviour(verdict="failure", message=f"The token {TOKEN} and the supplier are unknown.")
 #: A daemon that is hindered on a busy machine still tells, in the end.
@@ -92,23 +93,32 @@ def test_a_channel_that_hangs_holds_up_nothing(tmp_path: Path, n8n: StandIn) -> 
 
 def test_an_inbox_that_goes_and_comes_back(tmp_path: Path, n8n: StandIn) -> None:
     """An inbox that is gone is told, by the notice and by the heartbeat, and so is that it is back."""
-    with Listener() as listener, Listener() as pinged:
+    with Listener() as listener, Listener() as pinged, Listener() as third:
         notify = {
-            "webhook_url": f"http://{listener.address}/",
-            "heartbeat_url": f"http://{pinged.address}/ping",
+            "webhook_url": f"http://{listener.address}/{SECRET}",
+            "heartbeat_url": f"http://{pinged.address}/ping?{SECRET}",
+            "urls": [f"json://user:{SECRET}@{third.address}/{SECRET}"],
         }
         with telling(tmp_path, n8n, notify) as daemon:
             wait_until(lambda: len(pinged.heard) >= 2, "the heartbeat beats", PATIENCE_SECONDS)
-            assert pinged.paths == ["/ping/start", "/ping"]
+            assert pinged.paths == [f"/ping/start?{SECRET}", f"/ping?{SECRET}"]
             daemon.inbox.rename(tmp_path / "away")
             wait_told(listener, "inbox_away")
             wait_until(lambda: len(pinged.heard) >= 3, "the heartbeat fails", PATIENCE_SECONDS)
-            assert pinged.paths[2] == "/ping/fail"
+            assert pinged.paths[2] == f"/ping/fail?{SECRET}"
             assert b"the inbox office" in pinged.heard[2].body
             (tmp_path / "away").rename(daemon.inbox)
             wait_told(listener, "inbox_away", "inbox_back")
             wait_until(lambda: len(pinged.heard) >= 4, "the heartbeat beats again", PATIENCE_SECONDS)
-            assert pinged.paths[3] == "/ping"
+            assert pinged.paths[3] == f"/ping?{SECRET}"
+            wait_until(lambda: len(third.heard) == 2, "the third is told as well", PATIENCE_SECONDS)
+            assert daemon.terminate() == 0
+        assert [json.loads(heard.body)["title"] for heard in third.heard] == [
+            "The inbox office is unavailable",
+            "The inbox office is back",
+        ]
+        kept = [daemon.log_file, *(path for path in daemon.state.rglob("*") if path.is_file())]
+        assert [path.name for path in kept if SECRET.encode() in path.read_bytes()] == []
 
 
 def test_the_status_file_of_a_share(tmp_path: Path, n8n: StandIn) -> None:
