@@ -64,6 +64,10 @@ def waiting(config: Config, log: JobLog | None) -> list[Said]:
     letters = Outbox(log).letters() if log is not None else []
     with _channels(config) as channels:
         return [
-            Said(name, is_fine=not any(letter.tries for letter in own), said=f"{len(own) or 'no'} notices wait")
+            Said(name, is_fine=not any(letter.tries for letter in own), said=_waiting(len(own)))
             for name, own in ((each.name, [one for one in letters if one.channel == each.name]) for each in channels)
         ]
+
+
+def _waiting(count: int) -> str:
+    return "1 notice waits" if count == 1 else f"{count or 'no'} notices wait"
