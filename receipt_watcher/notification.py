@@ -134,7 +134,9 @@ class Told:
 def forget(log: JobLog) -> None:
     """Forget what was told: nobody listens any more. Whoever is named later is not told of what was before."""
     if log.fact(_FACT):
-        log.keep_fact(_FACT, "")
+        with log.transaction():
+            Outbox(log).remove_all_but([])
+            log.keep_fact(_FACT, "")
 
 
 class Notification:

@@ -280,7 +280,11 @@ def test_failures_of_before_are_not_news(log: JobLog, clock: FakeClock, spool: S
     office.fail(9)
     assert [office.after(HOUR) for _ in range(3)] == [[], [], []]
     office.fail()
+    office.channel.trouble = "no connection"
+    assert office.after(HOUR) == []
+    office.fail()
     forget(log)  # a start without channels
+    office.channel.trouble = None
     office.restarted()
     assert [office.after(HOUR) for _ in range(3)] == [[], [], []]
     office.fail()
