@@ -62,11 +62,11 @@ class Intake:
 
     def _record_one(self, arrival: Arrival, now: float) -> Job:
         earlier = self._earlier(arrival, OPEN_STATES | {State.SUCCESS})
-        retried = [job for job in earlier if self._is_retried_and_gone(job)]
-        if retried and len(retried) == len(earlier):
-            return self._bring(arrival, retried[0], now)
+        bereft = [job for job in earlier if self._is_bereft(job)]
+        if bereft and len(bereft) == len(earlier):
+            return self._bring(arrival, bereft[0], now)
         if earlier and arrival.refusal is None and arrival.duplicates != "send":
-            return self._record_copy(arrival, next(job for job in reversed(earlier) if job not in retried), now)
+            return self._record_copy(arrival, next(job for job in reversed(earlier) if job not in bereft), now)
         failed = [] if earlier and arrival.duplicates != "send" else self._failed_before(arrival)
         gone = [job for job in failed if not self._is_in_failed(job)]
         if gone:
@@ -79,9 +79,13 @@ class Intake:
             return self._insert(arrival, now, State.DUPLICATE, duplicate_of=failed[0].job_id)
         return self._insert(arrival, now, State.QUEUED)
 
-    def _is_retried_and_gone(self, job: Job) -> bool:
-        """Whether an admin retried a job while somebody dropped its file in again: it is this one that it waits for."""
-        return job.state is State.QUEUED and job.folder is Folder.FAILED and not self._is_in_failed(job)
+    def _is_bereft(self, job: Job) -> bool:
+        """Whether a job that has failed before lacks its file: somebody dropped it in again, and it is this one.
+
+        Meanwhile an admin has retried it, or N8N's success has come late.
+        """
+        has_failed_before = job.folder is Folder.FAILED and job.state in (State.QUEUED, State.SUCCESS)
+        return has_failed_before and job.removed_at is None and not self._is_in_failed(job)
 
     def _earlier(self, arrival: Arrival, states: frozenset[State]) -> list[Job]:
         sha256 = arrival.examination.sha256
@@ -105,11 +109,14 @@ class Intake:
         job = self._log.advance(failed.job_id, Event.RETRY, now, detail=detail, next_attempt_at=now, **place)
         return self._refused_again(arrival, failed, job, now)
 
-    def _bring(self, arrival: Arrival, retried: Job, now: float) -> Job:
-        """A job that is to be sent again gets its file back: from the inbox, not from failed/."""
+    def _bring(self, arrival: Arrival, bereft: Job, now: float) -> Job:
+        """A job gets its file back from the inbox, not from failed/."""
+        place = self._place_of(arrival, bereft)
+        if bereft.state is State.SUCCESS:  # nothing is sent, so it goes straight to done/
+            place |= {"moving_to_folder": None, "moving_to_path": None}
         detail = f"dropped in again as {arrival.filename}"
-        job = self._log.bring(retried.job_id, now, detail, self._place_of(arrival, retried))
-        return self._refused_again(arrival, retried, job, now)
+        job = self._log.bring(bereft, now, detail, place)
+        return job if bereft.state is State.SUCCESS else self._refused_again(arrival, bereft, job, now)
 
     def _place_of(self, arrival: Arrival, job: Job) -> dict[str, Any]:
         """Return where a job's file is that was dropped in again, and where it goes."""

@@ -296,12 +296,11 @@ class JobLog(Records):
                 values["move_due"] = self.home_of(current) is not folder
                 self._update(job.job_id, {**values, "updated_at": now})
 
-    def bring(self, job_id: str, now: float, detail: str, place: Mapping[str, object]) -> Job | None:
-        """Give a queued job its file in another place than the log knew; return the job."""
-        with self.transaction():
-            self._update(job_id, {**place, "move_due": True, "updated_at": now}, State.QUEUED)
-            self.note(job_id, now, "file.brought", detail=detail)
-            return self.get(job_id)
+    def bring(self, job: Job, now: float, detail: str, place: Mapping[str, object]) -> Job:
+        """Give a job its file in another place than the log knew; return the job. Only inside a transaction."""
+        self._update(job.job_id, {**place, "move_due": True, "updated_at": now}, job.state)
+        self.note(job.job_id, now, "file.brought", detail=detail)
+        return self.get(job.job_id) or job
 
     def abandon_move(self, job_id: str, now: float, detail: str) -> None:
         """Stop trying to move a file that is not there any more."""

@@ -10,12 +10,14 @@ here, never from the program's own word. At the end all faults end, and everythi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import io
 import logging
 import os
 import random
 import shutil
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -181,9 +183,10 @@ class N8N:
 
     url = URL
 
-    def __init__(self, ledger: Ledger, life: Life, heard_seconds: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, life: Life, log: Path, heard_seconds: Callable[[], float]) -> None:
         self._ledger = ledger
         self._life = life
+        self._log = log
         self._heard_seconds = heard_seconds
         self.answer = threading.local()  # each worker thread has its own
 
@@ -199,8 +202,10 @@ class N8N:
         since = ledger.unanswered.get(job.job_id)
         assert since is None or self._heard_seconds() - since >= DEADLINE, "sent again while its callback is awaited"
         ledger.sent_as.setdefault(job.sha256 or "", set()).add(job.job_id)
-        ledger.unanswered[job.job_id] = self._heard_seconds()
-        ledger.in_flight[job.job_id] = request = object()
+        request = object()
+        if self._is_still_claimed(job):  # else a verdict on an earlier request came before this one was read
+            ledger.unanswered[job.job_id] = self._heard_seconds()
+            ledger.in_flight[job.job_id] = request
         self._life.step()
         ledger.answers.setdefault(job.job_id, Counter())[answer] += 1
         if ledger.in_flight.get(job.job_id) is request:  # else a verdict has overtaken it, and perhaps a retry
@@ -217,6 +222,12 @@ class N8N:
             raise DefectError
         return OUTCOMES[answer]
 
+    def _is_still_claimed(self, job: Job) -> bool:
+        """Whether the claim is the newest thing that happened to the job, by what is committed."""
+        with contextlib.closing(sqlite3.connect(f"file:{self._log}?mode=ro", uri=True)) as log:
+            found = log.execute("SELECT state, attempts FROM job WHERE job_id = ?", [job.job_id]).fetchall()
+        return found == [(State.DELIVERING.value, job.attempts)]
+
 
 class Process:
     """One life of the daemon: its parts, as `daemon` builds them, and its threads."""
@@ -227,7 +238,7 @@ class Process:
         self.life = Life()
         self.log = SteppingLog(office.root / "receipts.db", self.life)
         self.spool = SteppingSpool("office", office.folders, self.life)
-        self.n8n = N8N(office.ledger, self.life, office.heard_seconds)
+        self.n8n = N8N(office.ledger, self.life, self.log.path, office.heard_seconds)
         self.route = route_on(self.spool, destination=self.n8n, duplicates=office.policy, is_ready=False)
         self.stopping = threading.Event()
         self.is_listening = False

@@ -26,12 +26,13 @@ from receipt_watcher.progress import Lines, LiveTable, Row, Ways, encodable, fit
 from tests.running import REPOSITORY
 
 COMMAND = [sys.executable, "-m", "receipt_watcher", "demo"]
-#: The demo alone; also under nohup, where SIGHUP is ignored from the start.
+#: The demo alone; also under nohup or in the background of a script, where SIGHUP or SIGINT are ignored from the start.
 ALONE = [
     sys.executable,
     "-c",
     (
         "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from receipt_watcher.demo import run_demo; sys.exit(run_demo(keep=False))"
     ),
 ]

@@ -653,6 +653,23 @@ def test_a_file_that_is_dropped_back_while_it_is_found_missing_is_not_given_up(
     assert office.route.path_of(found).read_bytes() == content
 
 
+def test_a_file_that_is_dropped_back_while_its_success_comes_late_is_filed_in_done(office: Office) -> None:
+    """N8N fails a receipt, somebody drags it back, and then a success comes: the one file is its, in done/."""
+    job = office.fail(office.drop_in())
+    office.file()
+    lies = _failed(office) / "scan.jpg"
+    content = lies.read_bytes()
+    lies.unlink()
+    office.tell(job, Event.SUCCEED)
+    [back] = office.take(office.drop("scan.jpg", content))
+    assert back.job_id == job.job_id
+    office.file()
+    found = office.now(job)
+    assert (found.state, found.folder, found.move_due) == (State.SUCCESS, Folder.DONE, False)
+    assert office.route.path_of(found).read_bytes() == content
+    assert list(_failed(office).iterdir()) == []
+
+
 def nobody_waits(*waiting: object) -> NoReturn:
     """Fail: nothing is to stay in the inbox here."""
     raise AssertionError(waiting)

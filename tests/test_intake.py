@@ -313,6 +313,26 @@ def test_a_retried_file_that_is_dropped_back_may_be_refused_again(log: JobLog, i
     assert (found.job_id, found.state, found.reason) == (job.job_id, State.FAILURE, Reason.BROKEN)
 
 
+def test_a_file_that_is_dropped_back_while_its_success_comes_late(log: JobLog, intake: Intake, failed: Failed) -> None:
+    """A job that succeeds when its file has just left failed/ gets it from the inbox, for done/; nothing is sent."""
+    job = filed(log, failed, Event.CLAIM, Event.FAIL, Event.SUCCEED, is_there=False)
+    came = arrival("other/name.jpg")
+    found = one(intake, came)
+    assert (found.job_id, found.state, found.move_due) == (job.job_id, State.SUCCESS, True)
+    assert (found.folder, found.stored_path) == (Folder.PROCESSING, Path(came.job_id, "other/name.jpg"))
+    assert (found.moving_to_folder, found.moving_to_path) == (None, None)
+    assert log.claim(["office"], NOW) is None
+    assert log.get(came.job_id) is None
+
+
+def test_what_retention_removed_is_not_brought_back(log: JobLog, intake: Intake, failed: Failed) -> None:
+    """The bytes of a success whose file was removed on purpose are a copy of it."""
+    job = filed(log, failed, Event.CLAIM, Event.FAIL, Event.SUCCEED, is_there=False)
+    log.change("UPDATE job SET removed_at = 1.0 WHERE job_id = ?", job.job_id)
+    found = one(intake, arrival())
+    assert (found.state, found.duplicate_of) == (State.DUPLICATE, job.job_id)
+
+
 def test_a_copy_of_a_retried_file_is_a_copy(log: JobLog, intake: Intake, failed: Failed) -> None:
     """While the file of a retried job still lies in failed/, what comes is a copy of it."""
     job = filed(log, failed, Event.FAIL, Event.RETRY, is_there=True)
