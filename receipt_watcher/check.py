@@ -62,6 +62,7 @@ def check_all(config: Config) -> list[Finding]:
         *_check_webhooks(config),
         *_check_callback_url(config),
         *_check_channels(config),
+        *_check_links(config),
     ]
 
 
@@ -293,14 +294,18 @@ def _old_files(log: JobLog, inbox: Inbox, retention: Retention, now: float) -> I
 
 
 def _check_webhooks(config: Config) -> Iterator[Finding]:
-    with Outbound(
+    with _outbound_of(config) as outbound:
+        for url in config.webhook_urls():
+            yield from _check_webhook(url, outbound)
+
+
+def _outbound_of(config: Config) -> Outbound:
+    return Outbound(
         timeout_seconds=min(_ANSWER_SECONDS, config.n8n.timeout_seconds),
         connections=1,
         verify_tls=config.n8n.verify_tls,
         ca_file=str(config.n8n.ca_file or ""),
-    ) as outbound:
-        for url in config.webhook_urls():
-            yield from _check_webhook(url, outbound)
+    )
 
 
 def _check_webhook(url: str, outbound: Outbound) -> Iterator[Finding]:
@@ -347,3 +352,41 @@ def _check_callback_url(config: Config) -> Iterator[Finding]:
             "set http.host to 0.0.0.0 where there is no such proxy",
         )
     yield Finding("ok", f"callbacks are asked for at {public_url}")
+
+
+def _check_links(config: Config) -> Iterator[Finding]:
+    """With payload link N8N fetches each file from us, so we must be reachable, and for long enough."""
+    if config.n8n.payload != "link":
+        return
+    public_url = config.public_url_for(config.http.port)
+    if config.n8n.link_seconds < config.callback.deadline_seconds:
+        yield Finding(
+            "warning",
+            "n8n.link_seconds is less than callback.deadline_seconds: a workflow that is late finds its link expired",
+            "make n8n.link_seconds the longer of the two",
+        )
+    parts = urlsplit(public_url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        yield Finding(
+            "warning",
+            f"with n8n.payload link N8N fetches receipts from {public_url}, which is not encrypted",
+            "put a proxy with TLS before it and its https:// into http.public_url, or keep both in one trusted network",
+        )
+    if Installation(config.state_dir).is_running():
+        yield _reached(config, public_url)
+    else:
+        yield Finding("warning", f"whether files can be fetched from {public_url} is not known: no daemon is running")
+
+
+def _reached(config: Config, public_url: str) -> Finding:
+    advice = "set http.public_url to how N8N reaches this machine, or open the way (proxy, firewall)"
+    with _outbound_of(config) as outbound:
+        try:
+            answer = outbound.get(f"{public_url}/health/live")
+        except NotSentError as error:
+            return Finding(
+                "warning", f"files are to be fetched from {public_url}, which cannot be reached: {error}", advice
+            )
+    if answer.status == 200 and '"ok"' in answer.text:  # noqa: PLR2004 - RFC 9110
+        return Finding("ok", f"files can be fetched from {public_url}, at least by this machine")
+    return Finding("warning", f"files are to be fetched from {public_url}, which answers {answer.status}", advice)

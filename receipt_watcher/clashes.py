@@ -49,6 +49,10 @@ def clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
     if token is not None and token == previous:
         keys = (("callback", "previous_secret_token"), ("callback", "secret_token"))
         yield keys, "is the same as callback.secret_token", "set it to the token before that, or remove it"
+    signing, previous = config.n8n.signing_secret, config.n8n.previous_signing_secret
+    if signing is not None and signing == previous:
+        keys = (("n8n", "previous_signing_secret"), ("n8n", "signing_secret"))
+        yield keys, "is the same as n8n.signing_secret", "set it to the secret before that, or remove it"
     yield from _folder_clashes(config)
     yield from _state_clashes(config)
 

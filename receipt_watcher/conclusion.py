@@ -89,6 +89,7 @@ class Conclusion:
 
     def _advance(self, job: Job, verdict: Verdict, now: float) -> Job | None:
         detail = in_words(verdict)
+        named = {} if verdict.execution_id is None else {"execution_id": verdict.execution_id}
         if verdict.success:
             return self._log.advance(
                 job.job_id,
@@ -97,9 +98,10 @@ class Conclusion:
                 detail=detail,
                 message=verdict.message,
                 notion_page_url=verdict.notion_page_url,
+                **named,
             )
         return self._log.advance(
-            job.job_id, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=verdict.message
+            job.job_id, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=verdict.message, **named
         )
 
     def _repeated(self, job: Job, verdict: Verdict, now: float) -> Reception:

@@ -34,6 +34,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from receipt_watcher import hours
+from receipt_watcher.signing import key_of
 from receipt_watcher.window import Window, read_days, read_hours, read_zone, window_of
 
 Duplicates = Literal["skip", "send", "fail"]
@@ -82,6 +83,17 @@ def _sendable(secret: SecretStr) -> SecretStr:
 def _long(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value()) < 16:  # noqa: PLR2004  (the rule's own number, told in the text)
         raise _mistake("is shorter than 16 characters", "take the output of: openssl rand -hex 32")
+    return secret
+
+
+def _signing(secret: SecretStr) -> SecretStr:
+    try:
+        key_of(secret.get_secret_value())
+    except ValueError as error:
+        raise _mistake(
+            f"is no signing secret of Standard Webhooks: {error}",
+            "take whsec_ and the output of: openssl rand -base64 32",
+        ) from error
     return secret
 
 
@@ -270,6 +282,7 @@ Secret = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_sendable
 Token = Annotated[Secret, AfterValidator(_long)]
 SecretUrl = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_secret_url)]
 ChannelUrl = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_channel)]
+SigningSecret = Annotated[Secret, AfterValidator(_signing)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Seconds = Annotated[float, Field(ge=0.1, le=3600)]
 LongSeconds = Annotated[float, Field(ge=0.1, le=2592000)]
@@ -435,12 +448,22 @@ class N8n(Section):
         examples=["https://n8n.example.com/webhook/receipts"],
     )
     api_key: Secret | None = Field(default=None, description="Sent as X-N8N-Api-Key; better kept in a credential file.")
-    payload: Literal["json", "multipart"] = Field(
+    signing_secret: SigningSecret | None = Field(
+        default=None, description="Signs what is sent (webhook-signature of Standard Webhooks), so that N8N can tell."
+    )
+    previous_signing_secret: SigningSecret | None = Field(
+        default=None, description="The one before signing_secret: both sign, until it is taken out here."
+    )
+    payload: Literal["json", "multipart", "auto", "link"] = Field(
         default="json",
-        description="How a file travels: base64 in JSON, or as it is in a form, which takes larger files.",
+        description="How a file travels: base64 in JSON; as it is in a form; JSON while that is small enough, else a "
+        "form (auto); or N8N fetches it by a link.",
     )
     max_json_mb: Mebibytes = Field(
         default=16, description="Larger JSON is not posted: n8n answers it with an error 500."
+    )
+    link_seconds: LongSeconds = Field(
+        default=3600, description="With payload link: for how long N8N may fetch the file by the link that it was sent."
     )
     timeout_seconds: Seconds = Field(default=60, description="How long an answer is waited for.")
     workers: int = Field(default=4, ge=1, le=32, description="How many receipts are sent at the same time.")

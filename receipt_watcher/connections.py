@@ -16,6 +16,7 @@ import asyncio
 import errno
 import json
 import resource
+import socket
 import sys
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -36,6 +37,9 @@ HEAD_SECONDS = 10.0
 
 #: How long an answer may wait for a caller who does not read.
 WRITE_SECONDS = 10.0
+
+#: How much of a file the kernel may hold that is not sent yet (TCP_NOTSENT_LOWAT, tcp(7)).
+_UNSENT_BYTES = 64 * 1024
 
 #: Given to the parser at a time, so that its own limit for a head (16 KiB) holds also for what comes at once.
 _PIECE_BYTES = 16 * 1024
@@ -122,7 +126,8 @@ class Connection(H11Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, {**app_state, "trust": self._trust}, _loop)
+        hooks = {"trust": self._trust, "prefer": self._prefer, "abort": self._abort}
+        super().__init__(config, server_state, {**app_state, **hooks}, _loop)
         #: Whether the request that is being answered, or an earlier one, bore a right token.
         self.is_trusted = self.was_trusted = False
         self.since = self.loop.time()
@@ -134,6 +139,20 @@ class Connection(H11Protocol):
     def _trust(self) -> None:
         """Called by the application when it has seen a right token."""
         self.is_trusted = self.was_trusted = True
+
+    def _prefer(self) -> None:
+        """Called by the application for who may fetch a file: closed after all strangers, but before a callback.
+
+        Without a bound the kernel takes megabytes of the file, and then none until a third of them has gone: over a
+        slow line that looks as if the caller did not read.
+        """
+        self.was_trusted = True
+        wire = self.transport.get_extra_info("socket")
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+
+    def _abort(self) -> None:
+        """Called by the application when an answer that has begun cannot be ended."""
+        self.transport.abort()
 
     @property
     def is_answering(self) -> bool:

@@ -31,12 +31,13 @@ from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
 from receipt_watcher.clock import SteadyClock
 from receipt_watcher.closed import closed_windows
 from receipt_watcher.conclusion import Conclusion
-from receipt_watcher.config import Config, Inbox, Subfolder, secrets_of
+from receipt_watcher.config import Config, Inbox, Secret, Subfolder, secrets_of
 from receipt_watcher.delivery import Delivery, DeliverySettings
 from receipt_watcher.destinations.n8n import N8N, N8NSettings
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.examination import Limits
 from receipt_watcher.examiners import Examiners, bounds_of
+from receipt_watcher.fetching import Fetching
 from receipt_watcher.filing import Filing
 from receipt_watcher.gate import Gate, GateSettings
 from receipt_watcher.heartbeat import Heartbeat
@@ -44,7 +45,9 @@ from receipt_watcher.holds import Holds
 from receipt_watcher.hours import hours_of
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.installation import Installation
+from receipt_watcher.job import Job
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.links import FileLinks
 from receipt_watcher.notification import InboxState, Notification, NotificationSettings, forget
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
@@ -124,6 +127,7 @@ class Daemon:
         self._public_url = ""
         self._secrets = secrets_of(config)  # what no notice and no status file may hold
         self._tokens: CallbackTokens | None = None
+        self._links: FileLinks | None = None
         self._strangers = Strangers(monotonic)
         self._examiners = Examiners(bounds_of(config), stopping=self._stopping)
         self.take_in = TakeIn(
@@ -193,6 +197,8 @@ class Daemon:
             max_json_bytes=int(n8n.max_json_mb * _MEBIBYTE),
             callback_token_of=lambda job_id: self._tokens.for_job(job_id) if self._tokens else None,
             accept=self.config.accept_of(inbox, own),
+            file_url_of=self._file_url_of,
+            signing_secrets=_texts(n8n.signing_secret, n8n.previous_signing_secret),
         )
         database_id, done_subfolder = (own.notion_database_id, own.done_subfolder) if own else (None, None)
         return Branch(
@@ -204,6 +210,9 @@ class Daemon:
             done_subfolder=inbox.done_subfolder if done_subfolder is None else done_subfolder,
             window=self.config.window_of(inbox, own),
         )
+
+    def _file_url_of(self, job: Job) -> str:
+        return self._public_url + self._links.path_of(job.job_id, job.sha256 or "") if self._links else ""
 
     def _gate(self, inbox: Inbox, route: Route) -> Gate:
         bell = Bell()
@@ -389,13 +398,16 @@ class Daemon:
         http = self.config.http
         bound = server.bind(http.host, http.port)
         self._public_url = self.config.public_url_for(bound.getsockname()[1])
-        self._tokens = self._callback_tokens()
-        if self.config.callback.secret_token is None:
-            self._secrets |= {self.installation.callback_token()}
+        secrets = self._callback_secrets()
+        self._secrets |= {*secrets}
+        self._tokens = CallbackTokens(*secrets, per_job=self.config.callback.per_job_tokens)
+        self._links = FileLinks(secrets, self.config.n8n.link_seconds, self._clock)
         web = Web(
             self.conclusion,
             self._tokens,
             self._strangers,
+            links=self._links,
+            fetching=Fetching(self.log.get, self.routes),
             find_job=self._find_job,
             check_health=self.health,
             tell_waiting=self.waiting,
@@ -403,14 +415,11 @@ class Daemon:
         self._server = server.Server(web.app, bound, self.config.limits.stop_timeout_seconds)
         self._server.start()
 
-    def _callback_tokens(self) -> CallbackTokens:
+    def _callback_secrets(self) -> tuple[str, ...]:
+        """Return the secret token and, where there is one, the one before it."""
         callback = self.config.callback
-        secret, previous = callback.secret_token, callback.previous_secret_token
-        return CallbackTokens(
-            secret.get_secret_value() if secret else self.installation.callback_token(),
-            previous.get_secret_value() if previous else None,
-            per_job=callback.per_job_tokens,
-        )
+        secrets = _texts(callback.secret_token, callback.previous_secret_token)
+        return secrets if callback.secret_token else (self.installation.callback_token(), *secrets)
 
     def _start_scheduler(self) -> None:
         # Workers that hang in one inbox's file system are replaced, as many as there are, for the sake of the others.
@@ -678,6 +687,10 @@ class Daemon:
         waiter.start()
         waiter.join(max(0.1, timeout_seconds))
         return not waiter.is_alive()
+
+
+def _texts(*secrets: Secret | None) -> tuple[str, ...]:
+    return tuple(secret.get_secret_value() for secret in secrets if secret is not None)
 
 
 def run(config: Config, stop: StopSignal, *, take_over: bool, accept_backlog: bool) -> bool:

@@ -265,6 +265,9 @@ class Delivery:
             is_ours = current is not None and current.attempts == job.attempts
             is_success = isinstance(outcome, Concluded) and outcome.verdict.success
             after = self._follow(branch, job, outcome, now) if is_ours or is_success else None
+            execution_id = outcome.execution_id if isinstance(outcome, Accepted | Concluded) else None
+            if (is_ours or is_success) and execution_id is not None:  # also where the callback was faster
+                self._log.keep_execution(job.job_id, execution_id)
             counted = after is None or after.attempts == job.attempts
             self._log.add_attempt(
                 job.job_id,

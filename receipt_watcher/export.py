@@ -31,7 +31,7 @@ COLUMNS = (
     *("job_id", "status", "reason", "inbox", "subfolder", "filename"),
     *("received_utc", "received_local", "completed_utc", "completed_local"),
     *("size", "sha256", "mime_type", "attempts", "message", "notion_page_url", "duplicate_of", "revision_of"),
-    *("path", "finding"),
+    *("execution_id", "path", "finding"),
 )
 
 #: What a spreadsheet takes for the beginning of a formula, or skips before one; the wide ones are Japanese keyboards'.

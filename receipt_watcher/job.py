@@ -186,7 +186,7 @@ class Reason(StrEnum):
     TOO_LARGE_FOR_JSON = (
         "too_large_for_json",
         "As JSON the message would pass n8n.max_json_mb, above which n8n answers with an error.",
-        "Set n8n.payload to multipart, then retry.",
+        "Set n8n.payload to auto or multipart, and let the workflow read the form's file; then retry.",
     )
     REFUSED_TOO_LARGE = (
         "refused_too_large",
@@ -260,7 +260,8 @@ class Job:
     failed file, relative to failed/. `branch` is the inbox, or the subfolder of it that has settings of its own.
     `revision_of` is the job of an earlier, shorter version under the same name; `original_path` is what a conflict
     copy of a sync client is a copy of, and `conflict_of` the job of that file, where there is one. `removed_at` is when
-    retention removed the file; `folder` and `stored_path` then say where it was.
+    retention removed the file; `folder` and `stored_path` then say where it was. `execution_id` is the execution of N8N
+    that had the receipt last, where N8N named one.
     """
 
     job_id: str
@@ -297,6 +298,7 @@ class Job:
     original_path: Path | None = None
     conflict_of: str | None = None
     removed_at: float | None = None
+    execution_id: str | None = None
 
 
 def subfolder_of(job: Job) -> str:

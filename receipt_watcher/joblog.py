@@ -92,6 +92,7 @@ _CHANGES_OF: dict[Event, dict[str, Any]] = {
         "resends": 0,
         "completed_at": None,
         "destination_failed_at": None,
+        "execution_id": None,
     },
 }
 
@@ -205,6 +206,11 @@ class JobLog(Records):
             attempt.status_code,
             attempt.message,
         )
+
+    def keep_execution(self, job_id: str, execution_id: str) -> None:
+        """Keep which execution of N8N has a job."""
+        with self.transaction():
+            self._update(job_id, {"execution_id": execution_id})
 
     def note(
         self,

@@ -39,6 +39,8 @@ CONFIG_VARIABLE = PREFIX + "CONFIG"
 SHORT_NAMES: dict[str, Key] = {
     "N8N_WEBHOOK_URL": ("n8n", "webhook_url"),
     "N8N_API_KEY": ("n8n", "api_key"),
+    "N8N_SIGNING_SECRET": ("n8n", "signing_secret"),
+    "N8N_PREVIOUS_SIGNING_SECRET": ("n8n", "previous_signing_secret"),
     "CALLBACK_SECRET_TOKEN": ("callback", "secret_token"),
     "CALLBACK_PREVIOUS_SECRET_TOKEN": ("callback", "previous_secret_token"),
     "DATABASE_URL": ("database", "url"),

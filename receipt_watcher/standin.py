@@ -3,7 +3,8 @@
 It listens on 127.0.0.1, takes what is posted below /webhook/, notes it, answers in the words of n8n 2.41 and calls
 back. What it does with a delivery is the `Behaviour` that `behave` returns; without one, each receipt succeeds whose
 bytes match its `sha256`. What n8n turns down before a workflow starts (key, path, unreadable or too large body) is
-no delivery: only its status is noted, in `refused`. Like n8n, it calls back even if the sender left without waiting.
+no delivery: only its status is noted, in `refused`. A file that a link stands for is fetched, and its digest noted
+in `fetched`, before the callback. Like n8n, it calls back even if the sender left without waiting.
 
 One thread serves all connections and calls `behave`, which must not block (`hang` and `delay_seconds` are for that);
 four more post callbacks. `close()` ends them and drops callbacks that are not due. Everything is kept in memory.
@@ -28,7 +29,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -41,7 +42,7 @@ MAX_JSON_BYTES, MAX_MULTIPART_BYTES = 16 * 2**20, 200 * 2**20
 _BOUNDARY = re.compile(r'boundary="?([^";]+)', re.IGNORECASE)
 _PART_NAME = re.compile(r'[; ](name|filename)="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
-_UNTOLD = ("headers", "content", "callback_token")  # not written to the log of `main`
+_UNTOLD = ("headers", "content", "callback_token", "file_url")  # not written to the log of `main`
 
 Callback = tuple[str, dict[str, str], int | str]  # job id, body sent, HTTP status or the error of the last try
 _Request = tuple[str, str, dict[str, str], bytes]  # method, path, headers, body
@@ -62,6 +63,7 @@ class Delivery:
     notion_database_id: str
     callback_url: str
     callback_token: str  # of this job alone; empty where all share one
+    file_url: str  # where the file is to be fetched; empty where it came along
     payload: str
     path: str
     headers: Mapping[str, str]
@@ -130,6 +132,7 @@ class StandIn:
     def __post_init__(self) -> None:
         self._changed, self._closing = threading.Condition(), threading.Event()
         self._deliveries, self._callbacks = list[Delivery](), list[Callback]()
+        self._fetched = list[tuple[str, str]]()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="standin", daemon=True)
         self._serving, self._hung = dict[asyncio.Task[None], asyncio.StreamWriter](), set[threading.Event]()
@@ -196,6 +199,12 @@ class StandIn:
         """The callbacks that have ended, answered or given up."""
         with self._changed:
             return self._callbacks.copy()
+
+    @property
+    def fetched(self) -> list[tuple[str, str]]:
+        """The job and the SHA-256 of each file that was fetched by its link; no digest where it did not come whole."""
+        with self._changed:
+            return self._fetched.copy()
 
     def wait_for(self, predicate: Callable[[StandIn], bool], timeout_seconds: float) -> bool:
         """Return whether `predicate` came true in time; it is asked again after everything that is noted here."""
@@ -274,7 +283,7 @@ class StandIn:
 
     def _read_delivery(self, path: str, headers: dict[str, str], form: dict[str, Any]) -> Delivery:
         content: bytes | None = form.get("file")
-        if content is None and (self.check_content or self.keep_content):
+        if content is None and "file_url" not in form and (self.check_content or self.keep_content):
             content = binascii.a2b_base64(form.get("image_data", ""), strict_mode=True)
         names = ("job_id", "filename", "mime_type", "inbox", "subfolder", "notion_database_id", "callback_url")
         texts: dict[str, Any] = {name: str(form.get(name, "")) for name in names}
@@ -285,7 +294,8 @@ class StandIn:
             sha256=hashlib.sha256(content).hexdigest() if content is not None and self.check_content else "",
             claimed_sha256=str(form.get("sha256", "")),
             size=int(form.get("size", 0)) if content is None else len(content),
-            payload="multipart" if "file" in form else "json",
+            file_url=str(form.get("file_url", "")),
+            payload="multipart" if "file" in form else "link" if "file_url" in form else "json",
             path=path,
             headers=headers,
             raw_filename=form.get("file.filename", ""),
@@ -311,6 +321,10 @@ class StandIn:
         return not writer.is_closing()
 
     def _call_back(self, delivery: Delivery, behaviour: Behaviour) -> None:
+        if delivery.file_url and self.check_content:
+            sha256 = _digest_at(urlsplit(delivery.file_url))
+            self._note(self._fetched, (delivery.job_id, sha256))
+            behaviour = succeed_if_intact(replace(delivery, sha256=sha256 or "none")) if not self.behave else behaviour
         words = {"message": behaviour.message, "notion_page_url": behaviour.notion_page_url}
         body = {"status": behaviour.verdict or "", **{name: text for name, text in words.items() if text is not None}}
         own_token = delivery.callback_token or self.token
@@ -335,6 +349,23 @@ class StandIn:
         except (OSError, http.client.HTTPException) as error:
             line.close()
             return f"{type(error).__name__}: {error}"
+
+
+def _digest_at(url: SplitResult) -> str:
+    """Return the SHA-256 of what is at a URL; nothing where that does not come, or not whole."""
+    digest = hashlib.sha256()
+    line = http.client.HTTPConnection(url.netloc, timeout=CALLBACK_TIMEOUT_SECONDS)
+    try:
+        line.request("GET", f"{url.path}?{url.query}")
+        with line.getresponse() as response:
+            while piece := response.read(2**16):
+                digest.update(piece)
+            is_whole = response.status == HTTPStatus.OK and not response.length
+    except (OSError, http.client.HTTPException):
+        is_whole = False
+    finally:
+        line.close()
+    return digest.hexdigest() if is_whole else ""
 
 
 async def _read_request(begin: bytes, reader: asyncio.StreamReader) -> _Request:

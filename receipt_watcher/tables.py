@@ -61,6 +61,7 @@ class JobRow(Model):
     original_path = BlobField(null=True)
     conflict_of = TextField(null=True)
     removed_at = DoubleField(null=True)
+    execution_id = TextField(null=True)
 
     class Meta:  # noqa: D106 - Peewee's own form
         table_name = "job"

@@ -7,6 +7,7 @@ no verdict, and is kept within bounds. Pure.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 _MESSAGE_CHARACTERS = 10_000
 _URL_CHARACTERS = 2_000
 _MAX_DEPTH = 200
+
+#: n8n counts its executions; other versions, and whoever stands in for it, use UUIDs and the like.
+_EXECUTION_ID = re.compile("[A-Za-z0-9._:-]{1,100}")
 
 #: What of a verdict, or of what should have been one, goes into a job's history.
 KEPT_CHARACTERS = 64 * 1024
@@ -28,6 +32,7 @@ class Verdict:
     message: str | None = None
     notion_page_url: str | None = None
     details: Any = None
+    execution_id: str | None = None
 
 
 def parse_verdict(body: bytes | str) -> Verdict:
@@ -68,6 +73,7 @@ def verdict_in(said: Any) -> Verdict:
         message=_as_text(said.get("message")),
         notion_page_url=_as_url(said.get("notion_page_url")),
         details=said.get("data"),
+        execution_id=execution_id_of(said.get("execution_id")),
     )
 
 
@@ -78,8 +84,15 @@ def in_words(verdict: Verdict) -> str:
         "message": verdict.message,
         "notion_page_url": verdict.notion_page_url,
         "data": verdict.details,
+        "execution_id": verdict.execution_id,
     }
     return json.dumps({name: value for name, value in said.items() if value is not None})[:KEPT_CHARACTERS]
+
+
+def execution_id_of(said: object) -> str | None:
+    """Return an execution's id as N8N said it, a number or a text, where it is one that can be kept and shown."""
+    text = str(said) if isinstance(said, str | int) and not isinstance(said, bool) else ""
+    return text if _EXECUTION_ID.fullmatch(text) else None
 
 
 class _ContradictionError(ValueError):

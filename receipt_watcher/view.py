@@ -39,6 +39,7 @@ def job_view(job: Job, path: Path | None) -> dict[str, Any]:
         "completed_at": iso_time(job.completed_at),
         "message": job.message,
         "notion_page_url": job.notion_page_url,
+        "execution_id": job.execution_id,
         "duplicate_of": job.duplicate_of,
         "revision_of": job.revision_of,
         "conflict_of": job.conflict_of,

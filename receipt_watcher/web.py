@@ -1,8 +1,9 @@
-"""The HTTP side: N8N's callbacks, health, and one job for whoever asks from this machine.
+"""The HTTP side: N8N's callbacks, health, a file for who has a link to it, one job for who asks from this machine.
 
 What it promises: a verdict is durable before its callback is answered 200. The token is looked at before the body;
-a right one is never slowed or refused, whatever else comes from its address. Errors are application/problem+json
-(RFC 9457) with a correlation id that is in the log too.
+a right one is never slowed or refused, whatever else comes from its address. A file is streamed, never held, and
+its end comes only when it is proven; who has no link of ours learns nothing, not even whether there is such a job.
+Errors are application/problem+json (RFC 9457) with a correlation id that is in the log too.
 
 Runs in uvicorn's thread; whatever touches the job log runs in a worker thread, so that a slow disk does not stop
 the event loop. Nothing is kept here: a crash leaves what the job log has.
@@ -11,10 +12,11 @@ the event loop. Nothing is kept here: a crash leaves what the job log has.
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import structlog
 from starlette.applications import Starlette
@@ -22,13 +24,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from receipt_watcher.bodies import BODY_SECONDS, Drained, read_body
 from receipt_watcher.conclusion import Conclusion, Reception
 from receipt_watcher.config import is_loopback
-from receipt_watcher.errors import JobLogError
+from receipt_watcher.errors import ChangedOnDiskError, JobLogError
+from receipt_watcher.fetching import Absence, Fetching, OpenReceipt
+from receipt_watcher.job import Job
+from receipt_watcher.links import FileLinks, LinkStanding
 from receipt_watcher.problem import MEDIA_TYPE, problem
 from receipt_watcher.strangers import Strangers
 from receipt_watcher.tokens import CallbackTokens, Standing
@@ -44,6 +49,10 @@ CALLBACK_MAX_BYTES = 1024 * 1024
 _MOST_DELAYED = 32
 _CONCLUDING_THREADS = 8
 _LOOKING_THREADS = 4
+_FETCHING_THREADS = 6
+
+#: Written to a connection at a time: who reads slowly must have taken so much before `connections.WRITE_SECONDS` end.
+_WRITTEN_BYTES = 64 * 1024
 
 _SHOWN_CHARACTERS = 80
 _FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
@@ -64,6 +73,8 @@ class Web:
         tokens: CallbackTokens,
         strangers: Strangers,
         *,
+        links: FileLinks,
+        fetching: Fetching,
         find_job: JobLookup,
         check_health: HealthCheck,
         tell_waiting: Callable[[], Mapping[str, str]] = dict,
@@ -72,6 +83,8 @@ class Web:
         self._conclusion = conclusion
         self._tokens = tokens
         self._strangers = strangers
+        self._links = links
+        self._fetching = fetching
         self._find_job = find_job
         self._check_health = check_health
         self._tell_waiting = tell_waiting
@@ -79,9 +92,11 @@ class Web:
         self._delayed = 0
         self._concluding = asyncio.Semaphore(_CONCLUDING_THREADS)
         self._looking = asyncio.Semaphore(_LOOKING_THREADS)
+        self._reading = asyncio.Semaphore(_FETCHING_THREADS)
         self.app = Starlette(
             routes=[
                 Route("/api/v1/jobs/{job_id}/callback", self._callback, methods=["POST"]),
+                Route("/api/v1/jobs/{job_id}/file", self._file, methods=["GET", "HEAD"]),
                 Route("/api/v1/jobs/{job_id}", self._job, methods=["GET"]),
                 Route("/health/live", self._live, methods=["GET"]),
                 Route("/health/ready", self._ready, methods=["GET"]),
@@ -102,7 +117,7 @@ class Web:
         standing = self._tokens.judge(job_id, request.headers.getlist("x-callback-token"))
         match standing:
             case Standing.WRONG:
-                return await self._refuse(request, job_id)
+                return await self._refuse(request, job_id, 401, _WRONG_TOKEN)
             case Standing.SHARED:
                 logger.warning("callback.shared_token", job_id=job_id[:_SHOWN_CHARACTERS])
                 return _problem(401, _WHY_NOT_SHARED)
@@ -112,7 +127,7 @@ class Web:
 
     async def _hear(self, request: Request, job_id: str) -> Response:
         """Read and write down what came with a right token."""
-        _trust(request)
+        _tell_connection(request, "trust")
         try:
             body = await read_body(request, CALLBACK_MAX_BYTES)
         except ClientDisconnect:
@@ -130,21 +145,21 @@ class Web:
             reception = await run_in_threadpool(self._conclusion.conclude, job_id, verdict)
         return _answer_reception(reception, job_id)
 
-    async def _refuse(self, request: Request, job_id: str) -> Response:
-        """Answer a wrong token: the more of them, the later; nobody's thread waits meanwhile."""
+    async def _refuse(self, request: Request, job_id: str, status: int, detail: str) -> Response:
+        """Answer a wrong token, or a wrong link: the more of them, the later; nobody's thread waits meanwhile."""
         refusal = self._strangers.refuse(request.client.host if request.client else None, job_id)
         retry_after = refusal.retry_after_seconds
         if retry_after is None and refusal.delay_seconds and self._delayed >= _MOST_DELAYED:
             retry_after = 1
         if retry_after is not None:
-            detail = "Too many wrong tokens came from this address. A right one is answered all the same."
-            return _problem(429, detail, headers={"Retry-After": str(retry_after)})
+            too_many = "Too many wrong tokens came from this address. A right one is answered all the same."
+            return _problem(429, too_many, headers={"Retry-After": str(retry_after)})
         self._delayed += 1
         try:
             await self._pause(refusal.delay_seconds)
         finally:
             self._delayed -= 1
-        return _problem(401, "The header X-Callback-Token is missing or wrong; compare it with callback.secret_token.")
+        return _problem(status, detail)
 
     async def _keep_unreadable(self, job_id: str, body: bytes, status: int, why: str) -> Response:
         """Keep what N8N said, for it says it only once, and answer why it is no verdict."""
@@ -156,6 +171,45 @@ class Web:
         # Whoever was too slow is not waited for once more.
         headers = {"Connection": "close"} if status == 408 else None  # noqa: PLR2004
         return _problem(status, f"{why} {kept} is kept in the job's history.", headers=headers)
+
+    # --- files -------------------------------------------------------------------------------------------------
+
+    async def _file(self, request: Request) -> Response:
+        """Serve the file of a job to who has a link to it. Parts of it are not: its end is proven by its beginning."""
+        job_id = request.path_params["job_id"]
+        link = self._links.judge(job_id, request.query_params.multi_items())
+        if link.standing is LinkStanding.WRONG:
+            return await self._refuse(request, job_id, 403, _WRONG_LINK)
+        if link.standing is LinkStanding.EXPIRED:
+            return _problem(410, "This link has expired; n8n.link_seconds says for how long one is good.")
+        _tell_connection(request, "prefer")
+        async with self._reading:
+            found = await run_in_threadpool(self._fetching.open, job_id, link.sha256)
+        if isinstance(found, Absence):
+            logger.warning("file.refused", job_id=job_id, why=found.words)
+            return _problem(found.status, found.words, headers={"Retry-After": "60"} if found.status == 503 else None)  # noqa: PLR2004
+        headers = _headers_of(found.job)
+        if request.method == "HEAD":
+            found.close()
+            return Response(headers=headers)
+        return StreamingResponse(self._pieces(request, found), headers=headers)
+
+    async def _pieces(self, request: Request, receipt: OpenReceipt) -> AsyncIterator[bytes]:
+        """Yield a file; one that turns out to be another, or cannot be read on, gets no end: the connection is cut."""
+        try:
+            while True:
+                async with self._reading:
+                    piece = await run_in_threadpool(receipt.next_piece)
+                if piece is None:
+                    return
+                for start in range(0, len(piece), _WRITTEN_BYTES):
+                    yield piece[start : start + _WRITTEN_BYTES]
+        except (OSError, ChangedOnDiskError) as error:
+            logger.warning("file.cut_off", job_id=receipt.job.job_id, why=str(error))
+            _tell_connection(request, "abort")
+            await asyncio.sleep(0)  # uvicorn learns of it in the next turn, and then expects no more of the answer
+        finally:
+            receipt.close()
 
     # --- health ------------------------------------------------------------------------------------------------
 
@@ -182,6 +236,9 @@ class Web:
         return _no_job(job_id) if view is None else JSONResponse(view)
 
 
+_WRONG_TOKEN = "The header X-Callback-Token is missing or wrong; compare it with callback.secret_token."  # noqa: S105 - no token
+_WRONG_LINK = "This is no link to a file, or not as it was sent: fetch the file_url of the message, unchanged."
+
 #: Who reads this knows the shared token.
 _WHY_NOT_SHARED = (
     "This is the shared token, and callback.per_job_tokens is on: send the callback_token that came with this job. "
@@ -200,11 +257,25 @@ def _as_it_came(request: Request) -> str:
     return ""
 
 
-def _trust(request: Request) -> None:
-    """Tell the connection, where it is a real one, that this request is N8N's."""
-    trust = request.scope.get("state", {}).get("trust")
-    if trust is not None:
-        trust()
+def _tell_connection(request: Request, what: str) -> None:
+    """Tell the connection, where it is a real one: `trust` and `prefer` its caller, or `abort` it."""
+    hook = request.scope.get("state", {}).get(what)
+    if hook is not None:
+        hook()
+
+
+def _headers_of(job: Job) -> dict[str, str]:
+    """Return the headers of a job's file: for saving, never for showing; any name is safe in them (RFC 6266)."""
+    name = job.filename.encode("utf-8", "backslashreplace")
+    plain = re.sub(rb"[^A-Za-z0-9 ._()+-]", b"_", name).decode("ascii")
+    return {
+        "Content-Type": job.mime_type or "application/octet-stream",
+        "Content-Length": str(job.size),
+        "Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}",
+        "Cache-Control": "private, no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Accept-Ranges": "none",
+    }
 
 
 def is_local(request: Request) -> bool:

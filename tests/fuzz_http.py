@@ -57,6 +57,7 @@ class Target:
 
     port: int
     job_ids: list[str] = field(default_factory=lambda: [new_job_id(1_700_000_000.0)])
+    links: list[str] = field(default_factory=lambda: ["/api/v1/jobs/x/file?expires=1&sha256=a&signature=b"])
     answers: Counter[str] = field(default_factory=Counter)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -349,9 +350,26 @@ def garble_chunks(chance: Chance, target: Target) -> None:
         target.note(wire, 0.3)
 
 
+def play_with_links(chance: Chance, target: Target) -> None:
+    """Ask for a file by a link that is changed here and there, or, now and then, right; perhaps read little of it."""
+    link = bytearray(chance.choice(target.links[-20:]), "latin-1")
+    changes = [b"%00", b"%ff", b"&", b"=", b"&signature=", b"&expires=9", b"+", b"%0a", b"\xff", b"0" * 4000, b""]
+    for _ in range(chance.choice([0, 1, 1, 1, 5])):
+        place = chance.randrange(link.index(b"/file") + 5, len(link))
+        link[place : place + chance.randrange(3)] = chance.choice(changes)
+    extras = ["Range: bytes=0-1", "Range: bytes=-1,5-2,x", "If-Range: x", "Accept-Encoding: gzip", "X: y"]
+    method = chance.choice(["GET", "GET", "HEAD", "POST", "DELETE"])
+    with target.line() as wire:
+        if chance.random() < 0.3:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        wire.sendall(_head(chance, target, chance.choice(extras), method=method, path=link.decode("latin-1")))
+        target.note(wire, chance.choice([0.0001, 0.3]))
+
+
 ATTACKS: tuple[Attack, ...] = (
     say_nonsense, mutate, mutate, post_bodies, post_bodies, post_too_much, smuggle, smuggle, play_with_paths,
     play_with_paths, send_long_heads, be_slow, half_close, pipeline, ask_first, guess_tokens, garble_chunks,
+    play_with_links, play_with_links,
 )  # fmt: skip
 
 
@@ -417,6 +435,7 @@ class WellBehaved:
             standin.wait_for(lambda side: len(side.deliveries) > called, every_seconds)  # noqa: B023 - asked at once
             for delivery in standin.deliveries[called:]:
                 self._target.job_ids.append(delivery.job_id)
+                self._target.links.append(delivery.file_url.removeprefix(daemon.url))
                 self.call(delivery)
                 called += 1
             self._target.over.wait(every_seconds)
@@ -457,7 +476,7 @@ def faults_in(log: Path) -> list[str]:
 def fuzz(seconds: float, seed: int, root: Path, say: Callable[[str], None] = lambda _: None) -> list[str]:
     """Run for so long; return what was wrong."""
     with StandIn(TOKEN, behave=lambda _: Behaviour(verdict=None)) as standin:
-        changes = {"logging": {"level": "info"}, "callback": {"deadline_seconds": 3600}}
+        changes = {"logging": {"level": "info"}, "callback": {"deadline_seconds": 3600}, "n8n": {"payload": "link"}}
         with RunningDaemon(root, standin.webhook_url, TOKEN, changes=changes) as daemon:
             wrong = _fuzz(daemon, standin, seconds, seed, say)
             if daemon.terminate() != 0:

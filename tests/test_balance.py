@@ -611,7 +611,7 @@ WILD = st.one_of(
 @given(filename=WILD, message=st.none() | WILD, page_url=st.none() | WILD)
 def test_any_text_comes_back(filename: str, message: str | None, page_url: str | None) -> None:
     """Whatever a name or a message is, the row comes back by Python's csv, and no cell begins a formula."""
-    job = make_job(filename=filename, message=message, notion_page_url=page_url)
+    job = make_job(filename=filename, message=message, notion_page_url=page_url, execution_id="1042")
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator="\r\n").writerow(row_of(job, f"/srv/{filename}", Finding.OK))
     (cells,) = csv.reader(io.StringIO(stream.getvalue(), newline=""))
@@ -619,6 +619,7 @@ def test_any_text_comes_back(filename: str, message: str | None, page_url: str |
     row = dict(zip(COLUMNS, map(unguarded, cells), strict=True))
     assert (row["filename"], row["path"]) == (filename, f"/srv/{filename}")
     assert (row["message"], row["notion_page_url"]) == (message or "", page_url or "")
+    assert row["execution_id"] == "1042"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -323,3 +324,71 @@ def test_a_public_url_behind_a_proxy(tmp_path: Path) -> None:
 def test_loopback(host: str, expected: bool) -> None:
     """Only names and addresses of this machine are loopback."""
     assert is_loopback(host) is expected
+
+
+# --- links ---------------------------------------------------------------------------------------------------------
+
+
+def links_of(root: Path, webhook_url: str, *, public_url: str | None = None, **n8n: object) -> list[Finding]:
+    """Return the findings about links alone."""
+    http = {} if public_url is None else {"public_url": public_url}
+    options = {"webhook_url": webhook_url, "payload": "link"} | n8n
+    return list(check._check_links(configured(root, webhook_url, n8n=options, http=http)))
+
+
+def running(root: Path, webhook_url: str) -> Installation:
+    """Let it look as if a daemon ran."""
+    installation = Installation(configured(root, webhook_url).state_dir)
+    installation.make_folder()
+    installation.lock()
+    return installation
+
+
+def test_without_links_nothing_is_said_of_them(tmp_path: Path, healthy: Listener) -> None:
+    """Who sends files along need not be reachable for them."""
+    assert links_of(tmp_path, healthy.url, payload="auto") == []
+
+
+def test_files_that_can_be_fetched(tmp_path: Path, healthy: Listener) -> None:
+    """With links the public URL is tried, where a daemon answers there."""
+    daemon = running(tmp_path, healthy.url)
+    (found,) = links_of(tmp_path, healthy.url, public_url=healthy.url.removesuffix("/webhook/receipts"))
+    assert (found.level, found.what.startswith("files can be fetched")) == ("ok", True)
+    assert healthy.asked == [("GET", "/health/live")]
+    daemon.unlock()
+
+
+def test_files_that_cannot_be_fetched(tmp_path: Path, healthy: Listener) -> None:
+    """A public URL at which nobody listens is a warning that names the option."""
+    daemon = running(tmp_path, healthy.url)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        (found,) = links_of(tmp_path, healthy.url, public_url=f"http://127.0.0.1:{deaf.getsockname()[1]}")
+    assert found.level == "warning"
+    assert "cannot be reached" in found.what
+    assert "http.public_url" in found.advice
+    daemon.unlock()
+
+
+def test_files_that_somebody_else_would_be_asked_for(tmp_path: Path) -> None:
+    """A public URL at which something else answers, such as a proxy without us behind it, is a warning."""
+    proxy = Listener(502, b"Bad Gateway")
+    daemon = running(tmp_path, proxy.url)
+    (found,) = links_of(tmp_path, proxy.url, public_url=proxy.url.removesuffix("/webhook/receipts"))
+    assert (found.level, "which answers 502" in found.what) == ("warning", True)
+    daemon.unlock()
+    proxy.close()
+
+
+def test_what_is_not_known_of_links_is_said(tmp_path: Path, healthy: Listener) -> None:
+    """Without a daemon nothing answers, so nothing is claimed."""
+    (found,) = links_of(tmp_path, healthy.url)
+    assert (found.level, "no daemon is running" in found.what) == ("warning", True)
+
+
+def test_links_that_end_too_early_or_go_in_the_clear(tmp_path: Path, healthy: Listener) -> None:
+    """A link should live as long as the callback is waited for; and receipts should not cross a network unencrypted."""
+    found = of(links_of(tmp_path, healthy.url, link_seconds=60, public_url="http://receipts.office.lan"), "warning")
+    assert "n8n.link_seconds is less than callback.deadline_seconds" in found[0]
+    assert "not encrypted" in found[1]
+    assert len(of(links_of(tmp_path, healthy.url, public_url="https://receipts.office.lan"), "warning")) == 1

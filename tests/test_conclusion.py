@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receipt_watcher.conclusion import Conclusion, Reception
-from receipt_watcher.destinations import Outcome, Refused
+from receipt_watcher.destinations import Accepted, Outcome, Refused
 from receipt_watcher.holds import HoldKind
 from receipt_watcher.job import Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
@@ -530,3 +531,57 @@ def test_success_is_never_lost_and_never_invented(world: Concluding, steps: list
         world.log.advance(job.job_id, Event.CANCEL, world.clock.now)  # it is not to go out in the next example
     elif after.state is State.PROCESSING:
         world.log.advance(job.job_id, Event.CANCEL, world.clock.now)
+
+
+# --- executions of N8N -----------------------------------------------------------------------------------------------
+
+
+def named(execution_id: str) -> Accepted:
+    """Return an acceptance that names its execution."""
+    return replace(ACCEPTED, execution_id=execution_id)
+
+
+def test_the_execution_of_the_answer_is_kept(world: Concluding) -> None:
+    """What N8N calls the run is in the log once it has answered, and stays when the callback does not name it."""
+    destination(world).script = lambda _: named("1042")
+    [job] = world.accepted()
+    assert job.execution_id == "1042"
+    world.conclude(job, SUCCESS)
+    assert world.job(job).execution_id == "1042"
+
+
+@pytest.mark.parametrize("verdict", [SUCCESS, FAILURE])
+def test_the_execution_of_the_callback_is_kept(world: Concluding, verdict: Verdict) -> None:
+    """The callback names it last, and its word is in the history, too."""
+    destination(world).script = lambda _: named("1042")
+    [job] = world.accepted()
+    world.conclude(job, replace(verdict, execution_id="1043"))
+    assert world.job(job).execution_id == "1043"
+    assert '"execution_id": "1043"' in world.log.history(job.job_id)[-1]["detail"]
+
+
+def test_the_execution_is_kept_where_the_callback_was_faster(world: Concluding) -> None:
+    """A callback overtakes the answer to its own delivery: what that names is kept all the same."""
+
+    def overtaken(job: Job) -> Accepted:
+        world.conclude(job, SUCCESS)
+        return named("1042")
+
+    destination(world).script = overtaken
+    [job] = world.accepted()
+    assert (job.state, job.execution_id) == (State.SUCCESS, "1042")
+
+
+def test_a_retry_forgets_the_execution(world: Concluding) -> None:
+    """A job that is tried anew has not been in any execution yet; the history still names the last."""
+    [job] = world.accepted()
+    world.conclude(job, replace(FAILURE, execution_id="1042"))
+    world.log.advance(job.job_id, Event.RETRY, world.clock.now, next_attempt_at=world.clock.now)
+    assert world.job(job).execution_id is None
+
+
+def destination(world: Concluding) -> FakeDestination:
+    """Return where the only inbox delivers to."""
+    found = world.routes[0].branches[0].destination
+    assert isinstance(found, FakeDestination)
+    return found

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_watcher.destinations import Accepted, Deferred, Destination, Lost, Outcome, Refused
-from receipt_watcher.destinations.n8n import N8N, N8NSettings, outcome_of
+from receipt_watcher.destinations.n8n import N8N, N8NSettings, _with_execution, outcome_of
 from receipt_watcher.errors import AnswerLostError, ChangedOnDiskError, NotSentError
 from receipt_watcher.job import Job, Reason
 from receipt_watcher.outbound import Answer, Outbound
@@ -87,6 +87,7 @@ Maker = Callable[[Outbound, str], Destination]
 CONTRACT: dict[str, Maker] = {
     "n8n-json": lambda outbound, url: n8n_by(outbound, url, payload="json"),
     "n8n-multipart": lambda outbound, url: n8n_by(outbound, url, payload="multipart"),
+    "n8n-auto": lambda outbound, url: n8n_by(outbound, url, payload="auto", max_json_bytes=PIECE),
 }
 
 
@@ -355,6 +356,55 @@ def test_json_too_large_is_refused_before_it_is_posted(tmp_path: Path) -> None:
     assert isinstance(deliver(n8n_by(fake, payload="multipart", max_json_bytes=1), job, path), Accepted)
 
 
+def test_auto_is_json_up_to_the_limit_and_a_form_above(tmp_path: Path) -> None:
+    """A receipt goes as JSON while n8n takes that; one byte more, and it goes as a form, never refused by us."""
+    job, path = receipt(tmp_path, content_of(3000))
+    fake = FakeOutbound()
+    deliver(n8n_by(fake, payload="auto"), job, path)
+    length = fake.sent[0][3]
+    for most in (length, length - 1):
+        assert isinstance(deliver(n8n_by(fake, payload="auto", max_json_bytes=most), job, path), Accepted)
+    kinds = [headers["Content-Type"].partition(";")[0] for _, headers, _, _ in fake.sent]
+    assert kinds == ["application/json", "application/json", "multipart/form-data"]
+    assert payload_of(parts_of(fake.sent[2][1]["Content-Type"], fake.sent[2][2])["file"]) == content_of(3000)
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 * PIECE])
+def test_a_link_goes_instead_of_the_file(tmp_path: Path, size: int) -> None:
+    """With a link the message has all fields but the file, however large that is, and says where to fetch it."""
+    job, path = receipt(tmp_path, content_of(size), notion_database_id="0f3c")
+    fake = FakeOutbound()
+    settings = N8NSettings(URL, "", "link", 1, file_url_of=lambda asked: f"http://receipts.lan/{asked.job_id}?x")
+    assert isinstance(deliver(N8N(settings, fake), job, path, 2), Accepted)
+    ((_, headers, body, length),) = fake.sent
+    assert (headers["Content-Type"], length) == ("application/json", len(body))
+    assert json.loads(body) == {
+        "job_id": job.job_id,
+        "filename": "scan.jpg",
+        "notion_database_id": "0f3c",
+        "callback_url": CALLBACK_URL,
+        "mime_type": "image/jpeg",
+        "size": size,
+        "sha256": job.sha256,
+        "inbox": "office",
+        "subfolder": "",
+        "attempt": 2,
+        "file_url": f"http://receipts.lan/{job.job_id}?x",
+    }
+
+
+@pytest.mark.parametrize("size", [3, 3 * PIECE])
+def test_a_link_to_a_file_that_changed_is_not_sent(tmp_path: Path, outbound: Outbound, size: int) -> None:
+    """A link goes out only for the bytes that were recorded: they are read to their end before a byte is sent."""
+    job, path = receipt(tmp_path, content_of(size))
+    path.write_bytes(content_of(size)[:-1] + b"?")
+    with FarSide() as far:
+        with pytest.raises(ChangedOnDiskError):
+            deliver(n8n_by(outbound, far.url, payload="link"), job, path)
+        assert far.connections <= 1
+    assert [request for request in far.arrived if request.is_whole] == []
+
+
 @pytest.mark.parametrize("payload", ["json", "multipart"])
 def test_large_receipt_is_streamed(tmp_path: Path, outbound: Outbound, payload: str) -> None:
     """A receipt of 20 MB is sent piece by piece: memory does not grow with it."""
@@ -437,6 +487,41 @@ def test_answers_of_n8n(status: int, content_type: str, text: str, kind: type[Ou
     assert words in outcome.message
     assert not isinstance(outcome, Lost)
     assert outcome.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "text", "execution_id"),
+    [
+        ({}, '{"message":"Workflow was started"}', None),
+        ({}, '{"message":"Workflow was started","executionId":"1042"}', "1042"),
+        ({}, '{"execution_id":1042}', "1042"),
+        ({}, '[{"executionId":"a-b_c:1.2"},{"executionId":"other"}]', "a-b_c:1.2"),
+        ({"x-n8n-execution-id": "7"}, '{"executionId":"1042"}', "7"),
+        ({"n8n-execution-id": "7"}, "", "7"),
+        ({"x-n8n-execution-id": "two words"}, '{"executionId":"8"}', "8"),
+        ({}, '{"executionId":true}', None),
+        ({}, '{"executionId":{"a":1}}', None),
+        ({}, '{"executionId":"' + "9" * 101 + '"}', None),
+        ({}, '"executionId"', None),
+        ({}, "[]", None),
+        ({}, "[" * 60_000, None),
+    ],
+)
+def test_the_execution_is_told(tmp_path: Path, headers: dict[str, str], text: str, execution_id: str | None) -> None:
+    """Where the answer names the execution of N8N, in a header or in its JSON, it is told; anything odd is not."""
+    outcome = deliver(n8n_by(FakeOutbound(Answer(200, headers, text, 0.1))), *receipt(tmp_path, b"abc"))
+    assert isinstance(outcome, Accepted)
+    assert outcome.execution_id == execution_id
+
+
+@given(st.text(max_size=200))
+def test_no_answer_breaks_the_reading_of_the_execution(text: str) -> None:
+    """Whatever a workflow answers, it is read without an error, and what is kept of it is short and plain."""
+    answer = Answer(200, {"x-n8n-execution-id": text}, json.dumps({"executionId": text}), 0.1)
+    outcome = _with_execution(Accepted("200", 200), answer)
+    assert isinstance(outcome, Accepted)
+    assert outcome.execution_id in (text, None)
+    assert outcome.execution_id is None or (text.isascii() and text.isprintable() and 0 < len(text) <= 100)
 
 
 @pytest.mark.parametrize(

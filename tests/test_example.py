@@ -19,6 +19,7 @@ from receipt_watcher.sources import load
 EXAMPLE = Path(__file__).parent.parent / "watcher.example.yaml"
 MINIMAL = "inboxes: [{path: /x/inbox}]\nn8n: {webhook_url: http://n8n/hook}\n"
 SECRET = "Tr0ub4dor-and-3-horses"
+SIGNING_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HOME = {"HOME": "/home/admin"}
 
 
@@ -78,7 +79,10 @@ OTHER: dict[str, tuple[str, object]] = {
     "inboxes.0.done_subfolder": ("%Y", "%Y"),
     "n8n.webhook_url": ("https://other/hook", "https://other/hook"),
     "n8n.api_key": ("key", "********"),
+    "n8n.signing_secret": (SIGNING_SECRET, "********"),
+    "n8n.previous_signing_secret": (SIGNING_SECRET, "********"),
     "n8n.payload": ("multipart", "multipart"),
+    "n8n.link_seconds": ("3", 3),
     "n8n.max_json_mb": ("3", 3),
     "n8n.timeout_seconds": ("3", 3),
     "n8n.workers": ("3", 3),

@@ -196,6 +196,7 @@ def test_environment_over_credential_over_file_over_default(tmp_path: Path) -> N
     [
         ("N8N_WEBHOOK_URL", "n8n.webhook_url", "http://short/", "http://short/"),
         ("N8N_API_KEY", "n8n.api_key", "key", "********"),
+        ("N8N_SIGNING_SECRET", "n8n.signing_secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "********"),
         ("CALLBACK_SECRET_TOKEN", "callback.secret_token", SECRET, "********"),
         ("CALLBACK_PREVIOUS_SECRET_TOKEN", "callback.previous_secret_token", SECRET, "********"),
         ("DATABASE_URL", "database.url", "sqlite:///other.db", "sqlite:///other.db"),

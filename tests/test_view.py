@@ -87,6 +87,7 @@ def test_a_job_as_json() -> None:
         conflict_of="018d",
         relative_path=Path("sub/Überweisung.jpg"),
         notion_database_id="0f3c",
+        execution_id="1042",
     )
     assert job_view(job, Path("failed/Überweisung.jpg")) == {
         "job_id": job.job_id,
@@ -112,6 +113,7 @@ def test_a_job_as_json() -> None:
         "subfolder": "sub",
         "path": "failed/Überweisung.jpg",
         "removed_at": None,
+        "execution_id": "1042",
     }
 
 

@@ -21,8 +21,10 @@ from starlette.applications import Starlette
 from structlog.testing import capture_logs
 
 from receipt_watcher import server
+from receipt_watcher.fetching import Fetching
 from receipt_watcher.job import Job, Reason, State
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.links import FileLinks
 from receipt_watcher.spool import Spool
 from receipt_watcher.strangers import Strangers
 from receipt_watcher.tokens import CallbackTokens
@@ -55,6 +57,8 @@ class Site(Concluding):
             self.conclusion,
             tokens or CallbackTokens(TOKEN),
             Strangers(clock),
+            links=FileLinks([TOKEN], 60, clock),
+            fetching=Fetching(log.get, self.conclusion._routes),
             find_job=self.find_job,
             check_health=lambda: self.checks,
             pause=pause,
@@ -183,6 +187,26 @@ def test_verdict_is_taken_with_its_words(site: Site, job: Job) -> None:
     after = site.job(job)
     assert (after.state, after.message) == (State.SUCCESS, "gebucht")
     assert after.notion_page_url == "https://notion.example/1"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("1042", "1042"),
+        (1042, "1042"),
+        (None, None),
+        ("", None),
+        ({"id": 1}, None),
+        ("\ud800", None),
+        ("x" * 101, None),
+    ],
+)
+def test_the_execution_that_a_callback_names_is_kept(site: Site, job: Job, said: object, kept: str | None) -> None:
+    """A callback may name the execution of N8N; what is none costs no verdict."""
+    body = json.dumps({"status": "success", "execution_id": said}).encode()
+    assert site.call_back(job.job_id, body).status_code == 200
+    assert (site.job(job).state, site.job(job).execution_id) == (State.SUCCESS, kept)
+    assert site.ask("GET", f"/api/v1/jobs/{job.job_id}").json()["execution_id"] == kept
 
 
 def test_failure_is_taken(site: Site, job: Job) -> None:

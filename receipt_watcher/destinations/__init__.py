@@ -16,10 +16,11 @@ from receipt_watcher.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The far side took the receipt and will call back."""
+    """The far side took the receipt and will call back; `execution_id` is what it calls the run, where it says so."""
 
     message: str
     status_code: int | None = None
+    execution_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Concluded:
     verdict: Verdict
     message: str
     status_code: int | None = None
+    execution_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

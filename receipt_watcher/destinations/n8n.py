@@ -1,7 +1,9 @@
 """N8N, by a webhook: what is sent, and what its answers mean.
 
 What it promises: what N8N receives is byte for byte what the job log recorded. The bytes are hashed while they are
-sent, and the last piece is held back until the digest is right; otherwise the request never gets its end.
+sent, and the last piece is held back until the digest is right; otherwise the request never gets its end. A signature
+is over the bytes of the body: the file is read once to sign it, and once to send it, and proven each time, so that both
+times it is the same. With a link nothing of the file is sent, but it is proven all the same.
 
 What n8n really answers was measured with n8n 2.41.1: its start-up page comes with status 200; a wrong key gives
 403; an unpublished workflow 404; a body over 16 MiB of JSON gives 500, so it is refused here before it is posted.
@@ -11,24 +13,26 @@ from __future__ import annotations
 
 import binascii
 import email.utils
-import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any, Literal
 
 from receipt_watcher.acceptance import AUTO, outcome_of_success, shown_answer
 from receipt_watcher.config import Accept
-from receipt_watcher.destinations import Deferred, Lost, Outcome, Refused
-from receipt_watcher.errors import AnswerLostError, ChangedOnDiskError, NotSentError
+from receipt_watcher.content import verified_pieces
+from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused
+from receipt_watcher.errors import AnswerLostError, NotSentError
 from receipt_watcher.job import Job, Reason, subfolder_of
 from receipt_watcher.outbound import Answer, Outbound
+from receipt_watcher.signing import Signer
+from receipt_watcher.verdict import execution_id_of
 
-#: Read and sent at a time. A multiple of 3, so that the base64 of the pieces is that of the whole.
-_PIECE_BYTES = 3 * 128 * 1024
+_EXECUTION_HEADERS = ("x-n8n-execution-id", "n8n-execution-id")
+_EXECUTION_FIELDS = ("executionId", "execution_id")
 
 _ADVICE = {
     401: "a login is asked for, by a proxy before N8N or as basic auth: set the webhook node to header auth, and let "
@@ -55,15 +59,18 @@ _OWN_FAILURES = {413: Reason.REFUSED_TOO_LARGE, 415: Reason.REFUSED_TYPE, 422: R
 class N8NSettings:
     """What the N8N destination needs of the configuration; `api_key` may be empty.
 
-    `callback_token_of` returns the token that only this job's callback may bear, or None where all share one.
+    `callback_token_of` returns the token that only this job's callback may bear, or None where all share one;
+    `file_url_of` a link to a job's file, for `payload` link. `signing_secrets` are the current one and the one before.
     """
 
     url: str
     api_key: str
-    payload: Literal["json", "multipart"]
+    payload: Literal["json", "multipart", "auto", "link"]
     max_json_bytes: int
     callback_token_of: Callable[[str], str | None] = lambda _job_id: None
     accept: Accept = AUTO
+    file_url_of: Callable[[Job], str] = lambda _job: ""
+    signing_secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"N8NSettings(payload={self.payload!r})"  # the URL may carry a secret, the key is one
@@ -75,30 +82,43 @@ class N8N:
     def __init__(self, settings: N8NSettings, outbound: Outbound) -> None:
         self.url = settings.url
         self._settings = settings
+        self._signer = Signer(settings.signing_secrets)
         self._outbound = outbound
 
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
         """Post one receipt and say what became of it; see `Destination.deliver`."""
-        fields = _fields(job, attempt, callback_url, self._settings.callback_token_of(job.job_id))
-        body = _json_body(fields) if self._settings.payload == "json" else _multipart_body(fields)
+        body = self._body(job, _fields(job, attempt, callback_url, self._settings.callback_token_of(job.job_id)))
         length_bytes = body.length_bytes(job.size)
         if self._settings.payload == "json" and length_bytes > self._settings.max_json_bytes:
             return Refused(
                 Reason.TOO_LARGE_FOR_JSON,
                 f"As JSON this receipt is {length_bytes:,} bytes; {self._settings.max_json_bytes:,} are allowed.",
             )
+
+        def pieces() -> Iterator[bytes]:
+            return body.pieces(_verified_pieces(file, job))
+
+        headers = self._headers(job, body.content_type, now)
+        if self._signer:
+            headers["webhook-signature"] = self._signer.sign(job.job_id, int(now), pieces())
         try:
-            answer = self._outbound.post(
-                self.url,
-                self._headers(job, body.content_type, now),
-                lambda: body.pieces(_verified_pieces(file, job)),
-                length_bytes,
-            )
+            answer = self._outbound.post(self.url, headers, pieces, length_bytes)
         except NotSentError as error:
             return Deferred(f"{error}; is N8N running, and n8n.webhook_url right?")
         except AnswerLostError as error:
             return Lost(str(error))
-        return outcome_of(answer, now, self._settings.accept)
+        return _with_execution(outcome_of(answer, now, self._settings.accept), answer)
+
+    def _body(self, job: Job, fields: dict[str, Any]) -> _Body:
+        payload = self._settings.payload
+        if payload == "link":
+            return _link_body(fields | {"file_url": self._settings.file_url_of(job)})
+        if payload == "multipart":
+            return _multipart_body(fields)
+        as_json = _json_body(fields)
+        if payload == "auto" and as_json.length_bytes(job.size) > self._settings.max_json_bytes:
+            return _multipart_body(fields)
+        return as_json
 
     def _headers(self, job: Job, content_type: str, now: float) -> dict[str, str]:
         headers = {
@@ -141,6 +161,25 @@ def _retry_after(answer: Answer, now: float) -> float | None:
         return None
 
 
+def _with_execution(outcome: Outcome, answer: Answer) -> Outcome:
+    """Add which execution has the receipt, where the answer says so: n8n itself does not, a workflow's answer may."""
+    if not isinstance(outcome, Accepted | Concluded):
+        return outcome
+    named: list[Any] = [answer.headers.get(name) for name in _EXECUTION_HEADERS]
+    said = _as_json(answer.text)
+    item = said[0] if isinstance(said, list) and said else said
+    if isinstance(item, dict):
+        named += [item.get(name) for name in _EXECUTION_FIELDS]
+    return replace(outcome, execution_id=next(filter(None, map(execution_id_of, named)), None))
+
+
+def _as_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _fields(job: Job, attempt: int, callback_url: str, callback_token: str | None) -> dict[str, Any]:
     optional = {
         "callback_token": callback_token,
@@ -163,23 +202,8 @@ def _fields(job: Job, attempt: int, callback_url: str, callback_token: str | Non
 
 
 def _verified_pieces(path: Path, job: Job) -> Iterator[bytes]:
-    """Yield the file in pieces, one behind: the last, perhaps empty, comes only when the whole is as recorded."""
-    digest = hashlib.sha256()
-    size = 0
-    held_back = b""
     with path.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            is_expected = len(piece) == min(_PIECE_BYTES, job.size - size)
-            size += len(piece)
-            if not is_expected:  # a short piece in the middle would make the base64 another one
-                break
-            if held_back:
-                yield held_back
-            digest.update(piece)
-            held_back = piece
-    if size != job.size or digest.hexdigest() != job.sha256:
-        raise ChangedOnDiskError(f"{path} is not what was recorded: it changed after it was taken in")
-    yield held_back
+        yield from verified_pieces(file, path, job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +237,17 @@ def _json_body(fields: dict[str, Any]) -> _Body:
         behind=b'"}',
         encode=lambda piece: binascii.b2a_base64(piece, newline=False),
         encoded_length=lambda size: (size + 2) // 3 * 4,
+    )
+
+
+def _link_body(fields: dict[str, Any]) -> _Body:
+    """The same fields and a link to the file; the message stands behind the file, which is only proven."""
+    return _Body(
+        content_type="application/json",
+        before=b"",
+        behind=json.dumps(fields).encode("ascii"),
+        encode=lambda _piece: b"",
+        encoded_length=lambda _size: 0,
     )
 
 

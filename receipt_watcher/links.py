@@ -1,0 +1,88 @@
+"""Links to one receipt's file, for N8N to fetch it by: signed, and good for a while.
+
+What it promises: a link opens the file of one job, with one digest, until one moment, and nothing else; who has it can
+make no other. It is judged by the secret alone (HMAC-SHA256, RFC 2104), compared in constant time, so that the job log
+is never asked for a stranger, and the time of an answer tells nothing. The key is made from the secret token of
+callbacks, for this purpose only; links that were made with the previous token stay good as long as it does.
+
+Any thread may ask; nothing is kept: after a restart the same links are good.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from urllib.parse import urlencode
+
+#: Makes the key for links another secret than the token, and than the key for the jobs' own tokens.
+_PURPOSE = b"receipt-watcher: link to one file"
+
+
+class LinkStanding(Enum):
+    """What a link is worth."""
+
+    #: It opens the file.
+    RIGHT = auto()
+    #: It is ours, and its time is over.
+    EXPIRED = auto()
+    #: It is not ours.
+    WRONG = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedLink:
+    """A link that was judged; `sha256` can be believed unless it is wrong."""
+
+    standing: LinkStanding
+    sha256: str
+
+
+class FileLinks:
+    """Makes links that are good for so many seconds, and judges them."""
+
+    def __init__(self, secrets: Sequence[str], seconds: float, clock: Callable[[], float]) -> None:
+        self._keys = [hmac.digest(secret.encode(), _PURPOSE, hashlib.sha256) for secret in secrets]
+        self._seconds = seconds
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"FileLinks(seconds={self._seconds:g})"
+
+    def path_of(self, job_id: str, sha256: str) -> str:
+        """Return the path and query of a link to a job's file."""
+        expires = str(math.ceil(self._clock() + self._seconds))
+        signature = _signature(self._keys[0], job_id, expires, sha256)
+        query = urlencode({"expires": expires, "sha256": sha256, "signature": signature})
+        return f"/api/v1/jobs/{job_id}/file?{query}"
+
+    def judge(self, job_id: str, query: Iterable[tuple[str, str]]) -> JudgedLink:
+        """Say what a link is worth, by the job's id and the query that came; each part is expected once."""
+        pairs = list(query)
+        expires, sha256, given = (_only(pairs, name) for name in ("expires", "sha256", "signature"))
+        is_ours = [_are_equal(given, _signature(key, job_id, expires, sha256)) for key in self._keys]
+        if not any(is_ours):
+            return JudgedLink(LinkStanding.WRONG, "")
+        is_over = self._clock() >= int(expires)  # it is ours, so it is a number
+        return JudgedLink(LinkStanding.EXPIRED if is_over else LinkStanding.RIGHT, sha256)
+
+
+def _only(pairs: Iterable[tuple[str, str]], name: str) -> str:
+    found = [text for key, text in pairs if key == name]
+    return found[0] if len(found) == 1 else ""
+
+
+def _signature(key: bytes, job_id: str, expires: str, sha256: str) -> str:
+    """Sign the three parts; none of those that we sign has a line break, so no other three parts give the same text."""
+    text = f"{job_id}\n{expires}\n{sha256}".encode("utf-8", "backslashreplace")
+    return base64.urlsafe_b64encode(hmac.digest(key, text, hashlib.sha256)).rstrip(b"=").decode("ascii")
+
+
+def _are_equal(one: str, other: str) -> bool:
+    """Compare in constant time; of digests, since the comparison of two lengths would not be."""
+    digests = [hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest() for text in (one, other)]
+    return hmac.compare_digest(*digests)
