@@ -228,6 +228,42 @@ def config_example() -> None:
     click.echo(example_yaml(), nl=False)
 
 
+@commands.command("n8n-workflow")
+@click.argument("name", required=False)
+@click.option("--credentials", is_flag=True, help="Print the two credentials instead, with the secrets in force.")
+@click.option("--path", default="receipts", show_default=True, help="The webhook's path: …/webhook/PATH.")
+@_config_option
+@_json_option
+def n8n_workflow(name: str | None, path: str, config_file: Path | None, *, credentials: bool, as_json: bool) -> None:
+    """Print a workflow that ships, for n8n's import; without NAME, list them.
+
+    Example: receipt-watcher n8n-workflow echo > echo.json
+    """
+    from receipt_watcher.workflows import WORKFLOWS, Services, workflow_json  # noqa: PLC0415
+
+    if credentials:
+        _print_json(_credentials(_load(config_file)))
+    elif name is not None:
+        _print_json(workflow_json(name, Services(webhook_path=path.strip("/"))))
+    elif as_json:
+        _print_json([{"name": each.name, "summary": each.summary, "needs": each.needs} for each in WORKFLOWS.values()])
+    else:
+        for each in WORKFLOWS.values():
+            click.echo(f"{each.name:15} {each.summary}\n{'':15} needs {each.needs}")
+
+
+def _credentials(config: Config) -> list[dict[str, Any]]:
+    from receipt_watcher.workflows import credentials_json  # noqa: PLC0415
+
+    if not config.n8n.api_key:
+        raise click.UsageError("n8n.api_key is not set; put the output of this there: openssl rand -hex 32")
+    secret = config.callback.secret_token
+    installation = Installation(config.state_dir)
+    installation.make_folder()
+    token = secret.get_secret_value() if secret else installation.callback_token()
+    return credentials_json(config.n8n.api_key.get_secret_value(), token)
+
+
 # --- looking ---------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,311 @@
+"""What the daemon and a real n8n go through together. Each scenario drops receipts and sees every one end right.
+
+The witness is the ledger of the services behind n8n: one page for each receipt that succeeded, with the very bytes that
+were dropped, and none for one that failed. All scenarios share one n8n, whose workflows are the shipped ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from receipt_watcher import samples
+from receipt_watcher.job import Reason, State
+from receipt_watcher.workflows import WORKFLOWS, Services, credentials_json, workflow_json
+from tests.n8n.server import RealN8N
+from tests.n8n.services import CREDENTIALS, DATABASE, INVOICE, Callbacks, FakeServices
+from tests.running import RunningDaemon, digest, jpegs, wait_until
+
+API_KEY, TOKEN = "the-key-of-the-tests", "the-token-of-the-tests"
+PATIENCE_SECONDS = 120.0
+#: How long a callback is waited for where n8n loses jobs on purpose: longer than any job takes here.
+_DEADLINE_SECONDS = 20
+_KINDS: dict[str, Callable[[int], bytes]] = {
+    "jpg": samples.jpeg,
+    "png": samples.png,
+    "tif": samples.tiff,
+    "pdf": samples.pdf,
+    "webp": samples.webp,
+    "gif": samples.gif,
+    "bmp": samples.bmp,
+    "heic": samples.heic,
+}
+
+
+class Pair:
+    """A real n8n with the shipped workflows, the services behind it, and daemons that send to it."""
+
+    def __init__(self, root: Path, n8n: RealN8N, services: FakeServices) -> None:
+        self.root, self.n8n, self.services = root, n8n, services
+        self._daemons = 0
+
+    @contextlib.contextmanager
+    def daemon(
+        self, workflow: str = "notion", *, token: str = TOKEN, **changes: Mapping[str, Any]
+    ) -> Iterator[RunningDaemon]:
+        """A daemon that sends to a workflow; `n8n`, `callback` and `http` change those sections."""
+        self._daemons += 1
+        http = dict(changes.get("http", {"port": 0}))
+        n8n = {"api_key": API_KEY, "workers": 8, **changes.get("n8n", {})}
+        callback = {"deadline_seconds": 120, "max_resends": 5, **changes.get("callback", {})}
+        with RunningDaemon(
+            self.root / f"daemon-{self._daemons}",
+            self.n8n.webhook_url(workflow),
+            token,
+            inbox={"notion_database_id": DATABASE},
+            changes={"n8n": n8n, "callback": callback, "http": http},
+        ) as daemon:
+            yield daemon
+
+    def post(self, workflow: str, job: Mapping[str, Any]) -> None:
+        """Post a job to a workflow without a daemon; it has to be taken."""
+        answer = httpx.post(self.n8n.webhook_url(workflow), json=job, headers={"X-N8N-Api-Key": API_KEY}, timeout=30)
+        assert (answer.status_code, answer.json()) == (200, {"message": "Workflow was started"})
+
+    def assert_booked_once(self, contents: Sequence[bytes]) -> None:
+        """Each of these receipts has one page, with its very bytes."""
+        counted = self.services.counted()
+        assert {digest(content): counted[digest(content)] for content in contents} == {
+            digest(content): 1 for content in contents
+        }
+
+
+@contextlib.contextmanager
+def pair(root: Path) -> Iterator[Pair]:
+    """A started n8n that has all shipped workflows, published, each at the path of its name."""
+    with FakeServices() as services, RealN8N(root / "n8n") as n8n:
+        workflows = [shipped(name, services) for name in WORKFLOWS]
+        n8n.bring_in(workflows, [*credentials_json(API_KEY, TOKEN), *CREDENTIALS])
+        n8n.publish(*(workflow["id"] for workflow in workflows))
+        n8n.start(*WORKFLOWS)
+        yield Pair(root, n8n, services)
+
+
+def shipped(name: str, services: FakeServices) -> dict[str, Any]:
+    """Return a shipped workflow that asks the services of the tests."""
+    return workflow_json(
+        name, Services(webhook_path=name, notion_url=services.url, gemini_url=services.url, pause_seconds=0.5)
+    )
+
+
+def all_kinds(pair: Pair, count: int, payload: str, *, per_job_tokens: bool = False) -> str:
+    """Receipts of all kinds, in one go."""
+    makers = list(_KINDS.items())
+    contents = {
+        f"{payload} {number} ü.{suffix}": make(10_000 * len(payload) + number)
+        for number in range(count)
+        for suffix, make in [makers[number % len(makers)]]
+    }
+    token = "another-token-of-the-tests" if per_job_tokens else TOKEN  # then what n8n's credential has is of no use
+    with pair.daemon(n8n={"payload": payload}, callback={"per_job_tokens": per_job_tokens}, token=token) as daemon:
+        for name, content in contents.items():
+            daemon.drop(name, content)
+        daemon.wait_quiet(count, PATIENCE_SECONDS)
+        _assert_all_succeeded(daemon, count)
+    pair.assert_booked_once(list(contents.values()))
+    return f"{count} receipts of {len(makers)} kinds by {payload}: all booked once, byte for byte"
+
+
+def wrong_key(pair: Pair) -> str:
+    """A wrong key costs time only: the receipt waits, and goes out when the key is right."""
+    content = jpegs(1, 1)[0]
+    with pair.daemon(n8n={"api_key": "wrong"}) as daemon:
+        daemon.drop("scan.jpg", content)
+        _wait_held(daemon, "403")
+        daemon.terminate()
+        text = daemon.config_file.read_text()
+        daemon.config_file.write_text(text.replace("api_key: wrong", f"api_key: {API_KEY}"))
+        daemon.start()
+        daemon.wait_quiet(1, PATIENCE_SECONDS)
+        _assert_all_succeeded(daemon, 1)
+    pair.assert_booked_once([content])
+    return "wrong key: the receipt waited (403), and was booked once when the key was right"
+
+
+def unpublished(pair: Pair) -> str:
+    """A workflow that is not published costs time only."""
+    content = jpegs(1, 2)[0]
+    identity = "receiptWatcher-notion"
+    pair.n8n.stop()
+    pair.n8n.run("unpublish:workflow", f"--id={identity}")
+    pair.n8n.start("echo")
+    with pair.daemon() as daemon:
+        daemon.drop("scan.jpg", content)
+        _wait_held(daemon, "404")
+        pair.n8n.stop()
+        pair.n8n.publish(identity)
+        pair.n8n.start("notion")
+        daemon.wait_quiet(1, PATIENCE_SECONDS)
+        _assert_all_succeeded(daemon, 1)
+    pair.assert_booked_once([content])
+    return "unpublished workflow: the receipt waited (404), and was booked once when it was published"
+
+
+def stopped_in_a_burst(pair: Pair, count: int) -> str:
+    """n8n is stopped and started while receipts come: what it lost goes out again, and nothing is booked twice."""
+    contents = jpegs(count, 1000)
+    before = len(pair.services.pages)
+    with pair.daemon(callback={"deadline_seconds": _DEADLINE_SECONDS}) as daemon:
+        for number, content in enumerate(contents):
+            daemon.drop(f"burst {number}.jpg", content)
+        wait_until(lambda: len(pair.services.pages) > before + count // 4, "a quarter is booked", PATIENCE_SECONDS)
+        pair.n8n.stop()
+        pair.n8n.start("notion")
+        daemon.wait_quiet(count, PATIENCE_SECONDS)
+        _assert_all_succeeded(daemon, count)
+        resent = daemon.count("job.resent")
+    pair.assert_booked_once(contents)
+    return f"n8n stopped and started in a burst of {count}: all booked once, {resent} sent again after the deadline"
+
+
+def killed_after_its_200(pair: Pair, count: int) -> str:
+    """n8n is killed when it has booked receipts and not called back: they go out again, and are booked once."""
+    contents = jpegs(count, 2000)
+    before = len(pair.services.pages)
+    first, *rest = contents
+    with pair.daemon(callback={"deadline_seconds": _DEADLINE_SECONDS}) as daemon:
+        daemon.drop("first.jpg", first)
+        daemon.wait_quiet(1, PATIENCE_SECONDS)
+        pair.services.answering.clear()
+        for number, content in enumerate(rest):
+            daemon.drop(f"killed {number}.jpg", content)
+        wait_until(
+            lambda: len(pair.services.pages) == before + count, "all are booked, and none is told", PATIENCE_SECONDS
+        )
+        pair.n8n.kill()
+        pair.services.answering.set()
+        pair.n8n.start("notion")
+        daemon.wait_quiet(count, PATIENCE_SECONDS)
+        _assert_all_succeeded(daemon, count)
+        resent = daemon.count("job.resent")
+    assert resent >= len(rest)
+    pair.assert_booked_once(contents)
+    return f"n8n killed (-9) after its 200, {len(rest)} booked and none called back: {resent} sent again, booked once"
+
+
+def repeated(pair: Pair) -> str:
+    """The same job twice calls back twice, with the same verdict, and is booked once; a failed one runs again."""
+    content = jpegs(1, 3)[0]
+    with Callbacks() as callbacks:
+        job = fields_of(content, "again.jpg", callbacks.url)
+        for count in (1, 2):
+            pair.post("notion", job)
+            wait_until(lambda count=count: len(callbacks.heard) == count, "it calls back")  # type: ignore[misc]
+        first, second = callbacks.heard
+    assert first["status"] == second["status"] == "success"
+    assert first["notion_page_url"] == second["notion_page_url"]
+    assert first["execution_id"] != second["execution_id"]
+    pair.assert_booked_once([content])
+    return "the same job twice: two callbacks with one verdict, booked once"
+
+
+def nodes_that_throw(pair: Pair) -> str:
+    """What fails in a node is told at once; what another try mends is mended in n8n."""
+    names = ["broken.jpg", "busy.jpg", "lost.jpg"]
+    contents = dict(zip(names, jpegs(3, 3000), strict=True))
+    with pair.daemon() as daemon:
+        for name, content in contents.items():
+            daemon.drop(name, content)
+        daemon.wait_quiet(3, PATIENCE_SECONDS)
+        jobs = {job.filename: job for job in daemon.recorded()}
+        assert daemon.count("job.resent") == 0
+    assert jobs["broken.jpg"].state is State.FAILURE
+    assert "broken.jpg cannot be made" in (jobs["broken.jpg"].message or "")
+    assert {jobs["busy.jpg"].state, jobs["lost.jpg"].state} == {State.SUCCESS}
+    pair.assert_booked_once([contents["busy.jpg"], contents["lost.jpg"]])
+    assert pair.services.counted()[digest(contents["broken.jpg"])] == 0
+    return "a node that throws: failure called back with its words; 429 and a lost answer: booked once"
+
+
+def large(pair: Pair, megabytes: int = 20) -> str:
+    """A receipt that is too large for JSON goes by multipart; by JSON it is refused before it is posted."""
+    content = samples.jpeg(4, megabytes * 2**20)
+    with pair.daemon(n8n={"payload": "multipart"}) as daemon:
+        daemon.drop("large.jpg", content)
+        daemon.wait_quiet(1, PATIENCE_SECONDS)
+        _assert_all_succeeded(daemon, 1)
+    pair.assert_booked_once([content])
+    with pair.daemon(n8n={"payload": "json"}) as daemon:
+        daemon.drop("large.jpg", samples.jpeg(5, megabytes * 2**20))
+        daemon.wait_quiet(1, PATIENCE_SECONDS)
+        assert daemon.job("large.jpg").reason is Reason.TOO_LARGE_FOR_JSON
+    return f"{megabytes} MB: booked by multipart; by JSON refused before it is posted"
+
+
+def extracted(pair: Pair) -> str:
+    """What Gemini reads is called back, and is on the page."""
+    data: list[Any] = []
+    for number, workflow in enumerate(("extract", "notion-extract")):
+        content = samples.pdf(number)
+        with pair.daemon(workflow) as daemon:
+            daemon.drop("invoice.pdf", content)
+            daemon.wait_quiet(1, PATIENCE_SECONDS)
+            _assert_all_succeeded(daemon, 1)
+            data.append(_called_back(daemon))
+        assert digest(content) in pair.services.read
+    assert data[0]["data"] == data[1]["data"] == INVOICE
+    page = pair.services.pages[-1]
+    assert page.title == "Hardware & Garden"
+    assert data[1]["notion_page_url"] == page.url
+    assert "0.97" in page.content["children"][0]["code"]["rich_text"][0]["text"]["content"]
+    return "extract and notion-extract: the invoice came back with data, and is on the page"
+
+
+def tests_have_no_effect(pair: Pair) -> str:
+    """A receipt that is marked as a test is answered by each workflow, and nothing is asked of any service."""
+    content = jpegs(1, 4)[0]
+    before = (list(pair.services.pages), list(pair.services.read))
+    with Callbacks() as callbacks:
+        for workflow in WORKFLOWS:
+            job = {**fields_of(content, "test.jpg", callbacks.url), "test": True}
+            pair.post(workflow, job)
+        wait_until(lambda: len(callbacks.heard) >= len(WORKFLOWS), "each calls back")
+    assert {heard["status"] for heard in callbacks.heard} == {"success"}
+    assert {heard["data"]["receipt_watcher_workflow"] for heard in callbacks.heard} == set(WORKFLOWS)
+    assert (pair.services.pages, pair.services.read) == before
+    return f"test receipts: answered by all {len(WORKFLOWS)} workflows, nothing booked"
+
+
+def fields_of(content: bytes, filename: str, callback_url: str) -> dict[str, Any]:
+    """Return a job as the daemon posts it."""
+    return {
+        "job_id": str(uuid.uuid4()),
+        "filename": filename,
+        "notion_database_id": DATABASE,
+        "callback_url": callback_url,
+        "mime_type": "image/jpeg",
+        "size": len(content),
+        "sha256": digest(content),
+        "inbox": "office",
+        "attempt": 1,
+        "image_data": base64.b64encode(content).decode(),
+    }
+
+
+def _assert_all_succeeded(daemon: RunningDaemon, count: int) -> None:
+    jobs = daemon.recorded()
+    unlike = [f"{job.filename}: {job.state.value}, {job.message}" for job in jobs if job.state is not State.SUCCESS]
+    assert (len(jobs), unlike) == (count, []), unlike[:5]
+
+
+def _wait_held(daemon: RunningDaemon, status: str) -> None:
+    """Wait until n8n has answered so; its receipt waits in the queue, and no attempt was counted."""
+    wait_until(lambda: any(status in str(event) for event in daemon.events("job.deferred")), f"n8n answers {status}")
+    [job] = daemon.recorded()
+    assert job.state in (State.QUEUED, State.DELIVERING)  # it may be out as a probe just now
+
+
+def _called_back(daemon: RunningDaemon) -> dict[str, Any]:
+    """Return what was called back for its only job."""
+    [job] = daemon.recorded()
+    with daemon.job_log() as log:
+        [detail] = [row["detail"] for row in log.history(job.job_id) if row["event"] == "succeed"]
+    said: dict[str, Any] = json.loads(detail)
+    return said
