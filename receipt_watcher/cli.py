@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from receipt_watcher.telemetry import printable
 from receipt_watcher.view import full_view, iso_time, job_view
 
 if TYPE_CHECKING:
+    from receipt_watcher.check import Finding
     from receipt_watcher.explain import Explainer, Explanation
 
 FINE, WRONG, USAGE = 0, 1, 2
@@ -133,23 +134,41 @@ def _leave(code: int, *, ended: bool) -> NoReturn:
 
 @commands.command()
 @_config_option
+@click.option(
+    "--live", is_flag=True, help="Send a made-up receipt, marked as a test, to N8N and wait for its callback."
+)
+@click.option("--may-book", is_flag=True, help="With --live: send it to a workflow that is none of ours, too.")
+@click.option("--find-size", is_flag=True, help="With --live: find how large a receipt is accepted as JSON.")
 @_json_option
-def check(config_file: Path | None, *, as_json: bool) -> None:
-    """Check the configuration, the folders, N8N and the callback URL; nothing is ever posted.
+def check(config_file: Path | None, *, live: bool, may_book: bool, find_size: bool, as_json: bool) -> None:
+    """Check the configuration, the folders, N8N and the callback URL; without --live nothing is ever posted.
 
-    Example: receipt-watcher check --config watcher.yaml
+    Example: receipt-watcher check --live --config watcher.yaml
     """
-    from receipt_watcher.check import check_all  # noqa: PLC0415
-
-    findings = check_all(_load(config_file))
-    if as_json:
-        _print_json([{"level": found.level, "what": found.what, "advice": found.advice} for found in findings])
-    else:
-        for found in findings:
+    if (may_book or find_size) and not live:
+        raise click.UsageError("--may-book and --find-size go with --live.")
+    config = _load(config_file)
+    findings: list[Finding] = []
+    for found in _looked_at(config, live=live, may_book=may_book, find_size=find_size):
+        findings.append(found)
+        if not as_json:  # one by one: a callback is waited for
             click.echo(f"{found.level:7}  {printable(found.what)}")
             if found.advice:
                 click.echo(f"         → {printable(found.advice)}")
+    if as_json:
+        _print_json([{"level": found.level, "what": found.what, "advice": found.advice} for found in findings])
     raise click.exceptions.Exit(WRONG if any(found.level == "error" for found in findings) else FINE)
+
+
+def _looked_at(config: Config, *, live: bool, may_book: bool, find_size: bool) -> Iterable[Finding]:
+    if live:
+        from receipt_watcher.live import check_live  # noqa: PLC0415
+
+        telemetry.configure("error", config.logging.format)
+        return check_live(config, may_book=may_book, find_size=find_size)
+    from receipt_watcher.check import check_all  # noqa: PLC0415
+
+    return check_all(config)
 
 
 @commands.command()

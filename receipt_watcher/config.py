@@ -662,6 +662,11 @@ class Config(Section):
         """Return where the receipts of `inbox`, or of one of its subfolders, are sent."""
         return (subfolder and subfolder.webhook_url) or inbox.webhook_url or self.n8n.webhook_url or ""
 
+    def signing_secrets(self) -> tuple[str, ...]:
+        """Return what receipts are signed with: the current secret and the one before, where they are set."""
+        secrets = (self.n8n.signing_secret, self.n8n.previous_signing_secret)
+        return tuple(secret.get_secret_value() for secret in secrets if secret is not None)
+
     def webhook_urls(self) -> list[str]:
         """Return every URL that receipts are sent to, each once."""
         return list(

@@ -59,7 +59,7 @@ from receipt_watcher.strangers import TELL_SECONDS, Strangers
 from receipt_watcher.takein import TakeIn
 from receipt_watcher.tokens import CallbackTokens
 from receipt_watcher.view import full_view
-from receipt_watcher.web import Web
+from receipt_watcher.web import REHEARSAL_FACT, Web
 
 logger = structlog.get_logger()
 
@@ -198,7 +198,7 @@ class Daemon:
             callback_token_of=lambda job_id: self._tokens.for_job(job_id) if self._tokens else None,
             accept=self.config.accept_of(inbox, own),
             file_url_of=self._file_url_of,
-            signing_secrets=_texts(n8n.signing_secret, n8n.previous_signing_secret),
+            signing_secrets=self.config.signing_secrets(),
         )
         database_id, done_subfolder = (own.notion_database_id, own.done_subfolder) if own else (None, None)
         return Branch(
@@ -411,6 +411,7 @@ class Daemon:
             find_job=self._find_job,
             check_health=self.health,
             tell_waiting=self.waiting,
+            keep_rehearsal=lambda said: self.log.keep_fact(REHEARSAL_FACT, said),
         )
         self._server = server.Server(web.app, bound, self.config.limits.stop_timeout_seconds)
         self._server.start()

@@ -251,6 +251,10 @@ EXAMINATION_REASONS = frozenset(
 )
 
 
+#: What the ids of `check --live`'s made-up receipts begin with; they are no jobs, and are in no log.
+REHEARSAL_PREFIX = "check-"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One receipt on its way, as the job log knows it. Times are Unix seconds, sizes bytes.

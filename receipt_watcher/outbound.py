@@ -42,6 +42,9 @@ _KEEPALIVE_SECONDS = 2.0
 #: What is read of an answer: as much as a callback may have, since it may be the verdict.
 _ANSWER_MAX_BYTES = 1024 * 1024
 
+#: What httpx tells of making a connection, in an admin's words.
+_LEGS = {"connect_tcp": "connection", "start_tls": "TLS"}
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -151,15 +154,24 @@ class Outbound:
         except (LookupError, UnicodeError):  # it names a codec that makes no text of bytes, such as hex
             return content[:_ANSWER_MAX_BYTES].decode("utf-8", "replace")
 
-    def get(self, url: str) -> Answer:
-        """Fetch a page; for `check`, which never posts.
+    def get(self, url: str, headers: Mapping[str, str] | None = None, legs: dict[str, float] | None = None) -> Answer:
+        """Fetch a page; for `check`. `legs` is filled with how many seconds connecting and TLS took.
 
         Raises:
             NotSentError: there is no connection, or no answer.
         """
+        began: dict[str, float] = {}
+
+        def trace(event: str, _details: Mapping[str, Any]) -> None:
+            for part, name in _LEGS.items():
+                if event == f"connection.{part}.started":
+                    began[name] = time.monotonic()
+                elif event == f"connection.{part}.complete" and legs is not None:
+                    legs[name] = time.monotonic() - began[name]
+
         started = time.monotonic()
         try:
-            response = self._client.get(url)
+            response = self._client.get(url, headers=dict(headers or {}), extensions={"trace": trace})
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: a host name too long
             raise NotSentError(_explain(error)) from error
         return Answer(response.status_code, _lower(response.headers), response.text, time.monotonic() - started)

@@ -98,6 +98,11 @@ STARTING_UP = Behaviour(200, b"<html><body>n8n is starting up. Please wait</body
 NOT_REGISTERED = Behaviour(
     404, rb'{"code":404,"message":"The requested webhook \"POST receipts\" is not registered."}', verdict=None
 )
+NOT_FOR_GET = Behaviour(
+    404,
+    b'{"code":404,"message":"This webhook is not registered for GET requests. Did you mean to make a POST request?"}',
+    verdict=None,
+)
 WRONG_KEY = Behaviour(403, b"Authorization data is wrong!", "text/plain", verdict=None)
 TOO_LARGE = Behaviour(413, b'{"message":"The submitted form data exceeds the allowed size."}', verdict=None)
 INTERNAL_ERROR = Behaviour(500, b'{"code":0,"message":"There was a problem executing the workflow"}', verdict=None)
@@ -125,6 +130,7 @@ class StandIn:
     _: KW_ONLY
     keep_content: bool = False
     check_content: bool = True
+    workflow: str | None = None  # which of those that ship a GET says that it is; None: none of them
     max_json_bytes: int = MAX_JSON_BYTES
     refused: list[int] = field(default_factory=list, init=False)
     torn: int = field(default=0, init=False)
@@ -268,6 +274,11 @@ class StandIn:
             self._changed.notify_all()
 
     def _examine(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Delivery | Behaviour:
+        if method == "GET" and path.startswith("/webhook/"):
+            if self.workflow is None:
+                return NOT_FOR_GET
+            told = json.dumps({"receipt_watcher_workflow": self.workflow}).encode()
+            return Behaviour(200, told, verdict=None) if self._is_key_right(headers) else WRONG_KEY
         if method != "POST" or not path.startswith("/webhook/"):
             return _HEALTHY if path == "/healthz" else NOT_REGISTERED
         kind = headers.get("content-type", "")
@@ -279,7 +290,10 @@ class StandIn:
             delivery = self._read_delivery(path, headers, form)
         except (AttributeError, LookupError, TypeError, ValueError):
             return _BAD_FORM if in_parts else _BAD_JSON
-        return delivery if self.api_key in (None, headers.get("x-n8n-api-key")) else WRONG_KEY
+        return delivery if self._is_key_right(headers) else WRONG_KEY
+
+    def _is_key_right(self, headers: Mapping[str, str]) -> bool:
+        return self.api_key in (None, headers.get("x-n8n-api-key"))
 
     def _read_delivery(self, path: str, headers: dict[str, str], form: dict[str, Any]) -> Delivery:
         content: bytes | None = form.get("file")

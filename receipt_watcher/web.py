@@ -12,6 +12,7 @@ the event loop. Nothing is kept here: a crash leaves what the job log has.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -32,7 +33,7 @@ from receipt_watcher.conclusion import Conclusion, Reception
 from receipt_watcher.config import is_loopback
 from receipt_watcher.errors import ChangedOnDiskError, JobLogError
 from receipt_watcher.fetching import Absence, Fetching, OpenReceipt
-from receipt_watcher.job import Job
+from receipt_watcher.job import REHEARSAL_PREFIX, Job
 from receipt_watcher.links import FileLinks, LinkStanding
 from receipt_watcher.problem import MEDIA_TYPE, problem
 from receipt_watcher.strangers import Strangers
@@ -57,6 +58,9 @@ _WRITTEN_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 80
 _FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
+#: Where the log keeps what was last called back for a made-up receipt of `check --live`.
+REHEARSAL_FACT = "rehearsal"
+
 JobLookup = Callable[[str], dict[str, Any] | None]
 HealthCheck = Callable[[], Mapping[str, str | None]]
 
@@ -65,6 +69,7 @@ class Web:
     """The Starlette application. `check_health` names each check, with what is wrong or None.
 
     `tell_waiting` names what waits as it should, such as for a delivery window.
+    `keep_rehearsal` keeps what was called back for a made-up receipt of `check --live`, which is no job.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Web:
         find_job: JobLookup,
         check_health: HealthCheck,
         tell_waiting: Callable[[], Mapping[str, str]] = dict,
+        keep_rehearsal: Callable[[str], None] = lambda _said: None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._conclusion = conclusion
@@ -88,6 +94,7 @@ class Web:
         self._find_job = find_job
         self._check_health = check_health
         self._tell_waiting = tell_waiting
+        self._keep_rehearsal = keep_rehearsal
         self._pause = pause
         self._delayed = 0
         self._concluding = asyncio.Semaphore(_CONCLUDING_THREADS)
@@ -141,6 +148,10 @@ class Web:
             verdict = parse_verdict(body)
         except ValueError as error:
             return await self._keep_unreadable(job_id, body, 422, f"{error}{_as_it_came(request)}")
+        if job_id.startswith(REHEARSAL_PREFIX):
+            said = {"job_id": job_id, "success": verdict.success, "message": verdict.message}
+            await run_in_threadpool(self._keep_rehearsal, json.dumps(said))
+            return _answer_reception(Reception.RECEIVED, job_id)
         async with self._concluding:
             reception = await run_in_threadpool(self._conclusion.conclude, job_id, verdict)
         return _answer_reception(reception, job_id)

@@ -48,7 +48,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "fetching",
         "web server gate",
         "check status daemon",
-        "once demo",
+        "once demo live",
         "cli",
         "__main__",
     )
@@ -106,6 +106,7 @@ CLOCKS = {
     "daemon": "the default of its argument: here the clock comes in",
     "demo": "its table shows how long it takes",
     "demo_play": "likewise, and its patience ends",
+    "live": "measures how long each leg takes",
     "once": "its patience ends",
     "outbound": "measures how long an answer takes",
     "standin": "is another program, N8N's side",

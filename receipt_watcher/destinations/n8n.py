@@ -61,6 +61,7 @@ class N8NSettings:
 
     `callback_token_of` returns the token that only this job's callback may bear, or None where all share one;
     `file_url_of` a link to a job's file, for `payload` link. `signing_secrets` are the current one and the one before.
+    With `is_test` receipts are marked as such: the workflows that ship answer them without booking.
     """
 
     url: str
@@ -71,6 +72,7 @@ class N8NSettings:
     accept: Accept = AUTO
     file_url_of: Callable[[Job], str] = lambda _job: ""
     signing_secrets: tuple[str, ...] = ()
+    is_test: bool = False
 
     def __repr__(self) -> str:
         return f"N8NSettings(payload={self.payload!r})"  # the URL may carry a secret, the key is one
@@ -87,7 +89,10 @@ class N8N:
 
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
         """Post one receipt and say what became of it; see `Destination.deliver`."""
-        body = self._body(job, _fields(job, attempt, callback_url, self._settings.callback_token_of(job.job_id)))
+        fields = _fields(job, attempt, callback_url, self._settings.callback_token_of(job.job_id))
+        if self._settings.is_test:
+            fields["test"] = True
+        body = self._body(job, fields)
         length_bytes = body.length_bytes(job.size)
         if self._settings.payload == "json" and length_bytes > self._settings.max_json_bytes:
             return Refused(

@@ -47,6 +47,7 @@ def _scenarios(receipts: int) -> list[functools.partial[str]]:
         functools.partial(scenarios.tests_have_no_effect),
         functools.partial(scenarios.all_kinds, count=receipts, payload="json"),
         functools.partial(scenarios.all_kinds, count=receipts, payload="multipart", per_job_tokens=True),
+        functools.partial(scenarios.looked_at),
         functools.partial(scenarios.repeated),
         functools.partial(scenarios.wrong_key),
         functools.partial(scenarios.unpublished),

@@ -19,7 +19,7 @@ import httpx
 from receipt_watcher import samples
 from receipt_watcher.job import Reason, State
 from receipt_watcher.workflows import WORKFLOWS, Services, credentials_json, workflow_json
-from tests.n8n.server import RealN8N
+from tests.n8n.server import RealN8N, free_port
 from tests.n8n.services import CREDENTIALS, DATABASE, INVOICE, Callbacks, FakeServices
 from tests.running import RunningDaemon, digest, jpegs, wait_until
 
@@ -188,6 +188,42 @@ def killed_after_its_200(pair: Pair, count: int) -> str:
     assert resent >= len(rest)
     pair.assert_booked_once(contents)
     return f"n8n killed (-9) after its 200, {len(rest)} booked and none called back: {resent} sent again, booked once"
+
+
+def looked_at(pair: Pair) -> str:
+    """`check --live` goes round with the daemon running and without, and says what is wrong where it cannot."""
+    before = len(pair.services.pages)
+    port = free_port()
+    with pair.daemon(http={"port": port}) as daemon:
+        _assert_round_trip(daemon)
+        daemon.terminate()
+        _assert_round_trip(daemon, "--find-size")
+        assert _live(daemon, RECEIPT_WATCHER_N8N__API_KEY="wrong")[-1]["what"] == "the key is refused (403)"
+        unpublished = f"{pair.n8n.webhook_url('nobody')}"
+        assert "no workflow is published" in _live(daemon, N8N_WEBHOOK_URL=unpublished)[-1]["what"]
+    assert len(pair.services.pages) == before
+    return "check --live: round trip with the daemon and without; wrong key and unpublished are told"
+
+
+def _live(daemon: RunningDaemon, *arguments: str, **variables: str) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(daemon.run("check", "--live", "--json", *arguments, **variables).stdout)
+    return found
+
+
+def _assert_round_trip(daemon: RunningDaemon, *arguments: str) -> None:
+    found = _live(daemon, *arguments)
+    assert {one["level"] for one in found} == {"ok"}, found
+    said = "; ".join(one["what"] for one in found)
+    legs = (
+        "DNS",
+        "connection",
+        "clocks agree",
+        "'notion' of ours",
+        "accepted",
+        "it reached us",
+        *(["11 MB"] if arguments else []),
+    )
+    assert all(leg in said for leg in legs), said
 
 
 def repeated(pair: Pair) -> str:
