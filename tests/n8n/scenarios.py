@@ -27,6 +27,8 @@ API_KEY, TOKEN = "the-key-of-the-tests", "the-token-of-the-tests"
 PATIENCE_SECONDS = 120.0
 #: How long a callback is waited for where n8n loses jobs on purpose: longer than any job takes here.
 _DEADLINE_SECONDS = 20
+#: Two workflows beside those that ship: their ids and paths.
+OTHER, CUT_OFF = "somebody-else", "cut-off"
 _KINDS: dict[str, Callable[[int], bytes]] = {
     "jpg": samples.jpeg,
     "png": samples.png,
@@ -81,10 +83,10 @@ class Pair:
 def pair(root: Path) -> Iterator[Pair]:
     """A started n8n that has all shipped workflows, published, each at the path of its name."""
     with FakeServices() as services, RealN8N(root / "n8n") as n8n:
-        workflows = [shipped(name, services) for name in WORKFLOWS]
+        workflows = [*(shipped(name, services) for name in WORKFLOWS), of_somebody_else(services), cut_off()]
         n8n.bring_in(workflows, [*credentials_json(API_KEY, TOKEN), *CREDENTIALS])
         n8n.publish(*(workflow["id"] for workflow in workflows))
-        n8n.start(*WORKFLOWS)
+        n8n.start(*WORKFLOWS, OTHER, CUT_OFF)
         yield Pair(root, n8n, services)
 
 
@@ -93,6 +95,23 @@ def shipped(name: str, services: FakeServices) -> dict[str, Any]:
     return workflow_json(
         name, Services(webhook_path=name, notion_url=services.url, gemini_url=services.url, pause_seconds=0.5)
     )
+
+
+def of_somebody_else(services: FakeServices) -> dict[str, Any]:
+    """Return a workflow that does not say that it is one of ours."""
+    made = {**shipped("echo", services), "id": OTHER, "name": OTHER}
+    nodes = [node for node in made["nodes"] if node["name"] != "Who is it?"]
+    for node in nodes:
+        if node["name"] == "Webhook":
+            node["parameters"]["path"] = OTHER
+    connections = {name: to for name, to in made["connections"].items() if name != "Who is it?"}
+    return {**made, "nodes": nodes, "connections": connections}
+
+
+def cut_off() -> dict[str, Any]:
+    """Return the shipped workflow `notion` where nobody answers in Notion's place."""
+    services = Services(webhook_path=CUT_OFF, notion_url="http://127.0.0.1:1", pause_seconds=0.1)
+    return {**workflow_json("notion", services), "id": CUT_OFF, "name": CUT_OFF}
 
 
 def all_kinds(pair: Pair, count: int, payload: str, *, per_job_tokens: bool = False) -> str:
@@ -199,10 +218,13 @@ def looked_at(pair: Pair) -> str:
         daemon.terminate()
         _assert_round_trip(daemon, "--find-size")
         assert _live(daemon, RECEIPT_WATCHER_N8N__API_KEY="wrong")[-1]["what"] == "the key is refused (403)"
+        other = {"N8N_WEBHOOK_URL": pair.n8n.webhook_url(OTHER)}
+        assert "nothing was sent" in _live(daemon, **other)[-1]["what"]
+        assert "it reached us" in _live(daemon, "--may-book", **other)[-1]["what"]
         unpublished = f"{pair.n8n.webhook_url('nobody')}"
         assert "no workflow is published" in _live(daemon, N8N_WEBHOOK_URL=unpublished)[-1]["what"]
     assert len(pair.services.pages) == before
-    return "check --live: round trip with the daemon and without; wrong key and unpublished are told"
+    return "check --live: round trip with the daemon and without; wrong key, unpublished, not ours are told"
 
 
 def _live(daemon: RunningDaemon, *arguments: str, **variables: str) -> list[dict[str, str]]:
@@ -257,7 +279,12 @@ def nodes_that_throw(pair: Pair) -> str:
     assert {jobs["busy.jpg"].state, jobs["lost.jpg"].state} == {State.SUCCESS}
     pair.assert_booked_once([contents["busy.jpg"], contents["lost.jpg"]])
     assert pair.services.counted()[digest(contents["broken.jpg"])] == 0
-    return "a node that throws: failure called back with its words; 429 and a lost answer: booked once"
+    with Callbacks() as callbacks:
+        pair.post(CUT_OFF, fields_of(jpegs(1, 5)[0], "scan.jpg", callbacks.url))
+        wait_until(lambda: len(callbacks.heard) == 1, "it calls back")
+    assert callbacks.heard[0]["status"] == "failure"
+    assert callbacks.heard[0]["message"].startswith("N8N: Look for the page: ")
+    return "a node that throws, a service that is away: failure called back; 429 and a lost answer: booked once"
 
 
 def large(pair: Pair, megabytes: int = 20) -> str:
