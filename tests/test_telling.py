@@ -28,13 +28,14 @@ def telling(root: Path, n8n: StandIn, notify: dict[str, Any], **inbox: Any) -> R
 
 
 def kinds(listener: Listener) -> list[str]:
-    """Return what a listener was told about."""
-    return [json.loads(heard.body)["kind"] for heard in listener.heard]
+    """Return what a listener was told about, by ids: a kill in the moment of sending sends a notice twice."""
+    notices = [json.loads(heard.body) for heard in tuple(listener.heard)]
+    return list({notice["id"]: notice["kind"] for notice in notices}.values())
 
 
 def wait_told(listener: Listener, *expected: str) -> None:
     """Wait until these kinds of notices came, and no others."""
-    wait_until(lambda: len(listener.heard) >= len(expected), f"{expected} are told", PATIENCE_SECONDS)
+    wait_until(lambda: len(kinds(listener)) >= len(expected), f"{expected} are told", PATIENCE_SECONDS)
     assert kinds(listener) == list(expected)
 
 
