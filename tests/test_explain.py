@@ -145,7 +145,8 @@ def test_growth_is_told(tmp_path: Path, n8n: StandIn) -> None:
         path.write_bytes(JPEG[:1000])
         snapshot = daemon.state / "inboxes" / "office.json"
         wait_until(lambda: snapshot.exists() and "scan.jpg" in snapshot.read_text(), "the file is known")
-        path.write_bytes(JPEG[:5000])
+        with path.open("ab") as file:  # to write it anew would truncate it first, which may be seen
+            file.write(JPEG[1000:5000])
         wait_until(lambda: "4000" in snapshot.read_text(), "its growth is known")
         found = explained(daemon, path, 1)
     assert "growing" in codes(found)
