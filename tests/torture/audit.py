@@ -472,7 +472,8 @@ def _repetitions(evidence: Evidence) -> Iterator[Repetition]:
         if line["taken"]:
             taken[line["job_id"]].append(line)
     for job_id, lines in taken.items():
-        asked = sorted((*retries[job_id], *retries[lines[0]["sha256"]], *retries[""]))
+        orders = (*retries[job_id], *retries[lines[0]["sha256"]], *retries[""])
+        asked = sorted(_seen_at(at, away) for at in orders)
         for before, after in itertools.pairwise(lines):
             yield Repetition(
                 before=before,
@@ -483,6 +484,11 @@ def _repetitions(evidence: Evidence) -> Iterator[Repetition]:
                 called_at=called.get(before["number"]) or after["at"],
                 away=any(left <= after["at"] and before["at"] - 1 <= back for left, back in away),
             )
+
+
+def _seen_at(at: float, away: Iterable[tuple[float, float]]) -> float:
+    """Return when the daemon could see what was asked for: not while it was away."""
+    return next((back for left, back in away if left <= at <= back), at)
 
 
 def _away(driven: Iterable[Line]) -> Iterator[tuple[float, float]]:
