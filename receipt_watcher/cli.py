@@ -250,10 +250,13 @@ def config_example() -> None:
 @commands.command("n8n-workflow")
 @click.argument("name", required=False)
 @click.option("--credentials", is_flag=True, help="Print the two credentials instead, with the secrets in force.")
+@click.option("--signed", is_flag=True, help="It takes no JSON without our signature; and the credential for that.")
 @click.option("--path", default="receipts", show_default=True, help="The webhook's path: …/webhook/PATH.")
 @_config_option
 @_json_option
-def n8n_workflow(name: str | None, path: str, config_file: Path | None, *, credentials: bool, as_json: bool) -> None:
+def n8n_workflow(
+    name: str | None, path: str, config_file: Path | None, *, credentials: bool, signed: bool, as_json: bool
+) -> None:
     """Print a workflow that ships, for n8n's import; without NAME, list them.
 
     Example: receipt-watcher n8n-workflow echo > echo.json
@@ -261,9 +264,10 @@ def n8n_workflow(name: str | None, path: str, config_file: Path | None, *, crede
     from receipt_watcher.workflows import WORKFLOWS, Services, workflow_json  # noqa: PLC0415
 
     if credentials:
-        _print_json(_credentials(_load(config_file)))
+        config = _load(config_file)
+        _print_json([*_credentials(config), *([_signing_credential(config)] if signed else [])])
     elif name is not None:
-        _print_json(workflow_json(name, Services(webhook_path=path.strip("/"))))
+        _print_json(workflow_json(name, Services(webhook_path=path.strip("/")), is_signed=signed))
     elif as_json:
         _print_json([{"name": each.name, "summary": each.summary, "needs": each.needs} for each in WORKFLOWS.values()])
     else:
@@ -281,6 +285,18 @@ def _credentials(config: Config) -> list[dict[str, Any]]:
     installation.make_folder()
     token = secret.get_secret_value() if secret else installation.callback_token()
     return credentials_json(config.n8n.api_key.get_secret_value(), token)
+
+
+def _signing_credential(config: Config) -> dict[str, Any]:
+    from receipt_watcher.workflows import signing_credential_json  # noqa: PLC0415
+
+    recipe = "put the output of this there: " + """echo "whsec_$(openssl rand -hex 32 | tr -d '\\n' | base64 -w 0)\""""
+    if not config.n8n.signing_secret:
+        raise click.UsageError(f"n8n.signing_secret is not set; {recipe}")
+    try:
+        return signing_credential_json(config.n8n.signing_secret.get_secret_value())
+    except ValueError as error:
+        raise click.UsageError(f"n8n.signing_secret is not for n8n: {error}; {recipe}") from error
 
 
 # --- looking ---------------------------------------------------------------------------------------------------

@@ -162,6 +162,20 @@ def json_item(name: str, javascript: str, *, can_fail: bool = True) -> Node:
     return Node(name, "n8n-nodes-base.set", 3.4, parameters, can_fail=can_fail)
 
 
+def http_file(name: str, url: str, *, tries: int, pause_seconds: float, timeout_seconds: int) -> Node:
+    """Return a node that fetches a file, which its item then has as binary `file`."""
+    response = {"responseFormat": "file", "outputPropertyName": "file"}
+    options = {"timeout": timeout_seconds * 1000, "response": {"response": response}}
+    parameters = {"method": "GET", "url": url, "options": options}
+    return Node(name, "n8n-nodes-base.httpRequest", 4.2, parameters, tries=tries, pause_seconds=pause_seconds)
+
+
+def http_answer(name: str, status: int, answer: Mapping[str, str], *, can_fail: bool = True) -> Node:
+    """Return a node that answers the webhook's caller, whose «Respond» leaves it to such a node."""
+    parameters = {"respondWith": "json", "responseBody": json.dumps(answer), "options": {"responseCode": status}}
+    return Node(name, "n8n-nodes-base.respondToWebhook", 1.4, parameters, can_fail=can_fail)
+
+
 def http_post(
     name: str,
     url: str,

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 
 #: What a secret begins with; behind it stands base64 of the key. The standard asks for a key of 24 to 64 bytes.
 PREFIX = "whsec_"
+#: What the workflows that ship answer, with 403, to a message that they cannot tell to be ours.
+NOT_PROVEN = "The signature of this message is not proven"
 _KEY_BYTES = range(24, 65)
 
 
@@ -34,6 +36,18 @@ def key_of(secret: str) -> bytes:
         raise ValueError(f"what stands behind {PREFIX} is no base64") from error
     if len(key) not in _KEY_BYTES:
         raise ValueError(f"its key has {len(key)} bytes, not {_KEY_BYTES[0]} to {_KEY_BYTES[-1]}")
+    return key
+
+
+def text_key_of(secret: str) -> str:
+    """Return the key of a secret as text, for a tool that takes no bytes, such as n8n's Crypto node.
+
+    Raises:
+        ValueError: it is no secret of the standard, or its key is no text.
+    """
+    key = key_of(secret).decode("latin-1")
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("its key is no text")
     return key
 
 

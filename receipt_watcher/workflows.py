@@ -5,6 +5,8 @@ receipt that bears `"test": true`. A job is remembered in n8n's data table `rece
 effect, so a repeat of a job that is done calls back with the stored verdict, and one
 that was cut off, or failed, runs again.
 A GET at the same address, with the same key, says which workflow it is; that is how `check --live` knows ours.
+A signed one proves the signature of what came as JSON before it answers: what is not proven is answered 403 and goes no
+further, not even to its callback_url, which nobody vouches for. A form is taken unproven: n8n keeps none as it came.
 
 They are built, not kept as JSON, since the four share all but their work: every node that can fail gets its way to the
 callback here, and none can be forgotten. Pure functions; nothing is read or written, so a crash leaves nothing behind.
@@ -19,7 +21,19 @@ from typing import Any
 
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.invoice import PROMPT, RESPONSE_SCHEMA
-from receipt_watcher.nodes import FAILED, MAX_TRIES, Canvas, Node, condition, expression, http_post, json_item
+from receipt_watcher.nodes import (
+    FAILED,
+    MAX_TRIES,
+    Canvas,
+    Node,
+    condition,
+    expression,
+    http_answer,
+    http_file,
+    http_post,
+    json_item,
+)
+from receipt_watcher.signing import NOT_PROVEN, text_key_of
 
 #: What a GET at the webhook answers, with the workflow's name.
 IDENTITY_KEY = "receipt_watcher_workflow"
@@ -29,6 +43,7 @@ REMEMBERED_DAYS = 180
 
 API_KEY_CREDENTIAL = {"id": "receiptWatcherKey", "name": "receipt-watcher: API key"}
 TOKEN_CREDENTIAL = {"id": "receiptWatcherToken", "name": "receipt-watcher: callback token"}
+SIGNING_CREDENTIAL = {"id": "receiptWatcherSigning", "name": "receipt-watcher: signing key"}
 NOTION_CREDENTIAL = {"id": "receiptWatcherNotion", "name": "Notion"}
 GEMINI_CREDENTIAL = {"id": "receiptWatcherGemini", "name": "Gemini"}
 
@@ -37,6 +52,9 @@ _INVOICE = "$('Invoice').first().json"
 _PAGE_URL = "$('Page').first().json.url"
 #: What one run may take. Shorter than callback.deadline_seconds, so that no two runs of a job overlap.
 _RUN_SECONDS = 600
+#: How far a signed message's time may be from n8n's: what Standard Webhooks advises.
+_SIGNED_SECONDS = 300
+_FETCH_SECONDS = 120
 _NOTION_VERSION = "2022-06-28"
 
 
@@ -109,8 +127,8 @@ WORKFLOWS = {
 }
 
 
-def workflow_json(name: str, services: Services | None = None) -> dict[str, Any]:
-    """Return one workflow as n8n's import takes it.
+def workflow_json(name: str, services: Services | None = None, *, is_signed: bool = False) -> dict[str, Any]:
+    """Return one workflow as n8n's import takes it; one that is signed takes no JSON without our signature.
 
     Raises:
         ReceiptWatcherError: there is none of this name.
@@ -119,10 +137,10 @@ def workflow_json(name: str, services: Services | None = None) -> dict[str, Any]
         raise ReceiptWatcherError(f"there is no workflow {name!r}; there are {', '.join(WORKFLOWS)}")
     workflow, services = WORKFLOWS[name], services or Services()
     canvas = Canvas()
-    _receive(canvas, workflow, services)
+    _receive(canvas, workflow, services, is_signed=is_signed)
     worked = workflow.work(canvas, services, "Done before?:1")
     _call_back(canvas, services, worked)
-    canvas.note(_note_text(workflow))
+    canvas.note(_note_text(workflow, is_signed=is_signed))
     return {
         "id": f"receiptWatcher-{name}",
         "name": f"receipt-watcher: {name}",
@@ -146,10 +164,20 @@ def credentials_json(api_key: str, callback_token: str) -> list[dict[str, Any]]:
     ]
 
 
-def _note_text(workflow: Workflow) -> str:
+def signing_credential_json(signing_secret: str) -> dict[str, Any]:
+    """Return the credential that a signed workflow uses beside the two; it holds the key.
+
+    Raises:
+        ValueError: its key is no text, which n8n could not take.
+    """
+    return {**SIGNING_CREDENTIAL, "type": "crypto", "data": {"hmacSecret": text_key_of(signing_secret)}}
+
+
+def _note_text(workflow: Workflow, *, is_signed: bool) -> str:
+    count, switch = ("three", " --signed") if is_signed else ("two", "")
     return (
         f"## receipt-watcher: {workflow.name}\n{workflow.summary}.\n\nNeeds: {workflow.needs}, "
-        "and the two credentials that `receipt-watcher n8n-workflow --credentials` prints.\n\n"
+        f"and the {count} credentials that `receipt-watcher n8n-workflow --credentials{switch}` prints.\n\n"
         "Then publish it, and run `receipt-watcher check --live`."
     )
 
@@ -157,15 +185,24 @@ def _note_text(workflow: Workflow) -> str:
 # --- what all share: in ----------------------------------------------------------------------------------------
 
 
-def _receive(canvas: Canvas, workflow: Workflow, services: Services) -> None:
+def _receive(canvas: Canvas, workflow: Workflow, services: Services, *, is_signed: bool) -> None:
     """Take the receipt, prove that it is whole, and part tests and repeats from work: that is `Done before?:1`."""
     identity = json.dumps({IDENTITY_KEY: workflow.name})
     headers = {"entries": [{"name": "Content-Type", "value": "application/json"}]}
     canvas.add(
         _webhook("Who is it?", "GET", services, {"responseData": identity, "responseHeaders": headers}), after=""
     )
-    canvas.add(_webhook("Webhook", "POST", services, {}), after="")
-    canvas.add(condition("As JSON?", "$json.body.image_data !== undefined"), after="Webhook")
+    if is_signed:
+        taken = _prove_signature(canvas, services)
+    else:
+        taken = canvas.add(_webhook("Webhook", "POST", services, {}), after="")
+    canvas.add(condition("By link?", "$json.body.file_url !== undefined"), after=taken)
+    url = expression(f"{_BODY}.file_url")
+    link = http_file(
+        "File of link", url, tries=MAX_TRIES, pause_seconds=services.pause_seconds, timeout_seconds=_FETCH_SECONDS
+    )
+    canvas.add(link, after="By link?:0")
+    canvas.add(condition("As JSON?", "$json.body.image_data !== undefined"), after="By link?:1")
     canvas.add(
         Node(
             "File of JSON",
@@ -182,7 +219,11 @@ def _receive(canvas: Canvas, workflow: Workflow, services: Services) -> None:
     )
     digest = {"action": "hash", "binaryData": True, "binaryPropertyName": "file", "type": "SHA256", "encoding": "hex"}
     digest["dataPropertyName"] = "digest"
-    canvas.add(Node("Digest", "n8n-nodes-base.crypto", 1, digest), after="File of JSON", also_after=("As JSON?:1",))
+    canvas.add(
+        Node("Digest", "n8n-nodes-base.crypto", 1, digest),
+        after="File of JSON",
+        also_after=("As JSON?:1", "File of link"),
+    )
     canvas.add(condition("Whole?", f"$json.digest === {_BODY}.sha256"), after="Digest")
     canvas.fail("Not whole", "The bytes that arrived are not those that sha256 names.", after="Whole?:1")
     canvas.add(condition("Test?", f"String({_BODY}.test).toLowerCase() === 'true'"), after="Whole?:0")
@@ -193,7 +234,45 @@ def _receive(canvas: Canvas, workflow: Workflow, services: Services) -> None:
     canvas.add(condition("Done before?", "!!$json.verdict"), after="Look it up")
 
 
-def _webhook(name: str, method: str, services: Services, options: Mapping[str, Any]) -> Node:
+def _prove_signature(canvas: Canvas, services: Services) -> str:
+    """Answer only after the signature is proven; whatever goes wrong on the way is answered 403, and is the end."""
+    canvas.add(_webhook("Webhook", "POST", services, {"rawBody": True}, answers="responseNode"), after="")
+    # Only a form can bring a binary of this name; of anything else n8n keeps the bytes, as `data`.
+    canvas.add(condition("By form?", "$binary.file !== undefined"), after="Webhook")
+    as_it_came = {
+        "operation": "text",
+        "binaryPropertyName": "data",
+        "destinationKey": "as_it_came",
+        "options": {"encoding": "utf8", "stripBOM": False, "keepSource": "json"},
+    }
+    canvas.add(Node("As it came", "n8n-nodes-base.extractFromFile", 1, as_it_came), after="By form?:1")
+    header = "$json.headers['webhook-{}']".format
+    signed = f"[{header('id')}, {header('timestamp')}, $json.as_it_came].join('.')"
+    hmac = {"action": "hmac", "binaryData": False, "type": "SHA256", "encoding": "base64", "value": expression(signed)}
+    hmac["dataPropertyName"] = "signature"
+    canvas.add(
+        Node("Signature", "n8n-nodes-base.crypto", 2, hmac, credentials={"crypto": SIGNING_CREDENTIAL}),
+        after="As it came",
+    )
+    is_new = f"Math.abs(Date.now() / 1000 - Number({header('timestamp')})) <= {_SIGNED_SECONDS}"
+    # While the secret is changed there are two: either will do. All letters are compared, so the time tells nothing.
+    differs = "[...one].reduce((sum, letter, at) => sum | (letter.charCodeAt(0) ^ ours.charCodeAt(at)), 0)"
+    is_one = f"(ours => {header('signature')}.split(' ').some(one => one.length === ours.length && {differs} === 0))"
+    canvas.add(condition("Signed by us?", f"{is_new} && {is_one}('v1,' + $json.signature)"), after="Signature")
+    refusal = f"{NOT_PROVEN}: another signing secret, or a clock that is five minutes away."
+    canvas.add(http_answer("Not signed", 403, {"message": refusal}, can_fail=False), after="Signed by us?:1")
+    for error in ("By form?:2", "As it came:1", "Signature:1", "Signed by us?:2"):
+        canvas.connect(error, "Not signed")
+    return canvas.add(
+        http_answer("Take it", 200, {"message": "Workflow was started"}),
+        after="Signed by us?:0",
+        also_after=("By form?:0",),
+    )
+
+
+def _webhook(
+    name: str, method: str, services: Services, options: Mapping[str, Any], *, answers: str = "onReceived"
+) -> Node:
     return Node(
         name,
         "n8n-nodes-base.webhook",
@@ -202,7 +281,7 @@ def _webhook(name: str, method: str, services: Services, options: Mapping[str, A
             "httpMethod": method,
             "path": services.webhook_path,
             "authentication": "headerAuth",
-            "responseMode": "onReceived",
+            "responseMode": answers,
             "options": dict(options),
         },
         credentials={"httpHeaderAuth": API_KEY_CREDENTIAL},
@@ -387,7 +466,8 @@ def _page(title: str, text: str, upload: str) -> str:
 
 def _file_node(name: str) -> Node:
     """Take up the file again, which nodes that answer with JSON have dropped."""
-    file = "($('File of JSON').isExecuted ? $('File of JSON') : $('Webhook')).first().binary.file"
+    made = " : ".join(f"$('{node}').isExecuted ? $('{node}')" for node in ("File of JSON", "File of link"))
+    file = f"({made} : $('Webhook')).first().binary.file"
     assignment = {"id": name, "name": "file", "value": expression(file), "type": "binary"}
     return Node(
         name,

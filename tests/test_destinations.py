@@ -25,6 +25,7 @@ from receipt_watcher.destinations.n8n import N8N, N8NSettings, _with_execution, 
 from receipt_watcher.errors import AnswerLostError, ChangedOnDiskError, NotSentError
 from receipt_watcher.job import Job, Reason
 from receipt_watcher.outbound import Answer, Outbound
+from receipt_watcher.signing import NOT_PROVEN
 from receipt_watcher.standin import Behaviour, StandIn
 from tests.conftest import make_job
 from tests.power import ordinary_permissions
@@ -451,6 +452,7 @@ PROBLEM = '{"code":0,"message":"There was a problem executing the workflow"}'
         (404, HTML, "<pre>Cannot POST /webhook/receipts</pre>", Deferred, "publish"),
         (404, JSON, NOT_REGISTERED, Deferred, "publish"),
         (403, "text/plain", "Authorization data is wrong!", Deferred, "n8n.api_key"),
+        (403, JSON, f'{{"message":"{NOT_PROVEN}: …"}}', Deferred, "n8n.signing_secret"),
         (401, "text/plain", "Login", Deferred, "proxy"),
         (500, JSON, '{"code":0,"message":"No authentication data defined on node!"}', Deferred, "no credential"),
         (422, JSON, NOT_PARSED, Refused, "Failed to parse"),

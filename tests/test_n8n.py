@@ -11,7 +11,18 @@ from tests.n8n.server import why_absent
 from tests.running import REPOSITORY
 
 #: What costs one restart of n8n at most; the rest is in the full run of the command.
-_RUN = ("no_effect", "all_kinds", "looked_at", "repeated", "throw", "extracted", "killed")
+_RUN = (
+    "no_effect",
+    "all_kinds",
+    "looked_at",
+    "repeated",
+    "throw",
+    "extracted",
+    "killed",
+    "by_link",
+    "signatures",
+    "forged",
+)
 
 
 @pytest.mark.n8n

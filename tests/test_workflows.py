@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,19 @@ from click.testing import CliRunner
 from receipt_watcher.cli import commands
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.nodes import FAILED, expression
-from receipt_watcher.workflows import WORKFLOWS, Services, credentials_json, workflow_json
+from receipt_watcher.workflows import (
+    SIGNING_CREDENTIAL,
+    WORKFLOWS,
+    Services,
+    credentials_json,
+    signing_credential_json,
+    workflow_json,
+)
 from tests.running import RunningDaemon
 
 CALLBACKS = {"Call back", "Call back with its token"}
+#: Where a message ends that is not proven to be ours: it is answered, and nobody is called back.
+NOT_SIGNED = "Not signed"
 BEHIND = {"Failed?", "Show it as failed", "Forget old ones"}
 
 
@@ -37,10 +47,11 @@ def texts_in(value: Any) -> Iterator[str]:
             yield from texts_in(inner)
 
 
-@pytest.fixture(params=WORKFLOWS)
+@pytest.fixture(params=[*WORKFLOWS, *(f"{name} --signed" for name in WORKFLOWS)])
 def workflow(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Each workflow that ships, as n8n reads it."""
-    read: dict[str, Any] = json.loads(json.dumps(workflow_json(request.param)))
+    name, _, signed = request.param.partition(" ")
+    read: dict[str, Any] = json.loads(json.dumps(workflow_json(name, is_signed=bool(signed))))
     return read
 
 
@@ -68,19 +79,21 @@ def test_the_key_is_asked_for(workflow: dict[str, Any]) -> None:
     assert [node["parameters"]["httpMethod"] for node in webhooks] == ["GET", "POST"]
     for node in webhooks:
         assert node["parameters"]["authentication"] == "headerAuth"
-        assert node["parameters"]["responseMode"] == "onReceived"
+        answers = "responseNode" if node["name"] == "Webhook" and NOT_SIGNED in nodes_of(workflow) else "onReceived"
+        assert node["parameters"]["responseMode"] == answers
         assert node["credentials"]["httpHeaderAuth"]["id"] == credentials_json("", "")[0]["id"]
 
 
 def test_every_error_is_called_back(workflow: dict[str, Any]) -> None:
     """Each node behind the webhook either cannot fail, or leads its errors to where a verdict is made of them."""
     for name, node in nodes_of(workflow).items():
-        if node["type"] == "n8n-nodes-base.webhook" or name in BEHIND | CALLBACKS | {FAILED}:
+        if node["type"] == "n8n-nodes-base.webhook" or name in BEHIND | CALLBACKS | {FAILED, NOT_SIGNED}:
             continue
         assert node["onError"] == "continueErrorOutput", name
         outputs = next_of(workflow, name)
         errors = outputs[2 if node["type"] == "n8n-nodes-base.if" else 1]
-        assert errors in ([FAILED], ["Done all the same"], ["Look again?"]), name
+        assert errors in ([FAILED], ["Done all the same"], ["Look again?"], [NOT_SIGNED]), name
+        assert (errors == [NOT_SIGNED]) == (name in {"By form?", "As it came", "Signature", "Signed by us?"})
 
 
 def test_every_way_ends_in_a_callback(workflow: dict[str, Any]) -> None:
@@ -89,7 +102,7 @@ def test_every_way_ends_in_a_callback(workflow: dict[str, Any]) -> None:
     reached, waiting = set[str](), ["Webhook"]
     while waiting:
         name = waiting.pop()
-        if name in reached or name in CALLBACKS:
+        if name in reached or name in CALLBACKS | {NOT_SIGNED}:
             continue
         reached.add(name)
         outputs = next_of(workflow, name)
@@ -124,6 +137,31 @@ def test_it_is_remembered_after_the_work(workflow: dict[str, Any]) -> None:
     }
     assert next_of(workflow, "Test?")[0] == ["Answer to the test"]
     assert next_of(workflow, "Done before?")[0] == ["Own token?"]
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_signed_one_takes_nothing_unproven(name: str) -> None:
+    """Until the signature is proven there are two ways only: on to the proof, or to the refusal, which is the end."""
+    made = workflow_json(name, is_signed=True)
+    assert next_of(made, "Webhook") == [["By form?"]]
+    assert next_of(made, "By form?") == [["Take it"], ["As it came"], [NOT_SIGNED]]
+    assert next_of(made, "As it came") == [["Signature"], [NOT_SIGNED]]
+    assert next_of(made, "Signature") == [["Signed by us?"], [NOT_SIGNED]]
+    assert next_of(made, "Signed by us?") == [["Take it"], [NOT_SIGNED], [NOT_SIGNED]]
+    assert next_of(made, NOT_SIGNED) == []
+    nodes = nodes_of(made)
+    assert nodes["Webhook"]["parameters"]["options"] == {"rawBody": True}
+    assert nodes["Signature"]["credentials"] == {"crypto": SIGNING_CREDENTIAL}
+    assert nodes[NOT_SIGNED]["parameters"]["options"] == {"responseCode": 403}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_file_by_link_is_proven_like_the_others(name: str) -> None:
+    """What a link gives comes to the same digest as what was sent; fetching it is tried again."""
+    made = workflow_json(name)
+    assert next_of(made, "By link?")[:2] == [["File of link"], ["As JSON?"]]
+    assert next_of(made, "File of link")[0] == next_of(made, "File of JSON")[0] == ["Digest"]
+    assert nodes_of(made)["File of link"]["retryOnFail"]
 
 
 def test_expressions_end_where_they_should(workflow: dict[str, Any]) -> None:
@@ -172,6 +210,13 @@ def test_one_is_printed() -> None:
     assert json.loads(shown) == workflow_json("echo", Services(webhook_path="office"))
 
 
+def test_a_signed_one_is_printed() -> None:
+    """With --signed the one that proves signatures is printed, which says what it needs."""
+    shown = json.loads(CliRunner().invoke(commands, ["n8n-workflow", "notion", "--signed"]).output)
+    assert shown == workflow_json("notion", is_signed=True)
+    assert "three credentials that `receipt-watcher n8n-workflow --credentials --signed` prints" in json.dumps(shown)
+
+
 def test_an_unknown_one() -> None:
     """A name that does not exist is told with those that do."""
     with pytest.raises(ReceiptWatcherError, match="no workflow 'ecco'; there are echo, notion, extract"):
@@ -193,3 +238,40 @@ def test_credentials_without_a_key(tmp_path: Path) -> None:
     ran = RunningDaemon(tmp_path, "http://127.0.0.1:1/", "a-token-of-sixteen").run("n8n-workflow", "--credentials")
     assert ran.returncode == 2
     assert "openssl rand -hex 32" in ran.stderr
+
+
+def test_the_signing_credential(tmp_path: Path) -> None:
+    """With --signed there is the signing key, too, as the text that n8n takes."""
+    n8n = {"api_key": "key", "signing_secret": secret_of(b"0123456789abcdef" * 4)}
+    daemon = RunningDaemon(tmp_path, "http://127.0.0.1:1/", "a-token-of-sixteen", changes={"n8n": n8n})
+    printed = json.loads(daemon.run("n8n-workflow", "--credentials", "--signed").stdout)
+    assert len(printed) == 3
+    assert printed[2]["data"] == {"hmacSecret": "0123456789abcdef" * 4}
+    assert {"id": printed[2]["id"], "name": printed[2]["name"]} == SIGNING_CREDENTIAL
+
+
+def test_no_signing_credential(tmp_path: Path) -> None:
+    """Where no secret is set, or one whose key n8n cannot take, it is said how to make one."""
+    bare = {"api_key": "key"}
+    said = []
+    for number, n8n in enumerate((bare, {**bare, "signing_secret": secret_of(bytes(range(240, 256)) * 2)})):
+        folder = tmp_path / str(number)
+        daemon = RunningDaemon(folder, "http://127.0.0.1:1/", "a-token-of-sixteen", changes={"n8n": n8n})
+        ran = daemon.run("n8n-workflow", "--credentials", "--signed")
+        assert (ran.returncode, ran.stdout) == (2, "")
+        said.append(" ".join(ran.stderr.split()))
+    assert "n8n.signing_secret is not set" in said[0]
+    assert "its key is no text" in said[1]
+    assert all("openssl rand -hex 32" in text for text in said)
+
+
+@pytest.mark.parametrize("key", [b"\xe4" * 32, b"\n" * 32, b"\x00" * 32, bytes(range(32, 64)) + b"\x7f"])
+def test_a_key_that_is_no_text(key: bytes) -> None:
+    """A key that n8n would take for another one is refused."""
+    with pytest.raises(ValueError, match="its key is no text"):
+        signing_credential_json(secret_of(key))
+
+
+def secret_of(key: bytes) -> str:
+    """Return the secret of a key."""
+    return f"whsec_{base64.b64encode(key).decode()}"

@@ -28,7 +28,7 @@ from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Ou
 from receipt_watcher.errors import AnswerLostError, NotSentError
 from receipt_watcher.job import Job, Reason, subfolder_of
 from receipt_watcher.outbound import Answer, Outbound
-from receipt_watcher.signing import Signer
+from receipt_watcher.signing import NOT_PROVEN, Signer
 from receipt_watcher.verdict import execution_id_of
 
 _EXECUTION_HEADERS = ("x-n8n-execution-id", "n8n-execution-id")
@@ -148,6 +148,11 @@ def outcome_of(answer: Answer, now: float, accept: Accept = AUTO) -> Outcome:
         advice = f"it redirects to {answer.headers.get('location', 'elsewhere')}; put that URL into n8n.webhook_url"
     elif _NO_CREDENTIAL in answer.text:
         advice = "the webhook node has header auth, but no credential is selected in it"
+    elif NOT_PROVEN in answer.text:
+        advice = (
+            "N8N has the key of another n8n.signing_secret, or its clock is five minutes away: import there what "
+            "`receipt-watcher n8n-workflow --credentials --signed` prints"
+        )
     else:
         advice = _ADVICE.get(answer.status, "this answer is not expected of a webhook")
     ambiguous = answer.status not in _NEVER_THE_RECEIPT and _NO_CREDENTIAL not in answer.text

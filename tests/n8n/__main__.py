@@ -54,6 +54,9 @@ def _scenarios(receipts: int) -> list[functools.partial[str]]:
         functools.partial(scenarios.stopped_in_a_burst, count=max(8, receipts // 4)),
         functools.partial(scenarios.killed_after_its_200, count=max(4, receipts // 20)),
         functools.partial(scenarios.nodes_that_throw),
+        functools.partial(scenarios.by_link),
+        functools.partial(scenarios.signatures),
+        functools.partial(scenarios.forged),
         functools.partial(scenarios.large),
         functools.partial(scenarios.extracted),
     ]

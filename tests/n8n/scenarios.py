@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,14 @@ import httpx
 
 from receipt_watcher import samples
 from receipt_watcher.job import Reason, State
-from receipt_watcher.workflows import WORKFLOWS, Services, credentials_json, workflow_json
+from receipt_watcher.signing import NOT_PROVEN, Signer
+from receipt_watcher.workflows import (
+    WORKFLOWS,
+    Services,
+    credentials_json,
+    signing_credential_json,
+    workflow_json,
+)
 from tests.n8n.server import RealN8N, free_port
 from tests.n8n.services import CREDENTIALS, DATABASE, INVOICE, Callbacks, FakeServices
 from tests.running import RunningDaemon, digest, jpegs, wait_until
@@ -29,6 +37,10 @@ PATIENCE_SECONDS = 120.0
 _DEADLINE_SECONDS = 20
 #: Two workflows beside those that ship: their ids and paths.
 OTHER, CUT_OFF = "somebody-else", "cut-off"
+_FORM_WITHOUT_FILE = b'--b\r\nContent-Disposition: form-data; name="job_id"\r\n\r\n1\r\n--b--\r\n'
+#: The shipped workflow `notion` once more, which takes no JSON without the signature; and the secrets for it.
+SIGNED = "signed"
+SECRET, NEXT_SECRET, FALSE_SECRET = (f"whsec_{base64.b64encode(letter * 64).decode()}" for letter in (b"a", b"b", b"c"))
 _KINDS: dict[str, Callable[[int], bytes]] = {
     "jpg": samples.jpeg,
     "png": samples.png,
@@ -83,10 +95,12 @@ class Pair:
 def pair(root: Path) -> Iterator[Pair]:
     """A started n8n that has all shipped workflows, published, each at the path of its name."""
     with FakeServices() as services, RealN8N(root / "n8n") as n8n:
-        workflows = [*(shipped(name, services) for name in WORKFLOWS), of_somebody_else(services), cut_off()]
-        n8n.bring_in(workflows, [*credentials_json(API_KEY, TOKEN), *CREDENTIALS])
+        workflows = [*(shipped(name, services) for name in WORKFLOWS)]
+        workflows += [of_somebody_else(services), cut_off(), signed(services)]
+        own = [*credentials_json(API_KEY, TOKEN), signing_credential_json(SECRET)]
+        n8n.bring_in(workflows, [*own, *CREDENTIALS])
         n8n.publish(*(workflow["id"] for workflow in workflows))
-        n8n.start(*WORKFLOWS, OTHER, CUT_OFF)
+        n8n.start(*WORKFLOWS, OTHER, CUT_OFF, SIGNED)
         yield Pair(root, n8n, services)
 
 
@@ -112,6 +126,12 @@ def cut_off() -> dict[str, Any]:
     """Return the shipped workflow `notion` where nobody answers in Notion's place."""
     services = Services(webhook_path=CUT_OFF, notion_url="http://127.0.0.1:1", pause_seconds=0.1)
     return {**workflow_json("notion", services), "id": CUT_OFF, "name": CUT_OFF}
+
+
+def signed(services: FakeServices) -> dict[str, Any]:
+    """Return the shipped workflow `notion` as the one that proves signatures."""
+    asked = Services(webhook_path=SIGNED, notion_url=services.url, pause_seconds=0.5)
+    return {**workflow_json("notion", asked, is_signed=True), "id": SIGNED, "name": SIGNED}
 
 
 def all_kinds(pair: Pair, count: int, payload: str, *, per_job_tokens: bool = False) -> str:
@@ -285,6 +305,108 @@ def nodes_that_throw(pair: Pair) -> str:
     assert callbacks.heard[0]["status"] == "failure"
     assert callbacks.heard[0]["message"].startswith("N8N: Look for the page: ")
     return "a node that throws, a service that is away: failure called back; 429 and a lost answer: booked once"
+
+
+def by_link(pair: Pair, count: int = 10) -> str:
+    """Receipts whose file n8n fetches by its link, at the workflow that proves signatures and at one that does not."""
+    contents = jpegs(2 * count, 5000)
+    for workflow, half in (("notion", contents[:count]), (SIGNED, contents[count:])):
+        with pair.daemon(workflow, n8n={"payload": "link", "signing_secret": SECRET}) as daemon:
+            for number, content in enumerate(half):
+                daemon.drop(f"link {number} ü.jpg", content)
+            daemon.wait_quiet(count, PATIENCE_SECONDS)
+            _assert_all_succeeded(daemon, count)
+    pair.assert_booked_once(contents)
+    with Callbacks() as callbacks:  # nobody listens at the link's port: it is tried again, and then told
+        job = fields_of(contents[0], "gone.jpg", callbacks.url)
+        del job["image_data"]
+        pair.post("notion", {**job, "file_url": f"http://127.0.0.1:{free_port()}/"})
+        wait_until(lambda: len(callbacks.heard) == 1, "it calls back")
+    assert callbacks.heard[0]["status"] == "failure"
+    assert callbacks.heard[0]["message"].startswith("N8N: File of link: ")
+    pair.assert_booked_once(contents)
+    return f"{2 * count} receipts by link: all booked once, byte for byte; a link that cannot be fetched: failure"
+
+
+def signatures(pair: Pair) -> str:
+    """What is signed passes, by JSON, as a large JSON and by a form, and also while the secret is changed."""
+    contents = [*jpegs(10, 6000), samples.jpeg(6, 11 * 2**20)]
+    for payload, some in (("json", contents[:6]), ("multipart", contents[6:8]), ("json", contents[10:])):
+        with pair.daemon(SIGNED, n8n={"payload": payload, "signing_secret": SECRET}) as daemon:
+            _send_all(daemon, some)
+    rotated = {"signing_secret": NEXT_SECRET, "previous_signing_secret": SECRET}
+    with pair.daemon(SIGNED, n8n=rotated, http={"port": free_port()}) as daemon:
+        _send_all(daemon, contents[8:10])
+        live = _live(daemon)
+    assert {one["level"] for one in live} == {"ok"}, live
+    pair.assert_booked_once(contents)
+    return f"{len(contents)} signed receipts: booked once, also by 11 MB of JSON and while the secret is changed"
+
+
+def forged(pair: Pair) -> str:
+    """What is not signed by us, or not now, is answered 403; nothing is booked, and nobody is called back."""
+    content = jpegs(1, 7000)[0]
+    before = len(pair.services.pages)
+    now = int(time.time())
+    with Callbacks() as callbacks:
+        body = json.dumps(fields_of(content, "forged.jpg", callbacks.url)).encode()
+        good, forged_now = _signed_headers(SECRET, now, body), _signed_headers(FALSE_SECRET, now, body)
+        attempts = {
+            "another secret": (forged_now, body),
+            "no signature": ({}, body),
+            "an empty one": ({**good, "webhook-signature": ""}, body),
+            "one of another version": ({**good, "webhook-signature": good["webhook-signature"][3:]}, body),
+            "too old": (_signed_headers(SECRET, now - 330, body), body),
+            "from the future": (_signed_headers(SECRET, now + 330, body), body),
+            "another time": ({**good, "webhook-timestamp": str(now - 1)}, body),
+            "no time": ({**good, "webhook-timestamp": "now"}, body),
+            "another id": ({**good, "webhook-id": "another"}, body),
+            "another body": (good, body.replace(b"forged.jpg", b"bribed.jpg")),
+            "another kind": ({**forged_now, "Content-Type": "text/plain"}, body),
+            "fields of a form": ({**forged_now, "Content-Type": "application/x-www-form-urlencoded"}, body),
+            "a form without a file": ({**good, "Content-Type": "multipart/form-data; boundary=b"}, _FORM_WITHOUT_FILE),
+            "nothing": ({}, b""),
+        }
+        answers = {name: _post_signed(pair, *attempt) for name, attempt in attempts.items()}
+        assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(attempts, 403)
+        assert {NOT_PROVEN in answer.text for answer in answers.values()} == {True}
+        body = json.dumps(fields_of(content, "good.jpg", callbacks.url)).encode()
+        good = _signed_headers(SECRET, now, body)
+        both = f"{forged_now['webhook-signature']} {good['webhook-signature']}"
+        passed = _post_signed(pair, {**good, "webhook-signature": both}, body)
+        assert (passed.status_code, passed.json()) == (200, {"message": "Workflow was started"})
+        wait_until(lambda: len(callbacks.heard) > 0, "the good one is called back")
+        assert [heard["status"] for heard in callbacks.heard] == ["success"]
+    assert [page.title for page in pair.services.pages[before:]] == ["good.jpg"]
+    content = jpegs(1, 7001)[0]
+    with pair.daemon(SIGNED, n8n={"signing_secret": FALSE_SECRET}) as daemon:
+        daemon.drop("scan.jpg", content)
+        _wait_held(daemon, "n8n.signing_secret")
+        daemon.terminate()
+        text = daemon.config_file.read_text()
+        daemon.config_file.write_text(text.replace(FALSE_SECRET, SECRET))
+        daemon.start()
+        daemon.wait_quiet(1, PATIENCE_SECONDS)
+        _assert_all_succeeded(daemon, 1)
+    pair.assert_booked_once([content])
+    return f"{len(attempts)} forged messages: 403, none booked or called back; a wrong secret of ours: waited, booked"
+
+
+def _signed_headers(secret: str, timestamp: int, body: bytes) -> dict[str, str]:
+    signature = Signer([secret]).sign("a-message", timestamp, [body])
+    return {"webhook-id": "a-message", "webhook-timestamp": str(timestamp), "webhook-signature": signature}
+
+
+def _post_signed(pair: Pair, headers: Mapping[str, str], body: bytes) -> httpx.Response:
+    known = {"X-N8N-Api-Key": API_KEY, "Content-Type": "application/json", **headers}
+    return httpx.post(pair.n8n.webhook_url(SIGNED), content=body, headers=known, timeout=30)
+
+
+def _send_all(daemon: RunningDaemon, contents: Sequence[bytes]) -> None:
+    for number, content in enumerate(contents):
+        daemon.drop(f"signed {number} ü.jpg", content)
+    daemon.wait_quiet(len(contents), PATIENCE_SECONDS)
+    _assert_all_succeeded(daemon, len(contents))
 
 
 def large(pair: Pair, megabytes: int = 20) -> str:
