@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
-from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
+from receipt_watcher.codes import Code
 from receipt_watcher.job import OPEN_STATES, State
 from receipt_watcher.records import Selection
 
@@ -22,19 +22,8 @@ _DAYS_AGO = {"today": 0, "yesterday": 1}
 _DATE_LENGTH = len("2026-11-01")
 
 
-class Finding(StrEnum):
+class Finding(Code):
     """What a receipt's file was found to be. One code, one sentence, one piece of advice; the README lists them all."""
-
-    def __new__(cls, code: str, meaning: str, advice: str) -> Self:
-        """Make the code the value, and keep its texts beside it."""
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.meaning = meaning
-        member.advice = advice
-        return member
-
-    meaning: str
-    advice: str
 
     OK = ("ok", "The file is where the log says, with the recorded size and digest.", "Nothing.")
     RETURNED = (

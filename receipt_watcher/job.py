@@ -15,7 +15,8 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+
+from receipt_watcher.codes import Code
 
 
 class State(StrEnum):
@@ -119,19 +120,8 @@ HOME_FOLDER: dict[State, Folder] = {
 }
 
 
-class Reason(StrEnum):
+class Reason(Code):
     """Why a job ended where it did. One code, one sentence, one piece of advice; the README lists them all."""
-
-    def __new__(cls, code: str, meaning: str, advice: str) -> Self:
-        """Make the code the value, and keep its texts beside it."""
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.meaning = meaning
-        member.advice = advice
-        return member
-
-    meaning: str
-    advice: str
 
     UNSUPPORTED_TYPE = (
         "unsupported_type",

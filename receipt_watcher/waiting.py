@@ -5,23 +5,11 @@ What it promises: `explain`, `status`, the log and `run --once` say the same wor
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Self
+from receipt_watcher.codes import Code
 
 
-class Wait(StrEnum):
+class Wait(Code):
     """Why a file waits; the README lists them all."""
-
-    def __new__(cls, code: str, meaning: str, advice: str) -> Self:
-        """Make the code the value, and keep its texts beside it."""
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.meaning = meaning
-        member.advice = advice
-        return member
-
-    meaning: str
-    advice: str
 
     GROWING = (
         "growing",
