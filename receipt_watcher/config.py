@@ -134,14 +134,6 @@ def _time_of_day(value: str) -> str:
     return value
 
 
-def _quiet(value: str) -> str:
-    try:
-        hours.hours_of(value)
-    except ValueError:
-        raise _mistake("are no hours of the day", 'write them as "22:00-07:00"') from None
-    return value
-
-
 def _base_url(value: str) -> str:
     if "?" in value or "#" in value:
         raise _mistake("has a part after ? or #", "end it before that: a path is appended to it")
@@ -600,7 +592,7 @@ class Notify(Section):
     stuck_after_minutes: float = Field(
         default=240, ge=1, le=100000, description="A receipt that is older, and that no hold explains, is told of."
     )
-    quiet_hours: Annotated[Text, AfterValidator(_quiet)] | None = Field(
+    quiet_hours: Annotated[Text, BeforeValidator(_listed), AfterValidator(_hours)] | None = Field(
         default=None, description='When nothing is sent, such as "22:00-07:00"; what is still so is told at their end.'
     )
     daily_summary_at: Annotated[Text, AfterValidator(_time_of_day)] | None = Field(
@@ -616,6 +608,11 @@ class Notify(Section):
     heartbeat_minutes: float = Field(
         default=5, ge=1, le=1440, description="How often the heartbeat is sent, if each inbox was scanned since."
     )
+
+    @property
+    def quiet(self) -> Window | None:
+        """The quiet hours of every day, ready to be asked."""
+        return window_of("mon-sun", self.quiet_hours, self.time_zone or "") if self.quiet_hours else None
 
     @property
     def zone(self) -> tzinfo | None:

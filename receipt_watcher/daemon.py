@@ -42,7 +42,6 @@ from receipt_watcher.filing import Filing
 from receipt_watcher.gate import Gate, GateSettings
 from receipt_watcher.heartbeat import Heartbeat
 from receipt_watcher.holds import Holds
-from receipt_watcher.hours import hours_of
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.installation import Installation
 from receipt_watcher.job import Job
@@ -254,7 +253,7 @@ class Daemon:
             after_seconds=notify.after_seconds,
             throttle_seconds=notify.throttle_minutes * 60,
             stuck_after_seconds=notify.stuck_after_minutes * 60,
-            quiet=hours_of(notify.quiet_hours) if notify.quiet_hours else None,
+            quiet=notify.quiet,
             daily_summary_at=notify.daily_summary_at,
             zone=notify.zone,
             secrets=lambda: self._secrets,

@@ -1,31 +1,16 @@
-"""Hours of the day as people mean them: on the office's clock, over midnight and over both changes of summer time.
+"""Times of the day as people mean them: on the office's clock, over both changes of summer time.
 
-What it promises: pure functions of a moment (Unix seconds) and a time zone. Only the time on the wall counts, so a
-night is as long as it is: seven hours, eight or nine. `zone` None is the machine's own.
+What it promises: pure functions of a moment (Unix seconds) and a time zone. Only the time on the wall counts. `zone`
+None is the machine's own.
 
 Any thread may call it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-
-
-@dataclass(frozen=True, slots=True)
-class Hours:
-    """From one time of the day to before another; where that comes first, over midnight."""
-
-    start: time
-    end: time
-
-    def holds(self, at: time) -> bool:
-        """Whether a time of the day lies in it."""
-        if self.start <= self.end:
-            return self.start <= at < self.end
-        return at >= self.start or at < self.end
 
 
 def time_of(text: str) -> time:
@@ -35,19 +20,6 @@ def time_of(text: str) -> time:
         ValueError: it is none.
     """
     return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007 - a time of the day, in no zone yet
-
-
-def hours_of(text: str) -> Hours:
-    """Return the hours that are written as 22:00-07:00.
-
-    Raises:
-        ValueError: they are none, or none of the day.
-    """
-    start, _, end = (part.strip() for part in text.partition("-"))
-    hours = Hours(time_of(start), time_of(end))
-    if hours.start == hours.end:
-        raise ValueError(f"{text} is no time, or all of it")
-    return hours
 
 
 def local(at: float, zone: tzinfo | None) -> datetime:

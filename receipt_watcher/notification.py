@@ -25,13 +25,14 @@ import structlog
 from receipt_watcher.channels import Channel
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.holds import Holds, Standing
-from receipt_watcher.hours import Hours, latest_day, local, time_of
+from receipt_watcher.hours import latest_day, time_of
 from receipt_watcher.job import OPEN_STATES, Job, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.notices import Away, Day, Hold, Kind, Notice, Stuck, Wording, without_secrets
 from receipt_watcher.outbox import GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Letter, Outbox
 from receipt_watcher.route import Route, branches_of
 from receipt_watcher.snapshot import Waiting
+from receipt_watcher.window import Window
 
 logger = structlog.get_logger()
 
@@ -80,7 +81,7 @@ class NotificationSettings:
     after_seconds: float
     throttle_seconds: float
     stuck_after_seconds: float
-    quiet: Hours | None = None
+    quiet: Window | None = None
     daily_summary_at: str | None = None
     zone: tzinfo | None = None
     secrets: Callable[[], Iterable[str]] = frozenset
@@ -214,7 +215,7 @@ class Notification:
 
     def _is_quiet(self, now: float) -> bool:
         quiet = self._settings.quiet
-        return quiet is not None and quiet.holds(local(now, self._settings.zone).time())
+        return quiet is not None and quiet.is_open(now)
 
     def _may_tell(self, told: Told, kind: Kind, now: float) -> bool:
         """Whether the last notice of a kind is long enough ago; a time to come is one of a clock that was wrong."""

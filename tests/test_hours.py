@@ -1,16 +1,14 @@
-"""Hours on the office's clock: over midnight, and over both changes of summer time."""
+"""Times on the office's clock, over both changes of summer time."""
 
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from receipt_watcher.hours import clock_text, duration_text, hours_of, latest_day, local, midnight, time_of
+from receipt_watcher.hours import clock_text, duration_text, latest_day, midnight, time_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -18,44 +16,6 @@ BERLIN = ZoneInfo("Europe/Berlin")
 def moment(text: str) -> float:
     """Return a time in UTC as Unix seconds."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
-
-
-def quiet_minutes(hours: str, day: str) -> int:
-    """Return how many of the 20 hours from noon UTC on are within hours in Berlin."""
-    quiet, start = hours_of(hours), moment(f"{day}T12:00")
-    return sum(quiet.holds(local(start + 60 * minute, BERLIN).time()) for minute in range(20 * 60))
-
-
-@pytest.mark.parametrize(
-    ("hours", "day", "minutes"),
-    [
-        ("22:00-07:00", "2026-11-20", 9 * 60),
-        ("22:00-07:00", "2026-03-28", 8 * 60),  # the night of 29 March has no 02:30
-        ("22:00-07:00", "2026-10-24", 10 * 60),  # that of 25 October has it twice
-        ("02:15-02:45", "2026-03-28", 0),
-        ("02:15-02:45", "2026-10-24", 60),
-        ("12:00-13:30", "2026-11-20", 30),  # from 13:00 in Berlin on
-    ],
-)
-def test_a_night_is_as_long_as_it_is(hours: str, day: str, minutes: int) -> None:
-    """Only the time on the wall counts, so a night with a change of summer time is an hour shorter or longer."""
-    assert quiet_minutes(hours, day) == minutes
-
-
-@pytest.mark.parametrize("text", ["", "22", "22:00", "22:00-", "22:00-24:00", "8:00-8:00", "22:00 07:00", "a-b"])
-def test_what_are_no_hours(text: str) -> None:
-    """Hours that cannot be read, or would be none or all of the day, are a mistake."""
-    with pytest.raises(ValueError):  # noqa: PT011 - whichever
-        hours_of(text)
-
-
-@given(start=st.times(), end=st.times(), at=st.times())
-def test_either_the_hours_or_the_rest(start: time, end: time, at: time) -> None:
-    """Each time of the day lies either in some hours or in those from their end to their start."""
-    texts = [f"{each.hour:02}:{each.minute:02}" for each in (start, end)]
-    if texts[0] != texts[1]:
-        at = at.replace(tzinfo=None)
-        assert hours_of("-".join(texts)).holds(at) is not hours_of("-".join(reversed(texts))).holds(at)
 
 
 @pytest.mark.parametrize(

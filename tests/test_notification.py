@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.holds import HoldKind, Holds
-from receipt_watcher.hours import hours_of
 from receipt_watcher.job import Event, Job, Reason, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.notices import Kind, Notice
@@ -371,6 +370,8 @@ def test_what_waits_for_its_window_is_not_stuck(office: Office) -> None:
 # --- quiet hours ---------------------------------------------------------------------------------------------------
 
 
+NIGHT = window_of("mon-sun", "22:00-07:00", "Europe/Berlin")
+
 NIGHTS = [
     pytest.param("2026-11-20T21:00", "2026-11-21T06:00", id="nine hours"),
     pytest.param("2026-03-28T21:00", "2026-03-29T05:00", id="eight, into summer time"),
@@ -382,7 +383,7 @@ NIGHTS = [
 def test_nobody_is_woken(office: Office, start: str, end: str) -> None:
     """From 22:00 to 07:00 nothing is sent; at 07:00 what is still so is told, and the failures of the night in one."""
     office.clock.now = moment(start) - 60
-    office.restarted(replace(SETTINGS, quiet=hours_of("22:00-07:00"), throttle_seconds=0))
+    office.restarted(replace(SETTINGS, quiet=NIGHT, throttle_seconds=0))
     office.clock.advance(30)
     office.hold()
     office.clock.advance(-30)
@@ -404,7 +405,7 @@ def test_nobody_is_woken(office: Office, start: str, end: str) -> None:
 def test_what_ended_at_night_is_told_where_its_beginning_was(office: Office) -> None:
     """The end of what was told in the evening is told in the morning, with its time; what came and went is not."""
     office.clock.now = moment("2026-11-20T20:58")
-    office.restarted(replace(SETTINGS, quiet=hours_of("22:00-07:00")))
+    office.restarted(replace(SETTINGS, quiet=NIGHT))
     office.hold()
     assert office.after(60) == [Kind.HELD]
     office.clock.now = moment("2026-11-20T23:00")
@@ -424,7 +425,7 @@ def test_what_ended_at_night_is_told_where_its_beginning_was(office: Office) -> 
 def test_what_waits_in_the_outbox_waits_for_the_morning(office: Office) -> None:
     """A notice that could not be sent in the evening is not sent in the night."""
     office.clock.now = moment("2026-11-20T20:58")
-    office.restarted(replace(SETTINGS, quiet=hours_of("22:00-07:00")))
+    office.restarted(replace(SETTINGS, quiet=NIGHT))
     office.channel.trouble = "no connection"
     office.hold()
     assert office.after(60) == []
