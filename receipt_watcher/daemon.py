@@ -4,13 +4,9 @@ What it promises: start is a stack (log and its recovery, HTTP, since N8N posts 
 stages, then each spool by itself as soon as its folder is there) and stop is its reverse (no new files, in-flight
 attempts end within their bound, late callbacks are still heard, then the log closes).
 
-Threads, all here: the main one waits for a signal; the scheduler's pools run the stages' loops and that of the
-periodic tasks; uvicorn has one; watchdog has its own. A loop waits for its bell, or for the next thing that is due, at
-most for a tick; beside each loop there is one round, which is what tests call. Nothing in a pool talks to the
-scheduler, whose shutdown would wait for it for ever. A crash is a restart: see `recover` of each stage.
-
-What is due after so many seconds is due by the monotonic clock: APScheduler's intervals are times of day, and after
-the clock was set back by an hour none of them comes for an hour.
+Threads: the main one waits for a signal; the pools of `loops` do the stages' rounds and the periodic tasks; uvicorn
+has one; watchdog has its own. Beside each loop there is one round, which is what tests call. A crash is a restart: see
+`recover` of each stage.
 """
 
 from __future__ import annotations
@@ -22,24 +18,20 @@ import time
 from collections.abc import Callable
 
 import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
 
-from receipt_watcher import __version__, server, snapshot
+from receipt_watcher import __version__, loops, server
+from receipt_watcher.assembly import Sending, delivery_settings, gate_settings, notification_settings, route_of
 from receipt_watcher.audit import Audit, last_balance
 from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
 from receipt_watcher.clock import SteadyClock
 from receipt_watcher.closed import closed_windows
 from receipt_watcher.conclusion import Conclusion
-from receipt_watcher.config import Config, Inbox, Secret, Subfolder, secrets_of
-from receipt_watcher.delivery import Delivery, DeliverySettings
-from receipt_watcher.destinations.n8n import N8N, N8NSettings
-from receipt_watcher.errors import JobLogError
-from receipt_watcher.examination import Limits
+from receipt_watcher.config import Config, Inbox, Secret, secrets_of
+from receipt_watcher.delivery import Delivery
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.fetching import Fetching
 from receipt_watcher.filing import Filing
-from receipt_watcher.gate import Gate, GateSettings
+from receipt_watcher.gate import Gate
 from receipt_watcher.heartbeat import Heartbeat
 from receipt_watcher.holds import Holds
 from receipt_watcher.inbox import InboxWatch
@@ -47,11 +39,11 @@ from receipt_watcher.installation import Installation
 from receipt_watcher.job import Job
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.links import FileLinks
-from receipt_watcher.notification import InboxState, Notification, NotificationSettings, forget
+from receipt_watcher.notification import InboxState, Notification, forget
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
-from receipt_watcher.route import Bell, Branch, Route
-from receipt_watcher.spool import Spool, SpoolFolders
+from receipt_watcher.route import Bell, Route
+from receipt_watcher.snapshot import remove, snapshot_file
 from receipt_watcher.statusfile import StatusFile
 from receipt_watcher.stopsignal import StopSignal
 from receipt_watcher.strangers import TELL_SECONDS, Strangers
@@ -62,13 +54,8 @@ from receipt_watcher.web import REHEARSAL_FACT, Web
 
 logger = structlog.get_logger()
 
-#: How long any loop sleeps at most: the safety net under bells, and how soon what another process wrote is seen.
-TICK_SECONDS = 5.0
-
 #: How long a start waits for inboxes to open. One whose file system hangs is opened when that answers again.
 OPEN_LIMIT_SECONDS = 6.0
-
-_HAND_OVER_SECONDS = 0.001
 
 #: The periodic tasks: name, and every how many seconds; one thread does them, in this order: nothing expires by a
 #: clock that has jumped. The README's table is compared with this one.
@@ -83,7 +70,6 @@ PERIODIC_TASKS = {
 }
 
 _ALIVE = "alive_at"
-_MEBIBYTE = 1024 * 1024
 
 
 class Daemon:
@@ -107,7 +93,10 @@ class Daemon:
         self._monotonic = monotonic
         self._stopping = threading.Event()
         self._tasks = Bell()  # rung to stop
-        self._task_due_at: dict[str, float] = {}
+        self._periodic = loops.PeriodicTasks(
+            {name: getattr(self, f"_{name}") for name in PERIODIC_TASKS}, PERIODIC_TASKS, monotonic
+        )
+        self._loops = loops.Loops(self._stopping)
         self._deliveries = Bell()
         self._filings = Bell()
         self._removals = Bell()  # rung to stop
@@ -122,7 +111,8 @@ class Daemon:
             ca_file=str(config.n8n.ca_file or ""),
             stopping=self._stopping,
         )
-        self.routes = [self._route(inbox) for inbox in config.inboxes]
+        sending = Sending(self._outbound, self._callback_token_of, self._file_url_of)
+        self.routes = [route_of(config, inbox, sending) for inbox in config.inboxes]
         self._public_url = ""
         self._secrets = secrets_of(config)  # what no notice and no status file may hold
         self._tokens: CallbackTokens | None = None
@@ -171,56 +161,24 @@ class Daemon:
         self.notification = self._notification()
         self.heartbeat = self._heartbeat()
         self._server: server.Server | None = None
-        self._scheduler: BackgroundScheduler | None = None
         self._openings: list[threading.Thread] = []
 
     # --- building ----------------------------------------------------------------------------------------------
 
-    def _route(self, inbox: Inbox) -> Route:
-        folders = SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir)
-        limits = self.config.limits
-        subfolders = [self._branch(inbox, *subfolder) for subfolder in inbox.subfolders]
-        return Route(
-            name=inbox.name,
-            spool=Spool(inbox.name, folders),
-            branches=(*subfolders, self._branch(inbox, "", None)),
-            limits=Limits(int(limits.max_file_mb * _MEBIBYTE), int(limits.max_megapixels * 1_000_000)),
-        )
-
-    def _branch(self, inbox: Inbox, subfolder: str, own: Subfolder | None) -> Branch:
-        n8n = self.config.n8n
-        settings = N8NSettings(
-            url=self.config.webhook_url_of(inbox, own),
-            api_key=n8n.api_key.get_secret_value() if n8n.api_key else "",
-            payload=n8n.payload,
-            max_json_bytes=int(n8n.max_json_mb * _MEBIBYTE),
-            callback_token_of=lambda job_id: self._tokens.for_job(job_id) if self._tokens else None,
-            accept=self.config.accept_of(inbox, own),
-            file_url_of=self._file_url_of,
-            signing_secrets=self.config.signing_secrets(),
-        )
-        database_id, done_subfolder = (own.notion_database_id, own.done_subfolder) if own else (None, None)
-        return Branch(
-            inbox=inbox.name,
-            subfolder=subfolder,
-            destination=N8N(settings, self._outbound),
-            notion_database_id=inbox.notion_database_id if database_id is None else database_id,
-            duplicates=self.config.duplicates_of(inbox, own),
-            done_subfolder=inbox.done_subfolder if done_subfolder is None else done_subfolder,
-            window=self.config.window_of(inbox, own),
-        )
+    def _callback_token_of(self, job_id: str) -> str | None:
+        return self._tokens.for_job(job_id) if self._tokens else None
 
     def _file_url_of(self, job: Job) -> str:
         return self._public_url + self._links.path_of(job.job_id, job.sha256 or "") if self._links else ""
 
     def _gate(self, inbox: Inbox, route: Route) -> Gate:
         bell = Bell()
-        settings = GateSettings(
+        settings = gate_settings(
+            self.config,
+            inbox,
             installation_id=self.installation.installation_id,
             take_over=self._take_over,
             accept_backlog=self._accept_backlog,
-            backlog_files=self.config.limits.backlog_files,
-            snapshot_file=snapshot.snapshot_file(self.config.state_dir, inbox.name),
         )
         return Gate(
             route,
@@ -246,18 +204,7 @@ class Daemon:
         Raises:
             ConfigError: a channel cannot be used as it is written.
         """
-        notify = self.config.notify
-        channels = channels_of(notify, self._tell)
-        settings = NotificationSettings(
-            kinds=frozenset(notify.kinds),
-            after_seconds=notify.after_seconds,
-            throttle_seconds=notify.throttle_minutes * 60,
-            stuck_after_seconds=notify.stuck_after_minutes * 60,
-            quiet=notify.quiet,
-            daily_summary_at=notify.daily_summary_at,
-            zone=notify.zone,
-            secrets=lambda: self._secrets,
-        )
+        channels = channels_of(self.config.notify, self._tell)
         if not channels:
             return None
         return Notification(
@@ -265,7 +212,7 @@ class Daemon:
             self.holds,
             self.routes,
             channels,
-            settings,
+            notification_settings(self.config, lambda: self._secrets),
             inboxes=self._inbox_states,
             clock=self._clock,
             is_stopping=self._stopping.is_set,
@@ -305,21 +252,11 @@ class Daemon:
         self._filings.ring()
 
     def _delivery(self) -> Delivery:
-        n8n = self.config.n8n
         return Delivery(
             self.log,
             self.holds,
             self.routes,
-            DeliverySettings(
-                max_attempts=n8n.max_attempts,
-                backoff_initial_seconds=n8n.backoff_initial_seconds,
-                backoff_max_seconds=n8n.backoff_max_seconds,
-                callback_deadline_seconds=self.config.callback.deadline_seconds,
-                workers=n8n.workers,
-                hold_after=n8n.hold_after,
-                probe_max_seconds=n8n.probe_max_seconds or n8n.backoff_max_seconds,
-                drain_per_minute=n8n.drain_per_minute,
-            ),
+            delivery_settings(self.config),
             callback_url_of=lambda job_id: f"{self._public_url}/api/v1/jobs/{job_id}/callback",
             deliveries=self._deliveries,
             filings=self._filings,
@@ -345,7 +282,7 @@ class Daemon:
             forget(self.log)
         self._start_http()
         self._open_gates()
-        self._start_scheduler()
+        self._start_loops()
         logger.info("daemon.started", version=__version__, public_url=self._public_url, inboxes=len(self.routes))
 
     def _open_gates(self) -> None:
@@ -421,81 +358,40 @@ class Daemon:
         secrets = _texts(callback.secret_token, callback.previous_secret_token)
         return secrets if callback.secret_token else (self.installation.callback_token(), *secrets)
 
-    def _start_scheduler(self) -> None:
-        # Workers that hang in one inbox's file system are replaced, as many as there are, for the sake of the others.
-        loops = self.config.n8n.workers * (2 if len(self.gates) > 1 else 1)
-        executors = {
-            "inboxes": ThreadPoolExecutor(len(self.gates)),
-            "deliveries": ThreadPoolExecutor(loops),
-            "filing": ThreadPoolExecutor(len(self.routes)),
-            "tasks": ThreadPoolExecutor(1),
-            "retention": ThreadPoolExecutor(len(self.removers) + 1),
-            "balance": ThreadPoolExecutor(1),
-            "notices": ThreadPoolExecutor(2),
-        }
-        # Without misfire_grace_time=None a late entry is dropped with a log line.
-        defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        self._scheduler = BackgroundScheduler(executors=executors, job_defaults=defaults, timezone="UTC")
+    def _start_loops(self) -> None:
+        add = self._loops.add
         for gate in self.gates:
-            self._scheduler.add_job(self._inbox_loop, args=[gate], executor="inboxes")
-        for _ in range(loops):
-            self._scheduler.add_job(self._loop, args=[self._deliveries, self._delivery_round], executor="deliveries")
+            add("inboxes", gate.bell, gate.round, at_end=gate.take_leave)
+        # Workers that hang in one inbox's file system are replaced, as many as there are, for the sake of the others.
+        for _ in range(self.config.n8n.workers * (2 if len(self.gates) > 1 else 1)):
+            add("deliveries", self._deliveries, self._delivery_round)
         for route in self.routes:
-            filing_round = functools.partial(self._filing_round, route)
-            self._scheduler.add_job(self._loop, args=[self._filings, filing_round], executor="filing")
+            add("filing", self._filings, functools.partial(self._filing_round, route))
         for remover in self.removers:
             if remover.is_needed:
-                removal_round = functools.partial(self._removal_round, remover)
-                self._scheduler.add_job(self._loop, args=[self._removals, removal_round], executor="retention")
+                add("retention", self._removals, functools.partial(self._removal_round, remover))
         if self.trimmer.is_needed:
-            self._scheduler.add_job(self._loop, args=[self._removals, self._trim_round], executor="retention")
-        now = self._monotonic()
-        self._task_due_at = {name: now + seconds for name, seconds in PERIODIC_TASKS.items()}
-        self._scheduler.add_job(self._loop, args=[self._tasks, self._tasks_round], executor="tasks")
+            add("retention", self._removals, self._trim_round)
+        add("tasks", self._tasks, self._periodic.round)
         if self._audits:
-            self._scheduler.add_job(self._loop, args=[self._tasks, self.audit.round], executor="balance")
-        self._add_notices(self._scheduler)
-        self._scheduler.start()
-        # APScheduler takes its list of jobs away at a shutdown, whatever its thread is just doing with it, and prints a
-        # traceback: no stop comes before each loop has been handed to its own thread.
-        handed_over = threading.Event()
-        while self._scheduler.get_jobs():
-            handed_over.wait(_HAND_OVER_SECONDS)
-
-    def _add_notices(self, scheduler: BackgroundScheduler) -> None:
+            add("balance", self._tasks, self.audit.round)
         if self.heartbeat is not None and self._audits:  # a balance feeds it, too
-            scheduler.add_job(self._loop, args=[self._notices, self.heartbeat.round], executor="notices")
+            add("notices", self._notices, self.heartbeat.round)
         if self.notification is not None:
-            scheduler.add_job(self._loop, args=[self._notices, self.notification.round], executor="notices")
+            add("notices", self._notices, self.notification.round)
+        self._loops.start()
 
-    # --- loops -------------------------------------------------------------------------------------------------
-
-    def _loop(self, bell: Bell, one_round: Callable[[], float]) -> None:
-        """Do rounds until the daemon stops; a round returns how long to wait for the bell, in seconds."""
-        while not self._stopping.is_set():
-            heard = bell.count
-            try:
-                pause = one_round()
-            except JobLogError:  # that was told when it began, and health says it until it ends
-                pause = TICK_SECONDS
-            except Exception:
-                logger.exception("stage.failed", stage=getattr(one_round, "func", one_round).__name__)
-                pause = TICK_SECONDS
-            bell.wait(heard, pause)
-
-    def _inbox_loop(self, gate: Gate) -> None:
-        self._loop(gate.bell, gate.round)
-        gate.take_leave()
+    # --- rounds ------------------------------------------------------------------------------------------------
 
     def _delivery_round(self) -> float:
-        return 0.0 if self.delivery.deliver_due() else self.delivery.wait_seconds(TICK_SECONDS)
+        return 0.0 if self.delivery.deliver_due() else self.delivery.wait_seconds(loops.TICK_SECONDS)
 
     def _filing_round(self, route: Route) -> float:
-        return 0.0 if self.filing.file_away_due(route) else TICK_SECONDS
+        return 0.0 if self.filing.file_away_due(route) else loops.TICK_SECONDS
 
     def _removal_round(self, remover: Remover) -> float:
         if not remover.route.is_ready:
-            return TICK_SECONDS
+            return loops.TICK_SECONDS
         remover.look()
         return PAUSE_SECONDS
 
@@ -504,22 +400,6 @@ class Daemon:
         return PAUSE_SECONDS
 
     # --- periodic tasks ----------------------------------------------------------------------------------------
-
-    def _tasks_round(self) -> float:
-        """Do the periodic tasks that are due, and return how long to wait for the next one, in seconds."""
-        for name, seconds in PERIODIC_TASKS.items():
-            if self._task_due_at[name] <= self._monotonic():
-                self._periodic(name)
-                self._task_due_at[name] = self._monotonic() + seconds
-        return max(0.0, min(self._task_due_at.values()) - self._monotonic())
-
-    def _periodic(self, name: str) -> None:
-        try:
-            getattr(self, f"_{name}")()
-        except JobLogError:  # as in `_loop`
-            pass
-        except Exception:
-            logger.exception("task.failed", task=name)
 
     def _follow_clock(self) -> None:
         """Move all that is still to come by the jump of the system's clock, so that it comes when it should."""
@@ -655,7 +535,7 @@ class Daemon:
         """Stop in order, within limits.stop_timeout_seconds; return whether every thread ended by itself."""
         ends_at = self._monotonic() + self.config.limits.stop_timeout_seconds
         self.request_stop()
-        ended = self._stop_scheduler(ends_at - self._monotonic())
+        ended = self._loops.wait(ends_at - self._monotonic())
         ended = self._wait_for_openings(max(0.1, ends_at - self._monotonic())) and ended
         if not ended:
             logger.warning("daemon.cut_off", advice="raise limits.stop_timeout_seconds above n8n.timeout_seconds")
@@ -663,30 +543,21 @@ class Daemon:
             self._server.stop(max(1.0, ends_at - self._monotonic()))
         try:
             if self.log.is_open:
-                self._periodic("check_log")  # once more: what was deleted just now would be gone
+                self._periodic.do("check_log")  # once more: what was deleted just now would be gone
                 self._note_alive()
         finally:  # a disk that is full must not keep the locks
             for gate in self.gates:
                 if not gate.is_hanging:  # to close a descriptor there would hang, too
                     gate.close()
-                snapshot.remove(snapshot.snapshot_file(self.config.state_dir, gate.route.name))
+                remove(snapshot_file(self.config.state_dir, gate.route.name))
             self.log.close()
             self._examiners.close()
             self._outbound.close()
             self._tell.close()
             self.installation.unlock()
-        if self._scheduler is not None:
+        if self._loops.are_started:
             logger.info("daemon.stopped")
         return ended
-
-    def _stop_scheduler(self, timeout_seconds: float) -> bool:
-        """Wait for the pools, so long at most; claims of a worker that does not end are settled at the next start."""
-        if self._scheduler is None:
-            return True
-        waiter = threading.Thread(target=self._scheduler.shutdown, name="shutdown", daemon=True)
-        waiter.start()
-        waiter.join(max(0.1, timeout_seconds))
-        return not waiter.is_alive()
 
 
 def _texts(*secrets: Secret | None) -> tuple[str, ...]:

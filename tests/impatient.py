@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from receipt_watcher import cli, daemon, gate, logfile
+from receipt_watcher import cli, daemon, gate, logfile, loops
 
 if __name__ == "__main__":
     logfile.BUSY_TIMEOUT_SECONDS = 1
-    daemon.TICK_SECONDS = daemon.PERIODIC_TASKS["check_log"] = 0.5
+    loops.TICK_SECONDS = daemon.PERIODIC_TASKS["check_log"] = 0.5
     gate.RETRY_SECONDS = 0.5
     cli.main()

@@ -46,7 +46,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "statusfile notification heartbeat channeltest",
         "takein delivery conclusion filing retention explain rebuild",
         "fetching",
-        "web server gate",
+        "web server gate loops",
+        "assembly",
         "check status daemon",
         "once demo live",
         "cli",
@@ -59,7 +60,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "PIL": frozenset({"receipt", "samples"}),
     "annotated_types": frozenset({"example"}),
     "apprise": frozenset({"channels.apprise_url"}),
-    "apscheduler": frozenset({"daemon"}),
+    "apscheduler": frozenset({"loops"}),
     "click": frozenset({"cli", "demo"}),
     "h11": frozenset({"connections"}),
     "httpx": frozenset({"outbound"}),
@@ -87,11 +88,11 @@ EXCUSED_NAMES = {"data_received": "asyncio calls it so"}
 
 #: Where any error whatever is caught: (module, function), and why.
 CATCH_ALL = {
-    ("daemon", "_loop"): "the entry of each stage's thread: it logs and goes on",
     ("daemon", "_open_gate"): "the entry of each thread that opens an inbox: it logs, and the rounds go on",
-    ("daemon", "_periodic"): "the entry of each periodic task: it logs and goes on",
     ("daemon", "health"): "whatever the database raises, the answer is «not ready»",
     ("timelimit", "run"): "whatever it is, it is raised again in the thread that asked",
+    ("loops", "_loop"): "the entry of each stage's thread: it logs and goes on",
+    ("loops", "do"): "the entry of each periodic task: it logs and goes on",
     ("examiner", "_answer"): "a defect of ours on one file: the daemon is told, and refuses the file",
     ("receipt", "_with_pillow"): "Pillow promises nothing about what its plugins raise for bad content",
     ("receipt", "_with_pillow_heif"): "likewise for HEIC",
