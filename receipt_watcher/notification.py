@@ -361,10 +361,11 @@ class Notification:
         branches = {branch.key: branch for route in self._routes for branch in route.branches}
         resumed_at = {standing.url: standing.resumed_at or 0.0 for standing in self._holds.all()}
         names = {route.name for route in self._routes}
-        for job in self._log.oldest_open(oldest, _LOOKED_AT):
+        on_hold = [key for key, branch in branches.items() if branch.destination.url in held]  # may be a whole backlog
+        for job in self._log.oldest_open(oldest, _LOOKED_AT, on_hold):
             branch = branches.get(job.branch)
             url = branch.destination.url if branch is not None else ""
-            if job.job_id in known or url in held or oldest < resumed_at.get(url, 0.0) <= now:
+            if job.job_id in known or oldest < resumed_at.get(url, 0.0) <= now:
                 continue
             if (
                 branch is not None

@@ -248,10 +248,11 @@ class Records(LogFile):
         [(count, oldest)] = self.select(statement, before, inbox)
         return int(count), oldest
 
-    def oldest_open(self, until: float, limit: int) -> list[Job]:
-        """Return the open jobs that were recorded until a time, the oldest first."""
-        statement = f"{SELECT_JOB} WHERE {_OPEN} AND created_at <= ? ORDER BY created_at LIMIT ?"
-        return [job_of(row) for row in self.select(statement, until, limit)]
+    def oldest_open(self, until: float, limit: int, except_branches: Collection[str] = ()) -> list[Job]:
+        """Return the open jobs that were recorded until a time, the oldest first; without those of some branches."""
+        others = f"branch NOT IN ({marks(except_branches)})"
+        statement = f"{SELECT_JOB} WHERE {_OPEN} AND created_at <= ? AND {others} ORDER BY created_at LIMIT ?"
+        return [job_of(row) for row in self.select(statement, until, *except_branches, limit)]
 
     def open_among(self, job_ids: Collection[str]) -> set[str]:
         """Return which of these jobs are open."""

@@ -20,6 +20,8 @@ from receipt_watcher.destinations import Concluded, Deferred, Lost, Outcome
 from receipt_watcher.holds import HoldKind
 from receipt_watcher.job import Job, Reason, State
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.notices import Kind
+from receipt_watcher.notification import Notification
 from receipt_watcher.route import Bell
 from receipt_watcher.spool import Spool
 from receipt_watcher.verdict import Verdict
@@ -38,6 +40,8 @@ from tests.test_delivery import (
     other_spool,
     route_to,
 )
+from tests.test_notification import OFFICE, FakeChannel
+from tests.test_notification import SETTINGS as TOLD
 
 __all__ = ["other_spool"]  # a fixture
 
@@ -85,6 +89,12 @@ class Office(World):
         self.log.close()
         self.log.open()
         self.delivery = self.another_delivery()
+
+    def telling(self, channel: FakeChannel) -> Notification:
+        """Return what tells somebody."""
+        return Notification(
+            self.log, self.holds, self.routes, [channel], TOLD, inboxes=lambda: [OFFICE], clock=self.clock
+        )
 
     def states(self, jobs: list[Job]) -> set[State]:
         """Return the states that jobs are in."""
@@ -229,14 +239,18 @@ def test_probes_grow_to_their_own_cap(office: Office) -> None:
 
 @pytest.mark.parametrize(("outcome", "count"), [(DOWN, 500), (BROKEN, 40), (UNPUBLISHED, 40)], ids=str)
 def test_a_weekend_without_n8n(office: Office, outcome: Outcome, count: int) -> None:
-    """N8N is away for 60 hours with 500 receipts waiting: no attempt is used, none fails, all drain in order."""
+    """N8N is away for 60 hours with 500 receipts waiting: no attempt is used, none fails, all drain in order.
+
+    Somebody is told when it began and when it is over, and of nothing else.
+    """
+    channel = FakeChannel()
     jobs = office.record(count)
     office.destination.script = lambda _: outcome
     began = office.clock.now
     with capture_logs() as lines:
-        office.live_until(began + 30 * 3600)
+        office.live_until(began + 30 * 3600, office.telling(channel).round)
         office.restart()
-        office.live_until(began + 60 * 3600)
+        office.live_until(began + 60 * 3600, office.telling(channel).round)
         probes = len(office.destination.calls)
         assert 60 * 3600 / 900 <= probes <= 2 * 60 * 3600 / 900 + 20
         assert office.states(jobs) == {State.QUEUED}
@@ -244,6 +258,9 @@ def test_a_weekend_without_n8n(office: Office, outcome: Outcome, count: int) -> 
         office.destination.script = lambda _: ACCEPTED
         office.clock.now = office.standing.probe_at or 0.0
         assert office.deliver_all() == count
+        office.telling(channel).round()
+    assert [notice.kind for notice in channel.sent] == [Kind.HELD, Kind.RESUMED]
+    assert f"{count} receipts" in channel.sent[1].text
     probe, *drained = office.destination.delivered[probes:]
     assert drained == [job.job_id for job in jobs if job.job_id != probe]
     assert {office.job(job).attempts for job in jobs} == {1}
