@@ -36,7 +36,7 @@ from receipt_watcher.web import _headers_of
 from tests.benchmarks import probe
 from tests.conftest import TOKEN, FakeClock, make_job
 from tests.running import RunningDaemon, jpegs, wait_until
-from tests.test_web import OFFICE, Site, assert_problem
+from tests.test_web import OFFICE, Site, assert_problem, served
 
 CONTENT = bytes(range(256)) * 8192  # five pieces and a bit
 SIOCOUTQNSD = 0x894B  # asks for the bytes that were not sent yet; linux/sockios.h
@@ -98,12 +98,8 @@ def site(log: JobLog, spool: Spool, clock: FakeClock) -> Fetchable:
 @pytest.fixture
 def url(site: Fetchable) -> Iterator[str]:
     """The address of the real server before the application."""
-    bound = server.bind("127.0.0.1", 0)
-    address = f"http://127.0.0.1:{bound.getsockname()[1]}"
-    running = server.Server(site.app, bound, 5)
-    running.start()
-    yield address
-    running.stop(5)
+    with served(site) as address:
+        yield address
 
 
 # --- what a link opens ---------------------------------------------------------------------------------------------

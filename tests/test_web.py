@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -99,6 +100,16 @@ def site(log: JobLog, spool: Spool, clock: FakeClock) -> Site:
     return site
 
 
+@contextmanager
+def served(site: Site) -> Iterator[str]:
+    """Have the application answer at a port while this lasts, and yield the address."""
+    bound = server.bind("127.0.0.1", 0)
+    running = server.Server(site.app, bound, 5)
+    running.start()
+    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    running.stop(5)
+
+
 @pytest.fixture
 def job(site: Site) -> Job:
     """A receipt that N8N has accepted."""
@@ -108,12 +119,8 @@ def job(site: Site) -> Job:
 @pytest.fixture
 def url(site: Site) -> Iterator[str]:
     """The address of the real server before the application."""
-    bound = server.bind("127.0.0.1", 0)
-    address = f"http://127.0.0.1:{bound.getsockname()[1]}"
-    running = server.Server(site.app, bound, 5)
-    running.start()
-    yield address
-    running.stop(5)
+    with served(site) as address:
+        yield address
 
 
 def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:

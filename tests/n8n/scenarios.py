@@ -27,8 +27,9 @@ from receipt_watcher.workflows import (
     signing_credential_json,
     workflow_json,
 )
+from tests.listening import Listener
 from tests.n8n.server import RealN8N, free_port
-from tests.n8n.services import CREDENTIALS, DATABASE, INVOICE, Callbacks, FakeServices
+from tests.n8n.services import CREDENTIALS, DATABASE, INVOICE, FakeServices
 from tests.running import RunningDaemon, digest, jpegs, wait_until
 
 API_KEY, TOKEN = "the-key-of-the-tests", "the-token-of-the-tests"
@@ -271,12 +272,12 @@ def _assert_round_trip(daemon: RunningDaemon, *arguments: str) -> None:
 def repeated(pair: Pair) -> str:
     """The same job twice calls back twice, with the same verdict, and is booked once; a failed one runs again."""
     content = jpegs(1, 3)[0]
-    with Callbacks() as callbacks:
+    with Listener() as callbacks:
         job = fields_of(content, "again.jpg", callbacks.url)
         for count in (1, 2):
             pair.post("notion", job)
-            wait_until(lambda count=count: len(callbacks.heard) == count, "it calls back")  # type: ignore[misc]
-        first, second = callbacks.heard
+            wait_until(lambda count=count: len(callbacks.said) == count, "it calls back")  # type: ignore[misc]
+        first, second = callbacks.said
     assert first["status"] == second["status"] == "success"
     assert first["notion_page_url"] == second["notion_page_url"]
     assert first["execution_id"] != second["execution_id"]
@@ -299,11 +300,11 @@ def nodes_that_throw(pair: Pair) -> str:
     assert {jobs["busy.jpg"].state, jobs["lost.jpg"].state} == {State.SUCCESS}
     pair.assert_booked_once([contents["busy.jpg"], contents["lost.jpg"]])
     assert pair.services.counted()[digest(contents["broken.jpg"])] == 0
-    with Callbacks() as callbacks:
+    with Listener() as callbacks:
         pair.post(CUT_OFF, fields_of(jpegs(1, 5)[0], "scan.jpg", callbacks.url))
-        wait_until(lambda: len(callbacks.heard) == 1, "it calls back")
-    assert callbacks.heard[0]["status"] == "failure"
-    assert callbacks.heard[0]["message"].startswith("N8N: Look for the page: ")
+        wait_until(lambda: len(callbacks.said) == 1, "it calls back")
+    assert callbacks.said[0]["status"] == "failure"
+    assert callbacks.said[0]["message"].startswith("N8N: Look for the page: ")
     return "a node that throws, a service that is away: failure called back; 429 and a lost answer: booked once"
 
 
@@ -317,13 +318,13 @@ def by_link(pair: Pair, count: int = 10) -> str:
             daemon.wait_quiet(count, PATIENCE_SECONDS)
             _assert_all_succeeded(daemon, count)
     pair.assert_booked_once(contents)
-    with Callbacks() as callbacks:  # nobody listens at the link's port: it is tried again, and then told
+    with Listener() as callbacks:  # nobody listens at the link's port: it is tried again, and then told
         job = fields_of(contents[0], "gone.jpg", callbacks.url)
         del job["image_data"]
         pair.post("notion", {**job, "file_url": f"http://127.0.0.1:{free_port()}/"})
-        wait_until(lambda: len(callbacks.heard) == 1, "it calls back")
-    assert callbacks.heard[0]["status"] == "failure"
-    assert callbacks.heard[0]["message"].startswith("N8N: File of link: ")
+        wait_until(lambda: len(callbacks.said) == 1, "it calls back")
+    assert callbacks.said[0]["status"] == "failure"
+    assert callbacks.said[0]["message"].startswith("N8N: File of link: ")
     pair.assert_booked_once(contents)
     return f"{2 * count} receipts by link: all booked once, byte for byte; a link that cannot be fetched: failure"
 
@@ -348,7 +349,7 @@ def forged(pair: Pair) -> str:
     content = jpegs(1, 7000)[0]
     before = len(pair.services.pages)
     now = int(time.time())
-    with Callbacks() as callbacks:
+    with Listener() as callbacks:
         body = json.dumps(fields_of(content, "forged.jpg", callbacks.url)).encode()
         good, forged_now = _signed_headers(SECRET, now, body), _signed_headers(FALSE_SECRET, now, body)
         attempts = {
@@ -375,8 +376,8 @@ def forged(pair: Pair) -> str:
         both = f"{forged_now['webhook-signature']} {good['webhook-signature']}"
         passed = _post_signed(pair, {**good, "webhook-signature": both}, body)
         assert (passed.status_code, passed.json()) == (200, {"message": "Workflow was started"})
-        wait_until(lambda: len(callbacks.heard) > 0, "the good one is called back")
-        assert [heard["status"] for heard in callbacks.heard] == ["success"]
+        wait_until(lambda: len(callbacks.said) > 0, "the good one is called back")
+        assert [heard["status"] for heard in callbacks.said] == ["success"]
     assert [page.title for page in pair.services.pages[before:]] == ["good.jpg"]
     content = jpegs(1, 7001)[0]
     with pair.daemon(SIGNED, n8n={"signing_secret": FALSE_SECRET}) as daemon:
@@ -447,13 +448,13 @@ def tests_have_no_effect(pair: Pair) -> str:
     """A receipt that is marked as a test is answered by each workflow, and nothing is asked of any service."""
     content = jpegs(1, 4)[0]
     before = (list(pair.services.pages), list(pair.services.read))
-    with Callbacks() as callbacks:
+    with Listener() as callbacks:
         for workflow in WORKFLOWS:
             job = {**fields_of(content, "test.jpg", callbacks.url), "test": True}
             pair.post(workflow, job)
-        wait_until(lambda: len(callbacks.heard) >= len(WORKFLOWS), "each calls back")
-    assert {heard["status"] for heard in callbacks.heard} == {"success"}
-    assert {heard["data"]["receipt_watcher_workflow"] for heard in callbacks.heard} == set(WORKFLOWS)
+        wait_until(lambda: len(callbacks.said) >= len(WORKFLOWS), "each calls back")
+    assert {heard["status"] for heard in callbacks.said} == {"success"}
+    assert {heard["data"]["receipt_watcher_workflow"] for heard in callbacks.said} == set(WORKFLOWS)
     assert (pair.services.pages, pair.services.read) == before
     return f"test receipts: answered by all {len(WORKFLOWS)} workflows, nothing booked"
 

@@ -13,12 +13,12 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+from tests.listening import Heard, Listener
 
 NOTION_KEY, GEMINI_KEY = "notion-key-of-the-tests", "gemini-key-of-the-tests"
 DATABASE = "0f3c5a52-5d0c-4f0e-9d56-0d6f0c1d9c11"
@@ -32,56 +32,6 @@ CREDENTIALS = [
         "data": {"host": "https://generativelanguage.googleapis.com", "apiKey": GEMINI_KEY},
     },
 ]
-_Answer = tuple[int, dict[str, Any]]
-
-
-class Listening:
-    """A server on loopback that answers each POST with what a function makes of path, headers and body."""
-
-    def __init__(self, answer: Callable[[str, dict[str, str], bytes], _Answer]) -> None:
-        class Requests(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                status, answered = answer(self.path, dict(self.headers.items()), body)
-                content = json.dumps(answered).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Requests)
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # n8n was killed: it hangs up
-        self._thread = threading.Thread(target=self._server.serve_forever, name="listening")
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class Callbacks(Listening):
-    """Somebody else than the daemon who hears callbacks, in this order."""
-
-    def __init__(self) -> None:
-        self.heard: list[dict[str, Any]] = []
-        super().__init__(self._hear)
-
-    def _hear(self, path: str, headers: dict[str, str], body: bytes) -> _Answer:
-        self.heard.append(json.loads(body))
-        return 200, {"status": "received"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,50 +59,50 @@ class FakeServices:
         self._uploads: dict[str, str] = {}
         self._refused_once: set[str] = set()
         self.answering.set()
-        self._listening = Listening(self._answer)
-        self.url = self._listening.url
+        self._listener = Listener(self._answer)
+        self.url = self._listener.url
 
     def __enter__(self) -> Self:
-        self._listening.__enter__()
+        self._listener.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.answering.set()
-        self._listening.__exit__(kind, error, trace)
+        self._listener.__exit__(kind, error, trace)
 
     def counted(self) -> Counter[str]:
         """Return how many pages there are of each file, by its digest."""
         with self._lock:
             return Counter(page.sha256 for page in self.pages)
 
-    def _answer(self, path: str, headers: dict[str, str], body: bytes) -> _Answer:
-        path = urlsplit(path).path
+    def _answer(self, heard: Heard) -> tuple[int, dict[str, Any]]:
+        path = urlsplit(heard.path).path
         if path.startswith("/v1beta/"):
-            return self._read(body)
-        if headers.get("Authorization", "").strip() != f"Bearer {NOTION_KEY}":
+            return self._read(heard.body)
+        if heard.headers.get("authorization", "").strip() != f"Bearer {NOTION_KEY}":
             return 401, {"object": "error", "status": 401, "message": "API token is invalid."}
         if found := re.fullmatch("/v1/file_uploads/(.+)/send", path):
-            return self._receive(found[1], headers["Content-Type"], body)
-        sent = json.loads(body)
+            return self._receive(found[1], heard.headers["content-type"], heard.body)
+        sent = json.loads(heard.body)
         if path == "/v1/file_uploads":
             return self._announce(sent)
         if path == f"/v1/databases/{DATABASE}/query":
             return self._look(sent["filter"]["rich_text"]["equals"])
         return self._make(sent) if path == "/v1/pages" else (404, {"object": "error", "message": f"no {path}"})
 
-    def _look(self, job_id: str) -> _Answer:
+    def _look(self, job_id: str) -> tuple[int, dict[str, Any]]:
         with self._lock:
             return 200, {"results": [{"url": page.url} for page in self.pages if page.job_id == job_id]}
 
-    def _announce(self, sent: dict[str, Any]) -> _Answer:
+    def _announce(self, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         with self._lock:
             number = f"upload-{len(self._uploads)}"
             self._uploads[number] = ""
         return 200, {"id": number, "object": "file_upload", "filename": sent["filename"]}
 
-    def _receive(self, number: str, content_type: str, body: bytes) -> _Answer:
+    def _receive(self, number: str, content_type: str, body: bytes) -> tuple[int, dict[str, Any]]:
         boundary = content_type.partition("boundary=")[2].strip('"').encode()
         _, part, _ = body.split(b"--" + boundary)
         content = part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
@@ -160,7 +110,7 @@ class FakeServices:
             self._uploads[number] = hashlib.sha256(content).hexdigest()
         return 200, {"id": number, "status": "uploaded"}
 
-    def _make(self, sent: dict[str, Any]) -> _Answer:
+    def _make(self, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         title = sent["properties"]["title"]["title"][0]["text"]["content"]
         job_id = sent["properties"]["Job ID"]["rich_text"][0]["text"]["content"]
         file = sent["children"][-1]
@@ -179,7 +129,7 @@ class FakeServices:
             return 500, {"object": "error", "status": 500, "message": "Unexpected error occurred."}
         return 200, {"object": "page", "url": url}
 
-    def _read(self, body: bytes) -> _Answer:
+    def _read(self, body: bytes) -> tuple[int, dict[str, Any]]:
         sent = json.loads(body)
         inline = sent["contents"][0]["parts"][0]["inline_data"]
         assert sent["generationConfig"]["responseSchema"]["properties"]["gross_total"]
