@@ -16,7 +16,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import structlog
 
@@ -51,7 +51,10 @@ _FACT = "balance"
 
 @dataclass(frozen=True, slots=True)
 class LastBalance:
-    """The result of the daemon's last balance; `hashed_at` is from when on a change makes a file be hashed again."""
+    """The result of the daemon's last balance; `hashed_at` is from when on a change makes a file be hashed again.
+
+    `names` are some of those that the log and the folders disagree about, for people.
+    """
 
     at: float
     received: int
@@ -59,6 +62,7 @@ class LastBalance:
     absent: int
     hashed_at: float | None
     again: list[str]
+    names: list[str] = field(default_factory=list)
 
 
 def last_balance(log: JobLog) -> LastBalance | None:
@@ -132,6 +136,7 @@ class Audit:
             absent=sums.absent,
             hashed_at=began_at if is_all_known else known,
             again=again[:_REMEMBERED],
+            names=_names(sums),
         )
         self._log.keep_fact(_FACT, json.dumps(asdict(last)))
 
@@ -149,9 +154,14 @@ class Audit:
         if not sums.wrong and not newly_absent:
             logger.info("balance.checked", **told)
             return
-        named = [each for each in sums.named if sums.wrong == 0 or each.finding not in ABSENT]
-        names = "; ".join(f"{each.finding.value}: {each.line()}" for each in named[:_NAMED])
-        logger.warning("balance.disagrees", **told, names=names, advice="receipt-watcher balance names all")
+        logger.warning(
+            "balance.disagrees", **told, names="; ".join(_names(sums)), advice="receipt-watcher balance names all"
+        )
+
+
+def _names(sums: Sums) -> list[str]:
+    named = [each for each in sums.named if sums.wrong == 0 or each.finding not in ABSENT]
+    return [f"{each.finding.value}: {each.line()}" for each in named[:_NAMED]]
 
 
 def _due_since(before: LastBalance | None) -> Callable[[Job, os.stat_result], bool]:

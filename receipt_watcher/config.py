@@ -53,7 +53,7 @@ IgnorePack = Literal[
     "browser",
 ]
 #: What a notice may be about; the daily summary has an option of its own.
-NoticeKind = Literal["holds", "failures", "inboxes", "stuck"]
+NoticeKind = Literal["holds", "failures", "inboxes", "stuck", "balance"]
 Key = tuple[str | int, ...]
 MASK = "********"
 

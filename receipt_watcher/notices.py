@@ -43,6 +43,7 @@ class Kind(StrEnum):
     INBOX_AWAY = "inbox_away"
     INBOX_BACK = "inbox_back"
     STUCK = "stuck"
+    DISAGREES = "disagrees"
     SUMMARY = "summary"
     TEST = "test"
 
@@ -195,6 +196,19 @@ class Wording:
         return Notice(
             Kind.STUCK, f"{receipts(len(found), 'is', 'are')} waiting for longer than {limit}", "\n\n".join(parts)
         )
+
+    def disagrees(self, wrong: int, names: Sequence[str]) -> Notice:
+        """The balance found files that are not where the log says, or not as it says."""
+        what = "1 file" if wrong == 1 else f"{wrong} files"
+        parts = [f"The daily balance found that the job log and the folders disagree about {what}:"]
+        parts.append("\n".join(f"  {printable(name)}" for name in names))
+        if wrong > len(names):
+            parts.append(f"… and {wrong - len(names)} more; receipt-watcher balance names them.")
+        parts.append(
+            "Somebody, or something, moved, changed or deleted them. What to do (admin): receipt-watcher balance says "
+            "what each finding means, and what to do. You are told again only when there are more, or others."
+        )
+        return Notice(Kind.DISAGREES, f"The balance disagrees about {what}", "\n\n".join(parts))
 
     def summary(self, day: Day) -> Notice:
         """What became of the receipts of a day."""

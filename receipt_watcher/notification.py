@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from receipt_watcher.audit import last_balance
 from receipt_watcher.channels import Channel
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.holds import Holds, Standing
@@ -116,6 +117,8 @@ class Told:
     inboxes: dict[str, AwayTold] = field(default_factory=dict)
     stuck: list[str] = field(default_factory=list)
     told_at: dict[str, float] = field(default_factory=dict)
+    wrong: int = 0
+    names: list[str] = field(default_factory=list)
     summary_day: str = ""
     summary_at: float = 0.0
 
@@ -209,6 +212,7 @@ class Notification:
             self._of_inboxes_back(told, inboxes, words),
             self._of_failures(told, inboxes, words, now),
             self._of_stuck(told, held, inboxes, words, now),
+            self._of_balance(told, words, now),
             self._of_the_day(told, held, inboxes, words, now),
         ]
         return [notice for notice in found if notice is not None]
@@ -386,6 +390,21 @@ class Notification:
                     why = each.detail or each.why.meaning
                     found = Stuck(each.path, inbox.name, each.first_seen_at, why, each.why.advice)
                     yield _key(inbox.name, each.path), found
+
+    # --- the balance -----------------------------------------------------------------------------------------------
+
+    def _of_balance(self, told: Told, words: Wording, now: float) -> Notice | None:
+        """What the log and the folders disagree about, once; and again when there is more, or something else."""
+        found = last_balance(self._log)
+        wrong, names = (found.wrong, found.names) if found is not None else (0, [])
+        is_new = wrong > told.wrong or (wrong > 0 and not set(names) <= set(told.names))
+        if is_new and (not self._may_tell(told, Kind.DISAGREES, now) or "balance" not in self._settings.kinds):
+            return None
+        told.wrong, told.names = wrong, names
+        if not is_new:
+            return None
+        told.told_at[Kind.DISAGREES] = now
+        return words.disagrees(wrong, names)
 
     # --- the day ---------------------------------------------------------------------------------------------------
 

@@ -177,6 +177,21 @@ b.jpg (inbox office), since 12:40
 
 Nothing of it is lost. What to do (admin): receipt-watcher explain NAME says more.""",
     ),
+    "disagrees": (
+        WORDS.disagrees(3, ["missing: done/2026-11/scan.pdf", "altered: done/2026-11/b.jpg"]),
+        """\
+The balance disagrees about 3 files
+
+The daily balance found that the job log and the folders disagree about 3 files:
+
+  missing: done/2026-11/scan.pdf
+  altered: done/2026-11/b.jpg
+
+… and 1 more; receipt-watcher balance names them.
+
+Somebody, or something, moved, changed or deleted them. What to do (admin): receipt-watcher balance says what each \
+finding means, and what to do. You are told again only when there are more, or others.""",
+    ),
     "summary": (
         WORDS.summary(
             Day(

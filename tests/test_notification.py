@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from receipt_watcher.audit import LastBalance
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.holds import HoldKind, Holds
 from receipt_watcher.job import Event, Job, Reason, State
@@ -33,7 +35,7 @@ OFFICE = InboxState(
     "office", "/srv/inbox", "/srv/failed", is_open=True, unavailable=None, unavailable_since=None, waiting=()
 )
 SETTINGS = NotificationSettings(
-    kinds=frozenset({"holds", "failures", "inboxes", "stuck"}),
+    kinds=frozenset({"holds", "failures", "inboxes", "stuck", "balance"}),
     after_seconds=60,
     throttle_seconds=900,
     stuck_after_seconds=4 * HOUR,
@@ -433,6 +435,44 @@ def test_what_waits_in_the_outbox_waits_for_the_morning(office: Office) -> None:
     assert office.after(8 * HOUR) == []
     assert office.after(HOUR + 60) == [Kind.HELD]
     assert office.channel.sent[-1].text.startswith("(Written at 2026-11-20 21:59; it could not be sent before.)")
+
+
+# --- the balance ---------------------------------------------------------------------------------------------------
+
+
+def balance(office: Office, wrong: int, *names: str) -> None:
+    """Let the daemon's balance have found this."""
+    found = LastBalance(office.clock.now, 100, wrong, wrong, None, [], list(names))
+    office.log.keep_fact("balance", json.dumps(asdict(found)))
+
+
+def test_a_balance_that_disagrees_is_told_until_it_agrees(office: Office) -> None:
+    """What log and folders disagree about is told once, again when it is more or other, and anew afterwards."""
+    balance(office, 0)
+    assert office.after(60) == []
+    balance(office, 1, "missing: a.jpg")
+    assert office.after(60) == [Kind.DISAGREES]
+    office.restarted()
+    balance(office, 1, "missing: a.jpg")
+    assert office.after(DAY) == []
+    balance(office, 2, "missing: a.jpg", "missing: b.jpg")
+    assert office.after(DAY) == [Kind.DISAGREES]
+    balance(office, 2, "missing: a.jpg", "missing: c.jpg")
+    assert office.after(DAY) == [Kind.DISAGREES]
+    balance(office, 0)
+    assert office.after(DAY) == []
+    balance(office, 1, "missing: a.jpg")
+    assert office.after(60) == [Kind.DISAGREES]
+    assert "missing: a.jpg" in office.channel.sent[-1].text
+
+
+def test_a_balance_at_night_is_told_in_the_morning(office: Office) -> None:
+    """What the nightly balance found waits for the end of the quiet hours."""
+    office.clock.now = moment("2026-11-20T23:00")
+    office.restarted(replace(SETTINGS, quiet=NIGHT))
+    balance(office, 1, "missing: a.jpg")
+    assert office.after(6 * HOUR) == []
+    assert office.after(HOUR + 60) == [Kind.DISAGREES]
 
 
 # --- the day -------------------------------------------------------------------------------------------------------

@@ -144,3 +144,16 @@ def test_the_status_file_of_a_share(tmp_path: Path, n8n: StandIn) -> None:
         daemon.start()
         wait_until(lambda: says("Failed today (1)"), "the next start says what is so", PATIENCE_SECONDS)
     assert "statusfile.not_written" not in daemon.log_file.read_text()
+
+
+def test_a_file_that_was_changed_is_told(tmp_path: Path, n8n: StandIn) -> None:
+    """A receipt that somebody changed in done/ is told of after the next balance, with its name."""
+    with Listener() as listener, telling(tmp_path, n8n, {"webhook_url": listener.url}) as daemon:
+        daemon.drop("scan_0042.jpg", samples.jpeg(1))
+        daemon.wait_quiet(1)
+        assert daemon.terminate() == 0
+        (filed,) = daemon.done.rglob("*.jpg")
+        filed.write_bytes(samples.jpeg(2))
+        daemon.start()
+        wait_told(listener, "disagrees")
+        assert "scan_0042.jpg" in listener.said[0]["text"]
