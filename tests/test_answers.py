@@ -86,6 +86,7 @@ def test_an_inbox_has_its_own_rule(tmp_path: Path, n8n: StandIn) -> None:
         (second / "other.jpg").write_bytes(contents[1])
         wait_until(lambda: len(daemon.recorded()) == 2, "both are recorded")
         wait_until(lambda: {job.state for job in daemon.recorded()} == {State.SUCCESS}, "both have succeeded")
+        wait_until(lambda: len(n8n.callbacks) > 0, "the callback's answer is noted")  # after the verdict is kept
         assert [callback[0] for callback in n8n.callbacks] == [daemon.job("other.jpg").job_id]
 
 
