@@ -1,4 +1,4 @@
-"""A process that ends in the midst of its work: by os._exit instead of any one of its steps on disk.
+"""A process that ends in the midst of its work: killed (-9) instead of any one of its steps on disk.
 
 A step is whatever changes a folder or a file (Python's audit events tell it, so none is left out when the code is
 written differently), a flush, the middle of a copy, and the begin of each transaction. No handler runs after the last
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import traceback
 import warnings
@@ -20,7 +21,7 @@ from receipt_watcher import disk
 from receipt_watcher.joblog import JobLog
 
 #: How a process ends that died before its work was done; whatever else is an error in it.
-DIED = 99
+DIED = -signal.SIGKILL
 _BROKEN = 98
 
 _CHANGES = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.utime", "os.chmod", "os.truncate"}
@@ -37,7 +38,7 @@ class _Steps:
 
     def step(self, name: str) -> None:
         if self._done == self._last:
-            os._exit(DIED)
+            os.kill(os.getpid(), signal.SIGKILL)
         self._done += 1
         os.write(self._pipe, f"{name}\n".encode())
 
