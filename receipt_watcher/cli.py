@@ -61,16 +61,16 @@ def main() -> NoReturn:
         _say_problems(error)
         code = USAGE
     except ReceiptWatcherError as error:
-        click.echo(f"receipt-watcher: {error}", err=True)
+        click.echo(telemetry.complaint(f"receipt-watcher: {error}", sys.stderr), err=True)
         code = WRONG
     sys.exit(code)
 
 
 def _say_problems(error: ConfigError) -> None:
     count = len(error.problems)
-    click.echo(f"receipt-watcher: the configuration has {count} mistake{'s' if count > 1 else ''}:", err=True)
-    for problem in error.problems:
-        click.echo(f"  {problem}", err=True)
+    first = f"receipt-watcher: the configuration has {count} mistake{'s' if count > 1 else ''}:"
+    text = "\n".join([first, *(f"  {problem}" for problem in error.problems)])
+    click.echo(telemetry.complaint(text, sys.stderr), err=True)
 
 
 class _Commands(click.Group):

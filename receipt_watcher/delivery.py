@@ -20,6 +20,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import structlog
 
@@ -274,7 +275,8 @@ class Delivery:
                 now,
                 Attempt(started_at, type(outcome).__name__.lower(), counted, outcome.status_code, outcome.message),
             )
-        self._tell(job, outcome, after, now, started_at)
+            is_held = isinstance(outcome, Deferred) and self._holds.get(branch.destination.url).is_held
+        self._tell(job, outcome, after, now, started_at, is_held=is_held)
 
     def _follow(self, branch: Branch, job: Job, outcome: Outcome, now: float) -> Job | None:
         match outcome:
@@ -420,9 +422,11 @@ class Delivery:
         logger.info("destination.resumed", inbox=branch.inbox, why=why)
         self._deliveries.ring()
 
-    def _tell(self, job: Job, outcome: Outcome, after: Job | None, now: float, started_at: float) -> None:
+    def _tell(
+        self, job: Job, outcome: Outcome, after: Job | None, now: float, started_at: float, *, is_held: bool
+    ) -> None:
         if not isinstance(outcome, Concluded):  # its line is job.concluded
-            level = logger.info if isinstance(outcome, Accepted) else logger.warning
+            level = _level_of(outcome, job, is_held=is_held)
             level(
                 _EVENT_OF[type(outcome)],
                 job_id=job.job_id,
@@ -450,6 +454,13 @@ class Delivery:
         for job in jobs:
             logger.warning("job.lost", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=detail)
         return jobs
+
+
+def _level_of(outcome: Outcome, job: Job, *, is_held: bool) -> Callable[..., object]:
+    """Two lines for a receipt that goes well, taken in and concluded; two for a hold, whatever its probes meet."""
+    if isinstance(outcome, Accepted):
+        return cast("Callable[..., object]", logger.info if job.attempts > 1 else logger.debug)
+    return cast("Callable[..., object]", logger.debug if is_held else logger.warning)
 
 
 def _all_of(inboxes: Mapping[str, Sequence[str]]) -> list[str]:

@@ -1,8 +1,9 @@
 """Logs: one event name per fact, the job's id on each, on stderr.
 
-Three forms: `console` for people at a terminal, `json` for everything else that reads lines, and `journal`, a line
-of text with the priority in front that systemd reads (sd-daemon(3)). Libraries that log by the standard library
-come out the same way, at fitting levels. Names of any bytes are shown so that they cannot steer a terminal.
+Three forms: `console`, sentences for people at a terminal; `json` for everything that reads lines, with the events'
+names; and `journal`, entries with fields for systemd's journal, or lines with a priority in front where there is none.
+Libraries that log by the standard library come out the same way, at fitting levels. Names of any bytes are shown so
+that they cannot steer a terminal.
 
 `configure` is called once, by the command line, before any thread starts.
 """
@@ -13,14 +14,20 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, Literal, TextIO, cast
 
 import structlog
 
-Format = Literal["console", "json", "journal"]
+from receipt_watcher.entries import entry_of, line_of, message_of
+from receipt_watcher.journal import SOCKET, Journal
+from receipt_watcher.sentences import SENTENCES, fields_said, printable
 
-_SYSLOG_PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+logger = structlog.get_logger()
+
+__all__ = ["SOCKET", "Format", "choose_format", "complaint", "configure", "printable"]
+
+Format = Literal["console", "json", "journal"]
 
 #: Libraries whose everyday messages are no news to an admin.
 _QUIET_LIBRARIES = (
@@ -57,31 +64,59 @@ def _is_journal(stream: TextIO) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-def configure(level: str = "info", wanted_format: str = "auto", stream: TextIO = sys.stderr) -> None:
-    """Send all log lines of at least `level` to `stream`."""
+def complaint(text: str, stream: TextIO) -> str:
+    """Return what is said before there is a log; in the journal it is an error, line by line."""
+    return "\n".join(f"<3>{line}" for line in text.splitlines()) if _is_journal(stream) else text
+
+
+def configure(
+    level: str = "info", wanted_format: str = "auto", stream: TextIO = sys.stderr, journal_socket: str | None = None
+) -> None:
+    """Send all log lines of at least `level` to `stream`, or to the journal."""
     log_format = choose_format(wanted_format, stream)
-    shared: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.StackInfoRenderer()]
-    if log_format != "journal":  # the journal has its own clock
-        is_json = log_format == "json"
-        shared.append(structlog.processors.TimeStamper(fmt="iso" if is_json else "%Y-%m-%d %H:%M:%S", utc=is_json))
-    last = _renderers(log_format, colours=stream.isatty())
     number = logging.getLevelNamesMapping()[level.upper()]
+    unfailing = cast("TextIO", _Unfailing(stream))
+    if log_format == "journal":
+        processors, logger_factory, handler = _entries(journal_socket or SOCKET, unfailing)
+    else:
+        processors, logger_factory, handler = _lines(log_format, unfailing, colours=stream.isatty())
     structlog.configure(
-        processors=[*shared, *last],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unfailing(stream))),
+        logger_factory=logger_factory,
         cache_logger_on_first_use=False,
-    )
-    handler = logging.StreamHandler(cast("TextIO", _Unfailing(stream)))
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
-        )
     )
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(number)
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+_Way = tuple[list[Any], Callable[..., Any], logging.Handler]
+
+
+def _entries(address: str, stream: TextIO) -> _Way:
+    """Return how our events, and the words of libraries, become entries of the journal."""
+    journal = _JournalLogger(Journal(address), stream)
+    return _JOURNAL_PROCESSORS, lambda *_: journal, _FromLibraries(journal)
+
+
+def _lines(log_format: Format, stream: TextIO, *, colours: bool) -> _Way:
+    """Return how they become lines."""
+    is_json = log_format == "json"
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.TimeStamper(fmt="iso" if is_json else "%Y-%m-%d %H:%M:%S", utc=is_json),
+    ]
+    last = _JSON_PROCESSORS if is_json else [*_CONSOLE_PROCESSORS, _console(colours=colours)]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+        )
+    )
+    return [*shared, *last], structlog.WriteLoggerFactory(stream), handler
 
 
 class _Unfailing:
@@ -101,36 +136,71 @@ class _Unfailing:
             self._stream.flush()
 
 
-def _renderers(log_format: Format, *, colours: bool) -> list[Any]:
-    match log_format:
-        case "json":
-            # The library's own dict_tracebacks writes local variables too: headers with keys and tokens among them.
-            trace = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-            return [structlog.processors.ExceptionRenderer(trace), structlog.processors.JSONRenderer()]
-        case "console":
-            plain = structlog.dev.plain_traceback
-            return [
-                _drop_unset,
-                structlog.processors.format_exc_info,
-                _make_printable,
-                structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain),
-            ]
-        case "journal":
-            line = structlog.processors.LogfmtRenderer(key_order=["event"], drop_missing=True)
-            return [_drop_unset, structlog.processors.format_exc_info, _make_printable, _Prioritised(line)]
+class _JournalLogger:
+    """What our events and the words of libraries go through on their way to the journal."""
+
+    def __init__(self, journal: Journal, stream: TextIO) -> None:
+        self._journal = journal
+        self._stream = stream
+
+    def msg(self, event: MutableMapping[str, Any]) -> None:
+        """Send an event; to the stream where there is no journal."""
+        entry = entry_of(event)
+        if not self._journal.send(entry):
+            self._stream.write(f"{line_of(entry)}\n")
+        elif lost := self._journal.take_lost():
+            logger.warning("journal.clogged", lines=lost)
+
+    debug = info = warning = error = critical = msg
 
 
-class _Prioritised:
-    """Puts the syslog priority in front of each line, so that `journalctl -p err` finds errors."""
+class _FromLibraries(logging.Handler):
+    """Sends the words of libraries to the journal."""
 
-    def __init__(self, render: Any) -> None:
-        self._render = render
+    def __init__(self, journal: _JournalLogger) -> None:
+        super().__init__()
+        self._journal = journal
+        self._traces = logging.Formatter()
 
-    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-        prefix = f"<{_SYSLOG_PRIORITIES.get(event.pop('level', 'info'), 6)}>"
-        trace = event.pop("exception", "")
-        line = f"{prefix}{self._render(logger, method, event)}"
-        return "\n".join([line, *(f"{prefix}{part}" for part in trace.splitlines())])
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record."""
+        try:
+            words = record.getMessage()
+        except (TypeError, ValueError, LookupError):  # the library's arguments do not fit its words
+            words = str(record.msg)
+        event = {
+            "event": words,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "pathname": record.pathname,
+            "lineno": record.lineno,
+            "func_name": record.funcName,
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            event["exception"] = self._traces.formatException(record.exc_info)
+        self._journal.msg(event)
+
+
+def _name_error(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Name the error that is logged with its traceback, so that the sentence can."""
+    found = event.get("exc_info")
+    if found and "error" not in event:
+        error = found if isinstance(found, BaseException) else sys.exc_info()[1]
+        event["error"] = f"{type(error).__name__}: {error}"
+    return event
+
+
+def _in_words(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put the sentence in the event's place, its name behind it, and leave out the fields that it says."""
+    name = event["event"]
+    if name not in SENTENCES:
+        return event
+    said = {"event": message_of(name, event), "logger": name}
+    return {field: value for field, value in event.items() if field not in fields_said(name)} | said
+
+
+def _as_argument(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> tuple[tuple[Any], dict[str, Any]]:
+    return (event,), {}
 
 
 def _drop_unset(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -145,8 +215,28 @@ def _make_printable(_logger: Any, _method: str, event: MutableMapping[str, Any])
     return event
 
 
-def printable(text: str) -> str:
-    """Return text with everything that could steer a terminal written out."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+def _console(*, colours: bool) -> Any:
+    no_padding = 0  # a sentence is its own width; by position, for the argument's name has changed
+    return structlog.dev.ConsoleRenderer(no_padding, colors=colours, exception_formatter=structlog.dev.plain_traceback)
+
+
+_JSON_PROCESSORS: list[Any] = [
+    # The library's own dict_tracebacks writes local variables too: headers with keys and tokens among them.
+    structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+    structlog.processors.JSONRenderer(),
+]
+_CONSOLE_PROCESSORS: list[Any] = [
+    _drop_unset,
+    _name_error,
+    structlog.processors.format_exc_info,
+    _in_words,
+    _make_printable,
+]
+_CALLSITE = structlog.processors.CallsiteParameter
+_JOURNAL_PROCESSORS: list[Any] = [
+    structlog.stdlib.add_log_level,
+    structlog.processors.CallsiteParameterAdder([_CALLSITE.PATHNAME, _CALLSITE.LINENO, _CALLSITE.FUNC_NAME]),
+    _name_error,
+    structlog.processors.format_exc_info,
+    _as_argument,
+]

@@ -1,4 +1,7 @@
-"""The README's tables that the code knows better. `python -m tests.readme` writes them anew; a test compares them."""
+"""What the code knows better: tables of the README, and what `journalctl -x` says.
+
+`python -m tests.readme` writes them anew; tests compare them.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from receipt_watcher.daemon import PERIODIC_TASKS
 from receipt_watcher.findings import Finding
 from receipt_watcher.job import TRANSITIONS, Reason, State
 from receipt_watcher.names import PACKS
+from receipt_watcher.sentences import SENTENCES, catalog
 from receipt_watcher.waiting import Wait
 from tests.crashing import BOUNDARIES
 
 README = Path(__file__).parent.parent / "README.md"
+CATALOG = README.parent / "systemd" / "receipt-watcher.catalog"
 
 _TASKS = {
     "follow_clock": "sees that the clock was set or the machine slept, and moves all that is still to come along",
@@ -43,6 +48,7 @@ def tables() -> dict[str, list[str]]:
             f"| `{pack}` | {', '.join(f'`{_visible(pattern)}`' for pattern in patterns)} |"
             for pack, patterns in PACKS.items()
         ],
+        "events": [f"| `{event}` | {sentence.meaning} | {sentence.advice} |" for event, sentence in SENTENCES.items()],
         "crashes": [f"| {name} | {' | '.join(_parts(text))} |" for name, text in BOUNDARIES.items()],
     }
 
@@ -71,3 +77,4 @@ def written(text: str) -> str:
 
 if __name__ == "__main__":
     README.write_text(written(README.read_text("utf-8")), "utf-8")
+    CATALOG.write_text(catalog(), "utf-8")

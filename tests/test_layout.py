@@ -21,11 +21,11 @@ ROOT = "receipt_watcher"
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "__init__ errors codes migrations nodes invoice",
+        "__init__ errors codes migrations nodes invoice sentences",
         "migrations.0001_first migrations.0002_branches migrations.0003_retention",
         "migrations.0004_order migrations.0005_stored migrations.0006_holds migrations.0007_notices",
         "migrations.0008_execution window verdict hours signing links",
-        "job config pace names waiting timelimit permissions clock problem tokens strangers",
+        "job config pace names waiting timelimit permissions clock problem tokens strangers entries journal",
         "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts events settling",
         "notices",
         "channels",

@@ -52,6 +52,12 @@ def undone() -> Iterator[None]:
         logging.getLogger(name).setLevel(level)
 
 
+@pytest.fixture(autouse=True)
+def no_journal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """There is no journal, whatever machine this is: its lines go to the stream."""
+    monkeypatch.setattr(telemetry, "SOCKET", str(tmp_path / "journal"))
+
+
 @pytest.fixture
 def stream() -> io.TextIOWrapper:
     """A stream like stderr: UTF-8, with what cannot be encoded written out."""
@@ -112,13 +118,14 @@ def test_a_line_of_json(stream: io.TextIOWrapper) -> None:
 
 
 def test_a_line_for_people(stream: io.TextIOWrapper) -> None:
-    """At a terminal a line reads well: no colours in a file, nothing that has no value."""
+    """At a terminal a line is a sentence, then the event's name, and what the sentence does not say."""
     configure("info", "console", stream)
-    structlog.get_logger().warning("job.deferred", inbox="office", reason=None)
+    fields = {"inbox": "office", "filename": "scan.jpg", "reason": None, "attempt": 2, "seconds": 0.4}
+    structlog.get_logger().info("job.accepted", job_id="018b", **fields)
     [line] = written(stream)
-    day, hour, *rest = line.split()
+    day, hour, rest = line.split(" ", 2)
     assert re.fullmatch(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", f"{day} {hour}")
-    assert rest == ["[warning", "]", "job.deferred", "inbox=office"]
+    assert rest == "[info     ] office: scan.jpg accepted by N8N (attempt 2, 0.4 s) [job.accepted] job_id=018b"
 
 
 def test_colours_only_at_a_terminal() -> None:
@@ -129,11 +136,11 @@ def test_colours_only_at_a_terminal() -> None:
     assert "\x1b[" in terminal.getvalue()
 
 
-def test_a_line_for_the_journal(stream: io.TextIOWrapper) -> None:
-    """For the journal a line begins with its priority and its event, and leaves the time to the journal."""
+def test_a_line_where_there_is_no_journal(stream: io.TextIOWrapper) -> None:
+    """Without a journal's socket a line begins with its priority, and ends with what else finds it."""
     configure("info", "journal", stream)
-    structlog.get_logger().info("job.recorded", filename="my scan.jpg", inbox="office", reason=None)
-    assert written(stream) == ['<6>event=job.recorded filename="my scan.jpg" inbox=office']
+    structlog.get_logger().info("job.recorded", job_id="018b", filename="my scan.jpg", inbox="office", reason=None)
+    assert written(stream) == ['<6>office: "my scan.jpg" taken in [job.recorded, 018b]']
 
 
 @pytest.mark.parametrize(
@@ -144,7 +151,7 @@ def test_priorities(stream: io.TextIOWrapper, level: str, priority: int) -> None
     configure("debug", "journal", stream)
     getattr(structlog.get_logger(), level)("ours", exc_info=False)
     getattr(logging.getLogger("some.package"), level)("theirs", exc_info=False)
-    assert written(stream) == [f"<{priority}>event=ours", f"<{priority}>event=theirs"]
+    assert written(stream) == [f"<{priority}>ours [ours]", f"<{priority}>some.package: theirs"]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -300,7 +307,8 @@ def test_each_line_of_an_error_has_its_priority(stream: io.TextIOWrapper) -> Non
     lines = written(stream)
     assert len(lines) > 6
     assert {line[:3] for line in lines} == {"<3>"}
-    assert lines[0] == "<3>event=stage.failed stage=filing"
+    said = "a defect of receipt-watcher: filing failed, and is tried again (ValueError: no total)"
+    assert lines[0] == f"<3>{said} [stage.failed]"
 
 
 def test_an_error_in_json_is_one_line(stream: io.TextIOWrapper) -> None:
