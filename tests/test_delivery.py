@@ -448,6 +448,29 @@ def test_acceptance_ends_the_hold(known: World) -> None:
     assert {known.job(job).attempts for job in jobs} == {1}
     events = [line["event"] for line in lines]
     assert (events.count("destination.held"), events.count("destination.resumed")) == (1, 1)
+    told = {(line["event"], line["log_level"]) for line in lines}
+    assert told == {
+        ("destination.held", "warning"),
+        ("destination.resumed", "info"),
+        ("job.deferred", "debug"),  # the hold says it
+        ("job.accepted", "debug"),
+    }
+
+
+def test_trouble_with_one_receipt_is_told(known: World) -> None:
+    """What held N8N is told by the hold; what is the receipt's own is a warning, and so is said when it passes."""
+    (poison,) = known.record()
+    pass_all_but(known, poison, BROKEN)
+    with capture_logs() as lines:
+        known.deliver_all()
+        known.clock.now = (known.standing.probe_at or 0.0) + 1
+        known.record(3)
+        known.deliver_all()
+        known.destination.script = lambda _: ACCEPTED
+        known.clock.now = known.job(poison).next_attempt_at or 0.0
+        known.deliver_all()
+    told = [(line["event"], line["log_level"]) for line in lines if line.get("job_id") == poison.job_id]
+    assert told == [("job.deferred", "debug"), ("job.deferred", "warning"), ("job.accepted", "info")]
 
 
 def test_hold_outlives_a_restart(known: World) -> None:
