@@ -9,6 +9,7 @@ Pure; any thread may call it.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import textwrap
@@ -204,7 +205,7 @@ SENTENCES: dict[str, Sentence] = {
         "Mend the body that the workflow posts.",
     ),
     "callback.unauthorised": Sentence(
-        "{tries} calls with a wrong token or link from {client}[, the last for job {job_id}]",
+        "calls with a wrong token or link from {client}: {tries}[, the last for job {job_id}]",
         "Somebody calls with a wrong token, or with a wrong link to a file.",
         "If it is N8N, put callback.secret_token into its credential; else look who it is.",
     ),
@@ -433,6 +434,7 @@ def printable(text: str) -> str:
 # --- the catalog ---------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def message_id(event: str) -> str:
     """Return the MESSAGE_ID of an event: 32 hexadecimal digits that follow from its name."""
     return uuid.uuid5(_NAMESPACE, event).hex

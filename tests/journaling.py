@@ -78,6 +78,10 @@ class FakeJournal:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
             last.sendto(b"", self.address)
         self._thread.join()
+        self.close()
+
+    def close(self) -> None:
+        """Close its socket, also where nobody ever listened."""
         self._socket.close()
 
     def _listen(self) -> None:

@@ -343,6 +343,26 @@ def test_no_secret_reaches_the_journal(bad_day: BadDay) -> None:
     assert not [entry for entry in journal.received if any(s in str(entry) for s in (TOKEN, API_KEY))]
 
 
+def test_without_a_journal_stderr_gets_the_lines(tmp_path: Path, n8n: StandIn) -> None:
+    """Under systemd, but with no socket to reach, as in a chroot, lines with priorities go where systemd reads."""
+    nobody = FakeJournal(tmp_path / "nobody")
+    daemon = JournallingDaemon(tmp_path, n8n.webhook_url, TOKEN, nobody, changes={"n8n": {"api_key": API_KEY}})
+    try:
+        daemon.start(wait=False)
+        daemon.drop("scan.jpg", jpegs(1)[0])
+        daemon.wait_quiet(1)
+        assert daemon.terminate() == 0
+    finally:
+        daemon.close()
+        nobody.close()
+    [job] = daemon.recorded()
+    lines = daemon.log_file.read_text().splitlines()
+    assert all(re.match("<[34567]>", line) for line in lines)
+    [concluded] = [line for line in lines if "job.concluded" in line]
+    assert re.fullmatch(rf"<6>office: scan\.jpg succeeded after .+ \[job\.concluded, {job.job_id}\]", concluded)
+    assert not [line for line in lines if TOKEN in line or API_KEY in line]
+
+
 # --- what an admin asks --------------------------------------------------------------------------------------------
 
 
