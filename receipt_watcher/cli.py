@@ -325,6 +325,48 @@ def status(config_file: Path | None, *, as_json: bool) -> None:
 
 @commands.command()
 @_config_option
+@_json_option
+def health(config_file: Path | None, *, as_json: bool) -> None:
+    """Ask the running daemon whether it is ready: one line, and exit code 1 where it is not, or does not answer.
+
+    Example: receipt-watcher health
+    """
+    from receipt_watcher.healthcheck import ask  # noqa: PLC0415
+
+    answer = ask(_load(config_file), as_json=as_json)
+    click.echo(printable(answer.text))
+    raise click.exceptions.Exit(FINE if answer.is_ready else WRONG)
+
+
+@commands.group()
+def metrics() -> None:
+    """Print what goes with GET /metrics: a dashboard and alert rules."""
+
+
+@metrics.command("dashboard")
+def metrics_dashboard() -> None:
+    """Print a dashboard for Grafana's import.
+
+    Example: receipt-watcher metrics dashboard > receipt-watcher.json
+    """
+    click.echo(_shipped("dashboard.json"), nl=False)
+
+
+@metrics.command("alerts")
+def metrics_alerts() -> None:
+    """Print alert rules for Prometheus.
+
+    Example: receipt-watcher metrics alerts > /etc/prometheus/receipt-watcher.yaml
+    """
+    click.echo(_shipped("alerts.yaml"), nl=False)
+
+
+def _shipped(name: str) -> str:
+    return (Path(__file__).parent / "monitoring" / name).read_text("utf-8")
+
+
+@commands.command()
+@_config_option
 @click.option("--status", "states", multiple=True, type=click.Choice([state.value for state in State]))
 @click.option("--inbox", default=None, help="Only those of this inbox.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))

@@ -252,6 +252,12 @@ def _absolute(value: object, info: ValidationInfo) -> Path:
     return Path(os.path.realpath(path)) if ".." in path.parts else path
 
 
+def _prom(value: Path) -> Path:
+    if value.suffix != ".prom":
+        raise _mistake("does not end in .prom", "name it so, or node_exporter does not read it")
+    return value
+
+
 def _name_of(so_far: dict[str, Any]) -> str:
     ascii_only = unicodedata.normalize("NFKD", so_far.get("path", Path()).name).encode("ascii", "ignore").decode()
     return re.sub("[^a-z0-9]+", "-", ascii_only.lower()).strip("-") or "inbox"
@@ -551,6 +557,12 @@ class Limits(Section):
         le=10000000,
         description="More old files at the very first start wait for run --accept-backlog.",
     )
+    min_free_mb: float = Field(
+        default=100,
+        ge=0,
+        le=1000000,
+        description="With less room on a disk of a spool or of state_dir, /health/ready says 503; 0 for never.",
+    )
     stop_timeout_seconds: Seconds = Field(
         default=20, description="How long a stop waits for receipts that are being sent."
     )
@@ -620,6 +632,15 @@ class Notify(Section):
         return read_zone(self.time_zone) if self.time_zone else None
 
 
+class Metrics(Section):
+    """What Prometheus is told; GET /metrics is always there."""
+
+    textfile: Annotated[AbsolutePath, AfterValidator(_prom)] | None = Field(
+        default=None,
+        description="A file ending in .prom in the folder of node_exporter's textfile collector; by default none.",
+    )
+
+
 class Logging(Section):
     """What is logged, and how."""
 
@@ -648,6 +669,7 @@ class Config(Section):
     limits: Limits = Field(default=Limits(), description=Limits.__doc__)
     retention: Retention = Field(default=Retention(), description=Retention.__doc__)
     notify: Notify = Field(default=Notify(), description=Notify.__doc__)
+    metrics: Metrics = Field(default=Metrics(), description=Metrics.__doc__)
     logging: Logging = Field(default=Logging(), description=Logging.__doc__)
 
     @property

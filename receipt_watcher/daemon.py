@@ -32,6 +32,7 @@ from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.fetching import Fetching
 from receipt_watcher.filing import Filing
 from receipt_watcher.gate import Gate
+from receipt_watcher.health import Health
 from receipt_watcher.heartbeat import Heartbeat
 from receipt_watcher.holds import Holds
 from receipt_watcher.inbox import InboxWatch
@@ -39,6 +40,7 @@ from receipt_watcher.installation import Installation
 from receipt_watcher.job import Job
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.links import FileLinks
+from receipt_watcher.metrics import Counts, Metrics, Present
 from receipt_watcher.notification import InboxState, Notification, forget
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
@@ -48,6 +50,7 @@ from receipt_watcher.statusfile import StatusFile
 from receipt_watcher.stopsignal import StopSignal
 from receipt_watcher.strangers import TELL_SECONDS, Strangers
 from receipt_watcher.takein import TakeIn
+from receipt_watcher.textfile import Textfile
 from receipt_watcher.tokens import CallbackTokens
 from receipt_watcher.view import full_view
 from receipt_watcher.web import REHEARSAL_FACT, Web
@@ -160,6 +163,10 @@ class Daemon:
             self._tell = Outbound(timeout_seconds=LIMIT_SECONDS, connections=1, stopping=self._stopping)
         self.notification = self._notification()
         self.heartbeat = self._heartbeat()
+        self.checks = self._checks()
+        self.metrics = self._metrics()
+        textfile = config.metrics.textfile
+        self.textfile = Textfile(textfile, self.metrics.text) if textfile is not None else None
         self._server: server.Server | None = None
         self._openings: list[threading.Thread] = []
 
@@ -234,6 +241,21 @@ class Daemon:
             monotonic=self._monotonic,
         )
 
+    def _checks(self) -> Health:
+        return Health(
+            self.log,
+            self.holds,
+            self.gates,
+            self.filing,
+            state_folders=[self.config.state_dir, self.config.database_path.parent],
+            min_free_mb=self.config.limits.min_free_mb,
+            stopping=self._stopping,
+        )
+
+    def _metrics(self) -> Metrics:
+        present = Present(self.log, self.holds, self.gates, self.checks, clock=self._clock, monotonic=self._monotonic)
+        return Metrics(Counts(self.log, [route.name for route in self.routes]), present)
+
     def _remover(self, route: Route, believed: BelievedTime) -> Remover:
         return Remover(
             self.log,
@@ -277,6 +299,7 @@ class Daemon:
         self.installation.lock()
         self.installation.installation_id()  # made now: soon each inbox's thread asks for it
         self.log.open()
+        self.metrics.start()
         self._recover_log()
         if self.notification is None:
             forget(self.log)
@@ -346,7 +369,9 @@ class Daemon:
             fetching=Fetching(self.log.get, self.routes),
             find_job=self._find_job,
             check_health=self.health,
+            tell_degraded=self.checks.degraded,
             tell_waiting=self.waiting,
+            show_metrics=self.metrics.page,
             keep_rehearsal=lambda said: self.log.keep_fact(REHEARSAL_FACT, said),
         )
         self._server = server.Server(web.app, bound, self.config.limits.stop_timeout_seconds)
@@ -375,11 +400,18 @@ class Daemon:
         add("tasks", self._tasks, self._periodic.round)
         if self._audits:
             add("balance", self._tasks, self.audit.round)
+        self._add_telling()
+        self._loops.start()
+
+    def _add_telling(self) -> None:
+        """Add the loops that tell others; `run --once` sends no heartbeat and writes no text file."""
+        add = self._loops.add
         if self.heartbeat is not None and self._audits:  # a balance feeds it, too
             add("notices", self._notices, self.heartbeat.round)
         if self.notification is not None:
             add("notices", self._notices, self.notification.round)
-        self._loops.start()
+        if self.textfile is not None and self._audits:
+            add("metrics", self._tasks, self.textfile.round, at_end=self.textfile.remove)
 
     # --- rounds ------------------------------------------------------------------------------------------------
 
@@ -455,18 +487,7 @@ class Daemon:
 
     def health(self) -> dict[str, str | None]:
         """Return each check by name, with what is wrong, or None."""
-        checks: dict[str, str | None] = {"stopping": "the daemon is stopping" if self._stopping.is_set() else None}
-        try:
-            self.log.next_deadline()
-            checks["job_log"] = self.log.trouble
-        except Exception as error:  # noqa: BLE001 - whatever the database raises, the answer is «not ready»
-            checks["job_log"] = str(error)
-        for gate in self.gates:
-            not_open = None if gate.route.is_ready else "it is not open yet; the log says what keeps it"
-            checks[f"inbox:{gate.route.name}"] = gate.unavailable or not_open
-            is_away = gate.unavailable is not None  # then that is the trouble
-            checks[f"filing:{gate.route.name}"] = None if is_away else self.filing.troubles.get(gate.route.name)
-        return checks
+        return self.checks.checks()
 
     def waiting(self) -> dict[str, str]:
         """Return what waits as it should, by name: receipts whose delivery window is closed."""

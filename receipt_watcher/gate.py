@@ -375,6 +375,12 @@ class Gate:
         return self._unavailable_since
 
     @property
+    def files(self) -> int:
+        """How many files of the inbox are known and not taken yet."""
+        settler = self.watch.settler
+        return len(settler) + len(settler.parked)
+
+    @property
     def waiting(self) -> tuple[Waiting, ...]:
         """What waits in the inbox, as of the last look."""
         found = self._snapshot

@@ -36,6 +36,24 @@ _OLD = (
 )
 _OPEN = "state NOT IN ('success', 'failure', 'cancelled', 'duplicate')"  # in the words of the partial indexes
 _FAILED = "NOT (state <> 'failure')"
+
+# What metrics ask for, at each scrape, so each must find its rows by an index; a test looks.
+TURNS = (
+    "SELECT history.id, inbox, event, to_state FROM history CROSS JOIN job ON job.job_id = history.job_id"
+    " WHERE history.id > ? AND history.id <= ?"
+    " AND (event = 'record' OR to_state IN ('success', 'failure', 'cancelled', 'duplicate'))"
+    " ORDER BY history.id LIMIT ?"
+)
+DELIVERED = (
+    "SELECT id, outcome, status_code, ended_at - started_at FROM attempt WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
+)
+WAITING = {
+    State.QUEUED: "SELECT COUNT(*) FROM job WHERE branch = ? AND state = 'queued' AND move_due = 0",
+    State.DELIVERING: "SELECT COUNT(*) FROM job WHERE branch = ? AND state = 'delivering'",
+    State.PROCESSING: "SELECT COUNT(*) FROM job WHERE branch = ? AND state = 'processing'",
+}
+MOVES_DUE = "SELECT COUNT(*) FROM job WHERE inbox = ? AND move_due = 1"
+OLDEST_OPEN = f"SELECT created_at FROM job WHERE {_OPEN} AND +inbox = ? ORDER BY created_at LIMIT 1"  # noqa: S608
 _OLD_FILES = f"{_OLD} AND inbox = ? AND folder = ? AND sha256 IS NOT NULL AND removed_at IS NULL"
 
 
@@ -58,6 +76,26 @@ class Claim:
     folder: Folder
     path: Path
     sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A line of a history by which a job began (`event` is record), was concluded, or both; `state` is the new one."""
+
+    number: int
+    inbox: str
+    event: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """How one delivery ended, and how long it took."""
+
+    number: int
+    outcome: str
+    status_code: int | None
+    seconds: float
 
 
 class Records(LogFile):
@@ -264,6 +302,33 @@ class Records(LogFile):
         statement = "SELECT MAX(at) FROM history WHERE job_id = ? AND event = 'retry'"
         found: float | None = self.select(statement, job_id)[0][0]
         return found
+
+    # --- for metrics -------------------------------------------------------------------------------------------------
+
+    def last_attempt(self) -> int:
+        """Return the number of the newest delivery that has an outcome; 0 where there is none."""
+        return int(self.select("SELECT COALESCE(MAX(id), 0) FROM attempt")[0][0])
+
+    def beginnings_and_ends(self, after: int, until: int, limit: int) -> list[Turn]:
+        """Return what was recorded or concluded between two lines of the histories, the oldest first."""
+        return [Turn(*row) for row in self.select(TURNS, after, until, limit)]
+
+    def deliveries(self, after: int, until: int, limit: int) -> list[Delivered]:
+        """Return how deliveries ended, by their numbers, the oldest first."""
+        return [Delivered(*row) for row in self.select(DELIVERED, after, until, limit)]
+
+    def waiting_on(self, branch: str) -> dict[State, int]:
+        """Return how many jobs of a branch are in each open state; the file of each lies in processing/."""
+        return {state: int(self.select(statement, branch)[0][0]) for state, statement in WAITING.items()}
+
+    def moves_due(self, inbox: str) -> int:
+        """Return how many files of an inbox are not where they belong."""
+        return int(self.select(MOVES_DUE, inbox)[0][0])
+
+    def oldest_open_in(self, inbox: str) -> float | None:
+        """Return when the oldest open job of an inbox was recorded, in Unix seconds; None where none is open."""
+        found = self.select(OLDEST_OPEN, inbox)
+        return float(found[0][0]) if found else None
 
     def removed_files(self) -> int:
         """Return how many files were removed in all."""

@@ -190,6 +190,11 @@ SENTENCES: dict[str, Sentence] = {
         "The status file of an inbox cannot be written, or another file has its name.",
         "Let the service's user write in the inbox, or move that file away.",
     ),
+    "textfile.not_written": Sentence(
+        "the text file {path} for node_exporter cannot be written[: {why}]",
+        "The text file for node_exporter cannot be written.",
+        "Let the service's user write in its folder.",
+    ),
     # --- callbacks and HTTP ---
     "callback.repeated": Sentence(
         "a verdict for job {job_id} came again, and changes nothing", "A callback said what was known already."

@@ -94,7 +94,7 @@ class Settler:
         self.parked: dict[str, Seen] = {}
 
     def __len__(self) -> int:
-        return sum(len(queue) for queue in self._pending.values())
+        return sum(len(queue) for queue in tuple(self._pending.values()))  # metrics ask from another thread
 
     def waiting(self) -> Iterator[tuple[str, Seen]]:
         """Yield every file that is known and not given out."""

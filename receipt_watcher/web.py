@@ -25,7 +25,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from receipt_watcher.bodies import BODY_SECONDS, Drained, read_body
@@ -36,6 +36,7 @@ from receipt_watcher.fetching import Absence, Fetching, OpenReceipt
 from receipt_watcher.job import REHEARSAL_PREFIX, Job
 from receipt_watcher.links import FileLinks, LinkStanding
 from receipt_watcher.problem import MEDIA_TYPE, problem
+from receipt_watcher.readiness import Readiness
 from receipt_watcher.strangers import Strangers
 from receipt_watcher.tokens import CallbackTokens, Standing
 from receipt_watcher.verdict import parse_verdict
@@ -61,6 +62,8 @@ _FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-re
 #: Where the log keeps what was last called back for a made-up receipt of `check --live`.
 REHEARSAL_FACT = "rehearsal"
 
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
 JobLookup = Callable[[str], dict[str, Any] | None]
 HealthCheck = Callable[[], Mapping[str, str | None]]
 
@@ -68,7 +71,8 @@ HealthCheck = Callable[[], Mapping[str, str | None]]
 class Web:
     """The Starlette application. `check_health` names each check, with what is wrong or None.
 
-    `tell_waiting` names what waits as it should, such as for a delivery window.
+    `tell_degraded` names what works by halves, such as a destination that is held; `tell_waiting` what waits as it
+    should, such as for a delivery window. `show_metrics` returns them in Prometheus' text format.
     `keep_rehearsal` keeps what was called back for a made-up receipt of `check --live`, which is no job.
     """
 
@@ -82,7 +86,9 @@ class Web:
         fetching: Fetching,
         find_job: JobLookup,
         check_health: HealthCheck,
+        tell_degraded: Callable[[], Mapping[str, str]] = dict,
         tell_waiting: Callable[[], Mapping[str, str]] = dict,
+        show_metrics: Callable[[], bytes] = bytes,
         keep_rehearsal: Callable[[str], None] = lambda _said: None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -93,7 +99,9 @@ class Web:
         self._fetching = fetching
         self._find_job = find_job
         self._check_health = check_health
+        self._tell_degraded = tell_degraded
         self._tell_waiting = tell_waiting
+        self._show_metrics = show_metrics
         self._keep_rehearsal = keep_rehearsal
         self._pause = pause
         self._delayed = 0
@@ -107,6 +115,7 @@ class Web:
                 Route("/api/v1/jobs/{job_id}", self._job, methods=["GET"]),
                 Route("/health/live", self._live, methods=["GET"]),
                 Route("/health/ready", self._ready, methods=["GET"]),
+                Route("/metrics", self._metrics, methods=["GET"]),
             ],
             middleware=[Middleware(Drained)],
             exception_handlers={
@@ -227,14 +236,23 @@ class Web:
     async def _live(self, _request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def _ready(self, _request: Request) -> Response:
+    async def _ready(self, request: Request) -> Response:
         async with self._looking:
-            checks = await run_in_threadpool(self._check_health)
-            waiting = await run_in_threadpool(self._tell_waiting)
-        failing = {name: wrong for name, wrong in checks.items() if wrong is not None}
-        if failing:
-            return JSONResponse({"status": "not ready", "failing": failing}, status_code=503)
-        return JSONResponse({"status": "ok", "checks": sorted(checks), **({"waiting": waiting} if waiting else {})})
+            found = await run_in_threadpool(self._readiness)
+        status = 200 if found.is_ready else 503
+        if _wants_a_line(request):
+            return PlainTextResponse(f"{found.line()}\n", status)
+        return JSONResponse(found.as_json(), status)
+
+    def _readiness(self) -> Readiness:
+        return Readiness(self._check_health(), self._tell_degraded(), self._tell_waiting())
+
+    async def _metrics(self, request: Request) -> Response:
+        if not is_local(request):
+            return _problem(403, "Metrics are shown to callers on this machine only.")
+        async with self._looking:
+            page = await run_in_threadpool(self._show_metrics)
+        return Response(page, media_type=_METRICS_TYPE)
 
     # --- jobs --------------------------------------------------------------------------------------------------
 
@@ -298,6 +316,13 @@ def is_local(request: Request) -> bool:
     if request.client is None or any(name in request.headers for name in _FORWARDING_HEADERS):
         return False
     return is_loopback(request.client.host) and is_loopback(_host_asked_for(request))
+
+
+def _wants_a_line(request: Request) -> bool:
+    """Whether a caller asks for plain text; who takes anything gets JSON."""
+    accepted = request.headers.get("accept", "")
+    wanted = "text" if "text/plain" in accepted and "application/json" not in accepted else "json"
+    return request.query_params.get("format", wanted) == "text"
 
 
 def _host_asked_for(request: Request) -> str:

@@ -126,6 +126,7 @@ class RunningDaemon:
             "n8n": {"webhook_url": webhook_url, "backoff_initial_seconds": 0.1, "backoff_max_seconds": 0.5},
             "callback": {"secret_token": token},
             "http": {"port": 0},
+            "limits": {"min_free_mb": 0},  # some tests have disks of a megabyte
             "state_dir": str(self.state),
             "logging": {"format": "json", "level": "debug"},
         }

@@ -112,6 +112,7 @@ OTHER: dict[str, tuple[str, object]] = {
     "limits.examination_seconds": ("3", 3),
     "limits.examination_mb": ("300", 300),
     "limits.backlog_files": ("0", 0),
+    "limits.min_free_mb": ("3", 3),
     "limits.stop_timeout_seconds": ("3", 3),
     "retention.done_days": ("3650", 3650),
     "retention.failed_days": ("1.5", 1.5),
@@ -127,6 +128,7 @@ OTHER: dict[str, tuple[str, object]] = {
     "notify.time_zone": ("Europe/Berlin", "Europe/Berlin"),
     "notify.heartbeat_url": ("https://other/ping", "********"),
     "notify.heartbeat_minutes": ("3", 3),
+    "metrics.textfile": ("/other/receipts.prom", "/other/receipts.prom"),
     "logging.level": ("debug", "debug"),
     "logging.format": ("json", "json"),
 }
