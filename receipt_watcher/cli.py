@@ -6,6 +6,7 @@ the change within a tick. Every listing has --json.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -102,19 +103,23 @@ def commands() -> None:
 @click.option("--take-over", is_flag=True, help="Make a spool ours that belonged to another machine's installation.")
 @click.option("--accept-backlog", is_flag=True, help="At the very first start, take in old files however many.")
 def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog: bool) -> None:
-    """Run the daemon until it gets SIGTERM or SIGINT.
+    """Run the daemon until it gets SIGTERM or SIGINT; SIGHUP has it read the configuration again.
 
     Example: receipt-watcher run --config /etc/receipt-watcher/watcher.yaml
     """
-    from receipt_watcher import daemon as daemons  # noqa: PLC0415 - `jobs` and `show` need not load servers and clients
+    from receipt_watcher import service  # noqa: PLC0415 - `jobs` and `show` need not load servers and clients
     from receipt_watcher.once import run_once  # noqa: PLC0415
 
     config = _load(config_file)
     telemetry.configure(config.logging.level, config.logging.format)
     stop = StopSignal()
-    stop.listen()
+    stop.listen(reloads=not once and not os.isatty(0))  # a terminal that is closed sends SIGHUP, too
     if not once:
-        _leave(FINE, ended=daemons.run(config, stop, take_over=take_over, accept_backlog=accept_backlog))
+        reread = functools.partial(_load, config_file)
+        _leave(
+            FINE,
+            ended=service.run(config, stop, reread, os.environ, take_over=take_over, accept_backlog=accept_backlog),
+        )
     result = run_once(config, stop, take_over=take_over, accept_backlog=accept_backlog)
     _print_jobs(result.jobs)
     for trouble in result.troubles:

@@ -16,10 +16,11 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 import structlog
 
-from receipt_watcher import __version__, loops, server
+from receipt_watcher import __version__, loops, statusline
 from receipt_watcher.assembly import Sending, delivery_settings, gate_settings, notification_settings, route_of
 from receipt_watcher.audit import Audit, last_balance
 from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
@@ -32,12 +33,12 @@ from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.fetching import Fetching
 from receipt_watcher.filing import Filing
 from receipt_watcher.gate import Gate
+from receipt_watcher.ground import Ground
 from receipt_watcher.health import Health
 from receipt_watcher.heartbeat import Heartbeat
 from receipt_watcher.holds import Holds
 from receipt_watcher.inbox import InboxWatch
-from receipt_watcher.installation import Installation
-from receipt_watcher.job import Job
+from receipt_watcher.job import Job, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.links import FileLinks
 from receipt_watcher.metrics import Counts, Metrics, Present
@@ -47,7 +48,6 @@ from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trim
 from receipt_watcher.route import Bell, Route
 from receipt_watcher.snapshot import remove, snapshot_file
 from receipt_watcher.statusfile import StatusFile
-from receipt_watcher.stopsignal import StopSignal
 from receipt_watcher.strangers import TELL_SECONDS, Strangers
 from receipt_watcher.takein import TakeIn
 from receipt_watcher.textfile import Textfile
@@ -70,6 +70,7 @@ PERIODIC_TASKS = {
     "supervise": 2.0,
     "note_alive": 15.0,
     "tell_strangers": TELL_SECONDS,
+    "tell_status": 2.0,
 }
 
 _ALIVE = "alive_at"
@@ -85,6 +86,8 @@ class Daemon:
         take_over: bool = False,
         accept_backlog: bool = False,
         audits: bool = True,
+        ground: Ground | None = None,
+        tell_status: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -104,7 +107,12 @@ class Daemon:
         self._filings = Bell()
         self._removals = Bell()  # rung to stop
         self._notices = Bell()  # rung to stop
-        self.installation = Installation(config.state_dir)
+        self._ground = ground or Ground(config.state_dir)
+        self._keeps_ground = ground is not None  # it is another's, who gives it back
+        self.installation = self._ground.installation
+        self._tell_words = tell_status
+        self._words = ""  # as they were told last
+        self._log_answered_at = self._http_turned_at = monotonic()
         self.log = JobLog(config.database_path)
         self.holds = Holds(self.log)
         self._outbound = Outbound(
@@ -167,7 +175,6 @@ class Daemon:
         self.metrics = self._metrics()
         textfile = config.metrics.textfile
         self.textfile = Textfile(textfile, self.metrics.text) if textfile is not None else None
-        self._server: server.Server | None = None
         self._openings: list[threading.Thread] = []
 
     # --- building ----------------------------------------------------------------------------------------------
@@ -295,8 +302,7 @@ class Daemon:
         Raises:
             ReceiptWatcherError: what must be mended before it can start.
         """
-        self.installation.make_folder()
-        self.installation.lock()
+        self._ground.take()
         self.installation.installation_id()  # made now: soon each inbox's thread asks for it
         self.log.open()
         self.metrics.start()
@@ -306,6 +312,7 @@ class Daemon:
         self._start_http()
         self._open_gates()
         self._start_loops()
+        self._log_answered_at = self._http_turned_at = self._monotonic()
         logger.info("daemon.started", version=__version__, public_url=self._public_url, inboxes=len(self.routes))
 
     def _open_gates(self) -> None:
@@ -355,8 +362,7 @@ class Daemon:
 
     def _start_http(self) -> None:
         http = self.config.http
-        bound = server.bind(http.host, http.port)
-        self._public_url = self.config.public_url_for(bound.getsockname()[1])
+        self._public_url = self.config.public_url_for(self._ground.bind(http.host, http.port))
         secrets = self._callback_secrets()
         self._secrets |= {*secrets}
         self._tokens = CallbackTokens(*secrets, per_job=self.config.callback.per_job_tokens)
@@ -374,8 +380,7 @@ class Daemon:
             show_metrics=self.metrics.page,
             keep_rehearsal=lambda said: self.log.keep_fact(REHEARSAL_FACT, said),
         )
-        self._server = server.Server(web.app, bound, self.config.limits.stop_timeout_seconds)
-        self._server.start()
+        self._ground.answer(web.app, self.config.limits.stop_timeout_seconds)
 
     def _callback_secrets(self) -> tuple[str, ...]:
         """Return the secret token and, where there is one, the one before it."""
@@ -483,11 +488,53 @@ class Daemon:
     def _tell_strangers(self) -> None:
         self._strangers.tell()
 
+    def _tell_status(self) -> None:
+        """Say in a line what is done now; that it can be said shows that the log answers, be it with an error."""
+        try:
+            if self._tell_words is not None and (words := self.in_one_line()) != self._words:
+                self._tell_words(words)
+                self._words = words
+        finally:
+            self._log_answered_at = self._monotonic()
+
     # --- what others ask ---------------------------------------------------------------------------------------
 
     def health(self) -> dict[str, str | None]:
         """Return each check by name, with what is wrong, or None."""
         return self.checks.checks()
+
+    def in_one_line(self) -> str:
+        """Return what is done now, for `systemctl status`."""
+        keys = [branch.key for route in self.routes for branch in route.branches]
+        urls = set(self.config.webhook_urls())
+        return statusline.in_one_line(
+            self.log.count(keys, State.QUEUED),
+            self.log.count(keys, State.DELIVERING, State.PROCESSING),
+            {each.url: each.held_since for each in self.holds.all() if each.is_held and each.url in urls},
+            [gate.route.name for gate in self.gates if gate.unavailable],
+            lambda at: datetime.fromtimestamp(at).astimezone(self.config.notify.zone).strftime("%H:%M"),
+        )
+
+    def standing_still(self, seconds: float) -> list[str]:
+        """Return what has not gone on for so long, in words; it waits for nothing, and any thread may ask.
+
+        A file system that answers nothing is no fault of ours: its inbox is unavailable.
+        """
+        before = self._monotonic() - seconds
+        found = [
+            f"the inbox {gate.route.name}"
+            for gate in self.gates
+            if gate.worked_at < before and not gate.unavailable and not gate.is_hanging
+        ]
+        if self._log_answered_at < before:
+            found.append("the job log")
+        if self._http_turned_at < before:
+            found.append("HTTP")
+        self._ground.ask(self._note_turn)
+        return found
+
+    def _note_turn(self) -> None:
+        self._http_turned_at = self._monotonic()
 
     def waiting(self) -> dict[str, str]:
         """Return what waits as it should, by name: receipts whose delivery window is closed."""
@@ -552,16 +599,22 @@ class Daemon:
         for bell in (*own, *(gate.bell for gate in self.gates)):
             bell.ring()
 
-    def stop(self) -> bool:
-        """Stop in order, within limits.stop_timeout_seconds; return whether every thread ended by itself."""
+    def has_ended(self, timeout_seconds: float) -> bool:
+        """Wait for the loops to end, so long at most, once a stop was requested; return whether they have."""
+        return self._loops.wait(timeout_seconds)
+
+    def stop(self, *, for_the_next: bool = False) -> bool:
+        """Stop in order, within limits.stop_timeout_seconds; return whether every thread ended by itself.
+
+        With `for_the_next` requests wait for the next daemon on the same ground, instead of being turned away.
+        """
         ends_at = self._monotonic() + self.config.limits.stop_timeout_seconds
         self.request_stop()
         ended = self._loops.wait(ends_at - self._monotonic())
         ended = self._wait_for_openings(max(0.1, ends_at - self._monotonic())) and ended
         if not ended:
             logger.warning("daemon.cut_off", advice="raise limits.stop_timeout_seconds above n8n.timeout_seconds")
-        if self._server is not None:
-            self._server.stop(max(1.0, ends_at - self._monotonic()))
+        (self._ground.pause if for_the_next else self._ground.hang_up)(max(1.0, ends_at - self._monotonic()))
         try:
             if self.log.is_open:
                 self._periodic.do("check_log")  # once more: what was deleted just now would be gone
@@ -575,7 +628,8 @@ class Daemon:
             self._examiners.close()
             self._outbound.close()
             self._tell.close()
-            self.installation.unlock()
+            if not self._keeps_ground:
+                self._ground.release()
         if self._loops.are_started:
             logger.info("daemon.stopped")
         return ended
@@ -583,19 +637,3 @@ class Daemon:
 
 def _texts(*secrets: Secret | None) -> tuple[str, ...]:
     return tuple(secret.get_secret_value() for secret in secrets if secret is not None)
-
-
-def run(config: Config, stop: StopSignal, *, take_over: bool, accept_backlog: bool) -> bool:
-    """Run until `stop` is set; return whether every thread ended by itself.
-
-    Raises:
-        ReceiptWatcherError: it could not be started.
-    """
-    daemon = Daemon(config, take_over=take_over, accept_backlog=accept_backlog)
-    try:
-        daemon.start()
-        stop.wait()
-    except BaseException:
-        daemon.stop()
-        raise
-    return daemon.stop()

@@ -111,6 +111,7 @@ class Gate:
         self.bell = bell
         self.unavailable: str | None = None  # why nothing is taken now: for the log, health and status
         self.is_idle = False  # the last round left nothing to settle or to take
+        self.worked_at = monotonic()  # when this gate last went on, by the monotonic clock
         self.start_error: ReceiptWatcherError | None = None  # what must be mended before the daemon can start
         self._settings = settings
         self._log = log
@@ -154,6 +155,7 @@ class Gate:
             return pause
         finally:
             self._answers_by = None
+            self.worked_at = self._monotonic()
             self._busy.release()
             self._keep_snapshot()
 
@@ -202,7 +204,8 @@ class Gate:
 
     def _expect_answer(self, seconds: float = LOOK_LIMIT_SECONDS) -> None:
         """Say that the file system is asked something, and by when it must have answered."""
-        self._answers_by = self._monotonic() + seconds
+        self.worked_at = self._monotonic()
+        self._answers_by = self.worked_at + seconds
 
     @property
     def is_hanging(self) -> bool:

@@ -41,6 +41,7 @@ class Loops:
         self._stopping = stopping
         self._added: list[tuple[str, Callable[[], None]]] = []
         self._scheduler: BackgroundScheduler | None = None
+        self._waiter: threading.Thread | None = None
 
     def add(self, pool: str, bell: Bell, one_round: Round, *, at_end: Callable[[], None] = lambda: None) -> None:
         """Have rounds done by a thread of the pool of that name; `at_end` is called when the loop has ended."""
@@ -76,10 +77,11 @@ class Loops:
         """Wait for the loops to end, so long at most; return whether they have."""
         if self._scheduler is None:
             return True
-        waiter = threading.Thread(target=self._scheduler.shutdown, name="shutdown", daemon=True)
-        waiter.start()
-        waiter.join(max(0.1, timeout_seconds))
-        return not waiter.is_alive()
+        if self._waiter is None:
+            self._waiter = threading.Thread(target=self._scheduler.shutdown, name="shutdown", daemon=True)
+            self._waiter.start()
+        self._waiter.join(max(0.1, timeout_seconds))
+        return not self._waiter.is_alive()
 
     def _loop(self, bell: Bell, one_round: Round) -> None:
         """Do rounds until the daemon stops."""

@@ -317,6 +317,19 @@ SENTENCES: dict[str, Sentence] = {
         "A stop took longer than limits.stop_timeout_seconds; the next start settles what was cut off.",
         "Raise limits.stop_timeout_seconds above n8n.timeout_seconds.",
     ),
+    "configuration.reloaded": Sentence(
+        "the new configuration is in force; inboxes: {inboxes}", "A reload is done; nothing under way was lost."
+    ),
+    "configuration.refused": Sentence(
+        "the new configuration was refused: {why}[; {advice}]",
+        "A reload was refused, and the configuration before goes on.",
+        "Mend what the line says, one line for each mistake, and reload again.",
+    ),
+    "watchdog.withheld": Sentence(
+        "receipt-watcher hangs: no sign of work from {hanging}; systemd will restart it",
+        "A part of the daemon hangs, so systemd, which is told nothing any more, ends the daemon and starts it again.",
+        "If it happens again, report it with this line; no receipt is lost by it.",
+    ),
     "clock.jumped": Sentence(
         "the clock was moved by {seconds}, of which the machine slept {asleep_seconds}",
         "The clock was set, or the machine slept: what is to come was moved along, and nothing expires by it.",

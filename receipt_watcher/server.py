@@ -7,12 +7,14 @@ socket's queue. `stop` lets requests that are being answered end. What bounds co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
+from collections.abc import Callable
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receipt_watcher.connections import Crowd
 from receipt_watcher.errors import ReceiptWatcherError
@@ -56,7 +58,7 @@ class Server:
     """The HTTP server's thread."""
 
     def __init__(
-        self, app: Starlette, bound: socket.socket, stop_timeout_seconds: float, crowd: Crowd | None = None
+        self, app: ASGIApp, bound: socket.socket, stop_timeout_seconds: float, crowd: Crowd | None = None
     ) -> None:
         crowd = crowd or Crowd()
         # It warns of each malformed request, so whoever sends those could fill the log.
@@ -85,6 +87,13 @@ class Server:
         """Begin to answer."""
         self._thread.start()
 
+    def ask(self, note: Callable[[], None]) -> None:
+        """Have the event loop call `note` in its next turn; returns at once."""
+        loop = self._server.loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                loop.call_soon_threadsafe(note)
+
     def is_alive(self) -> bool:
         """Whether it still answers."""
         return self._thread.is_alive()
@@ -97,16 +106,77 @@ class Server:
         self._socket.close()
 
 
+class Relay:
+    """An application that others take turns to be; between two of them requests wait, and none is turned away.
+
+    So no connection is closed for it: one that was accepted and not read yet may carry a callback, which comes once.
+    """
+
+    def __init__(self) -> None:
+        self._app: ASGIApp | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._active = 0
+        self._at_rest = threading.Event()
+        self._lock = threading.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the application of the moment answer, or the next one."""
+        app = await self._begun()
+        try:
+            await app(scope, receive, send)
+        finally:
+            with self._lock:
+                self._active -= 1
+                self._note_rest()
+
+    async def _begun(self) -> ASGIApp:
+        while True:
+            with self._lock:
+                if self._app is not None:
+                    self._active += 1
+                    return self._app
+                turn = asyncio.get_running_loop().create_future()
+                self._waiting.append(turn)
+            await turn
+
+    def _note_rest(self) -> None:
+        if self._app is None and self._active == 0:
+            self._at_rest.set()
+
+    def begin(self, app: ASGIApp) -> None:
+        """Let an application answer from now on, also what has waited."""
+        with self._lock:
+            self._app = app
+            self._at_rest.clear()
+            waiting, self._waiting = self._waiting, []
+        for turn in waiting:
+            turn.get_loop().call_soon_threadsafe(_let_go, turn)
+
+    def pause(self, timeout_seconds: float) -> bool:
+        """Let requests wait from now on; return whether those that are being answered ended within the time."""
+        with self._lock:
+            self._app = None
+            self._note_rest()
+        return self._at_rest.wait(timeout_seconds)
+
+
+def _let_go(turn: asyncio.Future[None]) -> None:
+    if not turn.done():  # whose caller has left
+        turn.set_result(None)
+
+
 class _Uvicorn(uvicorn.Server):
     """uvicorn, with an eye on what happens outside of requests."""
 
     def __init__(self, config: uvicorn.Config, crowd: Crowd) -> None:
         super().__init__(config)
         self._crowd = crowd
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
-        asyncio.get_running_loop().set_exception_handler(self._crowd.on_loop_error)
+        self.loop = asyncio.get_running_loop()
+        self.loop.set_exception_handler(self._crowd.on_loop_error)
         await super().startup(sockets)
         for bound in sockets or []:
             bound.listen(_BACKLOG)  # uvicorn took what may be accepted at once for what may wait

@@ -27,6 +27,7 @@ _TASKS = {
     "supervise": "says so when the file system under an inbox answers nothing, which its own thread cannot",
     "note_alive": "remembers that deadlines are running, so that time when we were away does not count",
     "tell_strangers": "tells of wrong callback tokens that were counted since the last line about their address",
+    "tell_status": "says in a line, for `systemctl status`, what is done now; proves that the log answers",
 }
 
 

@@ -117,6 +117,7 @@ class RunningDaemon:
         self.log_file = root / "daemon.log"
         self.environment = dict(environment or {})
         self.prefix = list(prefix)
+        self.pass_fds: Sequence[int] = ()
         self.process: subprocess.Popen[bytes] | None = None
         self.inbox.mkdir(parents=True, exist_ok=True)
         base = {
@@ -165,7 +166,9 @@ class RunningDaemon:
             command[command.index("receipt_watcher")] = "tests.crashing"
             environment["CRASH_AT"] = crash_at
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=REPOSITORY, stderr=log, env=environment)
+            self.process = subprocess.Popen(
+                command, cwd=REPOSITORY, stderr=log, env=environment, pass_fds=self.pass_fds
+            )
         if wait:
             wait_until(
                 lambda: (

@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "migrations.0004_order migrations.0005_stored migrations.0006_holds migrations.0007_notices",
         "migrations.0008_execution window verdict hours signing links",
         "job config pace names waiting timelimit permissions clock problem tokens strangers entries journal",
+        "systemd statusline",
         "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts events settling",
         "notices",
         "channels",
@@ -47,10 +48,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "takein delivery conclusion filing retention explain rebuild",
         "fetching",
         "web server gate loops",
-        "assembly health",
+        "assembly health ground vigil",
         "metrics",
         "check status daemon",
-        "once demo live",
+        "once demo live service",
         "cli",
         "__main__",
     )
@@ -74,7 +75,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "pydantic_core": frozenset({"config", "sources"}),
     "pylibmagic": frozenset({"receipt"}),
     "pypdfium2": frozenset({"receipt"}),
-    "starlette": frozenset({"bodies", "server", "web"}),
+    "starlette": frozenset({"bodies", "ground", "server", "web"}),
     "tenacity": frozenset({"outbound"}),
     "uvicorn": frozenset({"connections", "server"}),
     "watchdog": frozenset({"events"}),
@@ -112,6 +113,7 @@ CLOCKS = {
     "live": "measures how long each leg takes",
     "once": "its patience ends",
     "outbound": "measures how long an answer takes",
+    "service": "the vigil's clock, and its patience with a reload ends",
     "standin": "is another program, N8N's side",
     "stopsignal": "the main thread waits so long",
 }
@@ -218,7 +220,7 @@ def test_imports_point_down(name: str) -> None:
 def test_all_imports_are_seen() -> None:
     """The test sees the imports that it judges: in functions, of the package itself, and of a whole module."""
     assert {"records", "job", "tables"} <= own_imports(MODULES["joblog"])
-    assert {"__init__", "daemon", "once", "status", "telemetry"} <= own_imports(MODULES["cli"])
+    assert {"__init__", "once", "service", "status", "telemetry"} <= own_imports(MODULES["cli"])
     assert own_imports(MODULES["destinations.n8n"]) >= {"destinations", "outbound"}
     assert own_imports(MODULES["__main__"]) == {"cli"}
 

@@ -37,12 +37,17 @@ def installed(folder: Path, unit: Path, name: str) -> Path:
     return copy
 
 
+def exposure(unit: Path) -> float:
+    """Return how much of ten systemd finds exposed."""
+    said = analysed("security", "--offline=yes", "--no-pager", str(unit))
+    (figure,) = re.findall(r"Overall exposure level for \S+ ([0-9.]+)", said)
+    return float(figure)
+
+
 @pytest.mark.parametrize("unit", [SERVICE, INSTANCE], ids=lambda unit: unit.name)
 def test_the_exposure_is_small(tmp_path: Path, unit: Path) -> None:
-    """systemd rates both services at 1.5 or lower, of ten."""
-    said = analysed("security", "--offline=yes", "--no-pager", str(installed(tmp_path, unit, "receipt-watcher.service")))
-    (figure,) = re.findall(r"Overall exposure level for \S+ ([0-9.]+)", said)
-    assert float(figure) <= MOST_EXPOSURE, said
+    """Both services are rated at 1.5 or lower, of ten."""
+    assert exposure(installed(tmp_path, unit, "receipt-watcher.service")) <= MOST_EXPOSURE
 
 
 def test_systemd_has_nothing_to_say(tmp_path: Path) -> None:
@@ -62,9 +67,7 @@ def test_drop_ins_fit(tmp_path: Path, drop_in: Path) -> None:
     service.write_text(service.read_text("utf-8").replace("[Install]", f"{drop_in.read_text('utf-8')}\n[Install]"))
     said = analysed("verify", "--man=no", str(service))
     assert [line for line in said.splitlines() if "receipt-watcher" in line] == []
-    said = analysed("security", "--offline=yes", "--no-pager", str(service))
-    (figure,) = re.findall(r"Overall exposure level for \S+ ([0-9.]+)", said)
-    assert float(figure) <= MOST_EXPOSURE, said
+    assert exposure(service) <= MOST_EXPOSURE
 
 
 def directives(unit: Path) -> list[str]:

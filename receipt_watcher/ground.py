@@ -1,0 +1,81 @@
+"""The ground that a daemon stands on, and that a reload keeps: the state directory's lock, the port, HTTP's thread.
+
+What it promises: from the first `take` until `release` no other daemon gets in. From `answer` until `hang_up` each
+connection is accepted, and each request answered; between two daemons it waits, for as long as `pause` lasts. The main
+thread calls it. After a crash the kernel gives lock and port back.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from receipt_watcher import server
+from receipt_watcher.installation import Installation
+
+
+class Ground:
+    """The state directory and the port of one process; `listener` is a socket that somebody else has bound."""
+
+    def __init__(self, state_dir: Path, listener: socket.socket | None = None) -> None:
+        self.installation = Installation(state_dir)
+        self._listener = listener
+        self._is_taken = False
+        self._relay = server.Relay()
+        self._server: server.Server | None = None
+
+    def take(self) -> None:
+        """Keep other daemons out.
+
+        Raises:
+            LockedError: one is running.
+            ReceiptWatcherError: the state directory cannot be used.
+        """
+        if not self._is_taken:
+            self.installation.make_folder()
+            self.installation.lock()
+            self._is_taken = True
+
+    def bind(self, host: str, port: int) -> int:
+        """Have the port, so that connections wait in its queue, and return its number.
+
+        Raises:
+            ReceiptWatcherError: the address or port cannot be had.
+        """
+        if self._listener is None:
+            self._listener = server.bind(host, port)
+        number: int = self._listener.getsockname()[1]
+        return number
+
+    def answer(self, app: ASGIApp, stop_timeout_seconds: float) -> None:
+        """Have an application answer from now on; the port is bound."""
+        self._relay.begin(app)
+        if self._server is None and self._listener is not None:
+            self._server = server.Server(self._relay, self._listener, stop_timeout_seconds)
+            self._server.start()
+
+    def ask(self, note: Callable[[], None]) -> None:
+        """Have the event loop call `note` in its next turn; returns at once."""
+        if self._server is not None:
+            self._server.ask(note)
+
+    def pause(self, timeout_seconds: float) -> None:
+        """Let requests wait for the next `answer`; those that are being answered have so long to end."""
+        self._relay.pause(timeout_seconds)
+
+    def hang_up(self, timeout_seconds: float) -> None:
+        """Accept nothing any more; requests that are being answered have so long. Harmless when called twice."""
+        if self._server is not None:
+            self._server.stop(timeout_seconds)
+        elif self._listener is not None:
+            self._listener.close()
+        self._server = self._listener = None
+
+    def release(self) -> None:
+        """Let others in; harmless when called twice."""
+        self.hang_up(1.0)
+        self.installation.unlock()
+        self._is_taken = False
