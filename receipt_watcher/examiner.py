@@ -37,6 +37,10 @@ from receipt_watcher.receipt import judge
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_NO_NEW_PRIVS = 38
 
+#: Kept for its page of memory, in which callbacks of PDFium get room. Where memory that is written and run is denied
+#: (MemoryDenyWriteExecute of systemd), libffi makes such a page of a file in memory, and here no file may grow.
+_CALLBACK_ROOM = ctypes.CFUNCTYPE(None)(lambda: None)
+
 #: The standard output, which is /dev/null.
 _NOTHING = 1
 
