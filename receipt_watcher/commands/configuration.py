@@ -1,0 +1,138 @@
+"""The configuration, here and at N8N: `init`, `config`, `n8n-workflow`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from receipt_watcher.commands.shared import config_option, json_option, load_config, print_json
+from receipt_watcher.job import Folder
+
+if TYPE_CHECKING:
+    from receipt_watcher.config import Config
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--webhook-url", default=None, help="The Production URL of the workflow's Webhook node.")
+@json_option
+def init(folder: Path, webhook_url: str | None, *, as_json: bool) -> None:
+    """Make a set-up in FOLDER: a commented watcher.yaml with a fresh callback token, and the folders.
+
+    Example: receipt-watcher init /srv/receipts --webhook-url https://n8n.office.lan/webhook/receipts
+    """
+    from receipt_watcher.example import example_yaml
+    from receipt_watcher.installation import Installation, new_token
+
+    folder = folder.absolute()
+    path = folder / "watcher.yaml"
+    if path.exists():
+        raise click.UsageError(f"{path} is there already; nothing was changed")
+    values: dict[str, object] = {
+        "inboxes.0.path": str(folder / "inbox"),
+        "callback.secret_token": new_token(),
+        "state_dir": str(folder / "state"),
+    }
+    if webhook_url:
+        values["n8n.webhook_url"] = webhook_url
+    for name in ("inbox", *Folder):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    Installation(folder / "state").make_folder()
+    path.touch(mode=0o600)  # it holds the token
+    path.write_text(example_yaml(values), "utf-8")
+    if as_json:
+        print_json({"config": str(path), "folders": [str(folder / name) for name in ("inbox", *Folder, "state")]})
+        return
+    click.echo(f"Made {path} and the folders inbox, processing, done, failed and state beside it.")
+    click.echo("Next: set n8n.webhook_url, n8n.api_key and http.public_url there; then")
+    click.echo(f"  receipt-watcher check --config {path}\n  receipt-watcher run --config {path}")
+
+
+@click.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command("show")
+@config_option
+@json_option
+def config_show(config_file: Path | None, *, as_json: bool) -> None:
+    """Show the configuration as it is in force, from all sources, without secrets.
+
+    Example: receipt-watcher config show --config watcher.yaml
+    """
+    from receipt_watcher.config import redacted
+
+    shown = redacted(load_config(config_file))
+    if as_json:
+        print_json(shown)
+    else:
+        import yaml
+
+        click.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
+
+
+@config.command("example")
+def config_example() -> None:
+    """Print a configuration file with every option, its default and a line of why.
+
+    Example: receipt-watcher config example > watcher.yaml
+    """
+    from receipt_watcher.example import example_yaml
+
+    click.echo(example_yaml(), nl=False)
+
+
+@click.command("n8n-workflow")
+@click.argument("name", required=False)
+@click.option("--credentials", is_flag=True, help="Print the two credentials instead, with the secrets in force.")
+@click.option("--signed", is_flag=True, help="It takes no JSON without our signature; and the credential for that.")
+@click.option("--path", default="receipts", show_default=True, help="The webhook's path: …/webhook/PATH.")
+@config_option
+@json_option
+def n8n_workflow(
+    name: str | None, path: str, config_file: Path | None, *, credentials: bool, signed: bool, as_json: bool
+) -> None:
+    """Print a workflow that ships, for n8n's import; without NAME, list them.
+
+    Example: receipt-watcher n8n-workflow echo > echo.json
+    """
+    from receipt_watcher.workflows import WORKFLOWS, Services, workflow_json
+
+    if credentials:
+        config = load_config(config_file)
+        print_json([*_credentials(config), *([_signing_credential(config)] if signed else [])])
+    elif name is not None:
+        print_json(workflow_json(name, Services(webhook_path=path.strip("/")), is_signed=signed))
+    elif as_json:
+        print_json([{"name": each.name, "summary": each.summary, "needs": each.needs} for each in WORKFLOWS.values()])
+    else:
+        for each in WORKFLOWS.values():
+            click.echo(f"{each.name:15} {each.summary}\n{'':15} needs {each.needs}")
+
+
+def _credentials(config: Config) -> list[dict[str, Any]]:
+    from receipt_watcher.installation import Installation
+    from receipt_watcher.workflows import credentials_json
+
+    if not config.n8n.api_key:
+        raise click.UsageError("n8n.api_key is not set; put the output of this there: openssl rand -hex 32")
+    secret = config.callback.secret_token
+    installation = Installation(config.state_dir)
+    installation.make_folder()
+    token = secret.get_secret_value() if secret else installation.callback_token()
+    return credentials_json(config.n8n.api_key.get_secret_value(), token)
+
+
+def _signing_credential(config: Config) -> dict[str, Any]:
+    from receipt_watcher.workflows import signing_credential_json
+
+    recipe = "put the output of this there: " + """echo "whsec_$(openssl rand -hex 32 | tr -d '\\n' | base64 -w 0)\""""
+    if not config.n8n.signing_secret:
+        raise click.UsageError(f"n8n.signing_secret is not set; {recipe}")
+    try:
+        return signing_credential_json(config.n8n.signing_secret.get_secret_value())
+    except ValueError as error:
+        raise click.UsageError(f"n8n.signing_secret is not for n8n: {error}; {recipe}") from error

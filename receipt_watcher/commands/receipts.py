@@ -1,0 +1,205 @@
+"""What became of receipts, and changing that: `jobs`, `show`, `explain`, `retry`, `cancel`.
+
+They work on the job log itself, whether the daemon runs or not; a running one sees the change within a tick.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from receipt_watcher.commands.shared import (
+    FINE,
+    WRONG,
+    config_option,
+    find,
+    json_option,
+    load_config,
+    open_log,
+    path_of,
+    print_json,
+    say,
+)
+from receipt_watcher.commands.table import print_jobs
+from receipt_watcher.disk import display_name
+from receipt_watcher.errors import ReceiptWatcherError
+from receipt_watcher.job import Event, Job, State, next_state
+from receipt_watcher.view import full_view, iso_time, job_view
+
+if TYPE_CHECKING:
+    from receipt_watcher.explain import Explainer, Explanation
+    from receipt_watcher.joblog import JobLog
+
+
+@click.command()
+@config_option
+@click.option("--status", "states", multiple=True, type=click.Choice([state.value for state in State]))
+@click.option("--inbox", default=None, help="Only those of this inbox.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@json_option
+def jobs(config_file: Path | None, states: Sequence[str], inbox: str | None, limit: int, *, as_json: bool) -> None:
+    """List jobs, the newest first.
+
+    Example: receipt-watcher jobs --status failure --limit 10
+    """
+    config = load_config(config_file)
+    with open_log(config) as log:
+        found = log.listing(states=[State(state) for state in states], inbox=inbox, limit=limit)
+    if as_json:
+        print_json([job_view(job, path_of(config, job)) for job in found])
+    else:
+        print_jobs(found)
+
+
+@click.command()
+@config_option
+@click.argument("job")
+@json_option
+def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
+    """Show one job whole: JOB is its id, the beginning of it, or the file's name.
+
+    Example: receipt-watcher show scan_0042.pdf
+    """
+    config = load_config(config_file)
+    with open_log(config) as log:
+        found = find(log, job)
+        view = full_view(found, path_of(config, found), log.attempts(found.job_id), log.history(found.job_id))
+    if as_json:
+        print_json(view)
+    else:
+        _print_job(found, view)
+
+
+@click.command()
+@config_option
+@click.argument("what", metavar="PATH|JOB")
+@json_option
+def explain(config_file: Path | None, what: str, *, as_json: bool) -> None:
+    """Say why a file has not been taken yet, or what became of a job: a path, a file's name, or a job's id.
+
+    Example: receipt-watcher explain /srv/receipts/inbox/scan_0042.pdf
+    """
+    from receipt_watcher.explain import Explainer
+    from receipt_watcher.installation import Installation
+    from receipt_watcher.joblog import JobLog
+
+    config = load_config(config_file)
+    log = JobLog(config.database_path) if config.database_path.exists() else None
+    if log is not None:
+        log.open()
+    try:
+        explainer = Explainer(
+            config,
+            log,
+            is_running=Installation(config.state_dir).is_running(),
+            now=time.time(),
+            wait=threading.Event().wait,
+        )
+        found = _explained(explainer, log, what)
+    finally:
+        if log is not None:
+            log.close()
+    if as_json:
+        print_json(found.as_json())
+    else:
+        for line in found.lines():
+            say(line)
+    raise click.exceptions.Exit(FINE if found.is_fine else WRONG)
+
+
+def _explained(explainer: Explainer, log: JobLog | None, what: str) -> Explanation:
+    """Find out what is meant: a job's id, then a path, then the name of a file that a job had."""
+    by_id = [job for job in log.find(display_name(what)) if job.job_id.startswith(what)] if log else []
+    if log is not None and len(by_id) == 1:
+        return explainer.about_job(by_id[0], log)
+    trouble = None
+    try:
+        found = explainer.about_path(what, Path.cwd())
+    except OSError as error:
+        found, trouble = None, error
+    if found is not None:
+        return found
+    if log is not None and (trouble is None or log.find(display_name(what))):
+        return explainer.about_job(find(log, what), log)
+    if trouble is not None:
+        raise ReceiptWatcherError(f"{what}: {trouble.strerror or trouble}") from trouble
+    raise click.UsageError(f"There is no file {what!r} in any inbox, and nothing has been taken in yet.")
+
+
+def _print_job(job: Job, view: dict[str, Any]) -> None:
+    for name, value in view.items():
+        if name not in ("deliveries", "history") and value not in (None, ""):
+            say(f"{name + ':':20} {value}")
+    if job.reason:
+        click.echo(f"{'meaning:':20} {job.reason.meaning}\n{'what to do:':20} {job.reason.advice}")
+    click.echo("history:")
+    for row in view["history"]:
+        change = f"{row['from'] or ''} → {row['to']}" if row["to"] else ""
+        say(f"  {row['at']}  {row['event']:12} {change:24} {row['detail'] or ''}".rstrip())
+
+
+@click.command()
+@config_option
+@click.argument("names", metavar="JOB...", nargs=-1)
+@click.option("--failed", is_flag=True, help="Retry every failed job.")
+@json_option
+def retry(config_file: Path | None, names: Sequence[str], *, failed: bool, as_json: bool) -> None:
+    """Try failed or cancelled jobs again, under their old ids.
+
+    Example: receipt-watcher retry scan_0042.pdf
+    """
+    if bool(names) == failed:
+        raise click.UsageError("Name the jobs to retry, or give --failed.")
+    with open_log(load_config(config_file)) as log:
+        chosen = _failed(log) if failed else [find(log, name) for name in names]
+        _advance_all(log, chosen, Event.RETRY, as_json=as_json)
+
+
+@click.command()
+@config_option
+@click.argument("name", metavar="JOB")
+@json_option
+def cancel(config_file: Path | None, name: str, *, as_json: bool) -> None:
+    """End a job that waits; its file goes to failed/. A success that N8N still reports wins.
+
+    Example: receipt-watcher cancel scan_0042.pdf
+    """
+    with open_log(load_config(config_file)) as log:
+        _advance_all(log, [find(log, name)], Event.CANCEL, as_json=as_json)
+
+
+def _failed(log: JobLog) -> list[Job]:
+    """Return every failed job that still has its file."""
+    return [job for job in log.listing(states=[State.FAILURE], limit=None) if job.removed_at is None]
+
+
+def _advance_all(log: JobLog, chosen: Sequence[Job], event: Event, *, as_json: bool) -> None:
+    now = time.time()
+    done: list[dict[str, Any]] = []
+    for job in chosen:
+        changes = {"next_attempt_at": now} if event is Event.RETRY else {}
+        after = log.advance(job.job_id, event, now, detail="by an admin", **changes)
+        done.append({"job_id": job.job_id, "filename": job.filename, "done": after is not None})
+        if not as_json:
+            say(f"{job.job_id}  {job.filename}: {_said(job, event, after)}")
+    if as_json:
+        print_json(done)
+    elif not chosen:
+        click.echo("Nothing has failed.")
+    raise click.exceptions.Exit(FINE if all(row["done"] for row in done) else WRONG)
+
+
+def _said(job: Job, event: Event, after: Job | None) -> str:
+    if after is not None:
+        return f"{after.state.value}; a running daemon goes on with it within seconds"
+    if next_state(job.state, event) is None:
+        hint = "; it is being delivered, try again in a moment" if job.state is State.DELIVERING else ""
+        return f"not possible, it is {job.state.value}{hint}"
+    if job.removed_at is not None:
+        return f"its file was removed at {iso_time(job.removed_at)}, by retention; drop it into the inbox again"
+    return "its file is not in failed/ yet, or it changed just now; try again in a moment"
