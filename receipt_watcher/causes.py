@@ -14,13 +14,14 @@ from pathlib import Path
 
 from receipt_watcher.config import Config, Inbox
 from receipt_watcher.examination import Examination, Limits
-from receipt_watcher.inbox import listing_of
+from receipt_watcher.handholds import HandHolds
 from receipt_watcher.job import OPEN_STATES, Reason, State
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.listing import signature
+from receipt_watcher.listing import listing_of, signature
 from receipt_watcher.names import UNFINISHED, lies_below
 from receipt_watcher.permissions import file_advice, folder_advice, refusal
 from receipt_watcher.snapshot import Snapshot, Waiting
+from receipt_watcher.view import iso_time
 from receipt_watcher.waiting import Wait
 from receipt_watcher.writers import Writers, is_all_hole, writers_of
 
@@ -79,10 +80,10 @@ def look_at(scene: Scene, relative: str, status: os.stat_result) -> Looked:
         return Looked((Cause(*never),))
     around = tuple(_causes_around(scene))
     seen = next((each for each in snapshot.waiting if each.path == relative), None) if snapshot else None
-    if seen is not None and seen.why is not Wait.GROWING:
+    if seen is not None and seen.why not in (Wait.GROWING, Wait.HELD):
         return Looked((*around, Cause(seen.why, seen.detail, until=seen.until)), seen=seen)
     causes, examination = _look_inside(scene, inbox.path / relative, status)
-    if seen is not None:
+    if seen is not None and seen.why is Wait.GROWING:
         grown = f"{seen.grown_bytes:+,} bytes since it was first seen" if seen.grown_bytes else ""
         causes = [Cause(Wait.GROWING, grown), *causes]
     return Looked((*around, *causes), examination, seen)
@@ -91,6 +92,9 @@ def look_at(scene: Scene, relative: str, status: os.stat_result) -> Looked:
 def _causes_around(scene: Scene) -> Iterator[Cause]:
     """Yield what keeps every file of the inbox waiting."""
     snapshot = scene.snapshot
+    hold = HandHolds(scene.log).of_inbox(scene.inbox.name) if scene.log else None
+    if hold is not None:
+        yield Cause(Wait.HELD, f"since {iso_time(hold.since)}{hold.words}")
     if snapshot is None:
         yield Cause(Wait.NOT_RUNNING)
         if scene.log is None or scene.log.fact(f"inbox_started:{scene.inbox.name}") is None:

@@ -24,10 +24,11 @@ from receipt_watcher.disk import display_name
 from receipt_watcher.errors import ConfigError, JobLogError, NotSentError
 from receipt_watcher.examination import Limits
 from receipt_watcher.examiners import Examiners, bounds_of
-from receipt_watcher.inbox import InboxWatch, listing_of
+from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.installation import Installation
 from receipt_watcher.job import Folder
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.listing import listing_of
 from receipt_watcher.names import OWN_PREFIX
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.permissions import file_advice, folder_advice, refusal

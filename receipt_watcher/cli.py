@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from receipt_watcher import __version__
-from receipt_watcher.commands import books, configuration, monitoring, receipts, service
+from receipt_watcher.commands import books, configuration, holding, manual, monitoring, receipts, service
 from receipt_watcher.commands.shared import FINE, USAGE, WRONG
 from receipt_watcher.errors import ConfigError, ReceiptWatcherError
 
@@ -70,7 +70,8 @@ def commands() -> None:
 
 for _command in (
     *(service.run, service.check, service.demo, service.status, service.notify, service.backup),
-    *(receipts.jobs, receipts.show, receipts.explain, receipts.retry, receipts.cancel),
+    *(receipts.jobs, receipts.show, receipts.explain, receipts.tail, receipts.retry, receipts.cancel),
+    *(holding.hold, holding.resume, manual.completion, manual.man),
     *(monitoring.health, monitoring.metrics),
     *(books.balance, configuration.init, configuration.config, configuration.n8n_workflow),
 ):

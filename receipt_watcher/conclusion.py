@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import structlog
 
+from receipt_watcher.handholds import HandHolds
 from receipt_watcher.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
 from receipt_watcher.job import Event, Job, Reason, State
 from receipt_watcher.joblog import JobLog
@@ -58,6 +59,7 @@ class Conclusion:
     ) -> None:
         self._log = log
         self._holds = holds
+        self._hand_holds = HandHolds(log)
         self._routes = routes
         self._deadline_seconds = deadline_seconds
         self._max_resends = max_resends
@@ -141,6 +143,8 @@ class Conclusion:
         """Send again, or give up, what no callback came for by its deadline; return those jobs."""
         expired: list[Job] = []
         for url in self._urls():
+            if self._hand_holds.of_destination(url) is not None:
+                continue  # nothing may be sent again; a resume gives each its whole time anew
             now = self._clock()
             branches = branches_of(self._routes, url)
             below = self._max_resends if self._holds.get(url).is_held else None

@@ -38,6 +38,7 @@ from receipt_watcher.signing import key_of
 from receipt_watcher.window import Window, read_days, read_hours, read_zone, window_of
 
 Duplicates = Literal["skip", "send", "fail"]
+AcceptMode = Literal["auto", "immediately", "last_node", "respond", "any_2xx"]
 #: `names.PACKS` says what is in each.
 IgnorePack = Literal[
     "hidden",
@@ -284,7 +285,7 @@ SigningSecret = Annotated[Secret, AfterValidator(_signing)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Seconds = Annotated[float, Field(ge=0.1, le=3600)]
 LongSeconds = Annotated[float, Field(ge=0.1, le=2592000)]
-Days = Annotated[float, BeforeValidator(_more_than_none), Field(ge=1, le=36500)]
+Days = Annotated[float, Field(ge=1, le=36500), BeforeValidator(_more_than_none)]
 Mebibytes = Annotated[float, Field(ge=0.01, le=4096)]
 
 
@@ -307,7 +308,7 @@ class Section(BaseModel):
 class Accept(Section):
     """Which answer of N8N is an acceptance: a word alone, or a rule of one's own."""
 
-    mode: Literal["auto", "immediately", "last_node", "respond", "any_2xx"] | None = Field(
+    mode: AcceptMode | None = Field(
         default=None, description="What the webhook node's Respond says; the same as the word alone."
     )
     status: int | None = Field(default=None, ge=200, le=299, description="The status; by default any of 2xx.")
@@ -324,18 +325,20 @@ class Accept(Section):
         return self
 
 
-Acceptance = Annotated[Accept, BeforeValidator(_accept)]
+Acceptance = Annotated[Accept, BeforeValidator(_accept, json_schema_input_type=AcceptMode | Accept)]
 
 
 class DeliverWhen(Section):
     """When receipts are sent; outside of it they are taken in and wait."""
 
-    days: Annotated[Text, BeforeValidator(_listed), AfterValidator(_days)] = Field(
-        default="mon-sun", description="On which days, such as mon-fri, or mon, wed, sat."
+    days: Annotated[Text, BeforeValidator(_listed, json_schema_input_type=str | list[str]), AfterValidator(_days)] = (
+        Field(default="mon-sun", description="On which days, such as mon-fri, or mon, wed, sat.")
     )
-    hours: Annotated[Text, BeforeValidator(_listed), AfterValidator(_hours)] = Field(
-        default="00:00-24:00",
-        description="At which hours, such as 07:00-12:00, 13:00-18:00; over midnight 22:00-06:00.",
+    hours: Annotated[Text, BeforeValidator(_listed, json_schema_input_type=str | list[str]), AfterValidator(_hours)] = (
+        Field(
+            default="00:00-24:00",
+            description="At which hours, such as 07:00-12:00, 13:00-18:00; over midnight 22:00-06:00.",
+        )
     )
     time_zone: Annotated[Text, AfterValidator(_zone)] = Field(
         default="", description="Such as Europe/Berlin; by default that of this machine."
@@ -364,7 +367,10 @@ class Subfolder(Section):
     )
 
 
-Routes = dict[Annotated[Text, AfterValidator(_below_inbox)], Annotated[Subfolder, BeforeValidator(_route)]]
+Routes = dict[
+    Annotated[Text, AfterValidator(_below_inbox)],
+    Annotated[Subfolder, BeforeValidator(_route, json_schema_input_type=str | Subfolder)],
+]
 
 
 class Inbox(Section):
@@ -408,12 +414,15 @@ class Inbox(Section):
         default_factory=dict,
         description='Subfolders with settings of their own, such as travel: {notion_database_id: "0f3c"}.',
     )
-    ignore_packs: Annotated[tuple[IgnorePack, ...], BeforeValidator(_patterns)] = Field(
+    ignore_packs: Annotated[
+        tuple[IgnorePack, ...], BeforeValidator(_patterns, json_schema_input_type=str | list[IgnorePack])
+    ] = Field(
         default=get_args(IgnorePack), description="Which names are no receipts, by packs; leave out what you need."
     )
-    ignore: Annotated[tuple[Annotated[Text, AfterValidator(_glob)], ...], BeforeValidator(_patterns)] = Field(
-        default=(), description='More names that are no receipts, such as "*.bak", or "old/" for a folder.'
-    )
+    ignore: Annotated[
+        tuple[Annotated[Text, AfterValidator(_glob)], ...],
+        BeforeValidator(_patterns, json_schema_input_type=str | list[str]),
+    ] = Field(default=(), description='More names that are no receipts, such as "*.bak", or "old/" for a folder.')
     processing_dir: AbsolutePath = Field(
         default_factory=_sibling("processing"), description="Receipts under way; not shared; by default beside path."
     )
@@ -585,16 +594,18 @@ class Retention(Section):
 class Notify(Section):
     """Who is told when receipts wait or fail; all of it is off until a channel is named."""
 
-    urls: Annotated[tuple[ChannelUrl, ...], BeforeValidator(_addresses)] = Field(
-        default=(),
-        description="Channels by apprise: mail, Slack, Teams, ntfy, …; pip install 'receipt-watcher[notify]'.",
+    urls: Annotated[tuple[ChannelUrl, ...], BeforeValidator(_addresses, json_schema_input_type=str | list[str])] = (
+        Field(
+            default=(),
+            description="Channels by apprise: mail, Slack, Teams, ntfy, …; pip install 'receipt-watcher[notify]'.",
+        )
     )
     webhook_url: SecretUrl | None = Field(
         default=None, description="A plain webhook: each notice is posted there as JSON; needs nothing more."
     )
-    kinds: Annotated[tuple[NoticeKind, ...], BeforeValidator(_patterns)] = Field(
-        default=get_args(NoticeKind), description="What notices are about; leave out what you need not hear of."
-    )
+    kinds: Annotated[
+        tuple[NoticeKind, ...], BeforeValidator(_patterns, json_schema_input_type=str | list[NoticeKind])
+    ] = Field(default=get_args(NoticeKind), description="What notices are about; leave out what you need not hear of.")
     after_seconds: LongSeconds = Field(
         default=60, description="How long a trouble lasts until it is told, and failures are gathered into one notice."
     )
@@ -604,7 +615,9 @@ class Notify(Section):
     stuck_after_minutes: float = Field(
         default=240, ge=1, le=100000, description="A receipt that is older, and that no hold explains, is told of."
     )
-    quiet_hours: Annotated[Text, BeforeValidator(_listed), AfterValidator(_hours)] | None = Field(
+    quiet_hours: (
+        Annotated[Text, BeforeValidator(_listed, json_schema_input_type=str | list[str]), AfterValidator(_hours)] | None
+    ) = Field(
         default=None, description='When nothing is sent, such as "22:00-07:00"; what is still so is told at their end.'
     )
     daily_summary_at: Annotated[Text, AfterValidator(_time_of_day)] | None = Field(

@@ -34,25 +34,26 @@ from receipt_watcher.fetching import Fetching
 from receipt_watcher.filing import Filing
 from receipt_watcher.gate import Gate
 from receipt_watcher.ground import Ground
+from receipt_watcher.handholds import HandHolds
 from receipt_watcher.health import Health
 from receipt_watcher.heartbeat import Heartbeat
 from receipt_watcher.holds import Holds
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.job import Job, State
-from receipt_watcher.joblog import JobLog
+from receipt_watcher.joblog import VERSION_FACT, JobLog
 from receipt_watcher.links import FileLinks
 from receipt_watcher.metrics import Counts, Metrics, Present
 from receipt_watcher.notification import InboxState, Notification, forget
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
-from receipt_watcher.route import Bell, Route
+from receipt_watcher.route import Bell, Route, branches_of
 from receipt_watcher.snapshot import remove, snapshot_file
 from receipt_watcher.statusfile import StatusFile
 from receipt_watcher.strangers import TELL_SECONDS, Strangers
 from receipt_watcher.takein import TakeIn
 from receipt_watcher.textfile import Textfile
 from receipt_watcher.tokens import CallbackTokens
-from receipt_watcher.view import full_view
+from receipt_watcher.view import full_view, iso_time
 from receipt_watcher.web import REHEARSAL_FACT, Web
 
 logger = structlog.get_logger()
@@ -307,6 +308,8 @@ class Daemon:
         self.log.open()
         self.metrics.start()
         self._recover_log()
+        if self.log.fact(VERSION_FACT) != __version__:
+            self.log.keep_fact(VERSION_FACT, __version__)
         if self.notification is None:
             forget(self.log)
         self._start_http()
@@ -537,10 +540,14 @@ class Daemon:
         self._http_turned_at = self._monotonic()
 
     def waiting(self) -> dict[str, str]:
-        """Return what waits as it should, by name: receipts whose delivery window is closed."""
+        """Return what waits as it should, by name: for a delivery window, or because an admin holds it."""
         now = self._clock()
+        held = {
+            f"hold:{hold.short}": f"{hold.label} is held by hand since {iso_time(hold.since)}{hold.words}"
+            for hold in HandHolds(self.log).all()
+        }
         closed = [each for inbox in self.config.inboxes for each in closed_windows(self.config, inbox, self.log, now)]
-        return {f"deliver_when:{each.branch}": f"{each.queued} receipts {each.words}" for each in closed}
+        return held | {f"deliver_when:{each.branch}": f"{each.queued} receipts {each.words}" for each in closed}
 
     def _troubles(self) -> list[str]:
         """Return what is wrong with us; that N8N is held is not."""
@@ -580,15 +587,19 @@ class Daemon:
         return all(gate.is_idle or gate.unavailable for gate in self.gates)
 
     def _waiting_for_windows(self) -> int:
-        """Return how many receipts nothing will be done for before a delivery window opens."""
+        """Return how many receipts nothing will be done for before a delivery window opens, or a hold by hand ends."""
         now = self._clock()
-        ready = {route.name for route in self.routes if route.is_ready}
-        return sum(
-            closed.queued
+        ready = [route for route in self.routes if route.is_ready]
+        names = {route.name for route in ready}
+        queued = {
+            closed.branch: closed.queued
             for inbox in self.config.inboxes
             for closed in closed_windows(self.config, inbox, self.log, now)
-            if inbox.name in ready
-        )
+            if inbox.name in names
+        }
+        for hold in HandHolds(self.log).all():
+            queued |= {branch: self.log.count([branch], State.QUEUED) for branch in branches_of(ready, hold.name)}
+        return sum(queued.values())
 
     # --- stop --------------------------------------------------------------------------------------------------
 

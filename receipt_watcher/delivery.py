@@ -26,6 +26,7 @@ import structlog
 
 from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused
 from receipt_watcher.errors import ChangedOnDiskError
+from receipt_watcher.handholds import HandHolds
 from receipt_watcher.holds import HoldKind, Holds, Standing
 from receipt_watcher.job import Event, Job, Reason, State, backoff_seconds, job_id_prefix
 from receipt_watcher.joblog import Attempt, JobLog
@@ -77,6 +78,7 @@ class Delivery:
     ) -> None:
         self._log = log
         self._holds = holds
+        self._hand_holds = HandHolds(log)
         self._routes = routes
         self._settings = settings
         self._callback_url_of = callback_url_of
@@ -118,7 +120,7 @@ class Delivery:
         ]
         for url, inboxes in self._branches(now).items():
             due_at = self._log.next_due(_all_of(inboxes))
-            if due_at is not None:
+            if due_at is not None and self._hand_holds.of_destination(url) is None:
                 standing = self._holds.get(url)
                 paced_until = now + self._pause_of_drain(standing, _all_of(inboxes), now)
                 times.append(max(due_at, standing.probe_at or 0.0, paced_until))
@@ -142,16 +144,16 @@ class Delivery:
     def _claim(self, url: str, inboxes: Mapping[str, Sequence[str]], now: float) -> Job | None:
         """Claim the next job for a destination, if it may have one now.
 
-        While it is held: one probe at a time, when its time has come. While it drains: at its pace. Until it has called
-        back for the first time ever: one receipt at a time, so that a wrong callback URL costs one receipt its
-        patience, not a thousand.
+        While an admin holds it: none, and no probe. While it is held: one probe at a time, when its time has come.
+        While it drains: at its pace. Until it has called back for the first time ever: one receipt at a time, so that a
+        wrong callback URL costs one receipt its patience, not a thousand.
         """
         branches = _all_of(inboxes)
         due_at = self._log.next_due(branches)
         if due_at is None or due_at > now:
             return None
         with self._log.transaction():
-            if self._sending() >= self._settings.workers:
+            if self._sending() >= self._settings.workers or self._hand_holds.of_destination(url) is not None:
                 return None
             standing = self._holds.get(url)
             if (standing.probe_at or 0.0) > now or self._pause_of_drain(standing, branches, now) > 0:

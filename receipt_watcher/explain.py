@@ -17,6 +17,7 @@ from receipt_watcher.causes import Cause, Scene, duplicate_of, look_at
 from receipt_watcher.config import Config, Inbox
 from receipt_watcher.disk import display_name
 from receipt_watcher.examiners import Examiners, bounds_of
+from receipt_watcher.handholds import HandHolds
 from receipt_watcher.holds import Holds, Standing
 from receipt_watcher.job import OPEN_STATES, Folder, Job, State, job_id_prefix
 from receipt_watcher.joblog import JobLog
@@ -261,15 +262,16 @@ def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float)
     standing = Holds(log).get(config.webhook_url_of(inbox, own))
     window = config.window_of(inbox, own)
     is_open = window is None or window.is_open(now)
-    said = []
+    hold = HandHolds(log).of_destination(standing.url)
+    said = [f"An admin holds what goes to N8N since {iso_time(hold.since)}{hold.words}."] if hold else []
     if window is not None and not is_open:
         said.append(f"Receipts are sent {window.text}; it waits until {iso_time(window.opens_at(now))}.")
     if standing.is_held:
         said.append(f"N8N is held since {iso_time(standing.held_since)}: {standing.hold_message}.")
-        said += [f"The next probe is at {iso_time(standing.probe_at)}."] if is_open else []
+        said += [f"The next probe is at {iso_time(standing.probe_at)}."] if is_open and not hold else []
     elif job.move_due:
         said.append("Its file is being moved back.")
-    elif is_open:
+    elif is_open and not hold:
         said.append(_why_not_sent(config, standing, job, now))
     return " ".join(said)
 

@@ -12,6 +12,7 @@ place the inbox is, so that a restart in the midst of an outage takes no other f
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import heapq
 import json
@@ -27,6 +28,7 @@ from receipt_watcher import snapshot
 from receipt_watcher.disk import display_name
 from receipt_watcher.errors import ForeignSpoolError, JobLogError, LockedError, ReceiptWatcherError, SpoolError
 from receipt_watcher.filing import Filing
+from receipt_watcher.handholds import HandHold, HandHolds
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.mounts import mount_of
@@ -58,6 +60,9 @@ LONG_SECONDS = 600.0
 _SNAPSHOT_AFTER_SECONDS = 5.0
 _SNAPSHOT_PAUSE_SECONDS = 2.0
 _SNAPSHOT_FILES = 1000
+
+#: How often it is told when the inbox was scanned.
+_SCAN_TOLD_SECONDS = 60.0
 
 _NEEDS_A_PERSON = frozenset({Wait.UNREADABLE, Wait.IMMOVABLE})
 
@@ -115,6 +120,8 @@ class Gate:
         self.start_error: ReceiptWatcherError | None = None  # what must be mended before the daemon can start
         self._settings = settings
         self._log = log
+        self._hand_holds = HandHolds(log)
+        self._hand_hold: HandHold | None = None  # as of the last round
         self._take_in = take_in
         self._filing = filing
         self._ring = ring
@@ -173,14 +180,22 @@ class Gate:
             if self._waits_for_acceptance():
                 return RETRY_SECONDS
             self._expect_answer()
-            settled = self.watch.settled(self._monotonic(), BATCH_FILES)
+            self._look_for_hand_hold()
+            settled = self.watch.settled(self._monotonic(), 0 if self._hand_hold else BATCH_FILES)
             if settled and not self._stopping.is_set():
                 self._take(settled)
         except (OSError, SpoolError, ForeignSpoolError, LockedError) as error:
             self._shut(error)
             return RETRY_SECONDS
+        if self._hand_hold is not None:
+            self.is_idle = True  # what lies there is nobody's to take
+            return RETRY_SECONDS
         self.is_idle = len(self.watch.settler) == 0  # what was taken is in the log by now
         return self.watch.next_due() - self._monotonic()
+
+    def _look_for_hand_hold(self) -> None:
+        with contextlib.suppress(JobLogError):  # then it is as it was: nothing can be taken without the log anyway
+            self._hand_hold = self._hand_holds.of_inbox(self.route.name)
 
     def take_leave(self) -> None:
         """Say in the status file that nothing is taken any more; the inbox's own thread does so last of all."""
@@ -428,11 +443,20 @@ class Gate:
             self.unavailable,
             self._unavailable_since,
             tuple(waiting),
+            self._told_scan(now),
         )
         if found != self._snapshot:
             self._snapshot = found
             if self._settings.snapshot_file is not None:
                 snapshot.write(self._settings.snapshot_file, found)
+
+    def _told_scan(self, now: float) -> float | None:
+        """Return when the inbox was last scanned, in Unix seconds: not each time anew, so that a disk may rest."""
+        if self.watch.scanned_at is None:
+            return None
+        scanned_at = round(self._clock() - (now - self.watch.scanned_at))
+        told = self._snapshot.scanned_at if self._snapshot is not None else None
+        return told if told is not None and 0 <= scanned_at - told < _SCAN_TOLD_SECONDS else scanned_at
 
     @property
     def _writers(self) -> Writers:
@@ -445,11 +469,12 @@ class Gate:
         def wall(at: float) -> float:
             return round(self._clock() - (now - at))  # whole seconds: else it would be another one each time
 
+        why = Wait.HELD if self._hand_hold is not None and seen.why is Wait.GROWING else seen.why
         until = None if seen.why is Wait.GROWING else wall(seen.until)
         grown = seen.signature.size - seen.first_size
         return Waiting(
             relative,
-            seen.why,
+            why,
             seen.detail,
             seen.signature.size,
             grown,
@@ -459,7 +484,8 @@ class Gate:
         )
 
     def _warn_of_long(self, waiting: list[Waiting]) -> None:
-        long = {each.path: each for each in waiting if self._clock() - each.first_seen_at >= LONG_SECONDS}
+        told = [each for each in waiting if each.why is not Wait.HELD]  # whoever holds it knows
+        long = {each.path: each for each in told if self._clock() - each.first_seen_at >= LONG_SECONDS}
         for path, each in long.items():
             if path not in self._told_long:
                 logger.warning(

@@ -144,6 +144,12 @@ class Holds:
             self._keep(url, too_large_job=" ".join(list(jobs)[:2]))  # two are evidence; the first stays one of them
             return len(jobs) > 1
 
+    def resumed_by_hand(self, url: str, now: float) -> None:
+        """Note that an admin lets it go on: what has waited is told from what comes; a probe, where held, is due."""
+        with self._log.transaction():
+            held = self.get(url).is_held
+            self._keep(url, **({"probe_at": now} if held else {"resumed_at": now, "probe_at": None}))
+
     def shift_times(self, seconds: float) -> None:
         """Move the times of probes by a jump of the clock, and those that are compared with one another."""
         self._log.change(

@@ -23,9 +23,9 @@ import structlog
 
 from receipt_watcher.config import Inbox
 from receipt_watcher.events import Events
-from receipt_watcher.listing import Listing
+from receipt_watcher.listing import listing_of
 from receipt_watcher.mounts import Mount, mount_of
-from receipt_watcher.names import OWN_PREFIX, Ignored, lies_below
+from receipt_watcher.names import OWN_PREFIX, lies_below
 from receipt_watcher.settling import Settled, Settler, Signature, Times
 from receipt_watcher.writers import Writers, writers_of
 
@@ -248,11 +248,6 @@ class InboxWatch:
     def signature_of(self, relative: str) -> Signature | None:
         """Return a file's signature; None where it is no file that is to be taken."""
         return self.listing.signature_of(relative)
-
-
-def listing_of(settings: Inbox) -> Listing:
-    """Return how to read an inbox, by its settings."""
-    return Listing(settings.path, Ignored(settings.ignore_packs, settings.ignore), recursive=settings.recursive)
 
 
 def _times(settings: Inbox) -> Callable[[str], Times]:

@@ -74,6 +74,9 @@ _LINKS_OF_OPEN = (
     " AND (duplicate_of IS NOT NULL OR revision_of IS NOT NULL OR conflict_of IS NOT NULL)"
 )
 
+#: By which name the log knows the version of the program that was started on it last.
+VERSION_FACT = "version"
+
 _NO_CHANGE: dict[str, Any] = {}
 
 #: What an event sets besides the state.
@@ -116,6 +119,15 @@ class JobLog(Records):
         columns = ", ".join(f"{name} = ?" for name in values)
         guard = f" AND state IN ({marks(states)})" if states else ""
         return self.change(f"UPDATE job SET {columns} WHERE job_id = ?{guard}", *values.values(), job_id, *states)  # noqa: S608
+
+    def extend_deadlines(self, branches: Sequence[str], until: float) -> None:
+        """Wait until then at least for the callbacks of what was sent from these branches, in Unix seconds."""
+        self.change(
+            "UPDATE job SET deadline_at = MAX(deadline_at, ?)"  # noqa: S608 - marks only
+            f" WHERE state = 'processing' AND branch IN ({marks(branches)})",
+            until,
+            *branches,
+        )
 
     # --- the state machine -------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from receipt_watcher import note
+from receipt_watcher.config import Inbox
 from receipt_watcher.names import Ignored, Rule
 from receipt_watcher.settling import Signature
 from receipt_watcher.waiting import Wait
@@ -142,3 +143,8 @@ class Listing:
                         yield relative, entry.stat(follow_symlinks=False)
                     except OSError:
                         continue
+
+
+def listing_of(settings: Inbox) -> Listing:
+    """Return how to read an inbox, by its settings."""
+    return Listing(settings.path, Ignored(settings.ignore_packs, settings.ignore), recursive=settings.recursive)

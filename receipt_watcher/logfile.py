@@ -13,11 +13,13 @@ A crash leaves whole transactions or none.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from peewee import DatabaseError, InternalError, OperationalError, SqliteDatabase
@@ -25,6 +27,7 @@ from playhouse.migrations import Runner
 
 from receipt_watcher.disk import PARTIAL_SUFFIX, flush_file, flush_folder, move_file
 from receipt_watcher.errors import JobLogError, ReceiptWatcherError
+from receipt_watcher.permissions import owner_name
 from receipt_watcher.tables import TABLES, stored
 
 logger = structlog.get_logger()
@@ -50,18 +53,21 @@ _RESCUE = (
 
 
 class LogFile:
-    """A SQLite file with the job log's tables."""
+    """A SQLite file with the job log's tables; `read_only` needs no right to write it, and never migrates it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        self._is_read_only = read_only
         self.trouble: str | None = None  # why it cannot be used now
         self._identity: dict[Path, tuple[int, int]] = {}
         self._is_gone = False  # deleted: what is written now is lost unless it is restored
         self._is_given_up = False  # replaced or damaged: it is not written any more until it is opened anew
         self._lock = threading.RLock()
+        writing = {"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1}
         self._database = SqliteDatabase(
-            str(path),
-            pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1},
+            f"file:{quote(os.fsencode(path))}?mode=ro" if read_only else str(path),
+            pragmas={} if read_only else writing,
+            uri=read_only,
             timeout=BUSY_TIMEOUT_SECONDS,
             check_same_thread=False,
             thread_safe=False,
@@ -96,12 +102,21 @@ class LogFile:
             )
         if all(migration.applied for migration in found):
             return
+        if self._is_read_only:
+            self.close()
+            raise JobLogError(
+                f"the job log {self.path} is of an older version; restart the daemon, which brings it up to date"
+            )
         # Another process may be doing the same: whoever gets the write lock second finds all done. Foreign keys can
         # only be let be outside of a transaction, and a migration that rebuilds a table needs that.
         self._database.pragma("foreign_keys", 0)
         with self._database.atomic("IMMEDIATE"):
             runner.up()
         self._database.pragma("foreign_keys", 1)
+
+    def schema(self) -> str:
+        """Return the name of its schema's version."""
+        return str(self.select("SELECT MAX(name) FROM schema_migration")[0][0])
 
     def close(self) -> None:
         """Close the file; harmless when called twice."""
@@ -189,9 +204,32 @@ class LogFile:
     def _in_words(self, error: BaseException) -> str:
         error = _first(error)
         name = _errorname(error)
+        if self._is_read_only and (missing := self._missing_right(name)):
+            return missing
         what, advice = next((texts for begin, texts in _TROUBLES.items() if name.startswith(begin)), _UNKNOWN_TROUBLE)
         advice = advice.format(path=self.path, folder=self.path.parent, rescue=_RESCUE)
         return f"{what} ({error}); {advice}"
+
+    def _missing_right(self, name: str) -> str | None:
+        """Return what keeps another user from reading; None where that is not what is wrong.
+
+        SQLite reads a log that is in use by way of the -shm beside it, which the daemon keeps there while it runs; who
+        reads when nobody else does has to make one, and so to write in the folder.
+        """
+        owner = owner_name(self.path)
+        advice = f"run this as {owner} (sudo -u {owner} receipt-watcher …), or as root"
+        if not os.access(self.path, os.R_OK, effective_ids=True):
+            return f"you may not read it; {advice}"
+        beside = self._beside()
+        if not all(os.access(path, os.R_OK, effective_ids=True) for path in beside if path.exists()):
+            return f"you may not read the -wal and -shm beside it; {advice}"
+        may_write = os.access(self.path.parent, os.W_OK, effective_ids=True)
+        if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")) and not may_write:
+            return (
+                "while the daemon does not run, SQLite has to write beside it to read it, and you may not write there; "
+                + advice
+            )
+        return None
 
     # --- the file itself ---------------------------------------------------------------------------------------
 

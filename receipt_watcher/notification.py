@@ -25,6 +25,7 @@ import structlog
 from receipt_watcher.audit import last_balance
 from receipt_watcher.channels import Channel
 from receipt_watcher.errors import NotToldError
+from receipt_watcher.handholds import HandHolds
 from receipt_watcher.holds import Holds, Standing
 from receipt_watcher.hours import latest_day, time_of
 from receipt_watcher.job import OPEN_STATES, Job, State
@@ -33,6 +34,7 @@ from receipt_watcher.notices import Away, Day, Hold, Kind, Notice, Stuck, Wordin
 from receipt_watcher.outbox import GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Letter, Outbox
 from receipt_watcher.route import Route, branches_of
 from receipt_watcher.snapshot import Waiting
+from receipt_watcher.waiting import Wait
 from receipt_watcher.window import Window
 
 logger = structlog.get_logger()
@@ -160,6 +162,7 @@ class Notification:
     ) -> None:
         self._log = log
         self._holds = holds
+        self._hand_holds = HandHolds(log)
         self._routes = routes
         self._channels = {channel.name: channel for channel in channels}
         self._settings = settings
@@ -365,6 +368,7 @@ class Notification:
         branches = {branch.key: branch for route in self._routes for branch in route.branches}
         resumed_at = {standing.url: standing.resumed_at or 0.0 for standing in self._holds.all()}
         names = {route.name for route in self._routes}
+        held = {*held, *(hold.name for hold in self._hand_holds.all())}
         on_hold = [key for key, branch in branches.items() if branch.destination.url in held]  # may be a whole backlog
         for job in self._log.oldest_open(oldest, _LOOKED_AT, on_hold):
             branch = branches.get(job.branch)
@@ -382,11 +386,11 @@ class Notification:
                 yield job.job_id, _stuck_job(job, since, is_known=job.inbox in names)
 
     def _stuck_files(self, inboxes: Iterable[InboxState], now: float) -> Iterator[tuple[str, Stuck]]:
-        """Yield the files that lie in an open inbox for too long."""
+        """Yield the files that lie in an open inbox for too long, and that nobody holds there."""
         oldest = now - self._settings.stuck_after_seconds
         for inbox in inboxes:
             for each in inbox.waiting if inbox.unavailable is None else ():
-                if each.first_seen_at <= oldest:
+                if each.first_seen_at <= oldest and each.why is not Wait.HELD:
                     why = each.detail or each.why.meaning
                     found = Stuck(each.path, inbox.name, each.first_seen_at, why, each.why.advice)
                     yield _key(inbox.name, each.path), found

@@ -66,6 +66,16 @@ def owner_of(status: os.stat_result) -> str:
     return f"{stat.filemode(status.st_mode)} {_user(status.st_uid)}:{_group(status.st_gid)}"
 
 
+def owner_name(path: Path) -> str:
+    """Return who owns a file or folder, or the first folder above it that can be looked at; root where none can."""
+    for place in (path, *path.parents):
+        try:
+            return _user(place.stat().st_uid)
+        except OSError:
+            continue
+    return "root"
+
+
 def _stands_above_owners() -> bool:
     """Whether we have CAP_FOWNER (capabilities(7)): root has, but not in each container."""
     try:

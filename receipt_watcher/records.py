@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from peewee import fn
 
-from receipt_watcher.job import HOME_FOLDER, OPEN_STATES, Folder, Job, State
+from receipt_watcher.job import HOME_FOLDER, OPEN_STATES, Folder, Job, State, job_id_prefix
 from receipt_watcher.logfile import LogFile
 from receipt_watcher.tables import JOB_COLUMNS, AttemptRow, FactRow, HistoryRow, JobRow, job_of
 
@@ -96,6 +96,27 @@ class Delivered:
     outcome: str
     status_code: int | None
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One line of a job's history, with whose it is; `number` grows with each. Unix seconds."""
+
+    number: int
+    at: float
+    job_id: str
+    inbox: str
+    filename: str
+    event: str
+    from_state: str | None
+    to_state: str | None
+    detail: str | None
+
+
+_HAPPENINGS = (
+    "SELECT history.id, at, history.job_id, inbox, filename, event, from_state, to_state, detail"
+    " FROM history JOIN job ON job.job_id = history.job_id"
+)
 
 
 class Records(LogFile):
@@ -273,6 +294,11 @@ class Records(LogFile):
             statement, values = f"{statement} AND +inbox = ?", (*values, inbox)
         return [job_of(row) for row in self.select(f"{statement} ORDER BY completed_at, job_id", *values)]
 
+    def last_failures(self, limit: int) -> list[Job]:
+        """Return the jobs that failed last and still are failed, the latest first."""
+        statement = f"{SELECT_JOB} WHERE {_FAILED} AND completed_at > 0 ORDER BY completed_at DESC LIMIT ?"
+        return [job_of(row) for row in self.select(statement, limit)]
+
     def counts_between(self, since: float, until: float) -> dict[State, int]:
         """Return how many of the jobs that were recorded in a time are in each state."""
         statement = "SELECT state, COUNT(*) FROM job WHERE created_at >= ? AND created_at < ? GROUP BY state"
@@ -346,16 +372,28 @@ class Records(LogFile):
         *,
         states: Sequence[State] = (),
         inbox: str | None = None,
+        since: float | None = None,
+        name: str | None = None,
         older_than: str | None = None,
         limit: int | None = 50,
     ) -> list[Job]:
-        """Return jobs, the newest first; `older_than` is the last job id of the page before."""
-        where: Any = JobRow.job_id < older_than if older_than else JobRow.job_id != ""
-        if states:
-            where &= JobRow.state.in_(list(states))
+        """Return jobs, the newest first; `older_than` is the last job id of the page before.
+
+        `since` is when they were recorded, in Unix seconds; `name` a pattern such as `*.pdf`, in either case.
+        """
+        conditions: dict[str, Sequence[object]] = {"job_id > ?": [job_id_prefix(since) if since is not None else ""]}
+        if older_than:
+            conditions["job_id < ?"] = [older_than]
+        if states:  # the plus: an index of the states alone would have to be sorted
+            conditions[f"+state IN ({marks(states)})"] = states
         if inbox:
-            where &= JobRow.inbox == inbox
-        return self.jobs(where, JobRow.job_id.desc(), limit=limit)
+            conditions["+inbox = ?"] = [inbox]
+        if name:
+            conditions["lower(filename) GLOB lower(?)"] = [name]
+        values = [value for each in conditions.values() for value in each]
+        found = f"SELECT job_id FROM job WHERE {' AND '.join(conditions)} ORDER BY job_id DESC LIMIT ?"  # noqa: S608 - our own text
+        statement = f"{SELECT_JOB} WHERE job_id IN ({found}) ORDER BY job_id DESC"
+        return [job_of(row) for row in self.select(statement, *values, -1 if limit is None else limit)]
 
     def page(self, selection: Selection, after: str, limit: int) -> list[Job]:
         """Return the next jobs of a selection by their ids; `after` is the last one of the page before."""
@@ -384,7 +422,24 @@ class Records(LogFile):
 
     def find(self, prefix: str) -> list[Job]:
         """Return the jobs whose id begins so, or whose file is named so: what an admin may call a job. At most ten."""
-        return self.jobs(JobRow.job_id.startswith(prefix) | (JobRow.filename == prefix), JobRow.job_id.desc(), limit=10)
+        by_id = "SELECT job_id FROM job WHERE job_id >= ? AND job_id < ? ORDER BY job_id DESC LIMIT 10"
+        by_name = "SELECT job_id FROM job WHERE job_id > '' AND filename = ? ORDER BY job_id DESC LIMIT 10"
+        ids = f"SELECT * FROM ({by_id}) UNION SELECT * FROM ({by_name})"  # noqa: S608 - our own text
+        statement = f"{SELECT_JOB} WHERE job_id IN ({ids}) ORDER BY job_id DESC LIMIT 10"
+        lowered = prefix.lower()
+        return [job_of(row) for row in self.select(statement, lowered, f"{lowered}\x7f", prefix)]
+
+    def events_after(self, number: int, limit: int) -> list[Happening]:
+        """Return what happened to receipts after a line of the histories (0: from the first one on), in that order."""
+        return [
+            Happening(*row)
+            for row in self.select(f"{_HAPPENINGS} WHERE history.id > ? ORDER BY history.id LIMIT ?", number, limit)
+        ]
+
+    def last_events(self, limit: int) -> list[Happening]:
+        """Return what happened last, in its order."""
+        rows = self.select(f"{_HAPPENINGS} ORDER BY history.id DESC LIMIT ?", limit)
+        return [Happening(*row) for row in reversed(rows)]
 
     def counts(self) -> dict[State, int]:
         """Return how many jobs are in each state."""

@@ -1,7 +1,7 @@
 """What the daemon knows of its inboxes, for the commands: how each is watched, and what waits in it since when.
 
 What it promises: one small file for each inbox in the state folder, always whole, written when something changed and
-not more often than every two seconds; while receipts just flow it is not written at all. It is a help, not a record:
+not more often than every two seconds; while receipts just flow, only once a minute. It is a help, not a record:
 nothing depends on it, it is not flushed, and one that is damaged or missing reads as None.
 
 The inbox's thread and the supervision write it, any process reads it.
@@ -35,7 +35,10 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One inbox as its daemon sees it. Unix seconds; `unavailable` is why nothing is taken now."""
+    """One inbox as its daemon sees it. Unix seconds; `unavailable` is why nothing is taken now.
+
+    `scanned_at` is when the inbox was last read whole, told once a minute.
+    """
 
     name: str
     mode: str
@@ -44,6 +47,7 @@ class Snapshot:
     unavailable: str | None
     unavailable_since: float | None
     waiting: tuple[Waiting, ...]
+    scanned_at: float | None = None
 
 
 def snapshot_file(state_dir: Path, name: str) -> Path:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,18 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     1. Merge the sources. 2. Validate. 3. Where that fails, validate again without the wrong values, so that 4. the
     checks across options speak in the same run about what is left.
     """
-    config, problems = _gathered(path, environ)
-    if config is None or problems:
-        raise ConfigError(problems)
-    return config
+    return load_with_origins(path, environ)[0]
 
 
-def _gathered(path: Path | None, environ: Mapping[str, str]) -> tuple[Config | None, list[Problem]]:
+def load_with_origins(path: Path | None, environ: Mapping[str, str]) -> tuple[Config, Callable[[Key], str]]:
+    """Return the configuration as `load` does, and what tells where the value of an option comes from."""
+    config, sources = _gathered(path, environ)
+    if config is None or sources.problems:
+        raise ConfigError(sources.problems)
+    return config, sources.origin_in_words
+
+
+def _gathered(path: Path | None, environ: Mapping[str, str]) -> tuple[Config | None, _Sources]:
     sources = _Sources(display_name(path) if path else "no configuration file")
     if path:
         sources.read_file(path)
@@ -104,7 +109,7 @@ def _gathered(path: Path | None, environ: Mapping[str, str]) -> tuple[Config | N
         config, _ = _validated(tree, place)
     for keys, wrong, right in clashes(config) if config else ():
         sources.blame(keys[0], wrong, right, also=keys)
-    return config, sources.problems
+    return config, sources
 
 
 def _validated(tree: dict[str, Any], place: dict[str, Any]) -> tuple[Config | None, list[ErrorDetails]]:
@@ -177,6 +182,7 @@ class _Sources:
         self.tree: Any = {}
         self.problems: list[Problem] = []
         self._origins: dict[Key, str] = {(): file}
+        self._roots: list[yaml.Node] = []  # of the file
         #: What is not worth a second complaint.
         self._broken: list[Key] = []
 
@@ -192,6 +198,20 @@ class _Sources:
     def _origin_of(self, key: Key) -> str:
         return next(self._origins[key[:end]] for end in range(len(key), -1, -1) if key[:end] in self._origins)
 
+    def origin_in_words(self, key: Key) -> str:
+        """Return where the value of an option comes from: which variable, credential, or line of the file, if any."""
+        branch = self.tree
+        for part in key:
+            try:
+                branch = branch[part]
+            except (KeyError, IndexError, TypeError):
+                return "default"
+        if branch is None:
+            return "default"
+        origin = self._origin_of(key)
+        line = _line_of(key, self._roots[0]) if self._roots and origin == self._origins[()] else None
+        return f"{origin}:{line}" if line else origin
+
     def _put(self, key: Key, value: object, origin: str) -> None:
         self.tree = _with(self.tree, key, value)
         self._origins[key] = origin
@@ -200,7 +220,7 @@ class _Sources:
         """Take the tree from a file."""
         wrongs: list[tuple[str, str, str]] = []
         try:
-            self.tree, wrongs = _parsed(path.read_bytes().decode("utf-8-sig"))
+            self.tree, wrongs = _parsed(path.read_bytes().decode("utf-8-sig"), self._roots)
         except OSError as error:
             wrongs = [("whole file", f"cannot be read: {error.strerror}", "give a readable file")]
             self.tree = None
@@ -349,14 +369,19 @@ _NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?$", re.IGNORECASE)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, [*"-+.0123456789"])
 
 
-def _parsed(text: str) -> tuple[Any, list[tuple[str, str, str]]]:
+def _parsed(text: str, roots: list[yaml.Node] | None = None) -> tuple[Any, list[tuple[str, str, str]]]:
     """Return what `text` says in YAML, and its mistakes: where, what is wrong, what would be right.
+
+    To `roots` the document is added, by which `_line_of` finds lines.
 
     PyYAML's own messages are not passed on: they quote the line, which may hold a secret.
     """
     try:
         loader = _Loader(text)
-        tree = loader.get_single_data()
+        root = loader.get_single_node()
+        tree = None if root is None else loader.construct_document(root)
+        if roots is not None and root is not None:
+            roots.append(root)
     except RecursionError:
         return None, [("whole file", "is nested too deeply", "start from watcher.example.yaml")]
     except (yaml.YAMLError, ValueError, ArithmeticError) as error:
@@ -367,6 +392,22 @@ def _parsed(text: str) -> tuple[Any, list[tuple[str, str, str]]]:
         for name, line in loader.repeated
     ]
     return tree, again
+
+
+def _line_of(key: Key, root: yaml.Node) -> int | None:
+    """Return on which line a key stands, or what is above it; what merges brought stands where that was written."""
+    node, line = root, None
+    for part in key:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        elif isinstance(node, yaml.MappingNode):
+            found = [(name, value) for name, value in node.value if str(name.value) == part]
+            if not found:
+                break
+            name, node = found[-1]
+            line = name.start_mark.line + 1
+    return line
 
 
 def _where(error: Exception, text: str) -> str:

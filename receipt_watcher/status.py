@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
+from receipt_watcher import __version__
 from receipt_watcher import snapshot as snapshots
 from receipt_watcher.audit import LastBalance, last_balance
 from receipt_watcher.causes import LongWait, Scene, long_waits
 from receipt_watcher.closed import Closed, closed_windows
-from receipt_watcher.config import Config, Inbox
+from receipt_watcher.config import Config, Inbox, masked
 from receipt_watcher.disk import display_name
 from receipt_watcher.examiners import Examiners, bounds_of
+from receipt_watcher.handholds import HandHold, HandHolds
 from receipt_watcher.holds import Holds, Standing
-from receipt_watcher.inbox import listing_of
 from receipt_watcher.installation import Installation
 from receipt_watcher.job import OPEN_STATES, Job, State
-from receipt_watcher.joblog import JobLog
+from receipt_watcher.joblog import VERSION_FACT, JobLog
+from receipt_watcher.listing import listing_of
 from receipt_watcher.snapshot import Snapshot
 from receipt_watcher.timelimit import within
 from receipt_watcher.view import iso_time
@@ -28,8 +35,21 @@ ANSWER_SECONDS = 5.0
 #: So many files that wait for long are named.
 _LONG_WAITS = 50
 
+#: So many of each are shown as text: it is to fit a screen.
+_NAMED = 5
+_NAMED_FILES = 10
+
 #: An open receipt that is older is shown by name.
 _OLD_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk by a folder on it; bytes that are free for the one who asks, and in all."""
+
+    path: str
+    free_bytes: int
+    total_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +70,17 @@ class InboxStatus:
         yield f"{self.name}: {self.trouble or f'{self.waiting} waiting'} ({self.path})"
         if self.snapshot is not None:
             yield f"  watched by {self.snapshot.mode}: {self.snapshot.why_mode}; {self.snapshot.writers}"
+        if self.snapshot is not None and self.snapshot.scanned_at is not None:
+            yield f"  last scan: {iso_time(self.snapshot.scanned_at)}"
         for closed in self.closed:
             yield f"  {closed.queued} receipts {closed.words}"
-        for wait in self.long_waits:
+        for wait in self.long_waits[:_NAMED_FILES]:
             cause, minutes = wait.cause, (now - wait.since) / 60
             yield f"  waits for {minutes:.0f} minutes: {display_name(wait.path)}"
             yield f"    {cause.why.value}: {cause.detail or cause.why.meaning}"
             yield f"    → {cause.what_to_do}"
+        if len(self.long_waits) > _NAMED_FILES:
+            yield f"  … and {len(self.long_waits) - _NAMED_FILES} more; --json names them, explain says why"
 
     def as_json(self) -> dict[str, Any]:
         """Return it for other programs."""
@@ -70,6 +94,7 @@ class InboxStatus:
             "mode": found.mode if found else None,
             "why_mode": found.why_mode if found else None,
             "writers": found.writers if found else None,
+            "scanned_at": iso_time(found.scanned_at) if found else None,
             "closed": [
                 {
                     "branch": closed.branch,
@@ -110,12 +135,17 @@ class Status:
     removed: int
     now: float
     balance: LastBalance | None = None
+    by_hand: Sequence[HandHold] = ()
+    failed: Sequence[Job] = ()
+    disks: Sequence[Disk] = ()
+    versions: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def troubles(self) -> list[str]:
         """What is wrong, a line each."""
         found = [] if self.is_running else ["the daemon is not running; nothing is taken in"]
         found += [f"inbox {inbox.name}: {inbox.trouble}" for inbox in self.inboxes if inbox.trouble]
+        found += self._wrong_versions()
         found += [
             f"N8N is held since {iso_time(standing.held_since)}: {standing.hold_message}" for standing in self.held
         ]
@@ -134,24 +164,45 @@ class Status:
             )
         return found
 
+    def _wrong_versions(self) -> list[str]:
+        own, running = self.versions.get("receipt-watcher"), self.versions.get("daemon")
+        if running is None or running == own:
+            return []
+        return [f"the daemon was started as version {running}, and this is {own}: restart it"]
+
     def lines(self) -> Iterator[str]:
         """Yield it as text."""
         yield "The daemon is running." if self.is_running else "The daemon is not running."
         for inbox in self.inboxes:
             yield from inbox.lines(self.now)
+        for hold in self.by_hand:
+            yield f"Held by hand since {iso_time(hold.since)}: {hold.label}{hold.words}"
+            yield f"  → receipt-watcher resume {hold.short}"
         yield "Jobs: " + ", ".join(f"{number} {state.value}" for state, number in self.counts.items())
         if self.removed:
             yield f"Removed by retention: the files of {self.removed} jobs"
         if self.balance is not None:
             absent = f", {self.balance.absent} absent" if self.balance.absent else ""
             yield f"Balance of {iso_time(self.balance.at)}: {self.balance.wrong or 'no'} disagreements{absent}"
-        for job in self.old:
-            minutes = (self.now - job.created_at) / 60
-            yield f"Open for {minutes:.0f} minutes: {job.filename} ({job.state.value}, {job.job_id})"
+        yield from self._lines_of_jobs()
         for standing in self.failing:
             yield f"N8N {standing.trouble}"
+        for disk in self.disks:
+            yield f"Disk of {disk.path}: {disk.free_bytes / 1e9:,.1f} GB of {disk.total_bytes / 1e9:,.1f} GB free"
+        if self.versions:
+            yield "Versions: " + ", ".join(f"{name} {version}" for name, version in self.versions.items() if version)
         for trouble in self.troubles:
             yield f"Look at this: {trouble}"
+
+    def _lines_of_jobs(self) -> Iterator[str]:
+        for job in self.old[:_NAMED]:
+            minutes = (self.now - job.created_at) / 60
+            yield f"Open for {minutes:.0f} minutes: {job.filename} ({job.state.value}, {job.job_id})"
+        if len(self.old) > _NAMED:
+            yield "  … and more; receipt-watcher jobs --status queued --status processing names them"
+        for job in self.failed:
+            reason = job.reason.value if job.reason else ""
+            yield f"Failed at {iso_time(job.completed_at)}: {job.filename} ({reason}, {job.job_id})"
 
     def as_json(self) -> dict[str, Any]:
         """Return it for other programs."""
@@ -178,6 +229,24 @@ class Status:
                 "absent": self.balance.absent,
             },
             "old": [{"job_id": job.job_id, "filename": job.filename, "status": job.state.value} for job in self.old],
+            "held_by_hand": [
+                {"kind": hold.kind.value, "name": masked(hold.name), "since": iso_time(hold.since), "why": hold.why}
+                for hold in self.by_hand
+            ],
+            "failed": [
+                {
+                    "job_id": job.job_id,
+                    "filename": job.filename,
+                    "reason": job.reason.value if job.reason else None,
+                    "failed_at": iso_time(job.completed_at),
+                }
+                for job in self.failed
+            ],
+            "disks": [
+                {"path": disk.path, "free_bytes": disk.free_bytes, "total_bytes": disk.total_bytes}
+                for disk in self.disks
+            ],
+            "versions": dict(self.versions),
             "troubles": self.troubles,
         }
 
@@ -201,7 +270,34 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
         removed=log.removed_files(),
         now=now,
         balance=last_balance(log),
+        by_hand=HandHolds(log).all(),
+        failed=log.last_failures(_NAMED),
+        disks=list(_disks(config)),
+        versions={
+            "receipt-watcher": __version__,
+            "daemon": log.fact(VERSION_FACT) if is_running else None,
+            "schema": log.schema(),
+            "Python": ".".join(map(str, sys.version_info[:3])),
+            "SQLite": sqlite3.sqlite_version,
+        },
     )
+
+
+def _disks(config: Config) -> Iterator[Disk]:
+    """Yield each disk that receipts or the log are on, once; one that does not answer is told with its inbox."""
+    known = set()
+    for folder in (config.state_dir, *(folder for inbox in config.inboxes for folder in (inbox.path, inbox.done_dir))):
+        try:
+            device, usage = within(ANSWER_SECONDS, partial(_usage_of, folder), folder)
+        except OSError:
+            continue
+        if device not in known:
+            known.add(device)
+            yield Disk(str(folder), usage.free, usage.total)
+
+
+def _usage_of(folder: Path) -> tuple[int, Any]:
+    return folder.stat().st_dev, disk_usage(folder)
 
 
 def _inbox_status(config: Config, inbox: Inbox, log: JobLog, now: float, *, is_running: bool) -> InboxStatus:

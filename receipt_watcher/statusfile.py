@@ -21,6 +21,7 @@ from pathlib import Path
 
 import structlog
 
+from receipt_watcher.handholds import HandHold, HandHolds
 from receipt_watcher.holds import Holds, Standing
 from receipt_watcher.hours import clock_text, midnight
 from receipt_watcher.job import Job, Reason
@@ -51,6 +52,8 @@ class Picture:
     """What there is to say of an inbox."""
 
     unavailable: str | None
+    inbox_hold: HandHold | None
+    hand_held: Sequence[HandHold]
     held: Sequence[Standing]
     waiting: Sequence[Waiting]
     opens_at: float | None
@@ -68,6 +71,7 @@ class StatusFile:
         self._route = route
         self._log = log
         self._holds = holds
+        self._hand_holds = HandHolds(log)
         self._zone = zone
         self._secrets = secrets
         self._written = ""
@@ -105,6 +109,8 @@ class StatusFile:
         count, since = self._log.open_in(name, now - _PATIENT_SECONDS)
         return Picture(
             unavailable,
+            self._hand_holds.of_inbox(name),
+            [hold for hold in map(self._hand_holds.of_destination, urls) if hold is not None],
             [standing for standing in map(self._holds.get, urls) if standing.is_held],
             [each for each in waiting if each.first_seen_at <= now - _PATIENT_SECONDS],
             opens_at if opens_at > now else None,
@@ -169,6 +175,9 @@ def _lines(found: Picture, now: float, zone: tzinfo | None) -> Iterator[str]:
     if found.unavailable is not None:
         yield f"Nothing is taken from here: {quoted(found.unavailable)}"
         is_fine = False
+    for line in _held_by_hand(found, at):
+        yield line
+        is_fine = False
     for standing in found.held:
         yield (
             f"N8N is on hold since {at(standing.held_since or now)}: {quoted(standing.hold_message or '')}\n"
@@ -190,6 +199,18 @@ def _lines(found: Picture, now: float, zone: tzinfo | None) -> Iterator[str]:
         yield from _more(len(found.failed))
     if is_fine and not (found.waiting or found.open_count or found.failed):
         yield "All is well: nothing waits, and nothing failed today."
+
+
+def _held_by_hand(found: Picture, at: Callable[[float], str]) -> Iterator[str]:
+    if found.inbox_hold is not None:
+        why = f": {quoted(found.inbox_hold.why)}" if found.inbox_hold.why else "."
+        yield f"Your admin holds this inbox since {at(found.inbox_hold.since)}, so nothing is taken{why}"
+    for hold in found.hand_held:
+        why = f": {quoted(hold.why)}" if hold.why else "."
+        yield (
+            f"Your admin holds what goes to N8N since {at(hold.since)}{why}\n"
+            "Nothing is lost: receipts are taken as ever, wait, and go out when the hold ends."
+        )
 
 
 def _under_way(found: Picture, at: Callable[[float], str]) -> Iterator[str]:

@@ -81,6 +81,11 @@ class Wait(Code):
         "The inbox, or a folder of its spool, cannot be used now.",
         "Mend what is said; the inbox opens again by itself.",
     )
+    HELD = (
+        "held",
+        "An admin holds this inbox.",
+        "Let it go on: receipt-watcher resume, with the inbox's name.",
+    )
     NOT_RUNNING = (
         "not_running",
         "The daemon is not running; nothing is taken.",

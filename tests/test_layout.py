@@ -24,10 +24,11 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__init__ errors codes migrations nodes invoice sentences",
         "migrations.0001_first migrations.0002_branches migrations.0003_retention",
         "migrations.0004_order migrations.0005_stored migrations.0006_holds migrations.0007_notices",
-        "migrations.0008_execution window verdict hours signing links",
+        "migrations.0008_execution migrations.0009_commands window verdict hours signing links",
         "job config pace names waiting timelimit permissions clock problem tokens strangers entries journal",
         "systemd statusline",
         "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts events settling",
+        "rights schema provenance manpages",
         "notices",
         "channels",
         "channels.webhook channels.apprise_url",
@@ -37,11 +38,11 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "listing spool records examiners bodies connections content readiness",
         "joblog",
         "findings evidence",
-        "balance export",
+        "balance export since",
         "audit",
         "formats.jpeg formats.png formats.gif formats.bmp formats.webp formats.tiff formats.heic formats.pdf",
         "receipt",
-        "inbox holds intake examiner acceptance demo_receipts",
+        "inbox holds handholds intake examiner acceptance demo_receipts",
         "destinations.n8n",
         "route demo_play causes closed outbox",
         "statusfile notification heartbeat channeltest textfile healthcheck",
@@ -53,8 +54,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "check status daemon",
         "once demo live service",
         "commands",
-        "commands.shared commands.table",
-        "commands.receipts commands.service commands.configuration commands.books commands.monitoring",
+        "commands.shared commands.table commands.manual",
+        "commands.completing",
+        "commands.receipts commands.service commands.holding commands.configuration commands.books commands.monitoring",
         "cli",
         "__main__",
     )
@@ -62,7 +64,11 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 
 #: What an admin types, by noun.
 COMMANDS = frozenset(
-    f"commands.{noun}" for noun in ("shared", "table", "receipts", "service", "configuration", "books", "monitoring")
+    f"commands.{noun}"
+    for noun in (
+        *("shared", "table", "manual", "completing", "receipts", "service"),
+        *("holding", "configuration", "books", "monitoring"),
+    )
 )
 
 #: One library, one module; where it is more than one, they are one concern.
@@ -71,7 +77,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "annotated_types": frozenset({"example"}),
     "apprise": frozenset({"channels.apprise_url"}),
     "apscheduler": frozenset({"loops"}),
-    "click": frozenset({"cli", "demo", *COMMANDS}),
+    "click": frozenset({"cli", "demo", "manpages", *COMMANDS}),
     "h11": frozenset({"connections"}),
     "httpx": frozenset({"outbound"}),
     "magic": frozenset({"receipt"}),
@@ -79,7 +85,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "peewee": frozenset({"joblog", "logfile", "records", "tables"}),
     "pillow_heif": frozenset({"receipt", "samples"}),
     "playhouse": frozenset({"logfile"}),
-    "pydantic": frozenset({"config", "example", "sources"}),
+    "pydantic": frozenset({"config", "example", "manpages", "sources"}),
     "pydantic_core": frozenset({"config", "sources"}),
     "pylibmagic": frozenset({"receipt"}),
     "pypdfium2": frozenset({"receipt"}),
@@ -87,7 +93,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "tenacity": frozenset({"outbound"}),
     "uvicorn": frozenset({"connections", "server"}),
     "watchdog": frozenset({"events"}),
-    "yaml": frozenset({"commands.configuration", "example", "sources"}),
+    "yaml": frozenset({"example", "provenance", "sources"}),
 }
 
 #: Every stage logs, so structlog is everywhere; but only one module says how the lines look.
@@ -114,6 +120,7 @@ CLOCKS = {
     "channeltest": "a command is a moment of its own",
     "check": "likewise",
     "commands.books": "likewise",
+    "commands.holding": "likewise",
     "commands.receipts": "likewise",
     "commands.service": "likewise",
     "clock": "it is the clock",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from receipt_watcher.commands import completing
 from receipt_watcher.commands.shared import (
     FINE,
     WRONG,
@@ -27,7 +28,7 @@ from receipt_watcher.commands.shared import (
 @click.option(
     "--until", default=None, help="To the end of this day, or to before this time; the office's clock counts."
 )
-@click.option("--inbox", default=None, help="Only this inbox.")
+@click.option("--inbox", default=None, shell_complete=completing.inboxes, help="Only this inbox.")
 @click.option(
     "--csv",
     "csv_file",
@@ -58,7 +59,7 @@ def balance(
     from receipt_watcher.export import exporting
     from receipt_watcher.findings import selection_of
 
-    config = load_config(config_file)
+    config = load_config(config_file, as_owner=False)
     is_piped = str(csv_file) == "-"
     if is_piped and as_json:
         raise click.UsageError("Standard output takes one of the two: --json, or --csv -.")

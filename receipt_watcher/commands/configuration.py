@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from receipt_watcher.commands.shared import config_option, json_option, load_config, print_json
+from receipt_watcher.commands.shared import (
+    config_option,
+    json_option,
+    load_config,
+    load_config_with_origins,
+    print_json,
+    say,
+)
 from receipt_watcher.job import Folder
 
 if TYPE_CHECKING:
@@ -57,21 +64,38 @@ def config() -> None:
 
 @config.command("show")
 @config_option
+@click.option("--origins", is_flag=True, help="With --json: each option with its value and where that comes from.")
 @json_option
-def config_show(config_file: Path | None, *, as_json: bool) -> None:
-    """Show the configuration as it is in force, from all sources, without secrets.
+def config_show(config_file: Path | None, *, origins: bool, as_json: bool) -> None:
+    """Show the configuration in force, without secrets, and where each value comes from.
 
     Example: receipt-watcher config show --config watcher.yaml
     """
+    from receipt_watcher.clashes import dotted
     from receipt_watcher.config import redacted
+    from receipt_watcher.provenance import lines_with_origins, options_with_origins
 
-    shown = redacted(load_config(config_file))
-    if as_json:
+    config, origin_of = load_config_with_origins(config_file)
+    shown = redacted(config)
+    if as_json and origins:
+        rows = options_with_origins(shown, origin_of)
+        print_json([{"option": dotted(key), "value": value, "origin": origin} for key, value, origin in rows])
+    elif as_json:
         print_json(shown)
     else:
-        import yaml
+        for line in lines_with_origins(shown, origin_of):
+            say(line)
 
-        click.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
+
+@config.command("schema")
+def config_schema() -> None:
+    """Print a JSON Schema of watcher.yaml, by which an editor completes, explains and checks while you write.
+
+    Example: receipt-watcher config schema > watcher.schema.json
+    """
+    from receipt_watcher.schema import json_schema
+
+    print_json(json_schema())
 
 
 @config.command("example")

@@ -1,23 +1,30 @@
-"""What became of receipts, and changing that: `jobs`, `show`, `explain`, `retry`, `cancel`.
+"""What became of receipts, and changing that: `jobs`, `show`, `explain`, `tail`, `retry`, `cancel`.
 
 They work on the job log itself, whether the daemon runs or not; a running one sees the change within a tick.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from receipt_watcher.commands import completing
 from receipt_watcher.commands.shared import (
     FINE,
     WRONG,
     config_option,
     find,
+    has_log,
+    hurry,
     json_option,
     load_config,
     open_log,
@@ -31,26 +38,55 @@ from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.job import Event, Job, State, next_state
 from receipt_watcher.view import full_view, iso_time, job_view
 
+#: How often `tail` looks; a person reads no faster.
+_LOOK_SECONDS = 0.5
+_PAGE = 1000
+
 if TYPE_CHECKING:
     from receipt_watcher.explain import Explainer, Explanation
     from receipt_watcher.joblog import JobLog
+    from receipt_watcher.records import Happening
 
 
 @click.command()
 @config_option
 @click.option("--status", "states", multiple=True, type=click.Choice([state.value for state in State]))
-@click.option("--inbox", default=None, help="Only those of this inbox.")
+@click.option("--inbox", default=None, shell_complete=completing.inboxes, help="Only those of this inbox.")
+@click.option("--since", default=None, help="Recorded since then: 2h, 3 days ago, yesterday, 2026-11-01.")
+@click.option("--name", default=None, help="Only files whose name is like this, such as '*.pdf'; case does not count.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--json-lines", "as_lines", is_flag=True, help="Print JSON, one job on a line.")
 @json_option
-def jobs(config_file: Path | None, states: Sequence[str], inbox: str | None, limit: int, *, as_json: bool) -> None:
+def jobs(
+    config_file: Path | None,
+    *,
+    states: Sequence[str],
+    inbox: str | None,
+    since: str | None,
+    name: str | None,
+    limit: int,
+    as_lines: bool,
+    as_json: bool,
+) -> None:
     """List jobs, the newest first.
 
-    Example: receipt-watcher jobs --status failure --limit 10
+    Example: receipt-watcher jobs --status failure --since yesterday --name '*.pdf'
     """
+    from receipt_watcher.since import moment_of
+
+    try:
+        begin = None if since is None else moment_of(since, datetime.now())  # noqa: DTZ005 - the office's clock is meant
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--since") from error
+    hurry()
     config = load_config(config_file)
     with open_log(config) as log:
-        found = log.listing(states=[State(state) for state in states], inbox=inbox, limit=limit)
-    if as_json:
+        chosen = [State(state) for state in states]
+        found = log.listing(states=chosen, inbox=inbox, since=begin, name=name, limit=limit)
+    if as_lines:
+        for job in found:
+            click.echo(json.dumps(job_view(job, path_of(config, job)), ensure_ascii=False))
+    elif as_json:
         print_json([job_view(job, path_of(config, job)) for job in found])
     else:
         print_jobs(found)
@@ -58,7 +94,7 @@ def jobs(config_file: Path | None, states: Sequence[str], inbox: str | None, lim
 
 @click.command()
 @config_option
-@click.argument("job")
+@click.argument("job", shell_complete=completing.jobs)
 @json_option
 def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
     """Show one job whole: JOB is its id, the beginning of it, or the file's name.
@@ -77,7 +113,7 @@ def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
 
 @click.command()
 @config_option
-@click.argument("what", metavar="PATH|JOB")
+@click.argument("what", metavar="PATH|JOB", shell_complete=completing.jobs)
 @json_option
 def explain(config_file: Path | None, what: str, *, as_json: bool) -> None:
     """Say why a file has not been taken yet, or what became of a job: a path, a file's name, or a job's id.
@@ -86,13 +122,9 @@ def explain(config_file: Path | None, what: str, *, as_json: bool) -> None:
     """
     from receipt_watcher.explain import Explainer
     from receipt_watcher.installation import Installation
-    from receipt_watcher.joblog import JobLog
 
     config = load_config(config_file)
-    log = JobLog(config.database_path) if config.database_path.exists() else None
-    if log is not None:
-        log.open()
-    try:
+    with open_log(config) if has_log(config) else nullcontext() as log:
         explainer = Explainer(
             config,
             log,
@@ -101,9 +133,6 @@ def explain(config_file: Path | None, what: str, *, as_json: bool) -> None:
             wait=threading.Event().wait,
         )
         found = _explained(explainer, log, what)
-    finally:
-        if log is not None:
-            log.close()
     if as_json:
         print_json(found.as_json())
     else:
@@ -145,7 +174,56 @@ def _print_job(job: Job, view: dict[str, Any]) -> None:
 
 @click.command()
 @config_option
-@click.argument("names", metavar="JOB...", nargs=-1)
+@click.option("--lines", "-n", default=10, show_default=True, type=click.IntRange(0, 10_000), help="Begin so far back.")
+@click.option(
+    "--inbox", default=None, shell_complete=completing.inboxes, help="Only what happens to receipts of this inbox."
+)
+@json_option
+def tail(config_file: Path | None, lines: int, inbox: str | None, *, as_json: bool) -> None:
+    """Show what happens to receipts, as it happens, until Ctrl-C.
+
+    Example: receipt-watcher tail --inbox office
+    """
+    pause = threading.Event()
+    with open_log(load_config(config_file)) as log:
+        found = log.last_events(lines)
+        last = found[-1].number if found else log.last_event()
+        try:
+            while True:
+                for happening in found:
+                    if inbox in (None, happening.inbox):
+                        _print_happening(happening, as_json=as_json)
+                sys.stdout.flush()
+                pause.wait(_LOOK_SECONDS)
+                found = log.events_after(last, _PAGE)
+                last = found[-1].number if found else min(last, log.last_event())  # retention gives numbers back
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(FINE) from None
+
+
+def _print_happening(happening: Happening, *, as_json: bool) -> None:
+    row = {
+        "at": iso_time(happening.at),
+        "inbox": happening.inbox,
+        "filename": happening.filename,
+        "event": happening.event,
+        "from": happening.from_state,
+        "to": happening.to_state,
+        "detail": happening.detail,
+        "job_id": happening.job_id,
+    }
+    if as_json:
+        click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    at = datetime.fromtimestamp(happening.at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    change = f" → {happening.to_state}" if happening.to_state else ""
+    detail = f": {happening.detail}" if happening.detail else ""
+    say(f"{at}  {happening.inbox}: {happening.filename}: {happening.event}{change}{detail}")
+
+
+@click.command()
+@config_option
+@click.argument("names", metavar="JOB...", nargs=-1, shell_complete=completing.jobs)
 @click.option("--failed", is_flag=True, help="Retry every failed job.")
 @json_option
 def retry(config_file: Path | None, names: Sequence[str], *, failed: bool, as_json: bool) -> None:
@@ -155,21 +233,21 @@ def retry(config_file: Path | None, names: Sequence[str], *, failed: bool, as_js
     """
     if bool(names) == failed:
         raise click.UsageError("Name the jobs to retry, or give --failed.")
-    with open_log(load_config(config_file)) as log:
+    with open_log(load_config(config_file), writing=True) as log:
         chosen = _failed(log) if failed else [find(log, name) for name in names]
         _advance_all(log, chosen, Event.RETRY, as_json=as_json)
 
 
 @click.command()
 @config_option
-@click.argument("name", metavar="JOB")
+@click.argument("name", metavar="JOB", shell_complete=completing.jobs)
 @json_option
 def cancel(config_file: Path | None, name: str, *, as_json: bool) -> None:
     """End a job that waits; its file goes to failed/. A success that N8N still reports wins.
 
     Example: receipt-watcher cancel scan_0042.pdf
     """
-    with open_log(load_config(config_file)) as log:
+    with open_log(load_config(config_file), writing=True) as log:
         _advance_all(log, [find(log, name)], Event.CANCEL, as_json=as_json)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,6 +19,8 @@ from receipt_watcher.commands.shared import (
     FINE,
     WRONG,
     config_option,
+    has_log,
+    hurry,
     json_option,
     load_config,
     open_log,
@@ -25,6 +28,9 @@ from receipt_watcher.commands.shared import (
     say,
 )
 from receipt_watcher.commands.table import print_jobs
+
+#: How often `status --watch` looks.
+_WATCH_SECONDS = 2.0
 
 if TYPE_CHECKING:
     from receipt_watcher.check import Finding
@@ -45,7 +51,7 @@ def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog
     from receipt_watcher.once import run_once
     from receipt_watcher.stopsignal import StopSignal
 
-    config = load_config(config_file)
+    config = load_config(config_file, as_owner=False)
     telemetry.configure(config.logging.level, config.logging.format)
     stop = StopSignal()
     stop.listen(reloads=not once and not os.isatty(0))  # a terminal that is closed sends SIGHUP, too
@@ -124,17 +130,37 @@ def demo(*, keep: bool) -> None:
 
 @click.command()
 @config_option
+@click.option("--watch", is_flag=True, help="Show it anew every two seconds, until Ctrl-C.")
 @json_option
-def status(config_file: Path | None, *, as_json: bool) -> None:
-    """Say whether the daemon runs, what waits, and what is wrong.
+def status(config_file: Path | None, *, watch: bool, as_json: bool) -> None:
+    """Say whether the daemon runs, what waits, what is held, and what is wrong.
 
-    Example: receipt-watcher status
+    Example: receipt-watcher status --watch
     """
+    if watch and as_json:
+        raise click.UsageError("--watch is for people; call --json as often as you like.")
+    if not watch:
+        hurry()
+    config = load_config(config_file)
+    if not watch:
+        raise click.exceptions.Exit(_show_status(config, as_json=as_json))
+    pause = threading.Event()
+    try:
+        while True:
+            click.clear()
+            _show_status(config, as_json=False)
+            sys.stdout.flush()
+            pause.wait(_WATCH_SECONDS)
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(FINE) from None
+
+
+def _show_status(config: Config, *, as_json: bool) -> int:
+    """Print it, and return the exit code."""
     from receipt_watcher.holds import Holds
     from receipt_watcher.installation import Installation
     from receipt_watcher.status import status_of
 
-    config = load_config(config_file)
     with open_log(config) as log:
         found = status_of(config, log, Holds(log), Installation(config.state_dir), time.time())
     if as_json:
@@ -142,7 +168,7 @@ def status(config_file: Path | None, *, as_json: bool) -> None:
     else:
         for line in found.lines():
             say(line)
-    raise click.exceptions.Exit(WRONG if found.troubles else FINE)
+    return WRONG if found.troubles else FINE
 
 
 @click.command()
@@ -159,7 +185,7 @@ def notify(config_file: Path | None, *, is_test: bool, as_json: bool) -> None:
     config = load_config(config_file)
     if is_test:
         rows = send_tests(config)
-    elif config.database_path.exists():
+    elif has_log(config):
         with open_log(config) as log:
             rows = waiting(config, log)
     else:
@@ -187,7 +213,7 @@ def backup(config_file: Path | None, target: Path, *, as_json: bool) -> None:
     """
     if target.is_dir():
         target /= f"receipts-{datetime.now().astimezone().strftime('%Y-%m-%d-%H%M%S')}.db"
-    with open_log(load_config(config_file)) as log:
+    with open_log(load_config(config_file, as_owner=False)) as log:
         jobs = log.backup(target)
     if as_json:
         print_json({"file": str(target), "jobs": jobs, "bytes": target.stat().st_size})

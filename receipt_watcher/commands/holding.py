@@ -1,0 +1,131 @@
+"""Holds by hand: `hold`, `resume`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from receipt_watcher.commands import completing
+from receipt_watcher.commands.shared import (
+    FINE,
+    WRONG,
+    config_option,
+    json_option,
+    load_config,
+    open_log,
+    print_json,
+    say,
+)
+
+if TYPE_CHECKING:
+    from receipt_watcher.config import Config
+    from receipt_watcher.handholds import HandHold
+    from receipt_watcher.joblog import JobLog
+
+
+@click.command()
+@config_option
+@click.argument("names", metavar="WHAT...", nargs=-1, required=True, shell_complete=completing.holdable)
+@click.option("--why", default="", help="What to tell those who wonder; it is shown wherever the hold is.")
+@json_option
+def hold(config_file: Path | None, names: Sequence[str], why: str, *, as_json: bool) -> None:
+    """Keep receipts waiting until `resume`: WHAT is an inbox, n8n for every webhook, or a webhook's URL or host.
+
+    From a held inbox nothing is taken. To a held webhook nothing is sent, and no receipt fails meanwhile.
+
+    Example: receipt-watcher hold n8n --why "moves to the new machine"
+    """
+    from receipt_watcher.handholds import HandHolds
+
+    config, now = load_config(config_file), time.time()
+    with open_log(config, writing=True) as log:
+        holds = HandHolds(log)
+        meant = _meant(config, names, holds.all(), now)
+        done = [(each, holds.hold(each.kind, each.name, why, now)) for each in meant]
+    _tell(done, ("is held", "was held before"), as_json=as_json)
+
+
+@click.command()
+@config_option
+@click.argument("names", metavar="WHAT...", nargs=-1, required=True, shell_complete=completing.holdable)
+@json_option
+def resume(config_file: Path | None, names: Sequence[str], *, as_json: bool) -> None:
+    """End a hold by hand; where the daemon itself holds N8N, have it try again now. WHAT is as for `hold`.
+
+    What N8N was given before has its whole time for the callback again.
+
+    Example: receipt-watcher resume n8n
+    """
+    from receipt_watcher.handholds import HandHolds
+
+    config, now = load_config(config_file), time.time()
+    with open_log(config, writing=True) as log:
+        meant = _meant(config, names, HandHolds(log).all(), now)
+        done = [(each, _resumed(config, log, each, now)) for each in meant]
+    _tell(done, ("goes on within seconds", "is not held"), as_json=as_json)
+    raise click.exceptions.Exit(FINE if any(is_changed for _, is_changed in done) else WRONG)
+
+
+def _resumed(config: Config, log: JobLog, hold: HandHold, now: float) -> bool:
+    """End a hold, or have a destination probed that the daemon holds; return whether there was anything to end."""
+    from receipt_watcher.handholds import HandHolds, Held
+    from receipt_watcher.holds import Holds
+
+    with log.transaction():
+        was_held = HandHolds(log).resume(hold.kind, hold.name)
+        if hold.kind is Held.INBOX:
+            return was_held
+        is_held = Holds(log).get(hold.name).is_held
+        if was_held:
+            log.extend_deadlines(list(_branches(config, hold.name)), now + config.callback.deadline_seconds)
+        if was_held or is_held:
+            Holds(log).resumed_by_hand(hold.name, now)
+        return was_held or is_held
+
+
+def _branches(config: Config, url: str) -> Iterator[str]:
+    """Yield the branches whose receipts go to a webhook, as the log names them."""
+    for inbox in config.inboxes:
+        for name, own in (*inbox.subfolders, ("", None)):
+            if config.webhook_url_of(inbox, own) == url:
+                yield f"{inbox.name}/{name}" if name else inbox.name
+
+
+def _meant(config: Config, names: Iterable[str], known: Sequence[HandHold], now: float) -> list[HandHold]:
+    """Return what is meant, each once; also what is held and configured no more.
+
+    Raises:
+        UsageError: nothing has that name.
+    """
+    from receipt_watcher.handholds import HandHold, Held
+
+    found: dict[tuple[str, str], HandHold] = {}
+    inboxes = [inbox.name for inbox in config.inboxes]
+    urls = config.webhook_urls()
+    for name in names:
+        if name in inboxes:
+            here = [HandHold(Held.INBOX, name, now, "")]
+        else:
+            meant = [url for url in urls if name in ("n8n", url, urlsplit(url).hostname)]
+            here = [HandHold(Held.DESTINATION, url, now, "") for url in meant]
+            here += [each for each in known if name in (each.name, each.short)]
+        if not here:
+            hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in urls)
+            raise click.UsageError(f"There is no {name!r}; it may be one of: {', '.join([*inboxes, 'n8n', *hosts])}")
+        found |= {(each.kind, each.name): each for each in here}
+    return list(found.values())
+
+
+def _tell(done: Sequence[tuple[HandHold, bool]], words: tuple[str, str], *, as_json: bool) -> None:
+    from receipt_watcher.config import masked
+
+    if as_json:
+        print_json([{"kind": each.kind.value, "name": masked(each.name), "done": changed} for each, changed in done])
+        return
+    for each, is_changed in done:
+        say(f"{each.label} {words[0] if is_changed else words[1]}")

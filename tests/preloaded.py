@@ -1,0 +1,22 @@
+"""`python -m tests.preloaded …`: the command line with all that it imports, since it goes on as another user.
+
+Where Python is root's alone, as in a developer's home, that user could import nothing.
+"""
+
+from __future__ import annotations
+
+import encodings.ascii
+import encodings.utf_8_sig
+import importlib
+import pkgutil
+
+import receipt_watcher
+from receipt_watcher import cli
+
+if __name__ == "__main__":
+    for module in pkgutil.walk_packages(receipt_watcher.__path__, "receipt_watcher."):
+        if ".migrations" not in module.name and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    cli.main()
+
+__all__ = ["encodings"]
