@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from receipt_watcher import __version__
-from receipt_watcher.commands import books, configuration, holding, manual, monitoring, receipts, service
+from receipt_watcher.commands import books, configuration, holding, installing, manual, monitoring, receipts, service
 from receipt_watcher.commands.shared import FINE, USAGE, WRONG
 from receipt_watcher.errors import ConfigError, ReceiptWatcherError
 
@@ -74,5 +74,6 @@ for _command in (
     *(holding.hold, holding.resume, manual.completion, manual.man),
     *(monitoring.health, monitoring.metrics),
     *(books.balance, configuration.init, configuration.config, configuration.n8n_workflow),
+    installing.service,
 ):
     commands.add_command(_command)

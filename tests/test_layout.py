@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "migrations.0001_first migrations.0002_branches migrations.0003_retention",
         "migrations.0004_order migrations.0005_stored migrations.0006_holds migrations.0007_notices",
         "migrations.0008_execution migrations.0009_commands window verdict hours signing links",
-        "job config pace names waiting timelimit permissions clock problem tokens strangers entries journal",
+        "job config pace program names waiting timelimit permissions clock problem tokens strangers entries journal",
         "systemd statusline",
         "disk formats samples clashes example tables outbound telemetry standin stopsignal mounts events settling",
         "rights schema provenance manpages",
@@ -34,7 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "channels.webhook channels.apprise_url",
         "channels.registry",
         "note sources owner logfile installation destinations view progress writers snapshot examination",
-        "workflows",
+        "workflows deployment",
         "listing spool records examiners bodies connections content readiness",
         "joblog",
         "findings evidence",
@@ -56,6 +56,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "commands",
         "commands.shared commands.table commands.manual",
         "commands.completing",
+        "commands.installing",
         "commands.receipts commands.service commands.holding commands.configuration commands.books commands.monitoring",
         "cli",
         "__main__",
@@ -67,7 +68,7 @@ COMMANDS = frozenset(
     f"commands.{noun}"
     for noun in (
         *("shared", "table", "manual", "completing", "receipts", "service"),
-        *("holding", "configuration", "books", "monitoring"),
+        *("holding", "configuration", "books", "monitoring", "installing"),
     )
 )
 
@@ -152,6 +153,7 @@ TOP_LEVEL = {
     "CHANGELOG.md",
     "LICENSE",
     "README.md",
+    "debian",
     "pyproject.toml",
     "receipt_watcher",
     "systemd",

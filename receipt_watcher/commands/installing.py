@@ -1,0 +1,101 @@
+"""`service install` and `service uninstall`: what an admin types to have a system service, or to have it no more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from receipt_watcher.commands.shared import FINE, WRONG
+from receipt_watcher.errors import ReceiptWatcherError
+
+if TYPE_CHECKING:
+    from receipt_watcher.deployment import Step
+
+_dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+
+
+@click.group()
+def service() -> None:
+    """Make it a system service, or take that away again."""
+
+
+@service.command("install")
+@click.option(
+    "--inbox",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where receipts arrive; by default /srv/receipts/inbox. The other folders lie beside it.",
+)
+@click.option("--webhook-url", help="The Production URL of the workflow's Webhook node.")
+@click.option("--packaged", is_flag=True, hidden=True, help="For the Debian package, which brings the rest.")
+@_dry_run_option
+def service_install(inbox: Path | None, webhook_url: str | None, *, packaged: bool, dry_run: bool) -> None:
+    """Put program, user, units, folders and a configuration in place, as root; a second run changes nothing.
+
+    Example: receipt-watcher service install --webhook-url https://n8n.office.lan/webhook/receipts
+    """
+    from receipt_watcher.deployment import Host, install, start
+
+    _be_root(dry_run=dry_run)
+    host = Host()
+    _carry_out(install(host, inbox.absolute() if inbox else None, webhook_url, is_packaged=packaged), dry_run=dry_run)
+    if packaged or dry_run:
+        return
+    if _is_ready():
+        _carry_out(start(host), dry_run=False)
+
+
+@service.command("ready", hidden=True)
+def service_ready() -> None:
+    """Say what is still to be set before the service can start; exit code 1 if something is.
+
+    Example: receipt-watcher service ready
+    """
+    raise click.exceptions.Exit(FINE if _is_ready() else WRONG)
+
+
+def _is_ready() -> bool:
+    from receipt_watcher.deployment import UNIT, Host, what_keeps_it
+    from receipt_watcher.sources import SYSTEM_CONFIG_FILE
+
+    problems = what_keeps_it(Host())
+    for problem in problems:
+        click.echo(f"to do   {problem}")
+    if problems:
+        click.echo(f"Set that in {SYSTEM_CONFIG_FILE}; then: systemctl start {UNIT}")
+    return not problems
+
+
+@service.command("uninstall")
+@_dry_run_option
+def service_uninstall(*, dry_run: bool) -> None:
+    """Take away what `service install` brought: never a receipt, the job log or the configuration.
+
+    Example: receipt-watcher service uninstall
+    """
+    from receipt_watcher.deployment import Host, kept, uninstall
+
+    _be_root(dry_run=dry_run)
+    host = Host()
+    _carry_out(uninstall(host), dry_run=dry_run)
+    for line in kept(host):
+        click.echo(f"kept    {line}")
+
+
+def _be_root(*, dry_run: bool) -> None:
+    if os.geteuid() != 0 and not dry_run:
+        raise ReceiptWatcherError("only root may do this; run it with sudo, or with --dry-run to see what it would do")
+
+
+def _carry_out(steps: Iterable[Step], *, dry_run: bool) -> None:
+    for step in steps:
+        if step.is_done():
+            click.echo(f"is so   {step.what}")
+        elif dry_run:
+            click.echo(f"to do   {step.what}")
+        else:
+            step.do()
+            click.echo(f"done    {step.what}")

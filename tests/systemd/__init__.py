@@ -1,0 +1,1 @@
+"""A real systemd, booted in a container, and the service on it."""

@@ -1,0 +1,286 @@
+"""`service install` and `service uninstall` on a folder that stands for a machine; tests.systemd has the real thing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from receipt_watcher import deployment, program
+from receipt_watcher.config import Config
+from receipt_watcher.deployment import Host, Step
+from receipt_watcher.errors import ReceiptWatcherError
+from receipt_watcher.sources import load
+
+CONFIG = Path("/etc/receipt-watcher/watcher.yaml")
+DROP_IN = Path("/etc/systemd/system/receipt-watcher.service.d/inbox.conf")
+WEBHOOK_URL = "https://n8n.office.lan/webhook/receipts"
+
+
+class FakeHost(Host):
+    """A machine that is a folder; its commands are only noted, but for the user that they make."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.commands: list[str] = []
+        self.user: tuple[int, int] | None = None
+        self.is_on = False
+
+    def run(self, *words: str) -> None:
+        """Note a command, and what it would change."""
+        self.commands.append(" ".join(words))
+        if words[0] == "systemd-sysusers":
+            self.user = (os.geteuid(), os.getegid())
+        elif words[0] == "systemd-tmpfiles":
+            self.at(CONFIG.parent / "credentials").mkdir(parents=True, exist_ok=True)
+        elif words[:2] in {("systemctl", "enable"), ("systemctl", "disable")}:
+            self.is_on = words[1] == "enable"
+
+    def answers(self, *words: str) -> bool:
+        """Whether it is enabled, or runs."""
+        return self.is_on
+
+    def ids(self) -> tuple[int, int] | None:
+        """Return whoever runs the test, once the user has been made."""
+        return self.user
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    """A machine without anything; the program itself is a file, for speed."""
+
+    def copy(folder: Path, *, home: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "home").write_text(str(home))
+
+    monkeypatch.setattr(program, "copy", copy)
+    monkeypatch.setattr(program, "is_current", Path.is_dir)
+    return FakeHost(tmp_path)
+
+
+def carry_out(steps: Callable[[], object]) -> list[str]:
+    """Do what is not done yet, and return what that was."""
+    done = []
+    for step in steps():  # type: ignore[attr-defined]  # an iterator of steps
+        assert isinstance(step, Step)
+        if not step.is_done():
+            step.do()
+            done.append(step.what)
+    return done
+
+
+def installing(host: Host, inbox: Path | None = None, url: str | None = WEBHOOK_URL) -> Callable[[], object]:
+    """Return the steps of an installation, to be done later."""
+    return lambda: deployment.install(host, inbox, url, is_packaged=False)
+
+
+def configuration(host: Host) -> Config:
+    """Return what was configured."""
+    return load(host.at(CONFIG), {"STATE_DIRECTORY": "/var/lib/receipt-watcher"})
+
+
+def everything(host: Host) -> dict[str, bytes | str]:
+    """Return each file and folder of the machine."""
+    return {
+        str(path.relative_to(host.root)): path.read_bytes() if path.is_file() else "folder"
+        for path in host.root.rglob("*")
+    }
+
+
+def test_everything_is_put_in_place(host: FakeHost) -> None:
+    """Program, command, unit, user, folders and a configuration with a token of its own are there afterwards."""
+    carry_out(installing(host))
+    assert host.at(Path("/opt/receipt-watcher/home")).read_text() == "/opt/receipt-watcher"
+    assert host.at(Path("/usr/local/bin/receipt-watcher")).readlink() == Path(
+        "/opt/receipt-watcher/bin/receipt-watcher"
+    )
+    unit = host.at(Path("/etc/systemd/system/receipt-watcher.service"))
+    assert unit.read_bytes() == (program.shared_files() / "receipt-watcher.service").read_bytes()
+    assert "systemd-sysusers /etc/sysusers.d/receipt-watcher.conf" in host.commands
+    assert "systemd-tmpfiles --create /etc/tmpfiles.d/receipt-watcher.conf" in host.commands
+    config = configuration(host)
+    assert [inbox.path for inbox in config.inboxes] == [Path("/srv/receipts/inbox")]
+    assert config.n8n.webhook_url == WEBHOOK_URL
+    assert str(config.state_dir) == "/var/lib/receipt-watcher"
+    assert stat.S_IMODE(host.at(CONFIG).stat().st_mode) == 0o640
+    assert host.commands[-2:] == ["systemctl daemon-reload", "systemctl enable receipt-watcher.service"]
+
+
+def test_the_unit_runs_what_is_installed() -> None:
+    """The unit that ships names the user, the program and the configuration that are put in place."""
+    unit = (program.shared_files() / "receipt-watcher.service").read_text().splitlines()
+    assert f"User={deployment.USER}" in unit
+    assert f"ExecStart={deployment.PROGRAM}/bin/receipt-watcher run --config {CONFIG}" in unit
+
+
+def test_folders_have_their_modes(host: FakeHost) -> None:
+    """The inbox is shared by a group, nobody takes away what others dropped, and what comes can be read."""
+    carry_out(installing(host))
+    modes = {
+        name: host.at(Path("/srv/receipts", name)).stat().st_mode & 0o7777 for name in ("inbox", "done", "processing")
+    }
+    assert modes == {"inbox": 0o3770, "done": 0o2750, "processing": 0o700}
+    before = os.umask(0o077)
+    try:
+        dropped = host.at(Path("/srv/receipts/inbox/scan.jpg"))
+        dropped.touch(mode=0o666)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(dropped.stat().st_mode) == 0o660
+
+
+def test_a_second_run_changes_nothing(host: FakeHost) -> None:
+    """What is there is found: configuration, token and folders stay as the admin has them by now."""
+    carry_out(installing(host))
+    text = host.at(CONFIG).read_text().replace("settle_seconds: 2", "settle_seconds: 3")
+    host.at(CONFIG).write_text(text)
+    host.at(Path("/srv/receipts/inbox")).chmod(0o2777)
+    before = everything(host)
+    assert carry_out(installing(host, url="https://n8n.example.com/other")) == ["systemd reads its units again"]
+    assert everything(host) == before
+    assert host.at(Path("/srv/receipts/inbox")).stat().st_mode & 0o7777 == 0o2777
+
+
+def test_two_installations_have_different_tokens(host: FakeHost, tmp_path: Path) -> None:
+    """The token is made by chance, and never that of the example."""
+    other = FakeHost(tmp_path / "other")
+    tokens = set()
+    for each in (host, other):
+        carry_out(installing(each))
+        secret = configuration(each).callback.secret_token
+        assert secret is not None
+        tokens.add(secret.get_secret_value())
+    assert len(tokens) == 2
+    assert min(map(len, tokens)) >= 32
+
+
+def test_a_dry_run_looks_only(host: FakeHost) -> None:
+    """Each step can be asked whether it is done on a machine where nothing is, and none is done by that."""
+    steps = list(deployment.install(host, None, None, is_packaged=False))
+    assert not any(step.is_done() for step in steps)
+    assert everything(host) == {}
+    assert host.commands == []
+
+
+@pytest.mark.parametrize("stop_after", range(0, 18, 3))
+def test_one_that_was_cut_off_goes_on(host: FakeHost, tmp_path: Path, stop_after: int) -> None:
+    """An installation that ended after any step is finished by the next run, and is the same as one in one go."""
+    for number, step in enumerate(deployment.install(host, None, WEBHOOK_URL, is_packaged=False)):
+        if number == stop_after:
+            break
+        if not step.is_done():
+            step.do()
+    carry_out(installing(host))
+    whole = FakeHost(tmp_path / "whole")
+    carry_out(installing(whole))
+    names = {name for name in everything(host) if not name.startswith("whole")}
+    assert names == everything(whole).keys()
+
+
+@pytest.mark.parametrize(
+    ("inbox", "lines"),
+    [
+        ("/data/scans/inbox", ["ReadWritePaths=-/data/scans"]),
+        ("/home/anna/scans/inbox", ["ProtectHome=tmpfs", "BindPaths=-/home/anna/scans"]),
+        ("/data/100 %/inbox", ['ReadWritePaths="-/data/100 %%"']),
+        (
+            "/inbox",
+            [
+                "ReadWritePaths=-/inbox",
+                "ReadWritePaths=-/processing",
+                "ReadWritePaths=-/done",
+                "ReadWritePaths=-/failed",
+            ],
+        ),
+    ],
+)
+def test_the_sandbox_lets_an_inbox_elsewhere_in(host: FakeHost, inbox: str, lines: list[str]) -> None:
+    """For an inbox outside of /srv/receipts a drop-in opens the sandbox for its folders, and for nothing else."""
+    carry_out(installing(host, Path(inbox)))
+    written = host.at(DROP_IN).read_text().splitlines()
+    assert set(lines) <= set(written)
+    assert configuration(host).inboxes[0].path == Path(inbox)
+    assert host.at(Path(inbox)).is_dir()
+
+
+def test_the_usual_inbox_needs_no_drop_in(host: FakeHost) -> None:
+    """The unit itself lets the service write below /srv/receipts."""
+    carry_out(installing(host))
+    assert not host.at(DROP_IN).exists()
+
+
+def test_an_inbox_that_the_configuration_does_not_name_is_refused(host: FakeHost) -> None:
+    """Where a configuration is there, --inbox changes nothing: the text says which line to add."""
+    carry_out(installing(host))
+    before = everything(host)
+    with pytest.raises(
+        ReceiptWatcherError, match=r"has no inbox /data/inbox; add «- path: /data/inbox» below inboxes:"
+    ):
+        carry_out(installing(host, Path("/data/inbox")))
+    assert everything(host) == before
+
+
+def test_a_command_that_is_none_of_ours_stays(host: FakeHost) -> None:
+    """A file of that name that somebody else put there is not replaced."""
+    path = host.at(deployment.COMMAND)
+    path.parent.mkdir(parents=True)
+    path.write_text("somebody's own")
+    with pytest.raises(ReceiptWatcherError, match="is there and none of ours"):
+        carry_out(installing(host))
+    assert path.read_text() == "somebody's own"
+
+
+def test_the_package_is_not_in_the_way_of_itself(host: FakeHost) -> None:
+    """Where the Debian package brought the service, the command says so; the package itself only sets it up."""
+    host.at(deployment.PACKAGE_LIST).parent.mkdir(parents=True)
+    host.at(deployment.PACKAGE_LIST).touch()
+    for steps in (installing(host), lambda: deployment.uninstall(host)):
+        with pytest.raises(ReceiptWatcherError, match="Debian package"):
+            carry_out(steps)
+    carry_out(lambda: deployment.install(host, None, None, is_packaged=True))
+    assert host.at(CONFIG).is_file()
+    assert not host.at(deployment.PROGRAM).exists()
+    assert host.commands == []
+
+
+def test_taking_away_leaves_what_people_made(host: FakeHost) -> None:
+    """Program, units and command go; receipts, job log, configuration and the drop-ins of the admin stay."""
+    carry_out(installing(host, Path("/data/scans/inbox")))
+    kept = {
+        Path("/data/scans/inbox/scan.jpg"): b"a receipt",
+        Path("/data/scans/done/2026-11/scan.jpg"): b"another",
+        Path("/var/lib/receipt-watcher/receipts.db"): b"the job log",
+        DROP_IN.with_name("mine.conf"): b"[Service]\n",
+        CONFIG: host.at(CONFIG).read_bytes(),
+    }
+    for path, content in kept.items():
+        host.at(path).parent.mkdir(parents=True, exist_ok=True)
+        host.at(path).write_bytes(content)
+    carry_out(lambda: deployment.uninstall(host))
+    assert "systemctl disable --now receipt-watcher.service" in host.commands
+    left = {path: content for path, content in everything(host).items() if isinstance(content, bytes)}
+    assert left == {str(path.relative_to("/")): content for path, content in kept.items()}
+    assert not host.at(deployment.PROGRAM).exists()
+    assert not os.path.lexists(host.at(deployment.COMMAND))
+
+
+def test_taking_away_twice_is_harmless(host: FakeHost) -> None:
+    """What is gone is found gone."""
+    carry_out(installing(host))
+    carry_out(lambda: deployment.uninstall(host))
+    assert carry_out(lambda: deployment.uninstall(host)) == ["systemd reads its units again"]
+
+
+def test_it_starts_when_it_has_been_told_where_n8n_is(host: FakeHost) -> None:
+    """Before the webhook is set, what is missing is said in the words of a mistake in the configuration."""
+    carry_out(installing(host, url=None))
+    [problem] = deployment.what_keeps_it(host)
+    assert "n8n.webhook_url" in str(problem)
+    assert "is still that of the example" in str(problem)
+    host.at(CONFIG).write_text(host.at(CONFIG).read_text().replace("https://n8n.example.com", "https://n8n.office.lan"))
+    assert deployment.what_keeps_it(host) == []
+    host.at(CONFIG).write_text("inboxes: 3\n")
+    assert deployment.what_keeps_it(host) != []
