@@ -14,7 +14,7 @@ import click
 from receipt_watcher import __version__
 from receipt_watcher.commands import books, configuration, holding, installing, manual, monitoring, receipts, service
 from receipt_watcher.commands.shared import FINE, USAGE, WRONG
-from receipt_watcher.errors import ConfigError, ReceiptWatcherError
+from receipt_watcher.errors import ConfigError, NewerLogError, ReceiptWatcherError
 
 
 def main() -> NoReturn:
@@ -28,6 +28,9 @@ def main() -> NoReturn:
         code = USAGE
     except ConfigError as error:
         _say_problems(error)
+        code = USAGE
+    except NewerLogError as error:  # as with a mistake in the configuration, to start again is no use
+        _complain(f"receipt-watcher: {error}")
         code = USAGE
     except ReceiptWatcherError as error:
         _complain(f"receipt-watcher: {error}")

@@ -16,7 +16,7 @@ import pwd
 import shutil
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,10 +30,17 @@ from receipt_watcher.sources import SYSTEM_CONFIG_FILE, load
 
 USER = "receipts"
 UNIT = "receipt-watcher.service"
+SOCKET = "receipt-watcher.socket"
+INSTANCES = "receipt-watcher@*.service"
 PROGRAM = Path("/opt/receipt-watcher")
 COMMAND = Path("/usr/local/bin/receipt-watcher")
 RECEIPTS = Path("/srv/receipts")
 STATE = Path("/var/lib/receipt-watcher")
+#: The pages of the manual, for those who install without the package.
+MANUAL = {
+    "receipt-watcher": Path("/usr/local/share/man/man1/receipt-watcher.1"),
+    "watcher.yaml": Path("/usr/local/share/man/man5/watcher.yaml.5"),
+}
 #: Of the Debian package, which brings the program and the units itself.
 PACKAGE_LIST = Path("/var/lib/dpkg/info/receipt-watcher.list")
 
@@ -105,8 +112,12 @@ class Host:
         path.chmod(mode)
 
 
-def install(host: Host, inbox: Path | None, webhook_url: str | None, *, is_packaged: bool) -> Iterator[Step]:
+def install(
+    host: Host, inbox: Path | None, webhook_url: str | None, manual: Mapping[str, str], *, is_packaged: bool
+) -> Iterator[Step]:
     """Yield the steps that make this program a service of the machine; each is looked at after the one before.
+
+    `manual` has the text of each page of `MANUAL`.
 
     Raises:
         ReceiptWatcherError: it was installed as a package, or a part of us is missing.
@@ -118,6 +129,8 @@ def install(host: Host, inbox: Path | None, webhook_url: str | None, *, is_packa
                 f"{SYSTEM_CONFIG_FILE}, and apt removes it"
             )
         yield from _bring(host)
+        for page, text in manual.items():
+            yield _file(host, MANUAL[page], text.encode())
     spools = _spools(host, inbox)
     for spool in spools:
         yield from _make_spool(host, spool)
@@ -149,20 +162,26 @@ def uninstall(host: Host) -> Iterator[Step]:
         )
     if host.at(_UNITS / UNIT).exists():
         yield Step(
-            f"{UNIT} stopped and switched off",
+            f"{UNIT} and {SOCKET} stopped and switched off, and each instance stopped",
             lambda: (
                 not host.answers("systemctl", "is-enabled", UNIT) and not host.answers("systemctl", "is-active", UNIT)
             ),
-            lambda: host.run("systemctl", "disable", "--now", UNIT),
+            lambda: _stop(host),
         )
     for _, place in _shipped():
         yield _removal(host, place)
-    yield _removal(host, _DROP_IN)
+    for place in (*MANUAL.values(), _DROP_IN):
+        yield _removal(host, place)
     yield Step("systemd reads its units again", lambda: False, lambda: host.run("systemctl", "daemon-reload"))
     if host.at(COMMAND).is_symlink() and host.at(COMMAND).readlink() == PROGRAM / "bin" / program.NAME:
         yield _removal(host, COMMAND)
     gone = host.at(PROGRAM)
     yield Step(f"{PROGRAM} removed", lambda: not gone.exists(), lambda: shutil.rmtree(gone))
+
+
+def _stop(host: Host) -> None:
+    host.run("systemctl", "disable", "--now", UNIT, SOCKET)
+    host.run("systemctl", "stop", INSTANCES)
 
 
 def kept(host: Host) -> list[str]:
@@ -231,15 +250,21 @@ def _shipped() -> list[tuple[Path, Path]]:
 
 
 def _copy(host: Host, source: Path, place: Path) -> Step:
+    tell = ("journalctl", "--update-catalog") if source.suffix == ".catalog" else ()
+    return _file(host, place, source.read_bytes(), *tell)
+
+
+def _file(host: Host, place: Path, content: bytes, *tell: str) -> Step:
+    """Return the step for a file of ours; `tell` is the command that takes note of it."""
     target = host.at(place)
 
-    def make() -> None:
+    def write() -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, source.read_bytes(), 0o644)
-        if source.suffix == ".catalog":
-            host.run("journalctl", "--update-catalog")
+        _replace(target, content, 0o644)
+        if tell:
+            host.run(*tell)
 
-    return Step(str(place), lambda: target.is_file() and target.read_bytes() == source.read_bytes(), make)
+    return Step(str(place), lambda: target.is_file() and target.read_bytes() == content, write)
 
 
 def _removal(host: Host, path: Path) -> Step:
@@ -356,14 +381,7 @@ def _admit(host: Host, spools: list[_Spool]) -> Iterator[Step]:
     lines += ["# Of the homes, it sees these folders alone.", "ProtectHome=tmpfs"] if at_home else []
     lines += [f"BindPaths={_quoted(path)}" for path in at_home]
     lines += [f"ReadWritePaths={_quoted(path)}" for path in outside if path not in at_home]
-    content = "\n".join([*lines, ""]).encode()
-    target = host.at(_DROP_IN)
-
-    def write() -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, content, 0o644)
-
-    yield Step(str(_DROP_IN), lambda: target.is_file() and target.read_bytes() == content, write)
+    yield _file(host, _DROP_IN, "\n".join([*lines, ""]).encode())
 
 
 def _quoted(path: Path) -> str:

@@ -10,6 +10,7 @@
     ├── FileVanishedError       the receipt was taken away before it was ours
     ├── ChangedOnDiskError      the bytes are no longer those that were recorded
     ├── JobLogError             the job log cannot be opened, read or written
+    │   └── NewerLogError       a newer version wrote it: to start again is no use
     ├── NotToldError            a channel did not take a notice
     └── DeliveryError           a delivery that got no answer
         ├── NotSentError        certainly not read by the far side: send it again
@@ -76,6 +77,10 @@ class ChangedOnDiskError(ReceiptWatcherError):
 
 class JobLogError(ReceiptWatcherError):
     """The job log cannot be used, by its disk or its file, or is of a newer version."""
+
+
+class NewerLogError(JobLogError):
+    """The job log was written by a newer version of the program."""
 
 
 class NotToldError(ReceiptWatcherError):

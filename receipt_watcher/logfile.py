@@ -26,7 +26,7 @@ from peewee import DatabaseError, InternalError, OperationalError, SqliteDatabas
 from playhouse.migrations import Runner
 
 from receipt_watcher.disk import PARTIAL_SUFFIX, flush_file, flush_folder, move_file
-from receipt_watcher.errors import JobLogError, ReceiptWatcherError
+from receipt_watcher.errors import JobLogError, NewerLogError, ReceiptWatcherError
 from receipt_watcher.permissions import owner_name
 from receipt_watcher.tables import TABLES, stored
 
@@ -97,7 +97,7 @@ class LogFile:
         unknown = [migration.name for migration in found if migration.path is None]
         if unknown:
             self.close()
-            raise JobLogError(
+            raise NewerLogError(
                 f"the job log {self.path} was written by a newer version (it has {', '.join(unknown)}); install that"
             )
         if all(migration.applied for migration in found):

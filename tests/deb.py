@@ -15,7 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from click.testing import CliRunner
+
 from receipt_watcher import __version__, program
+from receipt_watcher.cli import commands
+from receipt_watcher.manpages import command_page, file_page
 from tests.running import REPOSITORY
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -74,6 +78,13 @@ def _put_beside(root: Path) -> None:
     _copy(REPOSITORY / "LICENSE", documents / "copyright")
     _copy(REPOSITORY / "README.md", documents / "README.md")
     _copy(REPOSITORY / "watcher.example.yaml", documents / "examples/watcher.yaml")
+    for page, text in {"man1/receipt-watcher.1": command_page(commands), "man5/watcher.yaml.5": file_page()}.items():
+        packed = root / "usr/share/man" / f"{page}.gz"
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        packed.write_bytes(gzip.compress(text.encode(), mtime=0))
+    completion = root / "usr/share/bash-completion/completions" / program.NAME
+    completion.parent.mkdir(parents=True)
+    completion.write_text(CliRunner().invoke(commands, ["completion", "bash"]).output, "utf-8")
     (documents / "changelog.gz").write_bytes(gzip.compress((REPOSITORY / "CHANGELOG.md").read_bytes(), mtime=0))
 
 
@@ -82,7 +93,7 @@ def _describe(root: Path, version: str, architecture: str) -> None:
     control.mkdir(mode=0o755)
     sizes = [path.lstat().st_size for path in root.rglob("*") if not path.is_dir()]
     text = (
-        (REPOSITORY / "debian/control")
+        (REPOSITORY / "systemd/debian/control")
         .read_text("utf-8")
         .format(
             version=version,
@@ -92,9 +103,9 @@ def _describe(root: Path, version: str, architecture: str) -> None:
         )
     )
     (control / "control").write_text(text, "utf-8")
-    _copy(REPOSITORY / "debian/templates", control / "templates")
+    _copy(REPOSITORY / "systemd/debian/templates", control / "templates")
     for script in ("preinst", "postinst", "prerm", "postrm"):
-        _copy(REPOSITORY / "debian" / script, control / script, 0o755)
+        _copy(REPOSITORY / "systemd/debian" / script, control / script, 0o755)
 
 
 def _copy(source: Path, target: Path, mode: int = 0o644) -> None:

@@ -18,6 +18,7 @@ from receipt_watcher.sources import load
 CONFIG = Path("/etc/receipt-watcher/watcher.yaml")
 DROP_IN = Path("/etc/systemd/system/receipt-watcher.service.d/inbox.conf")
 WEBHOOK_URL = "https://n8n.office.lan/webhook/receipts"
+MANUAL = {"receipt-watcher": ".TH RECEIPT-WATCHER 1\n", "watcher.yaml": ".TH WATCHER.YAML 5\n"}
 
 
 class FakeHost(Host):
@@ -74,7 +75,7 @@ def carry_out(steps: Callable[[], object]) -> list[str]:
 
 def installing(host: Host, inbox: Path | None = None, url: str | None = WEBHOOK_URL) -> Callable[[], object]:
     """Return the steps of an installation, to be done later."""
-    return lambda: deployment.install(host, inbox, url, is_packaged=False)
+    return lambda: deployment.install(host, inbox, url, MANUAL, is_packaged=False)
 
 
 def configuration(host: Host) -> Config:
@@ -159,7 +160,7 @@ def test_two_installations_have_different_tokens(host: FakeHost, tmp_path: Path)
 
 def test_a_dry_run_looks_only(host: FakeHost) -> None:
     """Each step can be asked whether it is done on a machine where nothing is, and none is done by that."""
-    steps = list(deployment.install(host, None, None, is_packaged=False))
+    steps = list(deployment.install(host, None, None, MANUAL, is_packaged=False))
     assert not any(step.is_done() for step in steps)
     assert everything(host) == {}
     assert host.commands == []
@@ -168,7 +169,7 @@ def test_a_dry_run_looks_only(host: FakeHost) -> None:
 @pytest.mark.parametrize("stop_after", range(0, 18, 3))
 def test_one_that_was_cut_off_goes_on(host: FakeHost, tmp_path: Path, stop_after: int) -> None:
     """An installation that ended after any step is finished by the next run, and is the same as one in one go."""
-    for number, step in enumerate(deployment.install(host, None, WEBHOOK_URL, is_packaged=False)):
+    for number, step in enumerate(deployment.install(host, None, WEBHOOK_URL, MANUAL, is_packaged=False)):
         if number == stop_after:
             break
         if not step.is_done():
@@ -240,7 +241,7 @@ def test_the_package_is_not_in_the_way_of_itself(host: FakeHost) -> None:
     for steps in (installing(host), lambda: deployment.uninstall(host)):
         with pytest.raises(ReceiptWatcherError, match="Debian package"):
             carry_out(steps)
-    carry_out(lambda: deployment.install(host, None, None, is_packaged=True))
+    carry_out(lambda: deployment.install(host, None, None, MANUAL, is_packaged=True))
     assert host.at(CONFIG).is_file()
     assert not host.at(deployment.PROGRAM).exists()
     assert host.commands == []
@@ -260,7 +261,8 @@ def test_taking_away_leaves_what_people_made(host: FakeHost) -> None:
         host.at(path).parent.mkdir(parents=True, exist_ok=True)
         host.at(path).write_bytes(content)
     carry_out(lambda: deployment.uninstall(host))
-    assert "systemctl disable --now receipt-watcher.service" in host.commands
+    assert "systemctl disable --now receipt-watcher.service receipt-watcher.socket" in host.commands
+    assert "systemctl stop receipt-watcher@*.service" in host.commands
     left = {path: content for path, content in everything(host).items() if isinstance(content, bytes)}
     assert left == {str(path.relative_to("/")): content for path, content in kept.items()}
     assert not host.at(deployment.PROGRAM).exists()

@@ -153,7 +153,6 @@ TOP_LEVEL = {
     "CHANGELOG.md",
     "LICENSE",
     "README.md",
-    "debian",
     "pyproject.toml",
     "receipt_watcher",
     "systemd",

@@ -32,16 +32,22 @@ def service() -> None:
 @click.option("--webhook-url", help="The Production URL of the workflow's Webhook node.")
 @click.option("--packaged", is_flag=True, hidden=True, help="For the Debian package, which brings the rest.")
 @_dry_run_option
-def service_install(inbox: Path | None, webhook_url: str | None, *, packaged: bool, dry_run: bool) -> None:
+@click.pass_context
+def service_install(
+    context: click.Context, inbox: Path | None, webhook_url: str | None, *, packaged: bool, dry_run: bool
+) -> None:
     """Put program, user, units, folders and a configuration in place, as root; a second run changes nothing.
 
     Example: receipt-watcher service install --webhook-url https://n8n.office.lan/webhook/receipts
     """
     from receipt_watcher.deployment import Host, install, start
+    from receipt_watcher.manpages import command_page, file_page
 
     _be_root(dry_run=dry_run)
     host = Host()
-    _carry_out(install(host, inbox.absolute() if inbox else None, webhook_url, is_packaged=packaged), dry_run=dry_run)
+    manual = {"receipt-watcher": command_page(context.find_root().command), "watcher.yaml": file_page()}
+    where = inbox.absolute() if inbox else None
+    _carry_out(install(host, where, webhook_url, manual, is_packaged=packaged), dry_run=dry_run)
     if packaged or dry_run:
         return
     if _is_ready():
