@@ -12,11 +12,9 @@ Called in a loop of its own, by its own thread. A crash leaves the last result; 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
 
 import structlog
 
@@ -25,6 +23,7 @@ from receipt_watcher.config import Inbox
 from receipt_watcher.findings import ABSENT, Finding, Sums
 from receipt_watcher.job import Job
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.lastbalance import LastBalance, keep_balance, last_balance
 from receipt_watcher.records import Selection
 
 logger = structlog.get_logger()
@@ -45,30 +44,6 @@ _REMEMBERED = 1000
 
 #: So many are named in the log line.
 _NAMED = 5
-
-_FACT = "balance"
-
-
-@dataclass(frozen=True, slots=True)
-class LastBalance:
-    """The result of the daemon's last balance; `hashed_at` is from when on a change makes a file be hashed again.
-
-    `names` are some of those that the log and the folders disagree about, for people.
-    """
-
-    at: float
-    received: int
-    wrong: int
-    absent: int
-    hashed_at: float | None
-    again: list[str]
-    names: list[str] = field(default_factory=list)
-
-
-def last_balance(log: JobLog) -> LastBalance | None:
-    """Return the result of the last balance of the daemon, where there is one."""
-    fact = log.fact(_FACT)
-    return None if fact is None else LastBalance(**json.loads(fact))
 
 
 class Audit:
@@ -138,7 +113,7 @@ class Audit:
             again=again[:_REMEMBERED],
             names=_names(sums),
         )
-        self._log.keep_fact(_FACT, json.dumps(asdict(last)))
+        keep_balance(self._log, last)
 
     def _tell(self, sums: Sums, before: LastBalance | None, away: frozenset[str], seconds: float) -> None:
         newly_absent = max(0, sums.absent - (before.absent if before else 0))

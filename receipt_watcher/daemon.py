@@ -22,7 +22,7 @@ import structlog
 
 from receipt_watcher import __version__, loops, statusline
 from receipt_watcher.assembly import Sending, delivery_settings, gate_settings, notification_settings, route_of
-from receipt_watcher.audit import Audit, last_balance
+from receipt_watcher.audit import Audit
 from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
 from receipt_watcher.clock import SteadyClock
 from receipt_watcher.closed import closed_windows
@@ -41,6 +41,7 @@ from receipt_watcher.holds import Holds
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.job import Job, State
 from receipt_watcher.joblog import VERSION_FACT, JobLog
+from receipt_watcher.lastbalance import last_balance
 from receipt_watcher.links import FileLinks
 from receipt_watcher.metrics import Counts, Metrics, Present
 from receipt_watcher.notification import InboxState, Notification, forget

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from receipt_watcher.audit import DAY_SECONDS, LastBalance
+from receipt_watcher.audit import DAY_SECONDS
 from receipt_watcher.channels import reason_of
 from receipt_watcher.errors import AnswerLostError, NotSentError
+from receipt_watcher.lastbalance import LastBalance
 from receipt_watcher.notices import without_secrets
 from receipt_watcher.outbound import Outbound
 

@@ -29,13 +29,13 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from receipt_watcher import __version__
-from receipt_watcher.audit import last_balance
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.gate import Gate
 from receipt_watcher.health import Health
 from receipt_watcher.holds import Holds
 from receipt_watcher.job import CLOSED_STATES
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.lastbalance import last_balance
 from receipt_watcher.records import Delivered, Turn
 
 #: How long deliveries take: from an N8N next door that answers at once to n8n.timeout_seconds. Seconds.

@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from receipt_watcher.audit import last_balance
 from receipt_watcher.channels import Channel
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.handholds import HandHolds
@@ -30,6 +29,7 @@ from receipt_watcher.holds import Holds, Standing
 from receipt_watcher.hours import latest_day, time_of
 from receipt_watcher.job import OPEN_STATES, Job, State
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.lastbalance import last_balance
 from receipt_watcher.notices import Away, Day, Hold, Kind, Notice, Stuck, Wording, without_secrets
 from receipt_watcher.outbox import GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Letter, Outbox
 from receipt_watcher.route import Route, branches_of

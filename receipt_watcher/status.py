@@ -13,7 +13,6 @@ from typing import Any
 
 from receipt_watcher import __version__
 from receipt_watcher import snapshot as snapshots
-from receipt_watcher.audit import LastBalance, last_balance
 from receipt_watcher.causes import LongWait, Scene, long_waits
 from receipt_watcher.closed import Closed, closed_windows
 from receipt_watcher.config import Config, Inbox, masked
@@ -24,6 +23,7 @@ from receipt_watcher.holds import Holds, Standing
 from receipt_watcher.installation import Installation
 from receipt_watcher.job import OPEN_STATES, Job, State
 from receipt_watcher.joblog import VERSION_FACT, JobLog
+from receipt_watcher.lastbalance import LastBalance, last_balance
 from receipt_watcher.listing import listing_of
 from receipt_watcher.snapshot import Snapshot
 from receipt_watcher.timelimit import within

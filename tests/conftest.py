@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,6 +45,13 @@ def no_thread_leaks() -> Iterator[None]:
         thread.join(timeout=5)
     leaked = [thread.name for thread in set(threading.enumerate()) - before]
     assert leaked == []
+
+
+@pytest.fixture(autouse=True)
+def collected_garbage() -> Iterator[None]:
+    """A command may let the collector rest, since its process ends; the tests' own goes on."""
+    yield
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from receipt_watcher import audit, balance, evidence
-from receipt_watcher.audit import Audit, last_balance
+from receipt_watcher.audit import Audit
 from receipt_watcher.balance import Balance
 from receipt_watcher.config import Inbox
 from receipt_watcher.disk import PARTIAL_SUFFIX, display_name
@@ -31,6 +31,7 @@ from receipt_watcher.export import COLUMNS, exporting, guarded, row_of, unguarde
 from receipt_watcher.findings import Finding, Sums, selection_of
 from receipt_watcher.job import Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.lastbalance import last_balance
 from receipt_watcher.note import note_path
 from receipt_watcher.records import Selection
 from receipt_watcher.spool import Spool, SpoolFolders

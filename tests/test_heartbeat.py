@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from receipt_watcher.audit import DAY_SECONDS, LastBalance
+from receipt_watcher.audit import DAY_SECONDS
 from receipt_watcher.heartbeat import LOOK_SECONDS, RETRY_SECONDS, Heartbeat
+from receipt_watcher.lastbalance import LastBalance
 from receipt_watcher.outbound import Outbound
 from tests.conftest import FakeClock
 from tests.listening import Listener

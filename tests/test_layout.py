@@ -37,7 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "workflows deployment",
         "listing spool records examiners bodies connections content readiness",
         "joblog",
-        "findings evidence",
+        "findings evidence lastbalance",
         "balance export since",
         "audit",
         "formats.jpeg formats.png formats.gif formats.bmp formats.webp formats.tiff formats.heic formats.pdf",

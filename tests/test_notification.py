@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -14,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receipt_watcher.audit import LastBalance
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.holds import HoldKind, Holds
 from receipt_watcher.job import Event, Job, Reason, State
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.lastbalance import LastBalance, keep_balance
 from receipt_watcher.notices import Kind, Notice
 from receipt_watcher.notification import LOOK_SECONDS, InboxState, Notification, NotificationSettings, forget
 from receipt_watcher.outbox import FIRST_PAUSE_SECONDS, GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Outbox
@@ -443,8 +442,7 @@ def test_what_waits_in_the_outbox_waits_for_the_morning(office: Office) -> None:
 
 def balance(office: Office, wrong: int, *names: str) -> None:
     """Let the daemon's balance have found this."""
-    found = LastBalance(office.clock.now, 100, wrong, wrong, None, [], list(names))
-    office.log.keep_fact("balance", json.dumps(asdict(found)))
+    keep_balance(office.log, LastBalance(office.clock.now, 100, wrong, wrong, None, [], list(names)))
 
 
 def test_a_balance_that_disagrees_is_told_until_it_agrees(office: Office) -> None:
