@@ -53,8 +53,22 @@ def clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
     if signing is not None and signing == previous:
         keys = (("n8n", "previous_signing_secret"), ("n8n", "signing_secret"))
         yield keys, "is the same as n8n.signing_secret", "set it to the secret before that, or remove it"
+    yield from _http_clashes(config)
     yield from _folder_clashes(config)
     yield from _state_clashes(config)
+
+
+def _http_clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
+    http = config.http
+    if (http.tls_certificate is None) != (http.tls_key is None):
+        missing, given = ("tls_key", "tls_certificate") if http.tls_certificate else ("tls_certificate", "tls_key")
+        yield (("http", missing), ("http", given)), f"is missing, and http.{given} is set", "give both, or none"
+    if http.uds is not None and http.public_url is None:
+        keys: tuple[Key, ...] = (("http", "public_url"), ("http", "uds"))
+        yield keys, "is missing, and with http.uds there is no port to make it of", "give the proxy's URL"
+    if http.uds is not None and http.tls_certificate is not None:
+        keys = (("http", "uds"), ("http", "tls_certificate"))
+        yield keys, "is a socket for a proxy on this machine, which does TLS itself", "remove one of the two"
 
 
 def _folder_clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:

@@ -12,7 +12,17 @@ from typing import Any, NoReturn
 import click
 
 from receipt_watcher import __version__
-from receipt_watcher.commands import books, configuration, holding, installing, manual, monitoring, receipts, service
+from receipt_watcher.commands import (
+    books,
+    configuration,
+    holding,
+    installing,
+    manual,
+    monitoring,
+    receipts,
+    service,
+    tokens,
+)
 from receipt_watcher.commands.shared import FINE, USAGE, WRONG
 from receipt_watcher.errors import ConfigError, NewerLogError, ReceiptWatcherError
 
@@ -78,5 +88,6 @@ for _command in (
     *(monitoring.health, monitoring.metrics),
     *(books.balance, configuration.init, configuration.config, configuration.n8n_workflow),
     installing.service,
+    tokens.token,
 ):
     commands.add_command(_command)

@@ -34,6 +34,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from receipt_watcher import hours
+from receipt_watcher.roles import is_hash, is_token_name
 from receipt_watcher.signing import key_of
 from receipt_watcher.window import Window, read_days, read_hours, read_zone, window_of
 
@@ -55,6 +56,8 @@ IgnorePack = Literal[
 ]
 #: What a notice may be about; the daily summary has an option of its own.
 NoticeKind = Literal["holds", "failures", "inboxes", "stuck", "balance"]
+#: `roles.Role` says what each may.
+RoleName = Literal["viewer", "uploader", "operator", "admin"]
 Key = tuple[str | int, ...]
 MASK = "********"
 
@@ -139,6 +142,39 @@ def _base_url(value: str) -> str:
     if "?" in value or "#" in value:
         raise _mistake("has a part after ? or #", "end it before that: a path is appended to it")
     return _url(value).rstrip("/")
+
+
+def _token_name(value: str) -> str:
+    if not is_token_name(value):
+        raise _mistake("is no name for a token", "use letters, digits, and . _ @ - between, 40 at the most")
+    return value
+
+
+def _token_hash(value: str) -> str:
+    if not is_hash(value):
+        raise _mistake("is no hash of a token", "take the line that receipt-watcher token create prints")
+    return value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(_url(value))
+    if value != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
+        raise _mistake("is no origin", 'write scheme, host and port only, such as "https://desk.office.lan"')
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise _mistake("is no address", 'write one such as "127.0.0.1", or a network such as "10.0.0.0/24"') from None
+    return value
+
+
+def _root_path(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", value):
+        raise _mistake("is no path before ours", 'write it such as "/receipts"')
+    return value.rstrip("/")
 
 
 def _sqlite(value: str) -> str:
@@ -525,8 +561,38 @@ class Callback(Section):
     )
 
 
+class HttpToken(Section):
+    """A token for the API: what it may, and its hash."""
+
+    role: RoleName = Field(description="What it may: viewer, uploader, operator or admin.")
+    hash: Annotated[Text, AfterValidator(_token_hash)] = Field(description="As receipt-watcher token create prints it.")
+
+
+class Jwt(Section):
+    """Tokens of the office's identity provider (JWT); pip install 'receipt-watcher[jwt]'."""
+
+    issuer: Text = Field(description="Who must have made the token: its iss.")
+    audience: Text = Field(description="Whom it must be for: its aud.")
+    jwks_file: AbsolutePath | None = Field(default=None, description="The provider's public keys, in a file.")
+    jwks_url: Url | None = Field(default=None, description="Or where they are fetched.")
+    role_claim: Text = Field(default="roles", description="Which claim says the role; with dots into a group.")
+    roles: dict[Text, RoleName] = Field(
+        default_factory=dict,
+        description="What its words mean, such as accounting: viewer; by default the roles' names.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Jwt:
+        if (self.jwks_file is None) == (self.jwks_url is None):
+            raise _mistake("has not one source of keys", "give jwks_file or jwks_url")
+        return self
+
+
+Tokens = dict[Annotated[Text, AfterValidator(_token_name)], HttpToken]
+
+
 class Http(Section):
-    """Where callbacks, the status page and the API are served."""
+    """Where callbacks, the status page and the API are served, and who may what."""
 
     host: Annotated[Text, Field(min_length=1)] = Field(
         default="127.0.0.1", description="The address to listen on; 0.0.0.0 where N8N runs on another machine."
@@ -535,6 +601,30 @@ class Http(Section):
     public_url: Annotated[str, AfterValidator(_base_url)] | None = Field(
         default=None,
         description="How N8N reaches us, such as http://receipts.office.lan:8000; by default http://host:port.",
+    )
+    tokens: Tokens = Field(
+        default_factory=dict, description="Who may use the API, by names; receipt-watcher token create prints a line."
+    )
+    local_role: Literal["none", RoleName] = Field(
+        default="viewer", description="What callers on this machine may without a token."
+    )
+    session_hours: float = Field(default=12, ge=0.1, le=8760, description="How long who signs in stays signed in.")
+    jwt: Jwt | None = Field(default=None, description="Tokens of the office's identity provider; by default none.")
+    cors_origins: Annotated[tuple[Annotated[Text, AfterValidator(_origin)], ...], BeforeValidator(_patterns)] = Field(
+        default=(), description="Other sites whose scripts may call the API, with a token."
+    )
+    tls_certificate: AbsolutePath | None = Field(
+        default=None, description="The certificate chain (PEM), where no proxy does TLS; read anew when it is renewed."
+    )
+    tls_key: AbsolutePath | None = Field(default=None, description="Its private key (PEM).")
+    uds: AbsolutePath | None = Field(
+        default=None, description="A UNIX socket to listen on instead of host and port, for a proxy on this machine."
+    )
+    root_path: Annotated[Text, AfterValidator(_root_path)] = Field(
+        default="", description="What a proxy puts before our paths, and takes away; such as /receipts."
+    )
+    trusted_proxies: Annotated[tuple[Annotated[Text, AfterValidator(_network)], ...], BeforeValidator(_patterns)] = (
+        Field(default=(), description="Whose X-Forwarded-For and -Proto are believed, for limits and cookies.")
     )
 
 
@@ -725,7 +815,8 @@ class Config(Section):
     def public_url_for(self, port: int) -> str:
         """Return how N8N reaches us, without a slash at the end; `port` is the bound one, since http.port may be 0."""
         host = "127.0.0.1" if self.http.host in {"0.0.0.0", "::"} else self.http.host  # noqa: S104  (not bound here)
-        return self.http.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "https" if self.http.tls_certificate else "http"
+        return self.http.public_url or f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def secrets_of(section: object) -> set[str]:

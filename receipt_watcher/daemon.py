@@ -20,7 +20,7 @@ from datetime import datetime
 
 import structlog
 
-from receipt_watcher import __version__, loops, statusline
+from receipt_watcher import __version__, loops, site, statusline, uploads
 from receipt_watcher.assembly import Sending, delivery_settings, gate_settings, notification_settings, route_of
 from receipt_watcher.audit import Audit
 from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
@@ -29,6 +29,7 @@ from receipt_watcher.closed import closed_windows
 from receipt_watcher.conclusion import Conclusion
 from receipt_watcher.config import Config, Inbox, Secret, secrets_of
 from receipt_watcher.delivery import Delivery
+from receipt_watcher.downloads import Downloads
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.fetching import Fetching
 from receipt_watcher.filing import Filing
@@ -48,13 +49,14 @@ from receipt_watcher.notification import InboxState, Notification, forget
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
 from receipt_watcher.route import Bell, Route, branches_of
+from receipt_watcher.server import certificate_of
 from receipt_watcher.snapshot import remove, snapshot_file
 from receipt_watcher.statusfile import StatusFile
-from receipt_watcher.strangers import TELL_SECONDS, Strangers
+from receipt_watcher.strangers import TELL_SECONDS, Strangers, log_callers
 from receipt_watcher.takein import TakeIn
 from receipt_watcher.textfile import Textfile
 from receipt_watcher.tokens import CallbackTokens
-from receipt_watcher.view import full_view, iso_time
+from receipt_watcher.view import iso_time
 from receipt_watcher.web import REHEARSAL_FACT, Web
 
 logger = structlog.get_logger()
@@ -73,6 +75,7 @@ PERIODIC_TASKS = {
     "note_alive": 15.0,
     "tell_strangers": TELL_SECONDS,
     "tell_status": 2.0,
+    "renew_certificate": 60.0,
 }
 
 _ALIVE = "alive_at"
@@ -131,6 +134,7 @@ class Daemon:
         self._tokens: CallbackTokens | None = None
         self._links: FileLinks | None = None
         self._strangers = Strangers(monotonic)
+        self._callers = Strangers(monotonic, log_callers)
         self._examiners = Examiners(bounds_of(config), stopping=self._stopping)
         self.take_in = TakeIn(
             self.log,
@@ -306,6 +310,7 @@ class Daemon:
         """
         self._ground.take()
         self.installation.installation_id()  # made now: soon each inbox's thread asks for it
+        uploads.clear(self.config.state_dir)
         self.log.open()
         self.metrics.start()
         self._recover_log()
@@ -366,25 +371,50 @@ class Daemon:
 
     def _start_http(self) -> None:
         http = self.config.http
-        self._public_url = self.config.public_url_for(self._ground.bind(http.host, http.port))
+        self._public_url = self.config.public_url_for(self._ground.bind(http.host, http.port, http.uds))
         secrets = self._callback_secrets()
         self._secrets |= {*secrets}
         self._tokens = CallbackTokens(*secrets, per_job=self.config.callback.per_job_tokens)
         self._links = FileLinks(secrets, self.config.n8n.link_seconds, self._clock)
+        downloads = Downloads(Fetching(self.log.get, self.routes))
+        rest = self._rest(downloads)
+        secret = self.installation.session_secret()
+        access = site.access_of(self.config, secret, self._callers, rest, self._public_url)
+        api = site.api_of(self.config, access, rest)
         web = Web(
             self.conclusion,
             self._tokens,
             self._strangers,
             links=self._links,
-            fetching=Fetching(self.log.get, self.routes),
-            find_job=self._find_job,
+            downloads=downloads,
             check_health=self.health,
             tell_degraded=self.checks.degraded,
             tell_waiting=self.waiting,
             show_metrics=self.metrics.page,
             keep_rehearsal=lambda said: self.log.keep_fact(REHEARSAL_FACT, said),
+            more=[*api.routes(), *site.sign_in_page(access).routes()],
+            access=access,
+            file_of_known=api.file_of_known,
+            origins=http.cors_origins,
+            root_path=http.root_path,
         )
-        self._ground.answer(web.app, self.config.limits.stop_timeout_seconds)
+        certificate = certificate_of(http.tls_certificate, http.tls_key)
+        self._ground.answer(web.app, self.config.limits.stop_timeout_seconds, certificate)
+
+    def _rest(self, downloads: Downloads) -> site.Rest:
+        return site.Rest(
+            log=self.log,
+            holds=self.holds,
+            gates=self.gates,
+            downloads=downloads,
+            deliveries=self._deliveries,
+            filings=self._filings,
+            outbound=self._outbound,
+            examine=self._examiners.examine,
+            is_stopping=self._stopping.is_set,
+            clock=self._clock,
+            monotonic=self._monotonic,
+        )
 
     def _callback_secrets(self) -> tuple[str, ...]:
         """Return the secret token and, where there is one, the one before it."""
@@ -491,6 +521,10 @@ class Daemon:
 
     def _tell_strangers(self) -> None:
         self._strangers.tell()
+        self._callers.tell()
+
+    def _renew_certificate(self) -> None:
+        self._ground.renew_certificate()
 
     def _tell_status(self) -> None:
         """Say in a line what is done now; that it can be said shows that the log answers, be it with an error."""
@@ -569,14 +603,6 @@ class Daemon:
             )
             for inbox, gate in zip(self.config.inboxes, self.gates, strict=True)
         ]
-
-    def _find_job(self, job_id: str) -> dict[str, object] | None:
-        job = self.log.get(job_id)
-        if job is None:
-            return None
-        route = next((route for route in self.routes if route.name == job.inbox), None)
-        path = route.path_of(job) if route else None
-        return full_view(job, path, self.log.attempts(job_id), self.log.history(job_id))
 
     def is_quiet(self) -> bool:
         """Whether nothing is left to settle, to take in, to deliver, to hear of, or to file."""

@@ -34,6 +34,7 @@ _UNITS = {
     "megapixels": " of megapixels",
     "days": " of days",
 }
+_LISTS = {"cors_origins": '"https://desk.office.lan"', "trusted_proxies": '"127.0.0.1", "10.0.0.0/24"'}
 _EXAMPLE_HEAD = """\
 # receipt-watcher: every option with its default. Those with … have none, or follow from others.
 # Each can also be set in the environment, for example RECEIPT_WATCHER_N8N__WORKERS=8."""
@@ -145,15 +146,17 @@ def rule_of(name: str, field: FieldInfo) -> str:
     if kind is SecretStr and typing.get_origin(field.annotation) is tuple:
         return 'a list such as ["ntfys://ntfy.example.com/receipts"]'
     if typing.get_origin(field.annotation) is tuple:
-        return f"""a list such as [{choices or '"*.bak", "old/"'}]"""
+        return f"""a list such as [{choices or _LISTS.get(name, '"*.bak", "old/"')}]"""
     if choices:
-        return f"one of {choices}"
+        return f"{'words, each with ' if is_mapping(field) else ''}one of {choices}"
     if kind in {int, float}:
         return _rule_of_number(name, field, "a whole number" if kind is int else "a number")
     return {bool: "true or false", Path: "a path such as /srv/receipts/inbox"}.get(kind, "a text")
 
 
 def _rule_of_group(name: str, field: FieldInfo) -> str:
+    if is_mapping(field) and name == "tokens":
+        return "names, one a line, each with role and hash, as receipt-watcher token create prints them"
     if is_mapping(field):
         return "subfolders, one a line, each with its options or a database id or URL alone"
     if model_of(field) is Inbox:

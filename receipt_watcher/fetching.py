@@ -1,4 +1,4 @@
-"""A receipt's file for whoever has a link to it.
+"""A receipt's file for whoever has a link to it, or may read it.
 
 What it promises: what is read is the file that the job log recorded, wherever the log says it is now, proven while it
 is read (`content`); a move in between is followed, and a file that was opened before a move is read on. No call takes
@@ -10,6 +10,7 @@ Runs in the worker threads of the HTTP side. Nothing is written or kept.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -18,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
-from receipt_watcher.content import verified_pieces
+from receipt_watcher.content import PIECE_BYTES, verified_pieces
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.job import Job
 from receipt_watcher.route import Route
@@ -66,6 +67,10 @@ class OpenReceipt:
             self._is_hanging = True
             raise
 
+    def go_back(self, start: int, length: int) -> None:
+        """Have `next_piece` return this part, once it has returned None: then the whole was as recorded."""
+        self._pieces = _part(self._file, start, length)
+
     def close(self) -> None:
         """Let the file go, at once: a file system that answers nothing may hang that, too."""
         if not self._is_hanging:  # else the thread that reads lets it go, when it can
@@ -79,8 +84,8 @@ class Fetching:
         self._find_job = find_job
         self._routes = routes
 
-    def open(self, job_id: str, sha256: str) -> OpenReceipt | Absence:
-        """Open the file of a job that has this digest.
+    def open(self, job_id: str, sha256: str | None) -> OpenReceipt | Absence:
+        """Open the file of a job, one that has this digest where it is given.
 
         Raises:
             JobLogError: the log cannot be read.
@@ -93,9 +98,10 @@ class Fetching:
                 break
         return found or Absence.GONE
 
-    def _look(self, job: Job, sha256: str) -> OpenReceipt | Absence | None:
+    def _look(self, job: Job, sha256: str | None) -> OpenReceipt | Absence | None:
         route = next((route for route in self._routes if route.name == job.inbox), None)
-        if route is None or job.removed_at is not None or job.sha256 != sha256:
+        is_other = job.sha256 is None or sha256 not in (None, job.sha256)
+        if route is None or job.removed_at is not None or is_other:
             return Absence.GONE
         if not route.is_ready:
             return Absence.AWAY
@@ -105,6 +111,15 @@ class Fetching:
             return Absence.GONE
         except OSError:
             return Absence.AWAY
+
+
+def _part(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
+    file.seek(start)
+    while length > 0 and (piece := file.read(min(PIECE_BYTES, length))):
+        length -= len(piece)
+        yield piece
+    if length:
+        raise OSError(errno.EIO, "the file became shorter while it was read")
 
 
 def _opened(route: Route, job: Job) -> OpenReceipt | None:

@@ -5,9 +5,10 @@ crash or an error left in processing/ is recorded before anything new is taken. 
 empty folder in its place: that is another place, not an empty inbox. Old files at the very first start wait until
 somebody accepts them.
 
-`round` is called by the inbox's own thread, `open_first` by a thread of its own before that one starts, `supervise` by
-a periodic task: it alone says so when the file system answers nothing at all. What is kept in the job log is which
-place the inbox is, so that a restart in the midst of an outage takes no other for it.
+`round` is called by the inbox's own thread, `take_upload` by those that bring uploads, `open_first` by a thread of its
+own before all of them, `supervise` by a periodic task: it alone says so when the file system answers nothing at all.
+What is kept in the job log is which place the inbox is, so that a restart in the midst of an outage takes no other
+for it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from receipt_watcher.errors import ForeignSpoolError, JobLogError, LockedError, 
 from receipt_watcher.filing import Filing
 from receipt_watcher.handholds import HandHold, HandHolds
 from receipt_watcher.inbox import InboxWatch
+from receipt_watcher.job import Job
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.mounts import mount_of
 from receipt_watcher.owner import ANSWER_SECONDS
@@ -39,7 +41,7 @@ from receipt_watcher.route import Bell, Route
 from receipt_watcher.settling import Seen, Settled
 from receipt_watcher.snapshot import Snapshot, Waiting
 from receipt_watcher.statusfile import StatusFile
-from receipt_watcher.takein import BATCH_FILES, TakeIn
+from receipt_watcher.takein import BATCH_FILES, TakeIn, Upload
 from receipt_watcher.waiting import Wait
 from receipt_watcher.writers import Writers
 
@@ -368,6 +370,33 @@ class Gate:
             self._expect_answer(MOVE_LIMIT_SECONDS)
             self.route.spool.check_owner()  # who asks waits for seconds only
             yield one
+
+    def take_upload(self, upload: Upload, wait_seconds: float) -> Job:
+        """Take in a file that came by HTTP, between two rounds; called by the worker thread that brings it.
+
+        Raises:
+            OSError: the disk does not take it.
+            SpoolError: the inbox cannot be used now, or is busy for longer than `wait_seconds`.
+        """
+        folder = self.route.spool.folders.processing
+        if not self._busy.acquire(timeout=wait_seconds):
+            raise SpoolError("the inbox is busy", folder)
+        try:
+            if self._stopping.is_set() or not self.route.is_ready or self.unavailable is not None:
+                raise SpoolError(self.unavailable or "the inbox is not open", folder)
+            self._expect_answer(MOVE_LIMIT_SECONDS)
+            self.route.spool.check_owner()
+            self._recover_at = self._monotonic()  # as in `_take`
+            job = self._take_in.take_upload(self.route, upload)
+            self._plan_recovery()
+        except ForeignSpoolError as error:
+            raise SpoolError(str(error), folder) from error
+        else:
+            return job
+        finally:
+            self._answers_by = None
+            self._busy.release()
+            self.bell.ring()  # a round that came meanwhile went away
 
     def _recover_if_due(self) -> None:
         if self._recover_at is not None and self._recover_at <= self._monotonic():

@@ -39,28 +39,41 @@ class Ground:
             self.installation.lock()
             self._is_taken = True
 
-    def bind(self, host: str, port: int) -> int:
-        """Have the port, so that connections wait in its queue, and return its number.
+    def bind(self, host: str, port: int, uds: Path | None = None) -> int:
+        """Have the port, or a UNIX socket, so that connections wait in its queue; return the port's number.
 
         Raises:
             ReceiptWatcherError: the address or port cannot be had.
         """
         if self._listener is None:
-            self._listener = server.bind(host, port)
+            self._listener = server.bind(host, port) if uds is None else server.bind_unix(uds)
+        if self._listener.family == socket.AF_UNIX:
+            return port
         number: int = self._listener.getsockname()[1]
         return number
 
-    def answer(self, app: ASGIApp, stop_timeout_seconds: float) -> None:
-        """Have an application answer from now on; the port is bound."""
+    def answer(
+        self, app: ASGIApp, stop_timeout_seconds: float, certificate: server.Certificate | None = None
+    ) -> None:
+        """Have an application answer from now on; the port is bound. A certificate is that of the first one.
+
+        Raises:
+            ReceiptWatcherError: the certificate cannot be used.
+        """
         self._relay.begin(app)
         if self._server is None and self._listener is not None:
-            self._server = server.Server(self._relay, self._listener, stop_timeout_seconds)
+            self._server = server.Server(self._relay, self._listener, stop_timeout_seconds, certificate=certificate)
             self._server.start()
 
     def ask(self, note: Callable[[], None]) -> None:
         """Have the event loop call `note` in its next turn; returns at once."""
         if self._server is not None:
             self._server.ask(note)
+
+    def renew_certificate(self) -> None:
+        """Read the certificate anew where it was renewed."""
+        if self._server is not None:
+            self._server.renew_certificate()
 
     def pause(self, timeout_seconds: float) -> None:
         """Let requests wait for the next `answer`; those that are being answered have so long to end."""

@@ -103,6 +103,10 @@ class Installation:
         """Return the token for callbacks where the configuration sets none; it is made at the first call."""
         return self._kept("callback_token", new_token)
 
+    def session_secret(self) -> str:
+        """Return what sessions are signed with; it is made at the first call."""
+        return self._kept("session_secret", new_token)
+
     def _kept(self, name: str, make: Callable[[], str]) -> str:
         path = self.state_dir / name
         if not path.exists() or not path.read_text("ascii").strip():  # an empty token would let everybody in

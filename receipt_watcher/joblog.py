@@ -430,6 +430,10 @@ class JobLog(Records):
                 conflict_target=[FactRow.name], update={FactRow.value: value}
             ).execute()
 
+    def forget_facts(self, prefix: str, below: str) -> None:
+        """Remove the facts whose names begin so and whose values are smaller."""
+        self.change("DELETE FROM fact WHERE name >= ? AND name < ? AND value < ?", prefix, f"{prefix}~", below)
+
 
 def _is_refused_and_not_filed(job: Job) -> bool:
     return job.folder is Folder.PROCESSING and job.reason in EXAMINATION_REASONS | {Reason.ALREADY_SEEN}

@@ -30,6 +30,7 @@ from receipt_watcher.conclusion import Reception
 from receipt_watcher.config import Accept, Config
 from receipt_watcher.destinations import Accepted, Concluded, Outcome
 from receipt_watcher.destinations.n8n import N8N, N8NSettings
+from receipt_watcher.downloads import Downloads
 from receipt_watcher.errors import JobLogError, NotSentError, ReceiptWatcherError
 from receipt_watcher.fetching import Fetching
 from receipt_watcher.installation import Installation
@@ -311,8 +312,7 @@ def _hearing(config: Config, installation: Installation, tokens: CallbackTokens,
         tokens,
         Strangers(time.monotonic),
         links=links,
-        fetching=Fetching(nobody.get, []),
-        find_job=lambda _job_id: None,
+        downloads=Downloads(Fetching(nobody.get, [])),
         check_health=lambda: {"daemon": "a test is running, not the daemon"},
         keep_rehearsal=kept.append,
     )

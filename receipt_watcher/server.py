@@ -10,16 +10,25 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receipt_watcher.connections import Crowd
 from receipt_watcher.errors import ReceiptWatcherError
 
+logger = structlog.get_logger()
+
 _BACKLOG = 1024
+
+#: A proxy in the socket's group may come in.
+_SOCKET_MODE = 0o660
 
 #: So many connections are taken in one turn of the event loop, before those that are too many can be closed.
 _ACCEPT_AT_ONCE = 64
@@ -54,12 +63,75 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
+def bind_unix(path: Path) -> socket.socket:
+    """Return a socket that listens at a path, for our group; one that nobody listens at any more is replaced.
+
+    Raises:
+        ReceiptWatcherError: the path cannot be had.
+    """
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket() and not _is_listened_at(path):
+            path.unlink()
+        bound.bind(str(path))
+        path.chmod(_SOCKET_MODE)
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise ReceiptWatcherError(
+            f"http.uds {path} cannot be listened at ({error.strerror or error}); may we write to its folder, and is "
+            "another receipt-watcher using it?"
+        ) from error
+    return bound
+
+
+def _is_listened_at(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        try:
+            caller.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What TLS needs: the chain and its private key, in PEM."""
+
+    chain: Path
+    key: Path
+
+    @property
+    def changed_at(self) -> tuple[int, int] | None:
+        """When the two files changed; None where they cannot be looked at."""
+        try:
+            return self.chain.stat().st_mtime_ns, self.key.stat().st_mtime_ns
+        except OSError:
+            return None
+
+
+def certificate_of(chain: Path | None, key: Path | None) -> Certificate | None:
+    """Return the certificate of these two files; None where there is no TLS."""
+    return None if chain is None or key is None else Certificate(chain, key)
+
+
 class Server:
     """The HTTP server's thread."""
 
     def __init__(
-        self, app: ASGIApp, bound: socket.socket, stop_timeout_seconds: float, crowd: Crowd | None = None
+        self,
+        app: ASGIApp,
+        bound: socket.socket,
+        stop_timeout_seconds: float,
+        crowd: Crowd | None = None,
+        *,
+        certificate: Certificate | None = None,
     ) -> None:
+        """Make ready.
+
+        Raises:
+            ReceiptWatcherError: the certificate or its key cannot be used.
+        """
         crowd = crowd or Crowd()
         # It warns of each malformed request, so whoever sends those could fill the log.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
@@ -75,13 +147,38 @@ class Server:
             server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=max(1, int(stop_timeout_seconds)),
+            ssl_certfile=certificate.chain if certificate else None,
+            ssl_keyfile=certificate.key if certificate else None,
         )
+        self._context: ssl.SSLContext | None = None
+        self._certificate = certificate
+        self._certified_at = certificate.changed_at if certificate else None
+        try:
+            config.load()
+        except OSError as error:  # of which ssl.SSLError is one
+            bound.close()
+            raise ReceiptWatcherError(_unusable(certificate, error)) from error
+        self._context = config.ssl
         self._server = _Uvicorn(config, crowd)
         self._socket = bound
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def _run(self) -> None:
         self._server.run(sockets=[self._socket])
+
+    def renew_certificate(self) -> None:
+        """Read certificate and key anew where they changed; connections that are there go on with the old one."""
+        certificate = self._certificate
+        if certificate is None or self._context is None or certificate.changed_at in (None, self._certified_at):
+            return
+        changed_at = certificate.changed_at
+        try:
+            self._context.load_cert_chain(certificate.chain, certificate.key)
+        except OSError as error:  # one of the two may be old yet: the next look tries again
+            logger.warning("http.certificate_unread", why=_unusable(certificate, error))
+            return
+        self._certified_at = changed_at
+        logger.info("http.certificate_renewed", path=str(certificate.chain))
 
     def start(self) -> None:
         """Begin to answer."""
@@ -163,6 +260,11 @@ class Relay:
 def _let_go(turn: asyncio.Future[None]) -> None:
     if not turn.done():  # whose caller has left
         turn.set_result(None)
+
+
+def _unusable(certificate: Certificate | None, error: OSError) -> str:
+    where = f"{certificate.chain} with http.tls_key {certificate.key}" if certificate else ""
+    return f"http.tls_certificate {where} cannot be used: {error}"
 
 
 class _Uvicorn(uvicorn.Server):

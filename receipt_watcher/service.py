@@ -39,7 +39,10 @@ _CLOSING_SECONDS = 15.0
 _LOOK_SECONDS = 0.2
 
 #: The options that only a restart changes: those by which another process knows us.
-FIXED_OPTIONS = ("state_dir", "database.url", "http.host", "http.port")
+FIXED_OPTIONS = (
+    *("state_dir", "database.url"),
+    *("http.host", "http.port", "http.uds", "http.tls_certificate", "http.tls_key"),
+)
 
 
 class Service:

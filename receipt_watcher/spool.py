@@ -146,6 +146,23 @@ class Spool:
             raise
         return target
 
+    def receive(self, source: Path, relative: Path, job_id: str) -> None:
+        """Move a file of ours from elsewhere to processing/<job_id>/; flush it later.
+
+        Raises:
+            OSError: it cannot be moved; it is still where it was.
+            SpoolError: processing/ is away; it is not made anew in its place.
+        """
+        target = self.folders.processing / job_id / relative
+        if not self.is_present():
+            raise SpoolError(f"{self.folders.processing} is not there", self.folders.processing)
+        try:
+            target.parent.mkdir(parents=True)
+            disk.move_file(source, target)
+        except (OSError, FileVanishedError):
+            self.tidy(job_id)
+            raise
+
     def give_back(self, relative: Path, job_id: str) -> bool:
         """Move a file that was taken too early back into the inbox; False where its name is taken meanwhile.
 

@@ -5,17 +5,18 @@ many not at all for a while (429). One log line per address and minute, with the
 table is full of addresses that were just heard of, all further ones are counted as one. A right token is never
 looked up here.
 
-`refuse` is called in uvicorn's thread, `tell` by a periodic task. Nothing is kept on disk: after a restart everybody
-begins anew.
+`Slowness` keeps a caller waiting without a thread. It and `refuse` are called in uvicorn's thread, `tell` by a periodic
+task. Nothing is kept on disk: after a restart everybody begins anew.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -29,6 +30,9 @@ DELAY_MAX_SECONDS = 2.0
 LIMIT_TRIES = 60
 #: One wrong token is forgotten every so many seconds.
 FORGET_SECONDS = 1.0
+
+#: How many callers are answered late at a time.
+MOST_DELAYED = 32
 
 MOST_ADDRESSES = 1024
 TELL_SECONDS = 60.0
@@ -56,8 +60,12 @@ class _Stranger:
 class Strangers:
     """The addresses that wrong tokens came from, the one heard of last at the end."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, monotonic: Callable[[], float], log_tries: Callable[[str, int, str], None] | None = None
+    ) -> None:
+        """Begin with nobody; `log_tries` is given an address, its number of tries, and what was tried last."""
         self._monotonic = monotonic
+        self._log_tries = log_tries or _log_callbacks
         self._known: OrderedDict[str, _Stranger] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -100,8 +108,41 @@ class Strangers:
 
     def _tell_one(self, address: str, stranger: _Stranger, now: float) -> None:
         if stranger.untold and now - stranger.told_at >= TELL_SECONDS:
-            logger.warning("callback.unauthorised", client=address, tries=stranger.untold, job_id=stranger.job_id)
+            self._log_tries(address, stranger.untold, stranger.job_id)
             stranger.untold, stranger.told_at = 0, now
+
+
+class Slowness:
+    """Keeps those waiting who come without a right token; `pause` is how."""
+
+    def __init__(self, strangers: Strangers, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._strangers = strangers
+        self._pause = pause
+        self._delayed = 0
+
+    async def wait(self, host: str | None, what: str) -> int | None:
+        """Count one, and return once it may be answered; with seconds where it is told when to come again (429)."""
+        refusal = self._strangers.refuse(host, what)
+        retry_after = refusal.retry_after_seconds
+        if retry_after is None and refusal.delay_seconds and self._delayed >= MOST_DELAYED:
+            retry_after = 1
+        if retry_after is not None:
+            return retry_after
+        self._delayed += 1
+        try:
+            await self._pause(refusal.delay_seconds)
+        finally:
+            self._delayed -= 1
+        return None
+
+
+def _log_callbacks(address: str, tries: int, job_id: str) -> None:
+    logger.warning("callback.unauthorised", client=address, tries=tries, job_id=job_id)
+
+
+def log_callers(address: str, tries: int, path: str) -> None:
+    """Tell of those who came to the API without a right token."""
+    logger.warning("access.refused", client=address, tries=tries, path=path)
 
 
 def _address_of(host: str | None) -> str:

@@ -5,8 +5,9 @@ visibly not whole stays in the inbox until the patience with it is over; it is m
 it is given back; its bytes and the folders that name it are flushed; its row is committed. Several files share the
 flushes and the commit. Only then may a worker send it.
 
-Runs in the inbox's own thread. A crash after the move leaves a file in processing/<job_id>/ without a row, an
-orphan: `recover` gives it one, under the id that its folder bears, as soon as nobody writes it any more.
+Runs in the inbox's own thread; an upload in the one that brings it, with the gate held. A crash after the move leaves a
+file in processing/<job_id>/ without a row, an orphan: `recover` gives it one, under the id that its folder bears, as
+soon as nobody writes it any more.
 """
 
 from __future__ import annotations
@@ -65,6 +66,16 @@ class _Taken:
     examination: Examination | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that came by HTTP, whole and examined; `note` is told its job, inside the transaction of the row."""
+
+    path: Path
+    relative: Path
+    examination: Examination
+    note: Callable[[Job], None]
+
+
 class TakeIn:
     """The first stage."""
 
@@ -102,6 +113,20 @@ class TakeIn:
         """
         taken = [found for one in settled if (found := self._take(route, one, park)) is not None]
         return self._record(route, taken)
+
+    def take_upload(self, route: Route, upload: Upload) -> Job:
+        """Take in a file that was uploaded, and return its job; only with the inbox's gate held.
+
+        Raises:
+            OSError: the disk does not take it; where it was moved already, it is an orphan, which `recover` records.
+            SpoolError: processing/ is away.
+        """
+        job_id = new_job_id(self._clock())
+        route.spool.receive(upload.path, upload.relative, job_id)
+        jobs = self._record(route, [_Taken(job_id, upload.relative, upload.examination)], note=upload.note)
+        if not jobs:
+            raise OSError(errno.EIO, "the disk does not give it back", str(upload.relative))
+        return jobs[0]
 
     # --- one file ----------------------------------------------------------------------------------------------
 
@@ -244,7 +269,14 @@ class TakeIn:
 
     # --- recording ---------------------------------------------------------------------------------------------
 
-    def _record(self, route: Route, taken: Sequence[_Taken], *, may_have_been_sent: bool = False) -> list[Job]:
+    def _record(
+        self,
+        route: Route,
+        taken: Sequence[_Taken],
+        *,
+        may_have_been_sent: bool = False,
+        note: Callable[[Job], None] = lambda _job: None,
+    ) -> list[Job]:
         arrivals = [arrival for arrival in self._arrivals(route, taken) if arrival is not None]
         self._stuck[route.name] = self._stuck.get(route.name, 0) + len(taken) - len(arrivals)
         if not arrivals:
@@ -254,6 +286,8 @@ class TakeIn:
             jobs = Intake(self._log, self._is_in_failed).record(arrivals, now)
             if may_have_been_sent:
                 jobs = [self._claimed(job, now) for job in jobs]
+            for job in jobs:
+                note(job)
         self._deliveries.ring()
         if any(job.move_due for job in jobs):
             self._filings.ring()

@@ -53,25 +53,29 @@ def full_view(
 ) -> dict[str, Any]:
     """Return a job with each of its deliveries and all that happened to it."""
     return job_view(job, path) | {
-        "deliveries": [
-            {
-                "started_at": iso_time(row["started_at"]),
-                "ended_at": iso_time(row["ended_at"]),
-                "outcome": row["outcome"],
-                "counted": row["counted"],
-                "status_code": row["status_code"],
-                "message": row["message"],
-            }
-            for row in deliveries
-        ],
-        "history": [
-            {
-                "at": iso_time(row["at"]),
-                "event": row["event"],
-                "from": row["from_state"],
-                "to": row["to_state"],
-                "detail": row["detail"],
-            }
-            for row in history
-        ],
+        "deliveries": [attempt_view(row) for row in deliveries],
+        "history": [history_view(row) for row in history],
+    }
+
+
+def attempt_view(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one delivery."""
+    return {
+        "started_at": iso_time(row["started_at"]),
+        "ended_at": iso_time(row["ended_at"]),
+        "outcome": row["outcome"],
+        "counted": bool(row["counted"]),
+        "status_code": row["status_code"],
+        "message": row["message"],
+    }
+
+
+def history_view(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one thing that happened to a job."""
+    return {
+        "at": iso_time(row["at"]),
+        "event": row["event"],
+        "from": row["from_state"],
+        "to": row["to_state"],
+        "detail": row["detail"],
     }

@@ -1,4 +1,6 @@
-"""The HTTP side: N8N's callbacks, health, a file for who has a link to it, one job for who asks from this machine.
+"""The HTTP side for those who need no role: N8N's callbacks, health, a file for who has a link to it.
+
+The rest, for people and their programs, comes as routes of `api`.
 
 What it promises: a verdict is durable before its callback is answered 200. The token is looked at before the body;
 a right one is never slowed or refused, whatever else comes from its address. A file is streamed, never held, and
@@ -13,31 +15,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
-from urllib.parse import quote, urlsplit
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from receipt_watcher.bodies import BODY_SECONDS, Drained, read_body
+from receipt_watcher.callers import TOO_MANY, Access, is_local
 from receipt_watcher.conclusion import Conclusion, Reception
-from receipt_watcher.config import is_loopback
-from receipt_watcher.errors import ChangedOnDiskError, JobLogError
-from receipt_watcher.fetching import Absence, Fetching, OpenReceipt
-from receipt_watcher.job import REHEARSAL_PREFIX, Job
+from receipt_watcher.downloads import Downloads, tell_connection
+from receipt_watcher.envelope import Envelope
+from receipt_watcher.errors import JobLogError
+from receipt_watcher.job import REHEARSAL_PREFIX
 from receipt_watcher.links import FileLinks, LinkStanding
-from receipt_watcher.problem import MEDIA_TYPE, problem
+from receipt_watcher.problem import MEDIA_TYPE, RefusedError, problem, request_id
 from receipt_watcher.readiness import Readiness
-from receipt_watcher.strangers import Strangers
+from receipt_watcher.roles import Right
+from receipt_watcher.strangers import Slowness, Strangers
 from receipt_watcher.tokens import CallbackTokens, Standing
 from receipt_watcher.verdict import parse_verdict
 
@@ -46,26 +48,19 @@ logger = structlog.get_logger()
 #: A callback carries a few words and perhaps extracted fields; more than this is a mistake or an attack.
 CALLBACK_MAX_BYTES = 1024 * 1024
 
-#: How many callers are answered late at a time, and how many threads callbacks and lookups may occupy: those who only
-#: look never keep a callback waiting.
-_MOST_DELAYED = 32
+#: How many threads callbacks and lookups may occupy: those who only look never keep a callback waiting.
 _CONCLUDING_THREADS = 8
 _LOOKING_THREADS = 4
-_FETCHING_THREADS = 6
-
-#: Written to a connection at a time: who reads slowly must have taken so much before `connections.WRITE_SECONDS` end.
-_WRITTEN_BYTES = 64 * 1024
 
 _SHOWN_CHARACTERS = 80
-_FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 #: Where the log keeps what was last called back for a made-up receipt of `check --live`.
 REHEARSAL_FACT = "rehearsal"
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-JobLookup = Callable[[str], dict[str, Any] | None]
 HealthCheck = Callable[[], Mapping[str, str | None]]
+Answering = Callable[[Request], Awaitable[Response]]
 
 
 class Web:
@@ -74,6 +69,7 @@ class Web:
     `tell_degraded` names what works by halves, such as a destination that is held; `tell_waiting` what waits as it
     should, such as for a delivery window. `show_metrics` returns them in Prometheus' text format.
     `keep_rehearsal` keeps what was called back for a made-up receipt of `check --live`, which is no job.
+    `access` judges who may see metrics; without it this machine may. `more` are the API's routes, `file_of_known` its answer to who has no link; `origins` may call it from a browser.
     """
 
     def __init__(
@@ -83,48 +79,52 @@ class Web:
         strangers: Strangers,
         *,
         links: FileLinks,
-        fetching: Fetching,
-        find_job: JobLookup,
+        downloads: Downloads,
         check_health: HealthCheck,
         tell_degraded: Callable[[], Mapping[str, str]] = dict,
         tell_waiting: Callable[[], Mapping[str, str]] = dict,
         show_metrics: Callable[[], bytes] = bytes,
         keep_rehearsal: Callable[[str], None] = lambda _said: None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        access: Access | None = None,
+        more: Sequence[Route] = (),
+        file_of_known: Answering | None = None,
+        origins: Sequence[str] = (),
+        root_path: str = "",
     ) -> None:
         self._conclusion = conclusion
         self._tokens = tokens
-        self._strangers = strangers
+        self._slowness = Slowness(strangers, pause)
         self._links = links
-        self._fetching = fetching
-        self._find_job = find_job
+        self._downloads = downloads
+        self._access = access
+        self._file_of_known = file_of_known
         self._check_health = check_health
         self._tell_degraded = tell_degraded
         self._tell_waiting = tell_waiting
         self._show_metrics = show_metrics
         self._keep_rehearsal = keep_rehearsal
-        self._pause = pause
-        self._delayed = 0
         self._concluding = asyncio.Semaphore(_CONCLUDING_THREADS)
         self._looking = asyncio.Semaphore(_LOOKING_THREADS)
-        self._reading = asyncio.Semaphore(_FETCHING_THREADS)
-        self.app = Starlette(
+        inner = Starlette(
             routes=[
                 Route("/api/v1/jobs/{job_id}/callback", self._callback, methods=["POST"]),
                 Route("/api/v1/jobs/{job_id}/file", self._file, methods=["GET", "HEAD"]),
-                Route("/api/v1/jobs/{job_id}", self._job, methods=["GET"]),
                 Route("/health/live", self._live, methods=["GET"]),
                 Route("/health/ready", self._ready, methods=["GET"]),
                 Route("/metrics", self._metrics, methods=["GET"]),
+                *more,
             ],
-            middleware=[Middleware(Drained)],
+            middleware=[*_cors(origins), Middleware(Drained)],
             exception_handlers={
+                RefusedError: _answer_refused,
                 HTTPException: _answer_http_error,
                 JobLogError: _answer_trouble,
                 Exception: _answer_defect,
             },
         )
-        self.app.router.redirect_slashes = False  # a POST that is redirected is lost
+        inner.router.redirect_slashes = False  # a POST that is redirected is lost
+        self.app = Envelope(inner, root_path)  # outside of it, so that an error of ours has its headers, too
 
     # --- callback ----------------------------------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ class Web:
 
     async def _hear(self, request: Request, job_id: str) -> Response:
         """Read and write down what came with a right token."""
-        _tell_connection(request, "trust")
+        tell_connection(request, "trust")
         try:
             body = await read_body(request, CALLBACK_MAX_BYTES)
         except ClientDisconnect:
@@ -167,18 +167,9 @@ class Web:
 
     async def _refuse(self, request: Request, job_id: str, status: int, detail: str) -> Response:
         """Answer a wrong token, or a wrong link: the more of them, the later; nobody's thread waits meanwhile."""
-        refusal = self._strangers.refuse(request.client.host if request.client else None, job_id)
-        retry_after = refusal.retry_after_seconds
-        if retry_after is None and refusal.delay_seconds and self._delayed >= _MOST_DELAYED:
-            retry_after = 1
+        retry_after = await self._slowness.wait(request.client.host if request.client else None, job_id)
         if retry_after is not None:
-            too_many = "Too many wrong tokens came from this address. A right one is answered all the same."
-            return _problem(429, too_many, headers={"Retry-After": str(retry_after)})
-        self._delayed += 1
-        try:
-            await self._pause(refusal.delay_seconds)
-        finally:
-            self._delayed -= 1
+            return _problem(429, TOO_MANY, headers={"Retry-After": str(retry_after)})
         return _problem(status, detail)
 
     async def _keep_unreadable(self, job_id: str, body: bytes, status: int, why: str) -> Response:
@@ -195,41 +186,20 @@ class Web:
     # --- files -------------------------------------------------------------------------------------------------
 
     async def _file(self, request: Request) -> Response:
-        """Serve the file of a job to who has a link to it. Parts of it are not: its end is proven by its beginning."""
+        """Serve the file of a job to who has a link to it. Parts of it are not: its end is proven by its beginning.
+
+        Who has no link at all may be known otherwise.
+        """
         job_id = request.path_params["job_id"]
+        if not request.query_params and self._file_of_known is not None:
+            return await self._file_of_known(request)
         link = self._links.judge(job_id, request.query_params.multi_items())
         if link.standing is LinkStanding.WRONG:
             return await self._refuse(request, job_id, 403, _WRONG_LINK)
         if link.standing is LinkStanding.EXPIRED:
             return _problem(410, "This link has expired; n8n.link_seconds says for how long one is good.")
-        _tell_connection(request, "prefer")
-        async with self._reading:
-            found = await run_in_threadpool(self._fetching.open, job_id, link.sha256)
-        if isinstance(found, Absence):
-            logger.warning("file.refused", job_id=job_id, why=found.words)
-            return _problem(found.status, found.words, headers={"Retry-After": "60"} if found.status == 503 else None)  # noqa: PLR2004
-        headers = _headers_of(found.job)
-        if request.method == "HEAD":
-            found.close()
-            return Response(headers=headers)
-        return StreamingResponse(self._pieces(request, found), headers=headers)
-
-    async def _pieces(self, request: Request, receipt: OpenReceipt) -> AsyncIterator[bytes]:
-        """Yield a file; one that turns out to be another, or cannot be read on, gets no end: the connection is cut."""
-        try:
-            while True:
-                async with self._reading:
-                    piece = await run_in_threadpool(receipt.next_piece)
-                if piece is None:
-                    return
-                for start in range(0, len(piece), _WRITTEN_BYTES):
-                    yield piece[start : start + _WRITTEN_BYTES]
-        except (OSError, ChangedOnDiskError) as error:
-            logger.warning("file.cut_off", job_id=receipt.job.job_id, why=str(error))
-            _tell_connection(request, "abort")
-            await asyncio.sleep(0)  # uvicorn learns of it in the next turn, and then expects no more of the answer
-        finally:
-            receipt.close()
+        tell_connection(request, "prefer")
+        return await self._downloads.answer(request, job_id, link.sha256)
 
     # --- health ------------------------------------------------------------------------------------------------
 
@@ -248,21 +218,13 @@ class Web:
         return Readiness(self._check_health(), self._tell_degraded(), self._tell_waiting())
 
     async def _metrics(self, request: Request) -> Response:
-        if not is_local(request):
+        if self._access is not None:
+            await self._access.require(request, Right.READ)
+        elif not is_local(request):
             return _problem(403, "Metrics are shown to callers on this machine only.")
         async with self._looking:
             page = await run_in_threadpool(self._show_metrics)
         return Response(page, media_type=_METRICS_TYPE)
-
-    # --- jobs --------------------------------------------------------------------------------------------------
-
-    async def _job(self, request: Request) -> Response:
-        if not is_local(request):
-            return _problem(403, "Jobs are shown to callers on this machine only.")
-        job_id = request.path_params["job_id"]
-        async with self._looking:
-            view = await run_in_threadpool(self._find_job, job_id)
-        return _no_job(job_id) if view is None else JSONResponse(view)
 
 
 _WRONG_TOKEN = "The header X-Callback-Token is missing or wrong; compare it with callback.secret_token."  # noqa: S105 - no token
@@ -286,51 +248,11 @@ def _as_it_came(request: Request) -> str:
     return ""
 
 
-def _tell_connection(request: Request, what: str) -> None:
-    """Tell the connection, where it is a real one: `trust` and `prefer` its caller, or `abort` it."""
-    hook = request.scope.get("state", {}).get(what)
-    if hook is not None:
-        hook()
-
-
-def _headers_of(job: Job) -> dict[str, str]:
-    """Return the headers of a job's file: for saving, never for showing; any name is safe in them (RFC 6266)."""
-    name = job.filename.encode("utf-8", "backslashreplace")
-    plain = re.sub(rb"[^A-Za-z0-9 ._()+-]", b"_", name).decode("ascii")
-    return {
-        "Content-Type": job.mime_type or "application/octet-stream",
-        "Content-Length": str(job.size),
-        "Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}",
-        "Cache-Control": "private, no-store",
-        "X-Content-Type-Options": "nosniff",
-        "Accept-Ranges": "none",
-    }
-
-
-def is_local(request: Request) -> bool:
-    """Whether the caller is on this machine and came straight.
-
-    A proxy's request comes from loopback, too; and a page in a browser here may point a name of its own at loopback,
-    so the Host that is asked for must be this machine as well.
-    """
-    if request.client is None or any(name in request.headers for name in _FORWARDING_HEADERS):
-        return False
-    return is_loopback(request.client.host) and is_loopback(_host_asked_for(request))
-
-
 def _wants_a_line(request: Request) -> bool:
     """Whether a caller asks for plain text; who takes anything gets JSON."""
     accepted = request.headers.get("accept", "")
     wanted = "text" if "text/plain" in accepted and "application/json" not in accepted else "json"
     return request.query_params.get("format", wanted) == "text"
-
-
-def _host_asked_for(request: Request) -> str:
-    """Return the name in the Host header, or nothing; `request.url` would put our own address for what is none."""
-    try:
-        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    except ValueError:
-        return ""
 
 
 def _answer_reception(reception: Reception, job_id: str) -> Response:
@@ -355,6 +277,28 @@ def _problem(
     return JSONResponse(problem(status, detail, correlation_id), status, headers, MEDIA_TYPE)
 
 
+def _cors(origins: Sequence[str]) -> list[Middleware]:
+    """Return what lets other sites' scripts call the API: with a token, never with a cookie."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-ID"],
+            expose_headers=["Location", "Retry-After", "Server-Timing", "X-Request-ID"],
+        )
+    ]
+
+
+async def _answer_refused(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RefusedError):
+        raise error
+    body = problem(error.status, error.detail) | error.more
+    return JSONResponse(body, error.status, error.headers, MEDIA_TYPE)
+
+
 async def _answer_http_error(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = error.headers if isinstance(error, HTTPException) else None  # 405 must say what is allowed
@@ -369,6 +313,6 @@ async def _answer_trouble(_request: Request, error: Exception) -> Response:
 
 
 async def _answer_defect(_request: Request, error: Exception) -> Response:
-    correlation_id = uuid.uuid4().hex
+    correlation_id = request_id.get() or uuid.uuid4().hex
     logger.error("http.failed", correlation_id=correlation_id, exc_info=error)
     return _problem(500, "An error of receipt-watcher itself; its log has more.", correlation_id)

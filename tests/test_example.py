@@ -20,6 +20,7 @@ EXAMPLE = Path(__file__).parent.parent / "watcher.example.yaml"
 MINIMAL = "inboxes: [{path: /x/inbox}]\nn8n: {webhook_url: http://n8n/hook}\n"
 SECRET = "Tr0ub4dor-and-3-horses"
 SIGNING_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+HASH = "sha256:" + "0" * 64
 HOME = {"HOME": "/home/admin"}
 
 
@@ -53,6 +54,14 @@ NONE: dict[str, object] = dict.fromkeys(name for name in Subfolder.model_fields 
 
 #: What a rule about answers leaves open.
 RULE: dict[str, object] = dict.fromkeys(("status", "json_path", "contains"))
+
+#: What else must be set for an option to make sense.
+NEEDED = {
+    "inboxes.0.routes": {"INBOXES__0__RECURSIVE": "true"},
+    "http.tls_certificate": {"HTTP__TLS_KEY": "/k"},
+    "http.tls_key": {"HTTP__TLS_CERTIFICATE": "/c"},
+    "http.uds": {"HTTP__PUBLIC_URL": "http://x"},
+}
 
 #: A value other than the default for each option, as text, and as `redacted` shows it.
 OTHER: dict[str, tuple[str, object]] = {
@@ -104,6 +113,26 @@ OTHER: dict[str, tuple[str, object]] = {
     "http.host": ("0.0.0.0", "0.0.0.0"),
     "http.port": ("0", 0),
     "http.public_url": ("http://receipts/", "http://receipts"),
+    "http.tokens": (f'{{"anna": {{"role": "viewer", "hash": "{HASH}"}}}}', {"anna": {"role": "viewer", "hash": HASH}}),
+    "http.local_role": ("none", "none"),
+    "http.session_hours": ("1.5", 1.5),
+    "http.jwt": (
+        '{"issuer": "https://id", "audience": "rw", "jwks_file": "/k.json"}',
+        {
+            "issuer": "https://id",
+            "audience": "rw",
+            "jwks_file": "/k.json",
+            "jwks_url": None,
+            "role_claim": "roles",
+            "roles": {},
+        },
+    ),
+    "http.cors_origins": ("https://a, https://b:1", ["https://a", "https://b:1"]),
+    "http.tls_certificate": ("/other/cert", "/other/cert"),
+    "http.tls_key": ("/other/key", "/other/key"),
+    "http.uds": ("/other/socket", "/other/socket"),
+    "http.root_path": ("/receipts", "/receipts"),
+    "http.trusted_proxies": ("10.0.0.1, ::1", ["10.0.0.1", "::1"]),
     "state_dir": ("/other/state", "/other/state"),
     "duplicates": ("fail", "fail"),
     "database.url": ("sqlite:////other/log.db", "sqlite:////other/log.db"),
@@ -199,7 +228,7 @@ def test_every_option_can_be_set(tmp_path: Path, name: str, source: str) -> None
     """Each option has its variable, RECEIPT_WATCHER_ and the key in capitals, and its place in the file."""
     text, shown = OTHER[name]
     is_group = text.startswith("{")
-    needed = {"RECEIPT_WATCHER_INBOXES__0__RECURSIVE": "true"} if name.endswith("routes") else {}
+    needed = {f"RECEIPT_WATCHER_{other}": value for other, value in NEEDED.get(name, {}).items()}
     if source == "variable":
         environ = {"RECEIPT_WATCHER_" + name.replace(".", "__").upper(): text}
         config = load(written(tmp_path, MINIMAL), {**HOME, **environ, **needed})

@@ -32,7 +32,14 @@ from receipt_watcher.joblog import JobLog
 from receipt_watcher.sources import load
 from receipt_watcher.spool import Spool
 from receipt_watcher.standin import Behaviour, StandIn
-from receipt_watcher.strangers import DELAY_MAX_SECONDS, FREE_TRIES, LIMIT_TRIES, MOST_ADDRESSES, Strangers
+from receipt_watcher.strangers import (
+    DELAY_MAX_SECONDS,
+    FREE_TRIES,
+    LIMIT_TRIES,
+    MOST_ADDRESSES,
+    MOST_DELAYED,
+    Strangers,
+)
 from receipt_watcher.tokens import CallbackTokens, Standing
 from tests.conftest import TOKEN, FakeClock
 from tests.fuzz_http import faults_in, fuzz
@@ -232,14 +239,14 @@ def test_a_right_token_does_not_wait(log: JobLog, spool: Spool, clock: FakeClock
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as near:
             tries = [asyncio.create_task(near.post(path, headers=WRONG, content=b"{}")) for _ in range(50)]
             ends = iter(asyncio.as_completed(tries))
-            ended = [(await next(ends)).status_code for _ in range(50 - web._MOST_DELAYED)]
+            ended = [(await next(ends)).status_code for _ in range(50 - MOST_DELAYED)]
             right = await near.post(path, headers=AUTHENTIC, content=SUCCESS)
             for task in tries:
                 task.cancel()
             return [right.status_code, *sorted(ended)]
 
-    assert asyncio.run(play()) == [200, *[401] * FREE_TRIES, *[429] * (50 - FREE_TRIES - web._MOST_DELAYED)]
-    assert len(waiting) == FREE_TRIES + web._MOST_DELAYED
+    assert asyncio.run(play()) == [200, *[401] * FREE_TRIES, *[429] * (50 - FREE_TRIES - MOST_DELAYED)]
+    assert len(waiting) == FREE_TRIES + MOST_DELAYED
 
 
 def test_no_body_is_kept_for_a_wrong_token(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

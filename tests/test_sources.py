@@ -108,8 +108,8 @@ LIST_RULE = "give a list of one inbox or more, such as - path: /srv/receipts/inb
         (MINIMAL + "webhook_url: http://x", 'webhook_url: is no option; did you mean "n8n.webhook_url"?'),
         (MINIMAL + "http: 8000", "http: a single text cannot be used; give options, one a line, indented below http:"),
         (
-            MINIMAL + "http: {bind: x}",
-            "http.bind: is no option; the options here are host, port, public_url",
+            MINIMAL + "database: {bind: x}",
+            "database.bind: is no option; the options here are url",
         ),
         (MINIMAL + "http: {prot:8000}", 'http.prot: is no option; did you mean "port"?'),
         (

@@ -18,10 +18,14 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from receipt_watcher import server
+from receipt_watcher.downloads import Downloads
 from receipt_watcher.fetching import Fetching
 from receipt_watcher.job import Job, Reason, State
 from receipt_watcher.joblog import JobLog
@@ -29,7 +33,6 @@ from receipt_watcher.links import FileLinks
 from receipt_watcher.spool import Spool
 from receipt_watcher.strangers import Strangers
 from receipt_watcher.tokens import CallbackTokens
-from receipt_watcher.view import full_view
 from receipt_watcher.web import CALLBACK_MAX_BYTES, Web
 from tests.conftest import TOKEN, FakeClock
 from tests.running import wait_until
@@ -39,6 +42,11 @@ LOCAL = ("127.0.0.1", 40_000)
 OFFICE = ("192.0.2.7", 40_000)
 AUTHENTIC = {"X-Callback-Token": TOKEN}
 SUCCESS = b'{"status": "success"}'
+
+
+async def fail(_request: Request) -> Response:
+    """Fail as a defect of ours does."""
+    raise RuntimeError("a defect with a secret")
 
 
 class Site(Concluding):
@@ -60,20 +68,13 @@ class Site(Concluding):
             tokens or CallbackTokens(TOKEN),
             Strangers(clock),
             links=FileLinks([TOKEN], 60, clock),
-            fetching=Fetching(log.get, self.conclusion._routes),
-            find_job=self.find_job,
+            downloads=Downloads(Fetching(log.get, self.conclusion._routes)),
             check_health=lambda: self.checks,
             tell_degraded=lambda: self.degraded,
             show_metrics=lambda: b"up 1\n",
             pause=pause,
+            more=[Route("/defect", fail)],
         ).app
-
-    def find_job(self, job_id: str) -> dict[str, Any] | None:
-        """Return a job as the daemon shows it."""
-        if job_id == "defect":
-            raise RuntimeError("a defect with a secret")
-        job = self.log.get(job_id)
-        return full_view(job, None, self.log.attempts(job_id), self.log.history(job_id)) if job else None
 
     def ask(self, method: str, path: str, client: tuple[str, int] = LOCAL, **options: Any) -> httpx.Response:
         """Ask the application, without a network."""
@@ -84,7 +85,7 @@ class Site(Concluding):
         return self.ask("POST", f"/api/v1/jobs/{job_id}/callback", content=body, headers=dict(headers))
 
 
-def ask(app: Starlette, method: str, path: str, client: tuple[str, int], **options: Any) -> httpx.Response:
+def ask(app: ASGIApp, method: str, path: str, client: tuple[str, int], **options: Any) -> httpx.Response:
     """Ask an application for one answer; an error in it becomes its 500, as with a real server."""
 
     async def once() -> httpx.Response:
@@ -216,7 +217,6 @@ def test_the_execution_that_a_callback_names_is_kept(site: Site, job: Job, said:
     body = json.dumps({"status": "success", "execution_id": said}).encode()
     assert site.call_back(job.job_id, body).status_code == 200
     assert (site.job(job).state, site.job(job).execution_id) == (State.SUCCESS, kept)
-    assert site.ask("GET", f"/api/v1/jobs/{job.job_id}").json()["execution_id"] == kept
 
 
 def test_failure_is_taken(site: Site, job: Job) -> None:
@@ -457,9 +457,8 @@ def test_no_body_is_an_error_of_ours(site: Site, body: bytes) -> None:
 def test_no_job_id_is_an_error_of_ours(site: Site, job_id: bytes) -> None:
     """Whatever stands where the job's id is expected, there is no such job."""
     quoted = "".join(f"%{byte:02X}" for byte in job_id)
-    for method, path in (("POST", f"/api/v1/jobs/{quoted}/callback"), ("GET", f"/api/v1/jobs/{quoted}")):
-        answer = site.ask(method, path, content=SUCCESS, headers=AUTHENTIC)
-        assert answer.status_code in {404, 405}
+    answer = site.ask("POST", f"/api/v1/jobs/{quoted}/callback", content=SUCCESS, headers=AUTHENTIC)
+    assert answer.status_code in {404, 405}
 
 
 # --- health --------------------------------------------------------------------------------------------------------
@@ -527,65 +526,6 @@ def test_metrics_are_shown_on_this_machine(site: Site) -> None:
     assert_problem(site.ask("GET", "/metrics", headers={"X-Forwarded-For": "127.0.0.1"}), 403)
 
 
-# --- the view of a job ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("client", [LOCAL, ("127.8.9.1", 1), ("::1", 1)])
-def test_job_is_shown_on_this_machine(site: Site, job: Job, client: tuple[str, int]) -> None:
-    """Whoever asks from this machine sees the job with its deliveries and history."""
-    answer = site.ask("GET", f"/api/v1/jobs/{job.job_id}", client)
-    assert answer.status_code == 200
-    view = answer.json()
-    assert (view["job_id"], view["status"], len(view["deliveries"])) == (job.job_id, "processing", 1)
-    assert [line["event"] for line in view["history"]] == ["record", "claim", "accept"]
-
-
-@pytest.mark.parametrize("client", [OFFICE, ("10.0.0.1", 1), ("2001:db8::1", 1), ("::ffff:192.0.2.7", 1), ("", 1)])
-def test_job_is_not_shown_to_others(site: Site, job: Job, client: tuple[str, int]) -> None:
-    """Whoever asks from elsewhere sees nothing, not even whether the job is there."""
-    known = assert_problem(site.ask("GET", f"/api/v1/jobs/{job.job_id}", client), 403)
-    unknown = assert_problem(site.ask("GET", "/api/v1/jobs/no-such-job", client), 403)
-    assert known["detail"] == unknown["detail"]
-
-
-@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"])
-def test_job_is_not_shown_through_a_proxy(site: Site, job: Job, header: str) -> None:
-    """A request that came through a proxy on this machine is not from this machine, whatever the header says."""
-    answer = site.ask("GET", f"/api/v1/jobs/{job.job_id}", headers={header: "127.0.0.1"})
-    assert_problem(answer, 403)
-
-
-@pytest.mark.parametrize(
-    "host",
-    [b"evil.example", b"127.0.0.1.evil.example", b"", b"[", b"\xff", b"a:b:c", b"[::2]", b"127.0.0.1@evil.example"],
-)
-def test_job_is_not_shown_under_another_name(site: Site, job: Job, host: bytes) -> None:
-    """A page may point its own name at this machine; a Host that is another's, or none, sees nothing."""
-    path = f"/api/v1/jobs/{job.job_id}"
-    assert_problem(site.ask("GET", path, headers=[(b"host", host)]), 403)
-
-
-@pytest.mark.parametrize("host", [b"localhost", b"LOCALHOST:8000", b"127.0.0.1:8000", b"[::1]:8000", b"[::1]"])
-def test_job_is_shown_under_this_machines_names(site: Site, job: Job, host: bytes) -> None:
-    """Whichever name this machine is asked for by, with a port or without."""
-    assert site.ask("GET", f"/api/v1/jobs/{job.job_id}", headers=[(b"host", host)]).status_code == 200
-
-
-def test_address_is_the_connections(job: Job, url: str) -> None:
-    """The real server shows the job on loopback, and lets no header change where a caller is."""
-    address = f"{url}/api/v1/jobs/{job.job_id}"
-    assert httpx.get(address).status_code == 200
-    assert_problem(httpx.get(address, headers={"X-Forwarded-For": "127.0.0.1"}), 403)
-    with capture_logs() as lines:
-        assert_problem(httpx.post(f"{address}/callback", headers={"X-Forwarded-For": "192.0.2.7"}), 401)
-    assert [line["client"] for line in lines if line["event"] == "callback.unauthorised"] == ["127.0.0.1"]
-
-
-def test_unknown_job_is_not_shown(site: Site) -> None:
-    """A job that is not in the log is not found."""
-    assert_problem(site.ask("GET", "/api/v1/jobs/no-such-job"), 404)
-
-
 # --- problems ------------------------------------------------------------------------------------------------------
 
 
@@ -601,7 +541,7 @@ def test_unknown_path_is_a_problem(site: Site, path: str) -> None:
         ("GET", "/api/v1/jobs/a/callback", {"POST"}),
         ("PUT", "/api/v1/jobs/a/callback", {"POST"}),
         ("POST", "/health/live", {"GET", "HEAD"}),
-        ("DELETE", "/api/v1/jobs/a", {"GET", "HEAD"}),
+        ("DELETE", "/api/v1/jobs/a/file", {"GET", "HEAD"}),
     ],
 )
 def test_other_method_is_a_problem(site: Site, method: str, path: str, allowed: set[str]) -> None:
@@ -614,7 +554,7 @@ def test_other_method_is_a_problem(site: Site, method: str, path: str, allowed: 
 def test_defect_is_a_problem_without_its_text(site: Site) -> None:
     """An error of ours is a 500 whose correlation id is in the log; what went wrong is only there."""
     with capture_logs() as lines:
-        problem = assert_problem(site.ask("GET", "/api/v1/jobs/defect"), 500)
+        problem = assert_problem(site.ask("GET", "/defect"), 500)
     assert "secret" not in str(problem)
     (line,) = [line for line in lines if line["event"] == "http.failed"]
     assert line["correlation_id"] == problem["correlation_id"]
@@ -623,7 +563,7 @@ def test_defect_is_a_problem_without_its_text(site: Site) -> None:
 
 def test_defect_leaves_the_server_running(url: str) -> None:
     """After an error of ours the real server goes on."""
-    assert_problem(httpx.get(f"{url}/api/v1/jobs/defect"), 500)
+    assert_problem(httpx.get(f"{url}/defect"), 500)
     assert httpx.get(f"{url}/health/live").status_code == 200
 
 

@@ -1,0 +1,355 @@
+"""The API for people and their programs: what `operations` says, done.
+
+What it promises: each call is judged before it is read; what comes is checked by `schemas`; no answer is given that
+`operations` does not name. Lists and searches hold the job log for milliseconds, however many jobs there are, and
+whoever only looks never keeps a callback waiting.
+
+Runs in uvicorn's thread; whatever touches the job log or N8N runs in a few worker threads. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar, get_origin
+
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route as WebRoute
+
+from receipt_watcher import __version__, schemas
+from receipt_watcher.actions import Actions
+from receipt_watcher.bodies import read_body
+from receipt_watcher.callers import COOKIE, Access, Caller
+from receipt_watcher.config import masked
+from receipt_watcher.downloads import Downloads, tell_connection
+from receipt_watcher.feed import Feed
+from receipt_watcher.holds import Holds, Standing
+from receipt_watcher.job import Job, State
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.operations import EVENTS, OPERATIONS, Operation, openapi
+from receipt_watcher.problem import RefusedError
+from receipt_watcher.reach import Reach
+from receipt_watcher.records import Wanted
+from receipt_watcher.roles import Role
+from receipt_watcher.route import Route
+from receipt_watcher.uploads import Uploads
+from receipt_watcher.view import attempt_view, full_view, history_view, iso_time, job_view
+
+_LOOKING_THREADS = 4
+_CHANGING_THREADS = 2
+_BODY_BYTES = 64 * 1024
+_ID_CHARACTERS = 12
+_SHOWN_CHARACTERS = 80
+
+#: Who needs no right.
+_NOBODY = Caller("nobody", Role.VIEWER)
+
+_Taken = TypeVar("_Taken", bound=schemas.Taken)
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the API works on.
+
+    `tell_inboxes` describes each inbox; `reach` asks whether a destination's server is there.
+    """
+
+    log: JobLog
+    holds: Holds
+    routes: Sequence[Route]
+    actions: Actions
+    downloads: Downloads
+    uploads: Uploads
+    feed: Feed
+    tell_inboxes: Callable[[], list[dict[str, Any]]]
+    reach: Callable[[str], Reach]
+
+
+class Api:
+    """All calls."""
+
+    def __init__(self, access: Access, parts: Parts) -> None:
+        self._access = access
+        self._parts = parts
+        self._log = parts.log
+        self._looking = asyncio.Semaphore(_LOOKING_THREADS)
+        self._changing = asyncio.Semaphore(_CHANGING_THREADS)
+
+    def routes(self) -> list[WebRoute]:
+        """Return the routes of all calls but `file`, which shares its path with links."""
+        return [
+            WebRoute(operation.path, self._answering(name, operation), methods=[operation.method])
+            for name, operation in OPERATIONS.items()
+            if name != "file"
+        ]
+
+    async def file_of_known(self, request: Request) -> Response:
+        """Answer who asks for a file without a link."""
+        return await self._answering("file", OPERATIONS["file"])(request)
+
+    def _answering(self, name: str, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers a call: judge, read the query, then do it."""
+        do: Callable[[Request, Caller, Any], Awaitable[Response]] = getattr(self, f"_{name}")
+
+        async def answer(request: Request) -> Response:
+            caller = _NOBODY
+            if operation.right is not None:
+                caller = await self._access.require(request, operation.right, has_field=name == "upload")
+            return await do(request, caller, _query(operation.query, request))
+
+        return answer
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    async def _jobs(self, _request: Request, _caller: Caller, query: schemas.JobsQuery) -> Response:
+        jobs, more = await self._look(self._log.search, _wanted(query), query.cursor, query.limit)
+        return JSONResponse({"jobs": [job_view(job, self._path_of(job)) for job in jobs], "next_cursor": more})
+
+    async def _job(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        return JSONResponse(await self._look(self._full_view, _job_id(request)))
+
+    def _full_view(self, job_id: str) -> dict[str, Any]:
+        job = self._must_get(job_id)
+        return full_view(job, self._path_of(job), self._log.attempts(job_id), self._log.history(job_id))
+
+    async def _attempts(self, request: Request, _caller: Caller, query: schemas.RowsQuery) -> Response:
+        rows, more = await self._look(self._rows, _job_id(request), self._log.attempts_after, query)
+        return JSONResponse({"attempts": [attempt_view(row) for row in rows], "next_cursor": more})
+
+    async def _history(self, request: Request, _caller: Caller, query: schemas.RowsQuery) -> Response:
+        rows, more = await self._look(self._rows, _job_id(request), self._log.history_after, query)
+        return JSONResponse({"history": [history_view(row) for row in rows], "next_cursor": more})
+
+    def _rows(
+        self, job_id: str, ask: Callable[[str, int, int], list[dict[str, Any]]], query: schemas.RowsQuery
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        self._must_get(job_id)
+        found = ask(job_id, query.cursor or 0, query.limit + 1)
+        rows = found[: query.limit]
+        return rows, rows[-1]["id"] if len(found) > query.limit else None
+
+    async def _file(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        tell_connection(request, "prefer")
+        return await self._parts.downloads.answer(request, _job_id(request), None, has_parts=True)
+
+    async def _inboxes(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        return JSONResponse({"inboxes": await self._look(self._parts.tell_inboxes)})
+
+    async def _events(self, request: Request, caller: Caller, query: schemas.EventsQuery) -> Response:
+        last = request.headers.get("last-event-id", "")
+        after = int(last) if last.isascii() and last.isdecimal() and len(last) < 19 else query.after  # noqa: PLR2004 - of SQLite
+
+        async def is_welcome() -> bool:
+            if caller.session is None:
+                return True  # a token is in the configuration, which only a restart changes
+            return self._access.sessions.judge(request.cookies.get(COOKIE, "")) is not None
+
+        tell_connection(request, "prefer")
+        stream = await self._parts.feed.listen(after, is_welcome)
+        return StreamingResponse(stream, headers={"Content-Type": EVENTS, "X-Accel-Buffering": "no"})
+
+    async def _openapi(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        return JSONResponse(openapi(__version__, request.scope.get("root_path", "")))
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
+    async def _retry(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        return await self._advance(self._parts.actions.retry, request, caller)
+
+    async def _cancel(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        return await self._advance(self._parts.actions.cancel, request, caller)
+
+    async def _advance(
+        self, change: Callable[[str, str], Job | str | None], request: Request, caller: Caller
+    ) -> Response:
+        job_id = _job_id(request)
+        async with self._changing:
+            after = await run_in_threadpool(change, job_id, caller.name)
+        if after is None:
+            raise _no_job(job_id)
+        if isinstance(after, str):
+            raise RefusedError(409, after)
+        return JSONResponse({"job_id": after.job_id, "status": after.state.value}, 202)
+
+    async def _retry_all(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        choice = await _body(schemas.RetryChoice, request)
+        async with self._changing:
+            done = await run_in_threadpool(self._parts.actions.retry_all, _wanted(choice), choice.cursor, caller.name)
+        return JSONResponse({"retried": done.retried, "refused": done.refused, "next_cursor": done.more}, 202)
+
+    async def _upload(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        return await self._parts.uploads.answer(request, caller)
+
+    # --- destinations ----------------------------------------------------------------------------------------------
+
+    async def _holds(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        urls = self._destinations()
+        found = await self._look(lambda: [self._hold_view(url) for url in urls.values()])
+        return JSONResponse({"destinations": found})
+
+    async def _resume(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        destination: str = request.path_params["destination"]
+        url = self._destinations().get(destination)
+        if url is None:
+            raise RefusedError(404, f"There is no destination {destination[:_SHOWN_CHARACTERS]}.")
+        async with self._changing:
+            is_held = await run_in_threadpool(self._parts.actions.probe, url, caller.name)
+        if not is_held:
+            raise RefusedError(409, "It is not held.")
+        return JSONResponse(await self._look(self._hold_view, url), 202)
+
+    async def _test_connection(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        async with self._changing:
+            found = await run_in_threadpool(
+                lambda: [_reach_view(name, self._parts.reach(url)) for name, url in self._destinations().items()]
+            )
+        return JSONResponse({"destinations": found})
+
+    def _destinations(self) -> dict[str, str]:
+        """Return the URL of each destination by a short name of it: a URL may hold what not everybody should see."""
+        urls = dict.fromkeys(branch.destination.url for route in self._parts.routes for branch in route.branches)
+        return {destination_id(url): url for url in urls}
+
+    def _hold_view(self, url: str) -> dict[str, Any]:
+        standing = self._parts.holds.get(url)
+        inboxes = [route.name for route in self._parts.routes if any(b.destination.url == url for b in route.branches)]
+        return hold_view(standing, inboxes)
+
+    # --- sessions --------------------------------------------------------------------------------------------------
+
+    async def _session(self, _request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        return JSONResponse(self._session_view(caller))
+
+    def _session_view(self, caller: Caller) -> dict[str, Any]:
+        session = caller.session
+        return {
+            "name": caller.name,
+            "role": caller.role.value,
+            "csrf": None if session is None else self._access.sessions.form_token(session),
+            "ends_at": None if session is None else iso_time(session.ends_at),
+        }
+
+    async def _sign_in(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        given = await _body(schemas.SignIn, request)
+        cookie = await self._access.sign_in(request, given.token)
+        session = self._access.sessions.judge(cookie)
+        if session is None:  # it was made just now
+            raise RuntimeError("a new session is not good")
+        answer = JSONResponse(self._session_view(Caller(session.name, session.role, session)), 201)
+        self._access.set_cookie(request, answer, cookie)
+        return answer
+
+    async def _sign_out(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        if caller.session is not None:
+            await run_in_threadpool(self._access.sessions.end, caller.session)
+        answer = Response(status_code=204)
+        self._access.forget_cookie(request, answer)
+        return answer
+
+    # --- common ----------------------------------------------------------------------------------------------------
+
+    async def _look(self, ask: Callable[..., _Result], *arguments: Any) -> _Result:
+        async with self._looking:
+            return await run_in_threadpool(ask, *arguments)
+
+    def _must_get(self, job_id: str) -> Job:
+        job = self._log.get(job_id)
+        if job is None:
+            raise _no_job(job_id)
+        return job
+
+    def _path_of(self, job: Job) -> Any:
+        return next((route.path_of(job) for route in self._parts.routes if route.name == job.inbox), None)
+
+
+def destination_id(url: str) -> str:
+    """Return the short name of a destination."""
+    return hashlib.sha256(url.encode()).hexdigest()[:_ID_CHARACTERS]
+
+
+def hold_view(standing: Standing, inboxes: Sequence[str]) -> dict[str, Any]:
+    """Return how a destination stands, as JSON takes it."""
+    return {
+        "destination": destination_id(standing.url),
+        "url": masked(standing.url),
+        "held": standing.is_held,
+        "kind": standing.hold_kind.value if standing.hold_kind else None,
+        "since": iso_time(standing.held_since),
+        "message": standing.hold_message if standing.is_held else None,
+        "next_probe_at": iso_time(standing.probe_at) if standing.is_held else None,
+        "inboxes": list(inboxes),
+    }
+
+
+def _reach_view(name: str, reach: Reach) -> dict[str, Any]:
+    milliseconds = None if reach.seconds is None else round(reach.seconds * 1000, 1)
+    return {"destination": name, "ok": reach.is_there, "said": reach.said, "milliseconds": milliseconds}
+
+
+def _no_job(job_id: str) -> RefusedError:
+    return RefusedError(404, f"There is no job {job_id[:_SHOWN_CHARACTERS]}.")
+
+
+def _job_id(request: Request) -> str:
+    job_id: str = request.path_params["job_id"]
+    return job_id
+
+
+def _query(model: type[_Taken], request: Request) -> _Taken:
+    """Return the query, checked."""
+    said: dict[str, Any] = {}
+    for name in request.query_params:
+        texts = request.query_params.getlist(name)
+        known = model.model_fields.get(name)
+        is_list = known is not None and get_origin(known.annotation) is list
+        said[name] = texts if is_list or len(texts) > 1 else texts[0]
+    return _checked(model, said)
+
+
+async def _body(model: type[_Taken], request: Request) -> _Taken:
+    """Return the body, which is JSON, checked; none at all stands for an empty object."""
+    try:
+        body = await read_body(request, _BODY_BYTES)
+    except ClientDisconnect:
+        raise RefusedError(400, "The sender left.") from None
+    except TimeoutError:
+        raise RefusedError(408, "The body did not arrive in time.", headers={"Connection": "close"}) from None
+    if body is None:
+        raise RefusedError(413, f"The body is larger than {_BODY_BYTES} bytes.")
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise RefusedError(415, "Send application/json.")
+    try:
+        said = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        raise RefusedError(422, "The body is no JSON.") from None
+    return _checked(model, said)
+
+
+def _checked(model: type[_Taken], said: Any) -> _Taken:
+    try:
+        return model.model_validate(said)
+    except ValidationError as error:
+        raise RefusedError(422, schemas.wrong_in(error)) from None
+
+
+def _wanted(choice: schemas.Choice) -> Wanted:
+    return Wanted(
+        states=frozenset(State(state) for state in choice.status),
+        inbox=choice.inbox,
+        words=choice.q,
+        since=_seconds(choice.since),
+        until=_seconds(choice.until),
+    )
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()

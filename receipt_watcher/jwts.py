@@ -1,0 +1,113 @@
+"""Tokens of the office's identity provider: JSON Web Tokens (RFC 7519), signed with one of its public keys.
+
+What it promises: only asymmetric signatures are believed, of a key in the provider's set (JWKS, RFC 7517), for our
+audience, by our issuer, within its time. The role is what the claim says, by the mapping that the admin gave; no role,
+no entry. The set is read from a file, or fetched, at most once in five minutes however many unknown keys are named.
+
+Any thread may ask, and may wait for the provider. Needs the extra `jwt` (PyJWT). Nothing is kept on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from receipt_watcher.errors import ConfigError, Problem, ReceiptWatcherError
+from receipt_watcher.roles import Role
+
+logger = structlog.get_logger()
+
+_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+_LEEWAY_SECONDS = 60
+_FRESH_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class JwtSettings:
+    """What is believed: `read_keys` returns the text of the key set, and may raise what is no fault of the caller."""
+
+    issuer: str
+    audience: str
+    role_claim: str
+    roles: Mapping[str, Role]
+    read_keys: Callable[[], str]
+
+
+class Jwts:
+    """Judges tokens of one provider."""
+
+    def __init__(self, settings: JwtSettings, monotonic: Callable[[], float]) -> None:
+        """Make ready.
+
+        Raises:
+            ConfigError: PyJWT is not installed.
+        """
+        try:
+            import jwt  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            right = "pip install 'receipt-watcher[jwt]'"
+            raise ConfigError([Problem("configuration", "http.jwt", "needs PyJWT, which is missing", right)]) from error
+        self._jwt: Any = jwt
+        self._settings = settings
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._keys: dict[str, Any] = {}
+        self._read_at: float | None = None
+
+    def judge(self, text: str) -> tuple[str, Role] | None:
+        """Return whose token it is, and the role; None where it is not to be believed, or gives no role."""
+        try:
+            key = self._key_for(self._jwt.get_unverified_header(text).get("kid") or "")
+            if key is None:
+                return None
+            claims = self._jwt.decode(
+                text,
+                key=key,
+                algorithms=_ALGORITHMS,
+                audience=self._settings.audience,
+                issuer=self._settings.issuer,
+                leeway=_LEEWAY_SECONDS,
+                options={"require": ["exp", "iss", "aud", "sub"]},
+            )
+        except (self._jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            logger.debug("access.token_refused", why=str(error)[:200])
+            return None
+        role = self._role_in(claims)
+        name = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])[:80]
+        return None if role is None else (name, role)
+
+    def _role_in(self, claims: Mapping[str, Any]) -> Role | None:
+        """Return the strongest role that the claim gives; a dot in its name goes into a group."""
+        said: Any = claims
+        for part in self._settings.role_claim.split("."):
+            said = said.get(part) if isinstance(said, dict) else None
+        words = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+        found = {self._settings.roles[word] for word in words if isinstance(word, str) and word in self._settings.roles}
+        return max(found, key=list(Role).index, default=None)
+
+    def _key_for(self, key_id: str) -> Any:
+        """Return a key of the set; a provider changes its keys, so an unknown one is looked for anew now and then."""
+        with self._lock:
+            now = self._monotonic()
+            is_stale = self._read_at is None or now - self._read_at >= _FRESH_SECONDS
+            if is_stale and (key_id not in self._keys or self._read_at is None):
+                self._read_at = now
+                try:
+                    self._keys = self._read()
+                except (ReceiptWatcherError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                    logger.warning("access.keys_unread", why=str(error)[:200], advice="look at http.jwt")
+            return self._keys.get(key_id)
+
+    def _read(self) -> dict[str, Any]:
+        keys = {}
+        for each in json.loads(self._settings.read_keys())["keys"]:
+            try:
+                keys[each.get("kid") or ""] = self._jwt.PyJWK.from_dict(each).key
+            except self._jwt.PyJWTError:
+                continue  # of a kind that is not known here
+        return keys

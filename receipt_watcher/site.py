@@ -1,0 +1,116 @@
+"""The HTTP side, put together from the configuration and the daemon's parts.
+
+What it promises: the one place that knows who may come in, by the options of http. It opens and starts nothing but what
+`web` does; the main thread calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from receipt_watcher.actions import Actions
+from receipt_watcher.api import Api, Parts
+from receipt_watcher.callers import Access, Trust
+from receipt_watcher.config import Config, Jwt
+from receipt_watcher.downloads import Downloads
+from receipt_watcher.examination import Examination, Limits
+from receipt_watcher.feed import Feed
+from receipt_watcher.gate import Gate
+from receipt_watcher.holds import Holds
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.jwts import Jwts, JwtSettings
+from receipt_watcher.outbound import Outbound
+from receipt_watcher.reach import reach
+from receipt_watcher.roles import ApiToken, ApiTokens, Role
+from receipt_watcher.route import Bell
+from receipt_watcher.sessions import Sessions
+from receipt_watcher.signin import SignInPage
+from receipt_watcher.strangers import Slowness, Strangers
+from receipt_watcher.uploads import Uploads
+from receipt_watcher.view import iso_time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What of the daemon the API works with."""
+
+    log: JobLog
+    holds: Holds
+    gates: Sequence[Gate]
+    downloads: Downloads
+    deliveries: Bell
+    filings: Bell
+    outbound: Outbound
+    examine: Callable[[Path, Limits], Examination]
+    is_stopping: Callable[[], bool]
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+def api_of(config: Config, access: Access, rest: Rest) -> Api:
+    """Return the API."""
+    uploads = Uploads(config.state_dir, rest.gates, rest.log, access, examine=rest.examine, clock=rest.clock)
+    parts = Parts(
+        log=rest.log,
+        holds=rest.holds,
+        routes=[gate.route for gate in rest.gates],
+        actions=Actions(rest.log, rest.holds, deliveries=rest.deliveries, filings=rest.filings, clock=rest.clock),
+        downloads=rest.downloads,
+        uploads=uploads,
+        feed=Feed(rest.log, rest.is_stopping),
+        tell_inboxes=lambda: [_inbox_view(gate, rest.log, rest.clock()) for gate in rest.gates],
+        reach=lambda url: reach(url, rest.outbound),
+    )
+    return Api(access, parts)
+
+
+def access_of(config: Config, session_secret: str, strangers: Strangers, rest: Rest, public_url: str) -> Access:
+    """Return who is judged how.
+
+    Raises:
+        ConfigError: JWTs are configured, and cannot be read here.
+    """
+    http = config.http
+    tokens = ApiTokens(ApiToken(name, Role(token.role), token.hash) for name, token in http.tokens.items())
+    sessions = Sessions(session_secret, tokens, rest.log, seconds=http.session_hours * 3600, clock=rest.clock)
+    trust = Trust(
+        local_role=None if http.local_role == "none" else Role(http.local_role),
+        proxies=http.trusted_proxies,
+        public_url=public_url,
+    )
+    jwts = None if http.jwt is None else Jwts(_jwt_settings(http.jwt, rest.outbound), rest.monotonic)
+    return Access(tokens, sessions, Slowness(strangers), trust, jwts)
+
+
+def sign_in_page(access: Access) -> SignInPage:
+    """Return the form for browsers."""
+    return SignInPage(access)
+
+
+def _jwt_settings(jwt: Jwt, outbound: Outbound) -> JwtSettings:
+    file, url = jwt.jwks_file, jwt.jwks_url or ""
+    return JwtSettings(
+        issuer=jwt.issuer,
+        audience=jwt.audience,
+        role_claim=jwt.role_claim,
+        roles={word: Role(role) for word, role in jwt.roles.items()} or {role.value: role for role in Role},
+        read_keys=(lambda: outbound.get(url).text) if file is None else (lambda: file.read_text("utf-8")),
+    )
+
+
+def _inbox_view(gate: Gate, log: JobLog, now: float) -> dict[str, Any]:
+    route = gate.route
+    is_available = route.is_ready and gate.unavailable is None
+    return {
+        "name": route.name,
+        "path": str(gate.watch.path),
+        "mode": gate.watch.mode,
+        "available": is_available,
+        "why": None if is_available else gate.unavailable or "it is not open yet",
+        "since": iso_time(gate.unavailable_since),
+        "waiting": len(gate.watch.settler),
+        "open": log.open_in(route.name, now + 1)[0],
+    }

@@ -1,0 +1,304 @@
+"""Receipts that are handed in by HTTP: streamed to disk, examined, and taken in like those of the folder.
+
+What it promises: 202 means durable and recorded, as for a file in processing/. An upload grows in state_dir/uploads/,
+where nobody takes it for a receipt; only when it is whole, on disk and examined is it moved into processing/<job_id>/,
+with the gate of its inbox held, and recorded by the same `TakeIn`. Before that move a crash leaves a file there that
+nobody was told of, which the next start removes; after it, an orphan in processing/, which it records. The answer to
+an Idempotency-Key is committed together with the row.
+
+Runs in uvicorn's thread; what touches disks runs in a few worker threads, so that a share that hangs holds up no
+callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import json
+import re
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from receipt_watcher.callers import Access, Caller
+from receipt_watcher.downloads import tell_connection
+from receipt_watcher.errors import SpoolError
+from receipt_watcher.examination import Examination, Limits
+from receipt_watcher.forms import Form, file_at_end
+from receipt_watcher.gate import MOVE_LIMIT_SECONDS, Gate
+from receipt_watcher.job import OPEN_STATES, Job, State
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.problem import RefusedError
+from receipt_watcher.takein import Upload
+from receipt_watcher.timelimit import within
+from receipt_watcher.view import iso_time
+
+logger = structlog.get_logger()
+
+FOLDER = "uploads"
+_UNFINISHED = "receiving"
+
+#: How long the sender may say nothing, and how long an upload waits for its turn.
+_SILENCE_SECONDS = 30.0
+_TURN_SECONDS = 20.0
+_TAKEN_SECONDS = _TURN_SECONDS + MOVE_LIMIT_SECONDS
+_AT_ONCE = 4
+#: Handed to the disk at a time.
+_PIECE_BYTES = 256 * 1024
+#: What besides the file a form may hold.
+_FORM_BYTES = 64 * 1024
+#: So much stays free for the job log, whoever uploads.
+_RESERVE_BYTES = 64 * 1024 * 1024
+#: For how long an Idempotency-Key is known.
+_KEY_SECONDS = 86400.0
+_KEY = re.compile("[!-~]{1,255}")
+_KEY_FACT = "upload:"
+_FIELDS = {"inbox", "notion_database_id", "csrf"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a receipt goes."""
+
+    gate: Gate
+    relative: Path
+
+
+class Uploads:
+    """Receives receipts for all inboxes."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        gates: Sequence[Gate],
+        log: JobLog,
+        access: Access,
+        *,
+        examine: Callable[[Path, Limits], Examination],
+        clock: Callable[[], float],
+    ) -> None:
+        self._folder = state_dir / FOLDER
+        self._gates = gates
+        self._log = log
+        self._access = access
+        self._examine = examine
+        self._clock = clock
+        self._receiving = asyncio.Semaphore(_AT_ONCE)
+        self._keys: set[str] = set()
+
+    async def answer(self, request: Request, caller: Caller) -> Response:
+        """Take a receipt, and answer what became of it.
+
+        Raises:
+            RefusedError: it is not taken.
+        """
+        max_bytes = max(gate.route.limits.max_file_bytes for gate in self._gates)
+        announced = _announced(request)
+        if announced is not None and announced > max_bytes + _FORM_BYTES:
+            raise RefusedError(413, f"A receipt may have {max_bytes:,} bytes (limits.max_file_mb).")
+        with self._holding(_key_of(request, caller)) as key:
+            async with self._turn():
+                tell_connection(request, "prefer")
+                folder = self._folder / uuid.uuid4().hex
+                try:
+                    form = await self._receive(request, folder / _UNFINISHED, max_bytes, announced)
+                    self._access.check_field(request, caller, form.fields.get("csrf"))
+                    return await run_in_threadpool(self._take, request, caller, folder, form, key)
+                finally:
+                    await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._receiving.acquire()
+        except TimeoutError:
+            busy = "Other uploads are under way; send it again in a moment."
+            raise RefusedError(503, busy, headers={"Retry-After": "10"}) from None
+        try:
+            yield
+        finally:
+            self._receiving.release()
+
+    @contextlib.contextmanager
+    def _holding(self, key: str | None) -> Iterator[str | None]:
+        """Let one call with an Idempotency-Key be under way at a time."""
+        if key in self._keys:
+            raise RefusedError(409, "A call with this Idempotency-Key is still under way.")
+        if key is not None:
+            self._keys.add(key)
+        try:
+            yield key
+        finally:
+            self._keys.discard(key or "")
+
+    # --- the form --------------------------------------------------------------------------------------------------
+
+    async def _receive(self, request: Request, path: Path, max_bytes: int, announced: int | None) -> Form:
+        """Stream a form's file to a path, and return the rest of it."""
+        file = await run_in_threadpool(self._begin, path, announced or max_bytes)
+        try:
+            form = Form(request.headers.get("content-type", ""), file, max_bytes)
+            waiting = bytearray()
+            pieces = request.stream().__aiter__()
+            while True:
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    piece = await anext(pieces, None)
+                waiting += piece or b""
+                if len(waiting) >= _PIECE_BYTES or piece is None:
+                    await run_in_threadpool(form.feed, bytes(waiting))
+                    waiting.clear()
+                if piece is None:
+                    break
+            await run_in_threadpool(file_at_end, file)
+        except TimeoutError:
+            slow = f"Nothing came for {_SILENCE_SECONDS:g} seconds; nothing was kept."
+            raise RefusedError(408, slow, headers={"Connection": "close"}) from None
+        except ClientDisconnect:
+            raise RefusedError(400, "The sender left; nothing was kept.") from None
+        except OSError as error:
+            raise _no_room(error) from error
+        finally:
+            file.close()
+        _check_form(form)
+        return form
+
+    def _begin(self, path: Path, size: int) -> BinaryIO:
+        try:
+            path.parent.mkdir(parents=True)
+            if shutil.disk_usage(path.parent).free < size + _RESERVE_BYTES:
+                raise OSError(errno.ENOSPC, "too little room is left for it")
+            return path.open("xb")
+        except OSError as error:
+            raise _no_room(error) from error
+
+    # --- the receipt -----------------------------------------------------------------------------------------------
+
+    def _take(self, request: Request, caller: Caller, folder: Path, form: Form, key: str | None) -> Response:
+        place = self._place_of(form)
+        gate = place.gate
+        rule = gate.watch.listing.rule_for(str(place.relative))
+        if rule is not None:
+            why = f"By its name it is no receipt: {rule.pattern} of {rule.pack}."
+            raise RefusedError(422, why)
+        try:
+            path = (folder / _UNFINISHED).rename(folder / place.relative.name)  # its name is examined, too
+            examination = self._examine(path, gate.route.limits)
+            known = self._known(key, examination)
+            if known is not None:
+                return self._said(request, *known)
+            upload = Upload(path, place.relative, examination, lambda job: self._note(job, caller, examination, key))
+            job = within(_TAKEN_SECONDS, lambda: gate.take_upload(upload, _TURN_SECONDS), "the file system")
+        except (OSError, SpoolError) as error:
+            why = f"It cannot be taken in now ({getattr(error, 'strerror', None) or error}); send it again in a moment."
+            raise RefusedError(503, why, headers={"Retry-After": "10"}) from error
+        logger.info("upload.taken", job_id=job.job_id, inbox=job.inbox, by=caller.name, status=job.state.value)
+        return self._said(request, job, _status_of(job))
+
+    def _place_of(self, form: Form) -> _Place:
+        """Return where a receipt goes: to the inbox that is named, to that of the database, or to the only one."""
+        inbox, database = form.fields.get("inbox", ""), form.fields.get("notion_database_id", "")
+        name = form.filename or ""
+        if inbox:
+            gate = next((gate for gate in self._gates if gate.route.name == inbox), None)
+            if gate is None:
+                raise RefusedError(422, f"There is no inbox {inbox[:80]!r}.")
+            return _Place(gate, Path(name))
+        if database:
+            for gate in self._gates:
+                for branch in reversed(gate.route.branches):
+                    if branch.notion_database_id == database:
+                        return _Place(gate, Path(branch.subfolder) / name)
+            raise RefusedError(422, f"No inbox goes to the database {database[:80]!r}.")
+        if len(self._gates) > 1:
+            names = ", ".join(gate.route.name for gate in self._gates)
+            raise RefusedError(422, f"Say which inbox it is for (the field inbox): {names}.")
+        return _Place(self._gates[0], Path(name))
+
+    def _note(self, job: Job, caller: Caller, examination: Examination, key: str | None) -> None:
+        """Write down who brought it, and the answer to its key; called inside the transaction of its row."""
+        now = self._clock()
+        self._log.note(job.job_id, now, "upload", detail=f"by {caller.name}")
+        if key is not None:
+            said = json.dumps([job.job_id, _status_of(job), examination.sha256])
+            self._log.keep_fact(_KEY_FACT + key, f"{iso_time(now)} {said}")
+            self._log.forget_facts(_KEY_FACT, iso_time(now - _KEY_SECONDS) or "")
+
+    def _known(self, key: str | None, examination: Examination) -> tuple[Job, int] | None:
+        """Return what was answered to a key before.
+
+        Raises:
+            RefusedError: it came with another file then.
+        """
+        fact = None if key is None else self._log.fact(_KEY_FACT + key)
+        if fact is None:
+            return None
+        job_id, status, sha256 = json.loads(fact.partition(" ")[2])
+        if sha256 != examination.sha256:
+            raise RefusedError(422, "This Idempotency-Key came with another file before.")
+        job = self._log.get(job_id)
+        return None if job is None else (job, int(status))
+
+    def _said(self, request: Request, job: Job, status: int) -> Response:
+        first = self._log.get(job.duplicate_of or "") if job.state is State.DUPLICATE else None
+        shown = first or job
+        if status == 422:  # noqa: PLR2004 - RFC 9110
+            reason = job.reason
+            detail = f"{job.message or (reason.meaning if reason else '')} {reason.advice if reason else ''}".strip()
+            code = reason.value if reason else None
+            raise RefusedError(422, detail or "It was refused.", reason=code, job_id=job.job_id)
+        location = f"{request.scope.get('root_path', '')}/api/v1/jobs/{shown.job_id}"
+        body = {"job_id": shown.job_id, "status": shown.state.value}
+        return JSONResponse(body, status, {"Location": location})
+
+
+def clear(state_dir: Path) -> None:
+    """Remove what a crash left of uploads that nobody was told of; called before any comes."""
+    shutil.rmtree(state_dir / FOLDER, ignore_errors=True)
+
+
+def _status_of(job: Job) -> int:
+    """Return how an upload is answered whose receipt belongs to this job."""
+    if job.state is State.FAILURE:
+        return 422
+    return 202 if job.state in OPEN_STATES else 200
+
+
+def _check_form(form: Form) -> None:
+    if not form.is_whole:
+        raise RefusedError(422, "The form ends before its end; nothing was kept.")
+    if form.filename is None:
+        raise RefusedError(422, "The form has no part «file».")
+    unknown = sorted(form.fields.keys() - _FIELDS)
+    if unknown:
+        raise RefusedError(422, f"The form has a field {unknown[0][:80]!r}, which is not known here.")
+
+
+def _announced(request: Request) -> int | None:
+    """Return the size of the body, where it is said before."""
+    text = request.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def _key_of(request: Request, caller: Caller) -> str | None:
+    """Return what stands for an Idempotency-Key of one caller."""
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    if len(given) > 1 or not _KEY.fullmatch(given[0]):
+        raise RefusedError(422, "An Idempotency-Key has 1 to 255 printable characters of ASCII, and comes once.")
+    return hashlib.sha256(f"{caller.name}\0{given[0]}".encode()).hexdigest()
+
+
+def _no_room(error: OSError) -> RefusedError:
+    return RefusedError(507, f"The disk of state_dir does not take it ({error.strerror or error}).")
