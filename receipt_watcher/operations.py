@@ -49,7 +49,7 @@ OPERATIONS: dict[str, Operation] = {
         summary="A page of jobs, the newest first; go on with `next_cursor` until it is null, also after a short page.",
         query=schemas.JobsQuery,
         answers={200: schemas.JobsAnswer},
-        curl="'$AT/api/v1/jobs?status=failure&status=cancelled&limit=10'",
+        curl='"$AT/api/v1/jobs?status=failure&status=cancelled&limit=10"',
     ),
     "job": Operation(
         method="GET",
@@ -151,7 +151,7 @@ OPERATIONS: dict[str, Operation] = {
         method="POST",
         path=f"{_HOLD}/resume",
         right=Right.CHANGE,
-        summary="Probe a held destination now, not when its time comes; one that is held by hand resumes.",
+        summary="Probe a held destination now, not when its time comes.",
         answers={202: schemas.HoldAnswer},
         problems=(404, 409),
         curl="-X POST $AT/api/v1/holds/$DESTINATION/resume",
@@ -172,7 +172,7 @@ OPERATIONS: dict[str, Operation] = {
         query=schemas.EventsQuery,
         answers={200: EVENTS},
         headers={"Last-Event-ID": "The id of the last event that is known."},
-        curl="-N -m 2 '$AT/api/v1/events?after=0'",
+        curl='-N -m 2 "$AT/api/v1/events?after=0"',
     ),
     "session": Operation(
         method="GET",

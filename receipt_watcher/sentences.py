@@ -209,6 +209,26 @@ SENTENCES: dict[str, Sentence] = {
         "A callback with a right token could not be read; it is kept in the job's history.",
         "Mend the body that the workflow posts.",
     ),
+    "access.refused": Sentence(
+        "calls of the API with a wrong token from {client}: {tries}[, the last for {path}]",
+        "Somebody calls the API with a wrong token.",
+        "Compare it with http.tokens; else look who it is.",
+    ),
+    "access.token_refused": Sentence(
+        "a token of the identity provider is not believed[: {why}]", "A JWT is wrong, too old, or not for us."
+    ),
+    "access.keys_unread": Sentence(
+        "the identity provider's keys cannot be read[: {why}][; {advice}]",
+        "The identity provider's keys cannot be read; those that are known stay good.",
+        "Look at http.jwt.",
+    ),
+    "upload.taken": Sentence(
+        "[{inbox}: ]a receipt was uploaded by {by}: {status}", "A receipt came by the API; the job has its name."
+    ),
+    "jobs.retried": Sentence("{retried} receipts are tried again by {by}", "Somebody had many tried again by the API."),
+    "destination.probed": Sentence(
+        "{destination} is tried now, by {by}", "Somebody had a held destination tried before its time, by the API."
+    ),
     "callback.unauthorised": Sentence(
         "calls with a wrong token or link from {client}: {tries}[, the last for job {job_id}]",
         "Somebody calls with a wrong token, or with a wrong link to a file.",
@@ -229,6 +249,14 @@ SENTENCES: dict[str, Sentence] = {
         "a defect of receipt-watcher: a caller was answered 500[ ({error})]",
         "A defect of ours at an HTTP request, with its traceback.",
         _REPORT,
+    ),
+    "http.certificate_renewed": Sentence(
+        "the certificate {path} was renewed, and is used from now on", "The certificate for TLS was read anew."
+    ),
+    "http.certificate_unread": Sentence(
+        "a renewed certificate cannot be used[: {why}]",
+        "The certificate for TLS changed, and cannot be used; the one before goes on.",
+        "Look at http.tls_certificate and http.tls_key; it is tried each minute.",
     ),
     "http.crowded": Sentence(
         "more than {most} connections; {closed} of the oldest were closed[; {advice}]",

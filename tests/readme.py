@@ -12,6 +12,8 @@ from receipt_watcher.daemon import PERIODIC_TASKS
 from receipt_watcher.findings import Finding
 from receipt_watcher.job import TRANSITIONS, Reason, State
 from receipt_watcher.names import PACKS
+from receipt_watcher.operations import OPERATIONS, Operation
+from receipt_watcher.roles import roles_with
 from receipt_watcher.sentences import SENTENCES, catalog
 from receipt_watcher.waiting import Wait
 from tests.crashing import BOUNDARIES
@@ -26,8 +28,9 @@ _TASKS = {
     "settle_claims": "finds claims whose outcome could not be written down",
     "supervise": "says so when the file system under an inbox answers nothing, which its own thread cannot",
     "note_alive": "remembers that deadlines are running, so that time when we were away does not count",
-    "tell_strangers": "tells of wrong callback tokens that were counted since the last line about their address",
+    "tell_strangers": "tells of wrong tokens that were counted since the last line about their address",
     "tell_status": "says in a line, for `systemctl status`, what is done now; proves that the log answers",
+    "renew_certificate": "reads http.tls_certificate anew where it was renewed",
 }
 
 
@@ -50,8 +53,16 @@ def tables() -> dict[str, list[str]]:
             for pack, patterns in PACKS.items()
         ],
         "events": [f"| `{event}` | {sentence.meaning} | {sentence.advice} |" for event, sentence in SENTENCES.items()],
+        "api": [
+            f"| `{each.method} {each.path}` | {_roles(each)} | {each.summary} `curl {each.curl}` |"
+            for each in OPERATIONS.values()
+        ],
         "crashes": [f"| {name} | {' | '.join(_parts(text))} |" for name, text in BOUNDARIES.items()],
     }
+
+
+def _roles(operation: Operation) -> str:
+    return "anybody" if operation.right is None else ", ".join(roles_with(operation.right))
 
 
 def _visible(pattern: str) -> str:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import gc
 import socket
+import ssl
+import stat
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from structlog.testing import capture_logs
 
 from receipt_watcher.errors import ReceiptWatcherError
-from receipt_watcher.server import Server, bind
+from receipt_watcher.server import Certificate, Server, bind, bind_unix
 
 
 class Site:
@@ -165,3 +174,81 @@ def test_answer_under_way_ends_before_stop(site: Site) -> None:
     asking.join()
     assert answers == ["at last"]
     assert not server.is_alive()
+
+
+# --- TLS, and a socket for a proxy ---------------------------------------------------------------------------------
+
+
+def certificate_for(folder: Path, name: str) -> Certificate:
+    """Make a certificate for this machine."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    made = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    made = made.serial_number(x509.random_serial_number()).add_extension(
+        x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False
+    )
+    made = made.not_valid_before(datetime(2020, 1, 1, tzinfo=UTC)).not_valid_after(datetime(2090, 1, 1, tzinfo=UTC))
+    found = Certificate(folder / "chain.pem", folder / "key.pem")
+    found.chain.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    found.key.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return found
+
+
+def name_at(port: int) -> str:
+    """Return whose certificate is shown."""
+    shown = x509.load_pem_x509_certificate(ssl.get_server_certificate(("localhost", port)).encode())
+    return str(shown.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+
+
+def test_a_renewed_certificate_is_read_anew(tmp_path: Path) -> None:
+    """TLS goes on with the certificate that it has while a new one cannot be read, and takes it once it can."""
+    certificate = certificate_for(tmp_path, "first")
+    bound = bind("127.0.0.1", 0)
+    port = bound.getsockname()[1]
+    running = Server(Starlette(), bound, 5, certificate=certificate)
+    running.start()
+    try:
+        with httpx.Client(verify=ssl.create_default_context(cafile=str(certificate.chain))) as client:
+            assert client.get(f"https://localhost:{port}/").status_code == 404
+        assert name_at(port) == "first"
+        certificate.chain.write_text("half")
+        with capture_logs() as lines:
+            running.renew_certificate()
+        assert [line["event"] for line in lines] == ["http.certificate_unread"]
+        assert name_at(port) == "first"
+        certificate_for(tmp_path, "second")
+        with capture_logs() as lines:
+            running.renew_certificate()
+            running.renew_certificate()
+        assert [line["event"] for line in lines] == ["http.certificate_renewed"]
+        assert name_at(port) == "second"
+    finally:
+        running.stop(5)
+
+
+def test_a_certificate_that_is_none_is_an_error_of_the_start(tmp_path: Path) -> None:
+    """What cannot be used is said by its options, before anything is served."""
+    certificate = Certificate(tmp_path / "none.pem", tmp_path / "none.key")
+    with pytest.raises(ReceiptWatcherError, match=r"http\.tls_certificate .*none\.pem"):
+        Server(Starlette(), bind("127.0.0.1", 0), 5, certificate=certificate)
+
+
+def test_a_socket_for_a_proxy(tmp_path: Path) -> None:
+    """A UNIX socket is answered at, is the group's, and replaces one that a crash left, but none that is in use."""
+    path = tmp_path / "receipts.sock"
+    bind_unix(path).close()  # leaves its file behind, as a crash does
+    bound = bind_unix(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    running = Server(Starlette(), bound, 5)
+    running.start()
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+            assert client.get("http://receipts.lan/").status_code == 404
+        with pytest.raises(ReceiptWatcherError, match=r"http\.uds"):
+            bind_unix(path)
+        with pytest.raises(ReceiptWatcherError, match=r"http\.uds"):
+            bind_unix(tmp_path / "missing" / "x.sock")
+    finally:
+        running.stop(5)
