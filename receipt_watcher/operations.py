@@ -231,6 +231,9 @@ BESIDE: dict[str, Operation] = {
         summary="Whether all is well, or which checks fail.",
         answers={200: schemas.StatusAnswer, 503: schemas.StatusAnswer},
     ),
+    "metrics": Operation(
+        method="GET", path="/metrics", right=Right.READ, summary="For Prometheus.", answers={200: "text/plain"}
+    ),
 }
 
 

@@ -69,7 +69,8 @@ class Web:
     `tell_degraded` names what works by halves, such as a destination that is held; `tell_waiting` what waits as it
     should, such as for a delivery window. `show_metrics` returns them in Prometheus' text format.
     `keep_rehearsal` keeps what was called back for a made-up receipt of `check --live`, which is no job.
-    `access` judges who may see metrics; without it this machine may. `more` are the API's routes, `file_of_known` its answer to who has no link; `origins` may call it from a browser.
+    `access` judges who may see the metrics; without it callers on this machine may. `more` are the API's routes,
+    `file_of_known` its answer to who has no link; `origins` may call it from a browser.
     """
 
     def __init__(

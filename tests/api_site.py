@@ -93,6 +93,7 @@ class ApiSite(Concluding):
             links=FileLinks([TOKEN], 60, clock),
             downloads=downloads,
             check_health=dict,
+            access=self.access,
             more=[*self.api.routes(), *SignInPage(self.access).routes(), *more],
             file_of_known=self.api.file_of_known,
             origins=origins,

@@ -142,6 +142,14 @@ def test_another_name_is_not_this_machine(site: ApiSite, host: bytes) -> None:
     assert_problem(ask(site.app, "GET", "/api/v1/jobs", LOCAL, headers=[(b"host", host)]), 401)
 
 
+def test_metrics_are_for_who_may_read(site: ApiSite) -> None:
+    """Metrics are for this machine and for a viewer's token; no callback's token, and no uploader's, opens them."""
+    assert site.near("GET", "/metrics").status_code == 200
+    assert site.ask("GET", "/metrics", Role.VIEWER).status_code == 200
+    assert_problem(site.ask("GET", "/metrics"), 401)
+    assert_problem(site.ask("GET", "/metrics", Role.UPLOADER), 403)
+
+
 # --- tokens --------------------------------------------------------------------------------------------------------
 
 
