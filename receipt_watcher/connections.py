@@ -148,7 +148,8 @@ class Connection(H11Protocol):
         """
         self.was_trusted = True
         wire = self.transport.get_extra_info("socket")
-        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        if wire.family != socket.AF_UNIX:
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
     def _abort(self) -> None:
         """Called by the application when an answer that has begun cannot be ended."""

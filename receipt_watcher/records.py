@@ -137,7 +137,7 @@ _HAPPENINGS = (
 
 #: Words are looked for in so many rows at a time, so that no callback waits for long, and in so many for one answer.
 _WINDOW_ROWS = 1000
-_MOST_WINDOWS = 8
+_MOST_WINDOWS = 5
 
 _IDS = "SELECT job_id FROM job WHERE job_id < ? AND job_id >= ? ORDER BY job_id DESC LIMIT ?"
 _IDS_OF = (
