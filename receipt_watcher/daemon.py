@@ -133,8 +133,7 @@ class Daemon:
         self._secrets = secrets_of(config)  # what no notice and no status file may hold
         self._tokens: CallbackTokens | None = None
         self._links: FileLinks | None = None
-        self._strangers = Strangers(monotonic)
-        self._callers = Strangers(monotonic, log_callers)
+        self._strangers, self._callers = Strangers(monotonic), Strangers(monotonic, log_callers)
         self._examiners = Examiners(bounds_of(config), stopping=self._stopping)
         self.take_in = TakeIn(
             self.log,

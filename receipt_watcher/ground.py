@@ -52,9 +52,7 @@ class Ground:
         number: int = self._listener.getsockname()[1]
         return number
 
-    def answer(
-        self, app: ASGIApp, stop_timeout_seconds: float, certificate: server.Certificate | None = None
-    ) -> None:
+    def answer(self, app: ASGIApp, stop_timeout_seconds: float, certificate: server.Certificate | None = None) -> None:
         """Have an application answer from now on; the port is bound. A certificate is that of the first one.
 
         Raises:
