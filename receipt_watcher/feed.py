@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.problem import RefusedError
+from receipt_watcher.records import Happening
 from receipt_watcher.view import iso_time
 
 #: By taste: quick enough for a person who looks.
@@ -62,7 +62,7 @@ class Feed:
                 async with self._looking:
                     rows = await run_in_threadpool(self._log.events_after, after, _AT_ONCE)
                 if rows:
-                    after = rows[-1]["id"]
+                    after = rows[-1].number
                     yield b"".join(map(_event, rows))
                 if loop.time() >= silent_until:
                     if not await is_welcome():
@@ -75,15 +75,15 @@ class Feed:
             self._listeners -= 1
 
 
-def _event(row: dict[str, Any]) -> bytes:
+def _event(row: Happening) -> bytes:
     said = {
-        "job_id": row["job_id"],
-        "at": iso_time(row["at"]),
-        "event": row["event"],
-        "from": row["from_state"],
-        "to": row["to_state"],
-        "inbox": row["inbox"],
-        "filename": row["filename"],
-        "detail": row["detail"],
+        "job_id": row.job_id,
+        "at": iso_time(row.at),
+        "event": row.event,
+        "from": row.from_state,
+        "to": row.to_state,
+        "inbox": row.inbox,
+        "filename": row.filename,
+        "detail": row.detail,
     }
-    return f"id: {row['id']}\nevent: {row['event']}\ndata: {json.dumps(said)}\n\n".encode("ascii")
+    return f"id: {row.number}\nevent: {row.event}\ndata: {json.dumps(said)}\n\n".encode("ascii")

@@ -152,10 +152,6 @@ _INBOXES = (
     " UNION ALL SELECT (SELECT MIN(inbox) FROM job WHERE inbox > seen.inbox) FROM seen WHERE seen.inbox IS NOT NULL)"
     " SELECT inbox FROM seen WHERE inbox IS NOT NULL"
 )
-_EVENTS = (
-    "SELECT history.id, at, history.job_id, event, from_state, to_state, detail, job.inbox, job.filename"
-    " FROM history JOIN job ON job.job_id = history.job_id WHERE history.id > ? ORDER BY history.id LIMIT ?"
-)
 #: Sorts after every id.
 _LAST_ID = "~"
 
@@ -494,11 +490,6 @@ class Records(LogFile):
         with self.reading():
             query = table.select().where(table.job_id == job_id, table.id > row).order_by(table.id).limit(limit)
             return list(query.dicts())
-
-    def events_after(self, event: int, limit: int) -> list[dict[str, Any]]:
-        """Return what happened to any job after a line of the histories, the first first."""
-        names = ("id", "at", "job_id", "event", "from_state", "to_state", "detail", "inbox", "filename")
-        return [dict(zip(names, row, strict=True)) for row in self.select(_EVENTS, event, limit)]
 
     def page(self, selection: Selection, after: str, limit: int) -> list[Job]:
         """Return the next jobs of a selection by their ids; `after` is the last one of the page before."""

@@ -409,12 +409,12 @@ def test_events_go_on_where_they_were_left(site: ApiSite, how: str) -> None:
     """Who names the last event that he knows hears all that came after it, in order, each once."""
     site.accepted(2)
     [known, *rest] = site.log.events_after(0, 100)
-    path = "/api/v1/events" + (f"?after={known['id']}" if how == "query" else "")
-    headers = {"Last-Event-ID": str(known["id"])} if how == "header" else {}
+    path = "/api/v1/events" + (f"?after={known.number}" if how == "query" else "")
+    headers = {"Last-Event-ID": str(known.number)} if how == "header" else {}
     heard = events_in(site.hear(path, lambda said: said.count(b"data:") >= len(rest), **headers))
-    assert [number for number, *_ in heard] == [row["id"] for row in rest]
-    assert [event for _, event, _ in heard] == [row["event"] for row in rest]
-    assert heard[0][2]["job_id"] == rest[0]["job_id"]
+    assert [number for number, *_ in heard] == [row.number for row in rest]
+    assert [event for _, event, _ in heard] == [row.event for row in rest]
+    assert heard[0][2]["job_id"] == rest[0].job_id
 
 
 def test_events_come_as_they_happen(site: ApiSite) -> None:

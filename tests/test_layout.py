@@ -75,7 +75,7 @@ COMMANDS = frozenset(
     f"commands.{noun}"
     for noun in (
         *("shared", "table", "manual", "completing", "receipts", "service"),
-        *("holding", "configuration", "books", "monitoring", "installing"),
+        *("holding", "configuration", "books", "monitoring", "installing", "tokens"),
     )
 )
 
