@@ -1,4 +1,4 @@
-"""What people change by the API: retry, cancel, resume; each with their name in the job's history.
+"""What people change by the API: retry, cancel, hold, resume; each with their name, in the job's history or in the log.
 
 What it promises: each change is one guarded step of the state machine; losing a race is an answer in words, not an
 error. Called in the worker threads of the HTTP side. A crash leaves whole steps or none.
@@ -6,12 +6,13 @@ error. Called in the worker threads of the HTTP side. A crash leaves whole steps
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from receipt_watcher.config import masked
+from receipt_watcher.handholds import HandHolds, Held
 from receipt_watcher.holds import Holds
 from receipt_watcher.job import Event, Job, State, next_state
 from receipt_watcher.joblog import JobLog
@@ -38,10 +39,16 @@ class Actions:
     """Changes jobs, and rings for those who go on with them."""
 
     def __init__(
-        self, log: JobLog, holds: Holds, *, deliveries: Bell, filings: Bell, clock: Callable[[], float]
+        self,
+        log: JobLog,
+        *,
+        deadline_seconds: float,
+        deliveries: Bell,
+        filings: Bell,
+        clock: Callable[[], float],
     ) -> None:
         self._log = log
-        self._holds = holds
+        self._deadline_seconds = deadline_seconds
         self._deliveries = deliveries
         self._filings = filings
         self._clock = clock
@@ -62,11 +69,23 @@ class Actions:
         logger.info("jobs.retried", by=by, retried=sum(done), refused=len(done) - sum(done))
         return Retried(sum(done), len(done) - sum(done), more)
 
-    def probe(self, url: str, by: str) -> bool:
-        """Try a held destination now, not when its time comes; return whether it is held."""
-        if not self._holds.probe_now(url, self._clock()):
+    def hold(self, kind: Held, name: str, why: str, by: str) -> None:
+        """Hold an inbox or a destination by hand, or say anew why."""
+        HandHolds(self._log).hold(kind, name, why, self._clock())
+        logger.info("hold.begun", what=_what(kind, name), by=by, why=why)
+
+    def resume_inbox(self, name: str, by: str) -> bool:
+        """Let an inbox go on; return whether it was held."""
+        was_held = HandHolds(self._log).resume(Held.INBOX, name)
+        if was_held:
+            logger.info("hold.ended", what=_what(Held.INBOX, name), by=by)
+        return was_held
+
+    def resume_destination(self, url: str, branches: Sequence[str], by: str) -> bool:
+        """Let a destination go on, or have it tried now; return whether it was held."""
+        if not resume_destination(self._log, url, branches, self._deadline_seconds, self._clock()):
             return False
-        logger.info("destination.probed", destination=masked(url), by=by)
+        logger.info("hold.ended", what=_what(Held.DESTINATION, url), by=by)
         self._deliveries.ring()
         return True
 
@@ -87,6 +106,26 @@ class Actions:
     def _ring(self) -> None:
         self._deliveries.ring()
         self._filings.ring()
+
+
+def resume_destination(log: JobLog, url: str, branches: Sequence[str], deadline_seconds: float, now: float) -> bool:
+    """End a hold by hand, or have a destination probed that is held for its answers; return whether it was held.
+
+    What it was given before has its whole time for the callback again.
+    """
+    holds = Holds(log)
+    with log.transaction():
+        was_held = HandHolds(log).resume(Held.DESTINATION, url)
+        if was_held:
+            log.extend_deadlines(branches, now + deadline_seconds)
+        is_held = holds.get(url).is_held
+        if was_held or is_held:
+            holds.resumed_by_hand(url, now)
+    return was_held or is_held
+
+
+def _what(kind: Held, name: str) -> str:
+    return f"the inbox {name}" if kind is Held.INBOX else masked(name)
 
 
 def why_not(job: Job, event: Event) -> str:

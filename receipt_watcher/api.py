@@ -30,6 +30,7 @@ from receipt_watcher.callers import COOKIE, Access, Caller
 from receipt_watcher.config import masked
 from receipt_watcher.downloads import Downloads, tell_connection
 from receipt_watcher.feed import Feed
+from receipt_watcher.handholds import HandHold, HandHolds, Held, hand_hold_view
 from receipt_watcher.holds import Holds, Standing
 from receipt_watcher.job import Job, State
 from receipt_watcher.joblog import JobLog
@@ -38,7 +39,7 @@ from receipt_watcher.problem import RefusedError
 from receipt_watcher.reach import Reach
 from receipt_watcher.records import Wanted
 from receipt_watcher.roles import Role
-from receipt_watcher.route import Route
+from receipt_watcher.route import Route, branches_of
 from receipt_watcher.uploads import Uploads
 from receipt_watcher.view import attempt_view, full_view, history_view, iso_time, job_view
 
@@ -188,6 +189,33 @@ class Api:
     async def _upload(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
         return await self._parts.uploads.answer(request, caller)
 
+    # --- holds ------------------------------------------------------------------------------------------------------
+
+    async def _hold_inbox(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        why = (await _body(schemas.HoldRequest, request)).why
+        name = (await self._inbox(request))["name"]
+        await self._change(self._parts.actions.hold, Held.INBOX, name, why, caller.name)
+        return JSONResponse(await self._inbox(request), 202)
+
+    async def _resume_inbox(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        name = (await self._inbox(request))["name"]
+        if not await self._change(self._parts.actions.resume_inbox, name, caller.name):
+            raise RefusedError(409, "It is not held.")
+        return JSONResponse(await self._inbox(request), 202)
+
+    async def _inbox(self, request: Request) -> dict[str, Any]:
+        name: str = request.path_params["inbox"]
+        found = next((each for each in await self._look(self._parts.tell_inboxes) if each["name"] == name), None)
+        if found is None:
+            raise RefusedError(404, f"There is no inbox {name[:_SHOWN_CHARACTERS]}.")
+        return found
+
+    async def _hold(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        why = (await _body(schemas.HoldRequest, request)).why
+        url = self._destination(request)
+        await self._change(self._parts.actions.hold, Held.DESTINATION, url, why, caller.name)
+        return JSONResponse(await self._look(self._hold_view, url), 202)
+
     # --- destinations ----------------------------------------------------------------------------------------------
 
     async def _holds(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
@@ -196,13 +224,9 @@ class Api:
         return JSONResponse({"destinations": found})
 
     async def _resume(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
-        destination: str = request.path_params["destination"]
-        url = self._destinations().get(destination)
-        if url is None:
-            raise RefusedError(404, f"There is no destination {destination[:_SHOWN_CHARACTERS]}.")
-        async with self._changing:
-            is_held = await run_in_threadpool(self._parts.actions.probe, url, caller.name)
-        if not is_held:
+        url = self._destination(request)
+        branches = branches_of(self._parts.routes, url)
+        if not await self._change(self._parts.actions.resume_destination, url, branches, caller.name):
             raise RefusedError(409, "It is not held.")
         return JSONResponse(await self._look(self._hold_view, url), 202)
 
@@ -213,6 +237,14 @@ class Api:
             )
         return JSONResponse({"destinations": found})
 
+    def _destination(self, request: Request) -> str:
+        """Return the URL of the destination that is asked for."""
+        destination: str = request.path_params["destination"]
+        url = self._destinations().get(destination)
+        if url is None:
+            raise RefusedError(404, f"There is no destination {destination[:_SHOWN_CHARACTERS]}.")
+        return url
+
     def _destinations(self) -> dict[str, str]:
         """Return the URL of each destination by a short name of it: a URL may hold what not everybody should see."""
         urls = dict.fromkeys(branch.destination.url for route in self._parts.routes for branch in route.branches)
@@ -221,7 +253,7 @@ class Api:
     def _hold_view(self, url: str) -> dict[str, Any]:
         standing = self._parts.holds.get(url)
         inboxes = [route.name for route in self._parts.routes if any(b.destination.url == url for b in route.branches)]
-        return hold_view(standing, inboxes)
+        return hold_view(standing, inboxes, HandHolds(self._log).of_destination(url))
 
     # --- sessions --------------------------------------------------------------------------------------------------
 
@@ -260,6 +292,10 @@ class Api:
         async with self._looking:
             return await run_in_threadpool(ask, *arguments)
 
+    async def _change(self, change: Callable[..., _Result], *arguments: Any) -> _Result:
+        async with self._changing:
+            return await run_in_threadpool(change, *arguments)
+
     def _must_get(self, job_id: str) -> Job:
         job = self._log.get(job_id)
         if job is None:
@@ -275,7 +311,7 @@ def destination_id(url: str) -> str:
     return hashlib.sha256(url.encode()).hexdigest()[:_ID_CHARACTERS]
 
 
-def hold_view(standing: Standing, inboxes: Sequence[str]) -> dict[str, Any]:
+def hold_view(standing: Standing, inboxes: Sequence[str], by_hand: HandHold | None) -> dict[str, Any]:
     """Return how a destination stands, as JSON takes it."""
     return {
         "destination": destination_id(standing.url),
@@ -286,6 +322,7 @@ def hold_view(standing: Standing, inboxes: Sequence[str]) -> dict[str, Any]:
         "message": standing.hold_message if standing.is_held else None,
         "next_probe_at": iso_time(standing.probe_at) if standing.is_held else None,
         "inboxes": list(inboxes),
+        "by_hand": hand_hold_view(by_hand),
     }
 
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from urllib.parse import urlsplit
 
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.view import iso_time
 
 
 class Held(StrEnum):
@@ -47,6 +49,11 @@ class HandHold:
     def words(self) -> str:
         """Why, for a sentence that goes on after «held by hand»."""
         return f": {self.why}" if self.why else ""
+
+
+def hand_hold_view(hold: HandHold | None) -> dict[str, Any] | None:
+    """Return a hold as JSON takes it."""
+    return None if hold is None else {"since": iso_time(hold.since), "why": hold.why}
 
 
 class HandHolds:

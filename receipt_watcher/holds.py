@@ -109,14 +109,6 @@ class Holds:
         with self._log.transaction():
             self._keep(url, probe_at=max(until, self.get(url).probe_at or 0.0))
 
-    def probe_now(self, url: str, now: float) -> bool:
-        """Let the next probe go out at once; return whether the destination is held."""
-        with self._log.transaction():
-            before = self.get(url)
-            if before.is_held:
-                self._keep(url, probe_at=min(now, before.probe_at or now))
-            return before.is_held
-
     def accepted(self, url: str, now: float) -> bool:
         """Note that the destination took a receipt; return whether that ended a hold."""
         with self._log.transaction():

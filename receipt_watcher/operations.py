@@ -40,6 +40,7 @@ class Operation:
 
 _JOB = "/api/v1/jobs/{job_id}"
 _HOLD = "/api/v1/holds/{destination}"
+_INBOX = "/api/v1/inboxes/{inbox}"
 
 OPERATIONS: dict[str, Operation] = {
     "jobs": Operation(
@@ -139,19 +140,48 @@ OPERATIONS: dict[str, Operation] = {
         answers={200: schemas.InboxesAnswer},
         curl="$AT/api/v1/inboxes",
     ),
+    "hold_inbox": Operation(
+        method="POST",
+        path=f"{_INBOX}/hold",
+        right=Right.CHANGE,
+        summary="Take nothing from an inbox until it is resumed.",
+        body=schemas.HoldRequest,
+        answers={202: schemas.InboxAnswer},
+        problems=(404,),
+        curl="""--json '{"why": "the scanner is being moved"}' $AT/api/v1/inboxes/office/hold""",
+    ),
+    "resume_inbox": Operation(
+        method="POST",
+        path=f"{_INBOX}/resume",
+        right=Right.CHANGE,
+        summary="Let an inbox that is held go on.",
+        answers={202: schemas.InboxAnswer},
+        problems=(404, 409),
+        curl="-X POST $AT/api/v1/inboxes/office/resume",
+    ),
     "holds": Operation(
         method="GET",
         path="/api/v1/holds",
         right=Right.READ,
-        summary="Each destination: whether it is held, since when and why.",
+        summary="Each destination: whether it is held, by its answers or by hand, since when and why.",
         answers={200: schemas.HoldsAnswer},
         curl="$AT/api/v1/holds",
+    ),
+    "hold": Operation(
+        method="POST",
+        path=_HOLD,
+        right=Right.CHANGE,
+        summary="Send a destination nothing until it is resumed.",
+        body=schemas.HoldRequest,
+        answers={202: schemas.HoldAnswer},
+        problems=(404,),
+        curl="""--json '{"why": "n8n is being updated"}' $AT/api/v1/holds/$DESTINATION""",
     ),
     "resume": Operation(
         method="POST",
         path=f"{_HOLD}/resume",
         right=Right.CHANGE,
-        summary="Probe a held destination now, not when its time comes.",
+        summary="End a hold by hand; probe a destination that is held for its answers now, not when its time comes.",
         answers={202: schemas.HoldAnswer},
         problems=(404, 409),
         curl="-X POST $AT/api/v1/holds/$DESTINATION/resume",

@@ -29,9 +29,9 @@ class Right(Enum):
     READ = auto()
     #: Hand in a receipt.
     UPLOAD = auto()
-    #: Retry, cancel, resume.
+    #: Retry, cancel, hold, resume.
     CHANGE = auto()
-    #: Hold a destination; have N8N asked whether it is there.
+    #: Have N8N asked whether it is there.
     ADMINISTER = auto()
 
 

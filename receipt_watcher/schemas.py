@@ -94,9 +94,9 @@ class SignIn(Taken):
 
 
 class HoldRequest(Taken):
-    """Why nothing is sent for now."""
+    """Why it is held."""
 
-    message: Words = Field(default="", description="Why, for those who see it.")
+    why: Words = Field(default="", description="What to tell those who wonder.")
 
 
 class UploadForm(Taken):
@@ -215,8 +215,15 @@ class UploadedAnswer(Given):
     status: State
 
 
+class HandHoldAnswer(Given):
+    """Since when somebody holds it, and why."""
+
+    since: datetime
+    why: str
+
+
 class InboxAnswer(Given):
-    """One inbox."""
+    """One inbox; `held` by hand, or null."""
 
     name: str
     path: str
@@ -226,6 +233,7 @@ class InboxAnswer(Given):
     since: datetime | None
     waiting: int
     open: int
+    held: HandHoldAnswer | None
 
 
 class InboxesAnswer(Given):
@@ -235,7 +243,7 @@ class InboxesAnswer(Given):
 
 
 class HoldAnswer(Given):
-    """How one destination stands."""
+    """How one destination stands: `held` for its answers, or `by_hand`, or both."""
 
     destination: str
     url: str
@@ -245,6 +253,7 @@ class HoldAnswer(Given):
     message: str | None
     next_probe_at: datetime | None
     inboxes: list[str]
+    by_hand: HandHoldAnswer | None
 
 
 class HoldsAnswer(Given):

@@ -226,8 +226,9 @@ SENTENCES: dict[str, Sentence] = {
         "[{inbox}: ]a receipt was uploaded by {by}: {status}", "A receipt came by the API; the job has its name."
     ),
     "jobs.retried": Sentence("{retried} receipts are tried again by {by}", "Somebody had many tried again by the API."),
-    "destination.probed": Sentence(
-        "{destination} is tried now, by {by}", "Somebody had a held destination tried before its time, by the API."
+    "hold.begun": Sentence("{what} is held by {by}[: {why}]", "Somebody holds an inbox or a destination, by the API."),
+    "hold.ended": Sentence(
+        "{what} goes on, by {by}", "Somebody ended a hold by the API, or had a held destination tried before its time."
     ),
     "callback.unauthorised": Sentence(
         "calls with a wrong token or link from {client}: {tries}[, the last for job {job_id}]",

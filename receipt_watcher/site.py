@@ -19,6 +19,7 @@ from receipt_watcher.downloads import Downloads
 from receipt_watcher.examination import Examination, Limits
 from receipt_watcher.feed import Feed
 from receipt_watcher.gate import Gate
+from receipt_watcher.handholds import HandHolds, hand_hold_view
 from receipt_watcher.holds import Holds
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.jwts import Jwts, JwtSettings
@@ -57,7 +58,13 @@ def api_of(config: Config, access: Access, rest: Rest) -> Api:
         log=rest.log,
         holds=rest.holds,
         routes=[gate.route for gate in rest.gates],
-        actions=Actions(rest.log, rest.holds, deliveries=rest.deliveries, filings=rest.filings, clock=rest.clock),
+        actions=Actions(
+            rest.log,
+            deadline_seconds=config.callback.deadline_seconds,
+            deliveries=rest.deliveries,
+            filings=rest.filings,
+            clock=rest.clock,
+        ),
         downloads=rest.downloads,
         uploads=uploads,
         feed=Feed(rest.log, rest.is_stopping),
@@ -113,4 +120,5 @@ def _inbox_view(gate: Gate, log: JobLog, now: float) -> dict[str, Any]:
         "since": iso_time(gate.unavailable_since),
         "waiting": len(gate.watch.settler),
         "open": log.open_in(route.name, now + 1)[0],
+        "held": hand_hold_view(HandHolds(log).of_inbox(route.name)),
     }

@@ -78,7 +78,7 @@ class ApiSite(Concluding):
             log=log,
             holds=self.holds,
             routes=self.routes,
-            actions=Actions(log, self.holds, deliveries=self.deliveries, filings=self.filings, clock=clock),
+            actions=Actions(log, deadline_seconds=900, deliveries=self.deliveries, filings=self.filings, clock=clock),
             downloads=downloads,
             uploads=Uploads(log.path.parent, [], log, self.access, examine=_no_examination, clock=clock),
             feed=Feed(log, lambda: self.is_stopping),

@@ -58,7 +58,7 @@ def cli(*arguments: str) -> Result:
 
 def path_of(operation: Operation) -> str:
     """Return a path of a call, with ids that are nobody's."""
-    return operation.path.format(job_id="none", destination="none")
+    return operation.path.format(job_id="none", destination="none", inbox="none")
 
 
 def call(site: ApiSite, operation: Operation, client: tuple[str, int] = OFFICE, **options: Any) -> httpx.Response:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receipt_watcher import schemas
+from receipt_watcher.handholds import HandHolds
 from receipt_watcher.holds import HoldKind
 from receipt_watcher.job import Event, Folder, Job, Reason, State, job_id_prefix
 from receipt_watcher.joblog import JobLog
@@ -380,6 +381,37 @@ def test_holds_are_shown_and_probed(site: ApiSite) -> None:
     assert site.ask("POST", path, Role.OPERATOR).status_code == 202
     assert site.standing.probe_at == site.clock.now
     assert_problem(site.ask("POST", "/api/v1/holds/unknown/resume", Role.ADMIN), 404)
+
+
+def test_a_destination_is_held_by_hand(site: ApiSite) -> None:
+    """Who holds a destination says why; nothing is sent to it until it is resumed, and nothing else changes."""
+    [shown] = site.near("GET", "/api/v1/holds").json()["destinations"]
+    path = f"/api/v1/holds/{shown['destination']}"
+    assert_problem(site.ask("POST", path, Role.VIEWER, json={"why": "no"}), 403)
+    assert_problem(site.ask("POST", path, Role.OPERATOR, json={"whatever": 1}), 422)
+    held = site.ask("POST", path, Role.OPERATOR, json={"why": "an update"})
+    assert (held.status_code, held.json()["held"], held.json()["by_hand"]["why"]) == (202, False, "an update")
+    schemas.HoldAnswer.model_validate(held.json())
+    (job,) = site.record()
+    assert not site.delivery.deliver_due()
+    assert site.ask("POST", f"{path}/resume", Role.OPERATOR).json()["by_hand"] is None
+    assert site.delivery.deliver_due()
+    assert site.job(job).state is State.PROCESSING
+    assert_problem(site.ask("POST", f"{path}/resume", Role.OPERATOR), 409)
+    assert_problem(site.ask("POST", "/api/v1/holds/unknown", Role.ADMIN), 404)
+
+
+def test_an_inbox_is_held_by_hand(site: ApiSite) -> None:
+    """An inbox is held and let go by its name; whoever looks into the log finds the hold there."""
+    held = site.ask("POST", "/api/v1/inboxes/office/hold", Role.OPERATOR, json={"why": "it is moved"})
+    assert held.status_code == 202
+    found = HandHolds(site.log).of_inbox("office")
+    assert found is not None
+    assert found.why == "it is moved"
+    assert site.ask("POST", "/api/v1/inboxes/office/resume", Role.OPERATOR).status_code == 202
+    assert HandHolds(site.log).of_inbox("office") is None
+    assert_problem(site.ask("POST", "/api/v1/inboxes/office/resume", Role.OPERATOR), 409)
+    assert_problem(site.ask("POST", "/api/v1/inboxes/nowhere/hold", Role.OPERATOR), 404)
 
 
 def test_connections_are_tested(site: ApiSite) -> None:

@@ -73,19 +73,12 @@ def resume(config_file: Path | None, names: Sequence[str], *, as_json: bool) -> 
 
 def _resumed(config: Config, log: JobLog, hold: HandHold, now: float) -> bool:
     """End a hold, or have a destination probed that the daemon holds; return whether there was anything to end."""
+    from receipt_watcher.actions import resume_destination
     from receipt_watcher.handholds import HandHolds, Held
-    from receipt_watcher.holds import Holds
 
-    with log.transaction():
-        was_held = HandHolds(log).resume(hold.kind, hold.name)
-        if hold.kind is Held.INBOX:
-            return was_held
-        is_held = Holds(log).get(hold.name).is_held
-        if was_held:
-            log.extend_deadlines(list(_branches(config, hold.name)), now + config.callback.deadline_seconds)
-        if was_held or is_held:
-            Holds(log).resumed_by_hand(hold.name, now)
-        return was_held or is_held
+    if hold.kind is Held.INBOX:
+        return HandHolds(log).resume(hold.kind, hold.name)
+    return resume_destination(log, hold.name, list(_branches(config, hold.name)), config.callback.deadline_seconds, now)
 
 
 def _branches(config: Config, url: str) -> Iterator[str]:
