@@ -150,7 +150,7 @@ class Api:
 
         async def is_welcome() -> bool:
             if caller.session is None:
-                return True  # a token is in the configuration, which only a restart changes
+                return True  # a token is in the configuration; a reload ends all streams
             return self._access.sessions.judge(request.cookies.get(COOKIE, "")) is not None
 
         tell_connection(request, "prefer")

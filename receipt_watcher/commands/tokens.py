@@ -31,6 +31,11 @@ def token_create(name: str, role: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"name": name, "role": role, "token": secret, "hash": hash_of(secret), "line": line})
         return
-    for text in (f"The token, shown this once:\n  {secret}\n", "In watcher.yaml, then restart:", "http:", "  tokens:"):
+    for text in (
+        f"The token, shown this once:\n  {secret}\n",
+        "In watcher.yaml, then reload the service (systemctl reload receipt-watcher):",
+        "http:",
+        "  tokens:",
+    ):
         click.echo(text)
     say(f"    {line}")
