@@ -799,6 +799,15 @@ class Config(Section):
             )
         )
 
+    def branches_to(self, url: str) -> list[str]:
+        """Return whose receipts go to a URL, as the job log names them: inboxes, and subfolders with their own."""
+        return [
+            f"{inbox.name}/{name}" if name else inbox.name
+            for inbox in self.inboxes
+            for name, own in (*inbox.subfolders, ("", None))
+            if self.webhook_url_of(inbox, own) == url
+        ]
+
     def accept_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> Accept:
         """Return which answer is an acceptance for the receipts of `inbox`, or of one of its subfolders."""
         return (subfolder and subfolder.accept) or inbox.accept or self.n8n.accept or Accept(mode="auto")

@@ -6,10 +6,12 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
+from urllib.parse import urlsplit
 
 from receipt_watcher import __version__
 from receipt_watcher import snapshot as snapshots
@@ -20,6 +22,7 @@ from receipt_watcher.disk import display_name
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.handholds import HandHold, HandHolds
 from receipt_watcher.holds import Holds, Standing
+from receipt_watcher.hours import clock_text, duration_text
 from receipt_watcher.installation import Installation
 from receipt_watcher.job import OPEN_STATES, Job, State
 from receipt_watcher.joblog import VERSION_FACT, JobLog
@@ -65,13 +68,13 @@ class InboxStatus:
     long_waits: list[LongWait]
     closed: list[Closed] = field(default_factory=list)
 
-    def lines(self, now: float) -> Iterator[str]:
+    def lines(self, now: float, zone: tzinfo | None) -> Iterator[str]:
         """Yield it as text."""
         yield f"{self.name}: {self.trouble or f'{self.waiting} waiting'} ({self.path})"
         if self.snapshot is not None:
             yield f"  watched by {self.snapshot.mode}: {self.snapshot.why_mode}; {self.snapshot.writers}"
         if self.snapshot is not None and self.snapshot.scanned_at is not None:
-            yield f"  last scan: {iso_time(self.snapshot.scanned_at)}"
+            yield f"  last scan: {clock_text(self.snapshot.scanned_at, now, zone)}"
         for closed in self.closed:
             yield f"  {closed.queued} receipts {closed.words}"
         for wait in self.long_waits[:_NAMED_FILES]:
@@ -119,6 +122,16 @@ class InboxStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A destination that is held: whose receipts wait for it, how many, and all that in words."""
+
+    standing: Standing
+    inboxes: list[str]
+    waiting: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The whole picture; `troubles` is what somebody should look at.
 
@@ -128,7 +141,7 @@ class Status:
     is_running: bool
     inboxes: list[InboxStatus]
     counts: dict[State, int]
-    held: list[Standing]
+    held: list[Held]
     failing: list[Standing]
     old: list[Job]
     unrouted: int
@@ -137,8 +150,13 @@ class Status:
     balance: LastBalance | None = None
     by_hand: Sequence[HandHold] = ()
     failed: Sequence[Job] = ()
+    oldest: Job | None = None
     disks: Sequence[Disk] = ()
     versions: Mapping[str, str | None] = field(default_factory=dict)
+    zone: tzinfo | None = None
+
+    def _at(self, at: float | None) -> str:
+        return clock_text(at, self.now, self.zone) if at is not None else "?"
 
     @property
     def troubles(self) -> list[str]:
@@ -146,9 +164,7 @@ class Status:
         found = [] if self.is_running else ["the daemon is not running; nothing is taken in"]
         found += [f"inbox {inbox.name}: {inbox.trouble}" for inbox in self.inboxes if inbox.trouble]
         found += self._wrong_versions()
-        found += [
-            f"N8N is held since {iso_time(standing.held_since)}: {standing.hold_message}" for standing in self.held
-        ]
+        found += [f"{held.words}: {held.standing.hold_message}" for held in self.held]
         found += [
             f"inbox {inbox.name}: {len(inbox.long_waits)} files wait for more than ten minutes"
             for inbox in self.inboxes
@@ -174,16 +190,19 @@ class Status:
         """Yield it as text."""
         yield "The daemon is running." if self.is_running else "The daemon is not running."
         for inbox in self.inboxes:
-            yield from inbox.lines(self.now)
+            yield from inbox.lines(self.now, self.zone)
         for hold in self.by_hand:
-            yield f"Held by hand since {iso_time(hold.since)}: {hold.label}{hold.words}"
+            yield f"Held by hand since {self._at(hold.since)}: {hold.label}{hold.words}"
             yield f"  → receipt-watcher resume {hold.short}"
         yield "Jobs: " + ", ".join(f"{number} {state.value}" for state, number in self.counts.items())
         if self.removed:
             yield f"Removed by retention: the files of {self.removed} jobs"
         if self.balance is not None:
             absent = f", {self.balance.absent} absent" if self.balance.absent else ""
-            yield f"Balance of {iso_time(self.balance.at)}: {self.balance.wrong or 'no'} disagreements{absent}"
+            yield f"Balance of {self._at(self.balance.at)}: {self.balance.wrong or 'no'} disagreements{absent}"
+        if self.oldest is not None and not self.old:
+            since = duration_text(self.now - self.oldest.created_at)
+            yield f"Oldest waiting: {self.oldest.filename} ({self.oldest.state.value}), for {since}"
         yield from self._lines_of_jobs()
         for standing in self.failing:
             yield f"N8N {standing.trouble}"
@@ -202,7 +221,7 @@ class Status:
             yield "  … and more; receipt-watcher jobs --status queued --status processing names them"
         for job in self.failed:
             reason = job.reason.value if job.reason else ""
-            yield f"Failed at {iso_time(job.completed_at)}: {job.filename} ({reason}, {job.job_id})"
+            yield f"Failed at {self._at(job.completed_at)}: {job.filename} ({reason}, {job.job_id})"
 
     def as_json(self) -> dict[str, Any]:
         """Return it for other programs."""
@@ -213,12 +232,15 @@ class Status:
             "removed": self.removed,
             "holds": [
                 {
-                    "kind": standing.hold_kind,
-                    "since": iso_time(standing.held_since),
-                    "message": standing.hold_message,
-                    "next_probe_at": iso_time(standing.probe_at),
+                    "url": masked(held.standing.url),
+                    "inboxes": held.inboxes,
+                    "waiting": held.waiting,
+                    "kind": held.standing.hold_kind,
+                    "since": iso_time(held.standing.held_since),
+                    "message": held.standing.hold_message,
+                    "next_probe_at": iso_time(held.standing.probe_at),
                 }
-                for standing in self.held
+                for held in self.held
             ],
             "failing": [{"times": standing.misses, "message": standing.hold_message} for standing in self.failing],
             "balance": self.balance
@@ -263,12 +285,14 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
         is_running=is_running,
         inboxes=[_inbox_status(config, inbox, log, now, is_running=is_running) for inbox in config.inboxes],
         counts=counts,
-        held=[standing for standing in standings if standing.is_held],
+        held=[_held(config, log, standing, now) for standing in standings if standing.is_held],
         failing=[standing for standing in standings if standing.trouble and not standing.is_held],
         old=log.open_since(now - _OLD_SECONDS, limit=20),
         unrouted=sum(counts[state] for state in OPEN_STATES) - routed,
         removed=log.removed_files(),
+        oldest=next(iter(log.oldest_open(now, 1)), None),
         now=now,
+        zone=config.notify.zone,
         balance=last_balance(log),
         by_hand=HandHolds(log).all(),
         failed=log.last_failures(_NAMED),
@@ -281,6 +305,17 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
             "SQLite": sqlite3.sqlite_version,
         },
     )
+
+
+def _held(config: Config, log: JobLog, standing: Standing, now: float) -> Held:
+    branches = config.branches_to(standing.url)
+    times = (standing.held_since or now, standing.probe_at or now)
+    since, probe_at = (clock_text(at, now, config.notify.zone) for at in times)
+    inboxes = list(dict.fromkeys(branch.partition("/")[0] for branch in branches))
+    waiting = log.count(branches, State.QUEUED, State.DELIVERING)
+    host = urlsplit(standing.url).hostname or "n8n"
+    words = f"N8N at {host} is on hold since {since} ({', '.join(inboxes)}: {waiting} waiting; next try {probe_at})"
+    return Held(standing, inboxes, waiting, words)
 
 
 def _disks(config: Config) -> Iterator[Disk]:

@@ -425,7 +425,8 @@ def test_status_without_a_daemon(command: Command, job_log: JobLog, config_file:
         "1 queued, 0 delivering, 1 processing",
         "Open for 60 minutes: old.jpg (processing",
         "Look at this: the daemon is not running",
-        "Look at this: N8N is held since",
+        "Look at this: N8N at 127.0.0.1 is on hold since ",
+        " (office: 0 waiting; next try ",
         "Look at this: 1 open jobs belong to inboxes that are no longer configured",
     ):
         assert part in said.out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -78,15 +78,7 @@ def _resumed(config: Config, log: JobLog, hold: HandHold, now: float) -> bool:
 
     if hold.kind is Held.INBOX:
         return HandHolds(log).resume(hold.kind, hold.name)
-    return resume_destination(log, hold.name, list(_branches(config, hold.name)), config.callback.deadline_seconds, now)
-
-
-def _branches(config: Config, url: str) -> Iterator[str]:
-    """Yield the branches whose receipts go to a webhook, as the log names them."""
-    for inbox in config.inboxes:
-        for name, own in (*inbox.subfolders, ("", None)):
-            if config.webhook_url_of(inbox, own) == url:
-                yield f"{inbox.name}/{name}" if name else inbox.name
+    return resume_destination(log, hold.name, config.branches_to(hold.name), config.callback.deadline_seconds, now)
 
 
 def _meant(config: Config, names: Iterable[str], known: Sequence[HandHold], now: float) -> list[HandHold]:
