@@ -17,19 +17,23 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import structlog
 
 from receipt_watcher import __version__, loops, site, statusline, uploads
 from receipt_watcher.assembly import Sending, delivery_settings, gate_settings, notification_settings, route_of
 from receipt_watcher.audit import Audit
+from receipt_watcher.callers import Access
 from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
 from receipt_watcher.clock import SteadyClock
 from receipt_watcher.closed import closed_windows
 from receipt_watcher.conclusion import Conclusion
 from receipt_watcher.config import Config, Inbox, Secret, secrets_of
 from receipt_watcher.delivery import Delivery
+from receipt_watcher.disk import display_name
 from receipt_watcher.downloads import Downloads
+from receipt_watcher.dropping import Dropping
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.fetching import Fetching
 from receipt_watcher.filing import Filing
@@ -47,6 +51,8 @@ from receipt_watcher.links import FileLinks
 from receipt_watcher.metrics import Counts, Metrics, Present
 from receipt_watcher.notification import InboxState, Notification, forget
 from receipt_watcher.outbound import Outbound
+from receipt_watcher.pages import Pages
+from receipt_watcher.pageview import InboxNow
 from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
 from receipt_watcher.route import Bell, Route, branches_of
 from receipt_watcher.server import certificate_of
@@ -55,6 +61,7 @@ from receipt_watcher.statusfile import StatusFile
 from receipt_watcher.strangers import TELL_SECONDS, Strangers, log_callers
 from receipt_watcher.takein import TakeIn
 from receipt_watcher.textfile import Textfile
+from receipt_watcher.thumbnails import Thumbnails
 from receipt_watcher.tokens import CallbackTokens
 from receipt_watcher.view import iso_time
 from receipt_watcher.web import REHEARSAL_FACT, Web
@@ -76,6 +83,7 @@ PERIODIC_TASKS = {
     "tell_strangers": TELL_SECONDS,
     "tell_status": 2.0,
     "renew_certificate": 60.0,
+    "trim_pictures": 600.0,
 }
 
 _ALIVE = "alive_at"
@@ -178,8 +186,8 @@ class Daemon:
         self.heartbeat = self._heartbeat()
         self.checks = self._checks()
         self.metrics = self._metrics()
-        textfile = config.metrics.textfile
-        self.textfile = Textfile(textfile, self.metrics.text) if textfile is not None else None
+        self.textfile = self._textfile()
+        self._thumbnails = self._thumbnails_of(config)
         self._openings: list[threading.Thread] = []
 
     # --- building ----------------------------------------------------------------------------------------------
@@ -299,6 +307,39 @@ class Daemon:
             jitter=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
         )
 
+    def _textfile(self) -> Textfile | None:
+        path = self.config.metrics.textfile
+        return Textfile(path, self.metrics.text) if path is not None else None
+
+    def _thumbnails_of(self, config: Config) -> Thumbnails:
+        # A process for each: one that has read a hostile file shall neither draw nor judge another one.
+        examiners = Examiners(bounds_of(config).for_pictures(), stopping=self._stopping, is_logged=False, kept=0)
+        max_pixels = int(config.limits.max_megapixels * 1_000_000)
+        folder = config.state_dir / "pictures"
+        fetching = Fetching(self.log.get, self.routes)
+        return Thumbnails(folder, fetching, examiners, max_pixels=max_pixels, clock=self._clock)
+
+    def _dropping(self) -> Dropping:
+        def is_ready(name: str) -> bool:
+            return any(gate.route.name == name and gate.route.is_ready and not gate.unavailable for gate in self.gates)
+
+        max_bytes = int(self.config.limits.max_file_mb * 1024 * 1024)
+        return Dropping(self.config.inboxes, max_bytes, is_ready=is_ready, clock=self._clock)
+
+    def _pages(self, access: Access) -> Pages:
+        return Pages(
+            self.config,
+            self.log,
+            self.holds,
+            self._thumbnails,
+            self._dropping(),
+            access=access,
+            inboxes=self._inboxes_now,
+            path_of=self._path_of,
+            ring=self._ring_stages,
+            clock=self._clock,
+        )
+
     # --- start -------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -396,6 +437,7 @@ class Daemon:
             file_of_known=api.file_of_known,
             origins=http.cors_origins,
             root_path=http.root_path,
+            pages=self._pages(access),
         )
         certificate = certificate_of(http.tls_certificate, http.tls_key)
         self._ground.answer(web.app, self.config.limits.stop_timeout_seconds, certificate)
@@ -534,6 +576,9 @@ class Daemon:
         finally:
             self._log_answered_at = self._monotonic()
 
+    def _trim_pictures(self) -> None:
+        self._thumbnails.trim()
+
     # --- what others ask ---------------------------------------------------------------------------------------
 
     def health(self) -> dict[str, str | None]:
@@ -603,6 +648,28 @@ class Daemon:
             for inbox, gate in zip(self.config.inboxes, self.gates, strict=True)
         ]
 
+    def _path_of(self, job: Job) -> Path | None:
+        route = next((route for route in self.routes if route.name == job.inbox), None)
+        return route.path_of(job) if route else None
+
+    def _inboxes_now(self) -> list[InboxNow]:
+        """Return how the inboxes are, for the status page."""
+        now = self._clock()
+        return [
+            InboxNow(
+                gate.route.name,
+                display_name(inbox.path),
+                gate.watch.mode,
+                gate.watch.why_mode,
+                gate.route.is_ready,
+                gate.unavailable,
+                gate.unavailable_since,
+                gate.waiting,
+                tuple(closed_windows(self.config, inbox, self.log, now)),
+            )
+            for inbox, gate in zip(self.config.inboxes, self.gates, strict=True)
+        ]
+
     def is_quiet(self) -> bool:
         """Whether nothing is left to settle, to take in, to deliver, to hear of, or to file."""
         if not all(gate.is_idle or gate.unavailable for gate in self.gates):
@@ -663,6 +730,7 @@ class Daemon:
                 remove(snapshot_file(self.config.state_dir, gate.route.name))
             self.log.close()
             self._examiners.close()
+            self._thumbnails.close()
             self._outbound.close()
             self._tell.close()
             if not self._keeps_ground:

@@ -7,6 +7,7 @@ recurse or take much memory, since the examiner is not trusted any more once it 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +44,23 @@ ACCEPTED_MIME_TYPES = frozenset(
     }
 )
 
+#: The longest picture that an examiner may hand over; those of its size have a tenth of that.
+MAX_PICTURE_BYTES = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How large a receipt may be."""
 
     max_file_bytes: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What is to be drawn: the first page of a file of this kind, which may have so many pixels."""
+
+    mime_type: str
     max_pixels: int
 
 
@@ -96,10 +108,17 @@ def question(name: str, limits: Limits) -> bytes:
     return _message(str(limits.max_file_bytes), str(limits.max_pixels), name)
 
 
-def read_question(message: bytes) -> tuple[str, Limits]:
-    """Return the file's name and the limits."""
-    max_file_bytes, max_pixels, name = _fields(message)
-    return name, Limits(int(max_file_bytes), int(max_pixels))
+def drawing_question(mime_type: str, max_pixels: int) -> bytes:
+    """Return the message that asks for a picture of the file's first page."""
+    return _message("draw", str(max_pixels), mime_type)
+
+
+def read_question(message: bytes) -> tuple[str, Limits] | Drawing:
+    """Return the file's name and the limits; or what is to be drawn."""
+    first, max_pixels, name = _fields(message)
+    if first == "draw":
+        return Drawing(name, int(max_pixels))
+    return name, Limits(int(first), int(max_pixels))
 
 
 def judged(judgement: Judgement) -> bytes:
@@ -107,6 +126,28 @@ def judged(judgement: Judgement) -> bytes:
     refusal = judgement.refusal
     reason, detail = (refusal.reason.value, refusal.detail) if refusal else ("", "")
     return _message("judged", str(judgement.size), judgement.mime_type or "", reason, detail)
+
+
+def drawn(picture: bytes) -> Iterator[bytes]:
+    """Yield the answers that hand a picture over: its size, then its pieces. Without bytes there is none."""
+    yield _message("drawn", str(len(picture)))
+    for start in range(0, len(picture), MESSAGE_BYTES):
+        yield picture[start : start + MESSAGE_BYTES]
+
+
+def read_size(message: bytes) -> int:
+    """Return the size of the picture that comes next; 0 where there is none.
+
+    Raises:
+        ValueError: it is no answer; nobody who is sound says this.
+    """
+    match _fields(message):
+        case ["drawn", size] if size.isdecimal() and len(size) <= len(str(MAX_PICTURE_BYTES)):
+            if int(size) <= MAX_PICTURE_BYTES:
+                return int(size)
+        case ["troubled", _, _] | ["failed", _]:
+            return 0
+    raise ValueError("it is no answer")
 
 
 def troubled(error: OSError) -> bytes:

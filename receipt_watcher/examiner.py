@@ -1,4 +1,4 @@
-"""The examiner: a process of its own that judges receipts, since a file may break the libraries that read it.
+"""The examiner: a process of its own that judges and draws receipts: a file may break the libraries that read it.
 
 `python -m receipt_watcher.examiner MEMORY_BYTES CPU_SECONDS PARENT_PID`, with a socket as its standard input. Over
 that come questions, each with the open file, and go answers; see `examination`. It opens no receipt itself. What it
@@ -20,13 +20,17 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from receipt_watcher.drawing import draw
 from receipt_watcher.examination import (
     EXIT_OUT_OF_MEMORY,
     FILE_DESCRIPTOR,
     MESSAGE_BYTES,
     READY,
+    Drawing,
+    drawn,
     failed,
     judged,
     read_question,
@@ -99,24 +103,28 @@ def _answer_one(channel: socket.socket, cpu_seconds: int) -> bool:
     os.dup2(descriptors[0], FILE_DESCRIPTOR)
     os.close(descriptors[0])
     _limit_cpu(cpu_seconds)
-    channel.send(_answer(message))
+    for said in _answer(message):
+        channel.send(said)
     os.dup2(_NOTHING, FILE_DESCRIPTOR)
     return True
 
 
-def _answer(message: bytes) -> bytes:
-    name, limits = read_question(message)
+def _answer(message: bytes) -> Iterable[bytes]:
+    question = read_question(message)
     try:
         with open(FILE_DESCRIPTOR, "rb", closefd=False) as file:
-            return judged(judge(file, name, limits))
+            if isinstance(question, Drawing):
+                return drawn(draw(file, question))
+            name, limits = question
+            return [judged(judge(file, name, limits))]
     except OSError as error:
-        return troubled(error)
+        return [troubled(error)]
     except MemoryError:
         os._exit(EXIT_OUT_OF_MEMORY)  # nothing is sure any more
     except ImportError as error:  # a library that is loaded when it is first needed: no fault of the receipt
-        return troubled(OSError(errno.EIO, repr(error)))
+        return [troubled(OSError(errno.EIO, repr(error)))]
     except Exception as error:  # noqa: BLE001 - a defect of ours; the daemon says so
-        return failed(error)
+        return [failed(error)]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ file: its answer can let that file, or one that it reads later, wait, fail, or p
 other bytes sent, or a file called a copy of one that was here before: that hangs on the digest, and what is sent is
 compared with it.
 
+`draw` has a picture of a file's first page made, within the same bounds; a file that does not come through has none.
+
 Any thread may call it; each examiner works for one at a time, and another one is started where all are busy. They die
 with the daemon: the kernel kills them when the thread ends that started them, for which one thread is kept, and an idle
 one ends by itself when its socket closes.
@@ -50,8 +52,10 @@ from receipt_watcher.examination import (
     Judgement,
     Limits,
     Refusal,
+    drawing_question,
     question,
     read_answer,
+    read_size,
     unreadable,
 )
 from receipt_watcher.job import Reason
@@ -60,6 +64,9 @@ logger = structlog.get_logger()
 
 #: Idle examiners that are kept. Each takes some 40 MB, and two threads seldom examine at the same moment.
 _KEPT = 2
+
+#: How a picture begins that is handed over.
+_JPEG_MARK = b"\xff\xd8\xff"
 
 #: After so many files an examiner is replaced: what libraries leak, or a hostile file left in it, goes then.
 _FILES_EACH = 10_000
@@ -104,6 +111,10 @@ class Bounds:
     def brief(self) -> Bounds:
         """Return what is left of them where a person waits for the answer."""
         return replace(self, cpu_seconds=1, hang_seconds=2.0)
+
+    def for_pictures(self) -> Bounds:
+        """Return what a picture may take: it is nothing that has to be."""
+        return replace(self, cpu_seconds=min(5, self.cpu_seconds), hang_seconds=5.0)
 
 
 def bounds_of(config: Config) -> Bounds:
@@ -184,6 +195,32 @@ class _Examiner:
             socket.send_fds(self._channel, [question(name, limits)], [descriptor])
         except (BrokenPipeError, ConnectionResetError):
             raise _BrokenError(self._how_it_ended()) from None
+
+    def ask_for_picture(self, descriptor: int, mime_type: str, max_pixels: int) -> None:
+        """Have it draw the first page of an open file."""
+        self.files += 1
+        socket.send_fds(self._channel, [drawing_question(mime_type, max_pixels)], [descriptor])
+
+    def picture(self, stopping: threading.Event) -> bytes:
+        """Return what it has drawn; nothing where it could not.
+
+        Raises:
+            ValueError: what it says makes no sense.
+            OSError: it ended, it hangs, or the daemon stops.
+        """
+        size = read_size(self._next(stopping))
+        picture = b""
+        while len(picture) < size:
+            picture += self._next(stopping)
+        if picture and not picture.startswith(_JPEG_MARK):
+            raise ValueError("it is no picture")
+        return picture
+
+    def _next(self, stopping: threading.Event) -> bytes:
+        said = self.hears(self._bounds.cpu_seconds + self._bounds.hang_seconds, stopping)
+        if not said:
+            raise ChildProcessError(errno.ECHILD, "the examiner hangs" if said is None else self._how_it_ended())
+        return said
 
     def answer(self, path: Path, size: int, stopping: threading.Event) -> Judgement:
         """Return what it says of the file, of which it reads `size` bytes at the most.
@@ -282,7 +319,10 @@ def _not_started(why: object) -> OSError:
 
 
 class Examiners:
-    """Examines files in processes of their own, until `stopping`; `module` is what they run."""
+    """Examines files in processes of their own, until `stopping`; `module` is what they run.
+
+    So many idle ones are `kept`; with none of them each file has a process to itself.
+    """
 
     def __init__(
         self,
@@ -291,11 +331,13 @@ class Examiners:
         stopping: threading.Event | None = None,
         is_logged: bool = True,
         module: str = "receipt_watcher.examiner",
+        kept: int = _KEPT,
     ) -> None:
         self._bounds = bounds
         self._stopping = stopping or threading.Event()
         self._is_logged = is_logged
         self._module = module
+        self._kept = kept
         self._lock = threading.Lock()
         self._idle: list[_Examiner] = []
         self._ending: list[_Examiner] = []
@@ -333,6 +375,21 @@ class Examiners:
         except PermissionError:
             return unreadable(path)
 
+    def draw(self, descriptor: int, mime_type: str, max_pixels: int) -> bytes | None:
+        """Return a picture (JPEG) of the first page of an open file; None where none can be drawn.
+
+        Raises:
+            OSError: no examiner can be started, or the daemon stops.
+        """
+        with self._lent(fresh=True) as examiner:
+            try:
+                examiner.ask_for_picture(descriptor, mime_type, max_pixels)
+                return examiner.picture(self._stopping) or None
+            except (OSError, ValueError) as error:
+                if self._stopping.is_set():
+                    raise OSError(errno.ECANCELED, "the daemon is stopping") from error
+                return None
+
     def _examine(self, descriptor: int, path: Path, limits: Limits) -> Examination:
         try:
             return self._examine_once(descriptor, path, limits, fresh=False)
@@ -368,7 +425,7 @@ class Examiners:
             is_fine = examiner.files < _FILES_EACH
         finally:
             with self._lock:
-                is_kept = is_fine and not self._is_closed and len(self._idle) < _KEPT
+                is_kept = is_fine and not self._is_closed and len(self._idle) < self._kept
                 if is_kept:
                     self._idle.append(examiner)
             if not is_kept:

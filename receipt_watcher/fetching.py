@@ -71,6 +71,10 @@ class OpenReceipt:
         """Have `next_piece` return this part, once it has returned None: then the whole was as recorded."""
         self._pieces = _part(self._file, start, length)
 
+    def fileno(self) -> int:
+        """Return the descriptor of the open file."""
+        return self._file.fileno()
+
     def close(self) -> None:
         """Let the file go, at once: a file system that answers nothing may hang that, too."""
         if not self._is_hanging:  # else the thread that reads lets it go, when it can

@@ -27,14 +27,14 @@ _FORM_BYTES = 16 * 1024
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>Sign in · receipt-watcher</title></head>
-<body><main><h1>Sign in</h1>
-<form method="post" action="{action}">
+<meta name="color-scheme" content="light dark"><title>Sign in · receipt-watcher</title>
+<link rel="stylesheet" href="{root}/static/style.css"></head>
+<body><main><form class="card sign-in" method="post" action="{action}"><h1>Sign in</h1>
 <input type="hidden" name="next" value="{next}">
 <p role="alert">{said}</p>
 <p><label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus></p>
-<p><button type="submit">Sign in</button></p>
+<p><button class="button main" type="submit">Sign in</button></p>
 </form></main></body></html>
 """
 
@@ -102,6 +102,7 @@ async def _fields(request: Request) -> dict[str, str]:
 
 def _page(request: Request, onward: str, error: RefusedError | None = None) -> Response:
     text = _PAGE.format(
+        root=html.escape(_root(request)),
         action=html.escape(f"{_root(request)}/sign-in"),
         next=html.escape(own_path(onward)),
         said=html.escape(error.detail if error else ""),

@@ -36,6 +36,7 @@ from receipt_watcher.envelope import Envelope
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.job import REHEARSAL_PREFIX
 from receipt_watcher.links import FileLinks, LinkStanding
+from receipt_watcher.pages import Pages
 from receipt_watcher.problem import MEDIA_TYPE, RefusedError, problem, request_id
 from receipt_watcher.readiness import Readiness
 from receipt_watcher.roles import Right
@@ -70,7 +71,7 @@ class Web:
     should, such as for a delivery window. `show_metrics` returns them in Prometheus' text format.
     `keep_rehearsal` keeps what was called back for a made-up receipt of `check --live`, which is no job.
     `access` judges who may see the metrics; without it callers on this machine may. `more` are the API's routes,
-    `file_of_known` its answer to who has no link; `origins` may call it from a browser.
+    `file_of_known` its answer to who has no link; `origins` may call it from a browser. `pages` are the status page.
     """
 
     def __init__(
@@ -92,7 +93,9 @@ class Web:
         file_of_known: Answering | None = None,
         origins: Sequence[str] = (),
         root_path: str = "",
+        pages: Pages | None = None,
     ) -> None:
+        self._pages = pages
         self._conclusion = conclusion
         self._tokens = tokens
         self._slowness = Slowness(strangers, pause)
@@ -115,17 +118,37 @@ class Web:
                 Route("/health/ready", self._ready, methods=["GET"]),
                 Route("/metrics", self._metrics, methods=["GET"]),
                 *more,
+                *(pages.routes if pages else []),
             ],
             middleware=[*_cors(origins), Middleware(Drained)],
             exception_handlers={
-                RefusedError: _answer_refused,
-                HTTPException: _answer_http_error,
+                RefusedError: self._answer_refused,
+                HTTPException: self._answer_http_error,
                 JobLogError: _answer_trouble,
-                Exception: _answer_defect,
+                Exception: self._answer_defect,
             },
         )
         inner.router.redirect_slashes = False  # a POST that is redirected is lost
         self.app = Envelope(inner, root_path)  # outside of it, so that an error of ours has its headers, too
+
+    # --- errors ------------------------------------------------------------------------------------------------
+
+    async def _answer_refused(self, request: Request, error: Exception) -> Response:
+        if self._pages is not None and _wants_page(request) and isinstance(error, RefusedError):
+            return self._pages.refused(request, error)
+        return await _answer_refused(request, error)
+
+    async def _answer_http_error(self, request: Request, error: Exception) -> Response:
+        if self._pages is not None and _wants_page(request) and isinstance(error, HTTPException):
+            return self._pages.error(request, error.status_code)
+        return await _answer_http_error(request, error)
+
+    async def _answer_defect(self, request: Request, error: Exception) -> Response:
+        correlation_id = request_id.get() or uuid.uuid4().hex
+        logger.error("http.failed", correlation_id=correlation_id, exc_info=error)
+        if self._pages is not None and _wants_page(request):
+            return self._pages.error(request, 500, correlation_id)
+        return _problem(500, "An error of receipt-watcher itself; its log has more.", correlation_id)
 
     # --- callback ----------------------------------------------------------------------------------------------
 
@@ -313,7 +336,6 @@ async def _answer_trouble(_request: Request, error: Exception) -> Response:
     return answer
 
 
-async def _answer_defect(_request: Request, error: Exception) -> Response:
-    correlation_id = request_id.get() or uuid.uuid4().hex
-    logger.error("http.failed", correlation_id=correlation_id, exc_info=error)
-    return _problem(500, "An error of receipt-watcher itself; its log has more.", correlation_id)
+def _wants_page(request: Request) -> bool:
+    """Whether a person asks, with a browser, and not a program."""
+    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(("/api/", "/health/"))

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from receipt_watcher import examiner
-from receipt_watcher.examination import FILE_DESCRIPTOR, MESSAGE_BYTES, Judgement, Limits
+from receipt_watcher.drawing import draw
+from receipt_watcher.examination import FILE_DESCRIPTOR, MESSAGE_BYTES, Drawing, Judgement, Limits
 from receipt_watcher.receipt import judge
 
 MODULE = "tests.hostile"
@@ -76,6 +77,24 @@ def lie() -> None:
     os.write(CHANNEL, b"judged\x0012345\0image/jpeg\0\0")
 
 
+def draw_svg() -> None:
+    """Hand over what a browser might run."""
+    os.write(CHANNEL, b"drawn\x0030")
+    os.write(CHANNEL, b"<svg onload='alert(1)'></svg>.")
+
+
+def draw_much() -> None:
+    """Announce a picture that fills the memory."""
+    os.write(CHANNEL, b"drawn\x00999999999999")
+
+
+def draw_half() -> None:
+    """Hand over half a picture, and go."""
+    os.write(CHANNEL, b"drawn\x001000")
+    os.write(CHANNEL, b"\xff\xd8\xff")
+    os._exit(0)
+
+
 def sleep() -> None:
     """Neither compute nor read nor answer, as in a deadlock."""
     threading.Event().wait()
@@ -119,24 +138,36 @@ def once(path: str) -> None:
 DEEDS: dict[str, Callable[..., None]] = {
     deed.__name__: deed
     for deed in (
-        segfault, abort, loop, allocate, leave, killed, garble, flood, lie,
+        segfault, abort, loop, allocate, leave, killed, garble, flood, lie, draw_svg, draw_much, draw_half,
         sleep, read, stumble, lack, write, core, once,
     )
 }  # fmt: skip
 
 
-def hostile_judge(file: BinaryIO, name: str, limits: Limits) -> Judgement:
-    """Do what the file says, and then judge it."""
+def _obey(file: BinaryIO) -> None:
     file.seek(0)  # the examiner that broke at it may have read it
     word, *rest = file.read(300).decode(errors="replace").split("\n")[0].split(" ")
     if word in DEEDS:
         DEEDS[word](*rest)
+
+
+def hostile_judge(file: BinaryIO, name: str, limits: Limits) -> Judgement:
+    """Do what the file says, and then judge it."""
+    _obey(file)
     return judge(file, name, limits)
+
+
+def hostile_draw(file: BinaryIO, wanted: Drawing) -> bytes:
+    """Do what the file says, and then draw it."""
+    _obey(file)
+    file.seek(0)
+    return draw(file, wanted)
 
 
 if __name__ == "__main__":
     if sys.argv[1].isdigit():
         vars(examiner)["judge"] = hostile_judge
+        vars(examiner)["draw"] = hostile_draw
         examiner.main()
     else:
         from receipt_watcher import cli, daemon

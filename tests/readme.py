@@ -31,6 +31,7 @@ _TASKS = {
     "tell_strangers": "tells of wrong tokens that were counted since the last line about their address",
     "tell_status": "says in a line, for `systemctl status`, what is done now; proves that the log answers",
     "renew_certificate": "reads http.tls_certificate anew where it was renewed",
+    "trim_pictures": "removes the status page's pictures of receipts after a day, and what is too much of them",
 }
 
 

@@ -532,5 +532,5 @@ def test_an_examiner_says_what_went_wrong(
     monkeypatch.setattr(examiner, "judge", fail)
     with (tmp_path / "scan.jpg").open("wb+") as file:
         monkeypatch.setattr(examiner, "FILE_DESCRIPTOR", file.fileno())
-        found = read_answer(examiner._answer(question("scan.jpg", LIMITS)))
+        found = read_answer(next(iter(examiner._answer(question("scan.jpg", LIMITS)))))
     assert ((found.errno, found.strerror) if isinstance(found, OSError) else found) == expected

@@ -1,0 +1,692 @@
+"""The status page: how things stand, receipts and their lives, what failed, and buttons to change it.
+
+What it promises: every page works without a script, in English and in German, and loads nothing from elsewhere; what is
+in a receipt, a name or a message is shown as text, whatever it is. A list costs the same on its first page and on its
+last. A button does what the command line does, through the same guarded change of state. A picture never keeps a page
+waiting.
+
+Runs in uvicorn's thread; what touches the job log, or draws, runs in worker threads. Nothing is kept here but the sums
+of the last day, for a minute; a crash leaves what the job log has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route as Address
+
+from receipt_watcher import __version__, pageview
+from receipt_watcher.bodies import read_body
+from receipt_watcher.callers import Access, Caller
+from receipt_watcher.config import Config
+from receipt_watcher.disk import display_name
+from receipt_watcher.dropping import Dropped, Dropping, Refused
+from receipt_watcher.errors import JobLogError
+from receipt_watcher.explain import Explainer
+from receipt_watcher.handholds import HandHold, HandHolds
+from receipt_watcher.holds import Holds, Standing
+from receipt_watcher.job import EXAMINATION_REASONS, OPEN_STATES, Event, Job, State
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.pageview import InboxNow
+from receipt_watcher.problem import RefusedError
+from receipt_watcher.roles import Right
+from receipt_watcher.search import Hour, Page, Place, Search, Wanted
+from receipt_watcher.telemetry import printable
+from receipt_watcher.texts import LANGUAGES, NAMES, Texts, language_of
+from receipt_watcher.thumbnails import Thumbnails, is_drawable
+from receipt_watcher.view import iso_time
+
+#: How many requests may ask the job log at a time, and how many may wait for a picture.
+_LOOKING_THREADS = 4
+_PICTURES = 2
+_WAITING_FOR_PICTURES = 16
+
+#: How many uploads are received at a time, and how much of a form there may be around a file.
+_UPLOADS = 4
+_FORM_AROUND_BYTES = 64 * 1024
+_FILES_AT_ONCE = 20
+_UPLOAD_SECONDS = 600.0
+
+_RECENT_ROWS = 8
+_RETRIED_AT_ONCE = 1000
+_TEXT_CHARACTERS = 200
+_FORM_BYTES = 16 * 1024
+_DAY_SECONDS_KEPT = 60.0
+_COOKIE_SECONDS = 365 * 24 * 3600
+
+_HERE = Path(__file__).parent
+_MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+
+#: Nothing runs, and nothing is loaded, but what comes from here as a file.
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Vary": "Accept-Language, Cookie",
+}
+_PICTURE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, max-age=3600",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks: what he may do, by which name the history remembers him, and what his forms must bear."""
+
+    may_read: bool = False
+    may_change: bool = False
+    may_upload: bool = False
+    name: str = ""
+    signed_in_as: str = ""
+    csrf_token: str = ""
+    caller: Caller | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One request: whose, in which language, and when."""
+
+    request: Request
+    visitor: Visitor
+    texts: Texts
+    now: float
+    query: Mapping[str, str] = field(default_factory=dict)
+    beat: str = ""
+
+    def url(self, path: str) -> str:
+        """Return a path of ours as the browser asks for it."""
+        return str(self.request.scope.get("root_path", "")) + path
+
+
+class Pages:
+    """The pages of one daemon. `inboxes` tells how they are, `ring` wakes the stages after a change."""
+
+    def __init__(
+        self,
+        config: Config,
+        log: JobLog,
+        holds: Holds,
+        thumbnails: Thumbnails,
+        dropping: Dropping,
+        *,
+        access: Access,
+        inboxes: Callable[[], Sequence[InboxNow]],
+        path_of: Callable[[Job], Path | None],
+        ring: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._log = log
+        self._holds = holds
+        self._hand_holds = HandHolds(log)
+        self._search = Search(log)
+        self._thumbnails = thumbnails
+        self._dropping = dropping
+        self._access = access
+        self._inboxes = inboxes
+        self._path_of = path_of
+        self._ring = ring
+        self._clock = clock
+        self._zone = config.notify.zone
+        self._looking = asyncio.Semaphore(_LOOKING_THREADS)
+        self._drawing = asyncio.Semaphore(_PICTURES)
+        self._receiving = asyncio.Semaphore(_UPLOADS)
+        self._waiting_for_pictures = 0
+        self._day = _Day(self._search)
+        self._files = {path.name: _Packaged.read(path) for path in sorted((_HERE / "static").iterdir())}
+        self._templates = Environment(
+            loader=FileSystemLoader(_HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self.routes = [
+            Address("/", self._page(self._overview)),
+            Address("/receipts", self._page(self._receipts)),
+            Address("/receipts/{job_id}", self._page(self._receipt)),
+            Address("/receipts/{job_id}/picture", self._picture),
+            Address("/receipts/{job_id}/retry", self._change(self._retry), methods=["POST"]),
+            Address("/receipts/{job_id}/cancel", self._change(self._cancel), methods=["POST"]),
+            Address("/failed", self._page(self._failed)),
+            Address("/failed/retry", self._change(self._retry_these), methods=["POST"]),
+            Address("/upload", self._page(self._upload, lambda visitor: visitor.may_upload)),
+            Address("/upload", self._receive, methods=["POST"]),
+            Address("/page/pulse", self._pulse),
+            Address("/static/{name}", self._static),
+        ]
+
+    # --- requests --------------------------------------------------------------------------------------------------
+
+    async def _judged(self, request: Request) -> _Visit:
+        """Return a visit of somebody, or of nobody known.
+
+        Raises:
+            RefusedError: the token is wrong, or another site's page sent this.
+        """
+        caller = await self._access.caller(request, has_field=True)
+        return self._visit(request, self._visitor(caller) if caller else Visitor())
+
+    def _visitor(self, caller: Caller) -> Visitor:
+        session = caller.session
+        return Visitor(
+            may_read=caller.may(Right.READ),
+            may_change=caller.may(Right.CHANGE),
+            may_upload=caller.may(Right.UPLOAD),
+            name=caller.name,
+            signed_in_as=caller.name if session else "",
+            csrf_token=self._access.sessions.form_token(session) if session else "",
+            caller=caller,
+        )
+
+    def _turned_away(self, visit: _Visit) -> Response:
+        """Return what somebody gets who may not: the form to sign in, where nobody is known."""
+        if visit.visitor.caller is None and visit.request.method == "GET":
+            address = visit.request.url
+            onward = address.path.removeprefix(visit.url("")) + (f"?{address.query}" if address.query else "")
+            return RedirectResponse(f"{visit.url('/sign-in')}?{urlencode({'next': onward})}", 303, _HEADERS)
+        return self._error(visit, 403)
+
+    def _visit(self, request: Request, visitor: Visitor | None = None) -> _Visit:
+        asked = request.query_params.get("lang")
+        chosen = asked if asked in LANGUAGES else request.cookies.get("lang")
+        texts = Texts(language_of(chosen, request.headers.get("accept-language", "")), self._zone)
+        query = {name: value for name, value in request.query_params.items() if name != "lang"}
+        return _Visit(request, visitor or Visitor(), texts, self._clock(), query)
+
+    def _page(
+        self,
+        show: Callable[[_Visit], Response],
+        may_see: Callable[[Visitor], bool] = lambda visitor: visitor.may_read,
+    ) -> Callable[[Request], Any]:
+        """Return the endpoint of a page, by default for whoever may read."""
+
+        async def answer(request: Request) -> Response:
+            visit = await self._judged(request)
+            if not may_see(visit.visitor):
+                return self._turned_away(visit)
+            try:
+                async with self._looking:
+                    page = await run_in_threadpool(self._shown, show, visit)
+            except HTTPException as error:
+                return self._error(visit, error.status_code, error.detail)
+            except JobLogError as error:
+                return self._error(visit, 503, str(error))
+            if request.query_params.get("lang") in LANGUAGES:
+                page.set_cookie("lang", visit.texts.language, _COOKIE_SECONDS, path=visit.url("/"), samesite="lax")
+            return page
+
+        return answer
+
+    def _shown(self, show: Callable[[_Visit], Response], visit: _Visit) -> Response:
+        """Return a page; the beat is taken first, so that what comes while it is made is noticed."""
+        return show(replace(visit, beat=self._beat()))
+
+    def _change(self, change: Callable[[_Visit, Mapping[str, str]], str]) -> Callable[[Request], Any]:
+        """Return the endpoint of a button: `change` returns where to go on."""
+
+        async def answer(request: Request) -> Response:
+            visit = await self._judged(request)
+            if not visit.visitor.may_change:
+                return self._error(visit, 403)
+            try:
+                form = await _form_of(request)
+                self._check_form(visit, form.get("csrf"))
+                async with self._looking:
+                    path = await run_in_threadpool(change, visit, form)
+            except (ClientDisconnect, TimeoutError):
+                return Response(status_code=400)  # nobody is there to read it
+            except HTTPException as error:
+                return self._error(visit, error.status_code, error.detail)
+            except JobLogError as error:
+                return self._error(visit, 503, str(error))
+            self._ring()
+            return RedirectResponse(visit.url(path), 303, _HEADERS)
+
+        return answer
+
+    def _check_form(self, visit: _Visit, given: str | None) -> None:
+        """Check that a form is one that we made.
+
+        Raises:
+            RefusedError: it is not.
+        """
+        if visit.visitor.caller is not None:
+            self._access.check_field(visit.request, visit.visitor.caller, given)
+
+    def refused(self, request: Request, error: RefusedError) -> Response:
+        """Return as a page why somebody was refused."""
+        page = self._error(self._visit(request), error.status, error.detail)
+        page.headers.update(error.headers or {})
+        return page
+
+    def error(self, request: Request, status: int, detail: str = "") -> Response:
+        """Return an error as a page."""
+        return self._error(self._visit(request), status, detail)
+
+    def _error(self, visit: _Visit, status: int, detail: str = "") -> Response:
+        t = visit.texts
+        known = status if status in (403, 404, 422, 500, 503) else 404
+        values = {
+            "status": status,
+            "title": t(f"error.{known}"),
+            "text": t(f"error.{known}.text"),
+            "detail": printable(detail),
+            "is_live": False,
+            "failed_count": 0,
+            "here": "",
+        }
+        page = self._rendered(visit, "error.html", values, status)
+        if status == 503:  # noqa: PLR2004
+            page.headers["Retry-After"] = "60"
+        return page
+
+    def _rendered(self, visit: _Visit, name: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
+        visitor = visit.visitor
+        common = {
+            "t": visit.texts,
+            "now": visit.now,
+            "url": visit.url,
+            "static": lambda name: visit.url(f"/static/{name}?v={self._files[name].tag}"),
+            "iso": iso_time,
+            "shown": lambda path: printable(display_name(path)),
+            "printable": lambda text: printable(str(text)),
+            "pieces": pageview.pieces,
+            "languages": NAMES.items(),
+            "with_language": lambda code: urlencode({**visit.query, "lang": code}),
+            "version": __version__,
+            "host": socket.gethostname(),
+            "said": self._said(visit),
+            "is_live": True,
+            "beat": visit.beat,
+            "may_read": visitor.may_read,
+            "may_change": visitor.may_change,
+            "may_upload": visitor.may_upload,
+            "signed_in_as": visitor.signed_in_as,
+            "csrf_token": visitor.csrf_token,
+        }
+        return HTMLResponse(self._templates.get_template(name).render({**common, **values}), status, _HEADERS)
+
+    @staticmethod
+    def _said(visit: _Visit) -> str:
+        said = visit.query.get("said", "")
+        count = visit.query.get("count", "")
+        if said not in ("retried", "cancelled", "too_late", "retried_these"):
+            return ""
+        return visit.texts(f"said.{said}", int(count) if count.isdecimal() and len(count) < 7 else 0)  # noqa: PLR2004
+
+    # --- overview --------------------------------------------------------------------------------------------------
+
+    def _overview(self, visit: _Visit) -> Response:
+        t, now = visit.texts, visit.now
+        sums = self._search.sums()
+        standings = self._standings()
+        by_hand = self._held_by_hand()
+        inboxes = self._inboxes()
+        hours = self._day.hours(now)
+        latest = self._search.page(Wanted(), limit=_RECENT_ROWS)
+        values = {
+            "here": "overview",
+            "headline": pageview.headline(t, inboxes, standings, by_hand, sums),
+            "holds": pageview.holds(t, standings, by_hand),
+            "inboxes": inboxes,
+            "waiting": sum(sums.open.get(state, 0) for state in (State.QUEUED, State.DELIVERING)),
+            "processing": sums.open.get(State.PROCESSING, 0),
+            "failed_count": sums.failed,
+            "done": sum(hour.done for hour in hours),
+            "oldest": None if sums.oldest_at is None else max(0.0, now - sums.oldest_at),
+            "chart": pageview.chart(t, hours),
+            "chart_height": pageview.HEIGHT,
+            "rows": [pageview.row(t, job) for job in latest.jobs],
+        }
+        return self._rendered(visit, "overview.html", values)
+
+    def _standings(self) -> list[Standing]:
+        urls = set(self._config.webhook_urls())
+        return [standing for standing in self._holds.all() if standing.url in urls]
+
+    def _held_by_hand(self) -> list[HandHold]:
+        return self._hand_holds.all()
+
+    # --- lists -----------------------------------------------------------------------------------------------------
+
+    def _receipts(self, visit: _Visit) -> Response:
+        page = self._search.page(self._wanted(visit.query), _place_of(visit.query))
+        values = {"here": "receipts", "states": [state.value for state in State], **self._list(visit, page)}
+        return self._rendered(visit, "receipts.html", values)
+
+    def _failed(self, visit: _Visit) -> Response:
+        wanted = self._wanted({**visit.query, "status": State.FAILURE.value})
+        page = self._search.page(wanted, _place_of(visit.query))
+        return self._rendered(visit, "failed.html", {"here": "failed", **self._list(visit, page)})
+
+    def _list(self, visit: _Visit, page: Page) -> dict[str, Any]:
+        t = visit.texts
+        wanted = {name: visit.query.get(name, "") for name in ("q", "status", "inbox", "since", "until")}
+        asked = {name: value for name, value in wanted.items() if value}
+        looked_to = page.looked_to and t.day(_time_of(page.looked_to))
+        return {
+            "rows": [pageview.row(t, job) for job in page.jobs],
+            "wanted": wanted,
+            "is_filtered": bool(asked),
+            "is_first": not {"older", "newer"} & visit.query.keys(),
+            "is_newer": "newer" in visit.query,
+            "looked_to": looked_to,
+            "beside": pageview.beside(page, asked),
+            "inbox_names": [inbox.name for inbox in self._config.inboxes],
+            "failed_count": self._search.sums().failed,
+        }
+
+    def _wanted(self, query: Mapping[str, str]) -> Wanted:
+        """Return what is looked for.
+
+        Raises:
+            HTTPException: that is not to be understood.
+        """
+        status = query.get("status", "")
+        if status not in ("", "open", *State):
+            raise HTTPException(422, f"status={status}")
+        states = sorted(OPEN_STATES) if status == "open" else [State(status)] if status else []
+        return Wanted(
+            text=query.get("q", "").strip()[:_TEXT_CHARACTERS],
+            states=states,
+            inbox=query.get("inbox") or None,
+            since=_midnight_of(query.get("since", ""), self._zone, 0),
+            until=_midnight_of(query.get("until", ""), self._zone, 1),
+        )
+
+    # --- one receipt -----------------------------------------------------------------------------------------------
+
+    def _receipt(self, visit: _Visit) -> Response:
+        t = visit.texts
+        job = self._job(visit)
+        explained = Explainer(
+            self._config, self._log, is_running=True, now=visit.now, wait=lambda _seconds: None
+        ).about_job(job, self._log)
+        path = None if job.removed_at is not None else self._path_of(job)
+        values = {
+            "here": "receipts",
+            "job": job,
+            "row": pageview.row(t, job),
+            "answer": pageview.answer(t, job, explained.answer),
+            "advice": pageview.advice_for(t, job),
+            "is_found": job.reason in EXAMINATION_REASONS,
+            "has_picture": is_drawable(job),
+            "notion": pageview.web_address(job.notion_page_url),
+            "file_path": "",
+            "may_retry": pageview.may(job, Event.RETRY),
+            "may_cancel": pageview.may(job, Event.CANCEL),
+            "moments": pageview.moments(t, self._log.history(job.job_id)),
+            "deliveries": self._log.attempts(job.job_id),
+            "facts": list(pageview.facts(t, job, pageview.path_shown(path))),
+            "links": list(pageview.links(t, job)),
+            "explained": "\n".join(map(printable, explained.lines())),
+            "failed_count": self._search.sums().failed,
+        }
+        return self._rendered(visit, "receipt.html", values)
+
+    def _job(self, visit: _Visit) -> Job:
+        job = self._log.get(visit.request.path_params["job_id"])
+        if job is None:
+            raise HTTPException(404)
+        return job
+
+    async def _picture(self, request: Request) -> Response:
+        visit = await self._judged(request)
+        if not visit.visitor.may_read:
+            return Response(status_code=403)
+        if self._waiting_for_pictures >= _WAITING_FOR_PICTURES:
+            return Response(status_code=503, headers={"Retry-After": "5"})
+        self._waiting_for_pictures += 1
+        try:
+            async with self._drawing:
+                picture = await run_in_threadpool(self._drawn, visit)
+        except HTTPException as error:
+            return Response(status_code=error.status_code)
+        except (OSError, JobLogError):
+            return Response(status_code=503, headers={"Retry-After": "5"})
+        finally:
+            self._waiting_for_pictures -= 1
+        if picture is None:
+            return Response(status_code=404)
+        return Response(picture, media_type="image/jpeg", headers=_PICTURE_HEADERS)
+
+    def _drawn(self, visit: _Visit) -> bytes | None:
+        return self._thumbnails.picture_of(self._job(visit))
+
+    # --- buttons ---------------------------------------------------------------------------------------------------
+
+    def _retry(self, visit: _Visit, _form: Mapping[str, str]) -> str:
+        return self._advanced(visit, Event.RETRY, "retried", next_attempt_at=visit.now)
+
+    def _cancel(self, visit: _Visit, _form: Mapping[str, str]) -> str:
+        return self._advanced(visit, Event.CANCEL, "cancelled")
+
+    def _advanced(self, visit: _Visit, event: Event, said: str, **changes: object) -> str:
+        job = self._job(visit)
+        after = self._log.advance(job.job_id, event, visit.now, detail=f"by {visit.visitor.name}", **changes)
+        page = "/failed" if visit.query.get("from") == "failed" else f"/receipts/{job.job_id}"
+        return f"{page}?said={said if after else 'too_late'}"
+
+    def _retry_these(self, visit: _Visit, form: Mapping[str, str]) -> str:
+        """Retry what fits, the newest first, up to a bound: who wants more presses again."""
+        wanted = self._wanted({**form, "status": State.FAILURE.value})
+        count, place = 0, None
+        while count < _RETRIED_AT_ONCE:
+            page = self._search.page(wanted, place)
+            with self._log.transaction():
+                count += sum(1 for job in page.jobs if self._is_retried(visit, job))
+            place = page.older
+            if place is None:
+                break
+        shown = {name: form[name] for name in ("q", "inbox") if form.get(name)}
+        return f"/failed?{urlencode({**shown, 'said': 'retried_these', 'count': count})}"
+
+    def _is_retried(self, visit: _Visit, job: Job) -> bool:
+        detail = f"by {visit.visitor.name}"
+        return (
+            self._log.advance(job.job_id, Event.RETRY, visit.now, detail=detail, next_attempt_at=visit.now) is not None
+        )
+
+    # --- uploads ---------------------------------------------------------------------------------------------------
+
+    def _upload(self, visit: _Visit, results: Sequence[_Uploaded] = ()) -> Response:
+        values = {
+            "here": "upload",
+            "inbox_names": [inbox.name for inbox in self._config.inboxes],
+            "max_size": self._max_size(visit.texts),
+            "results": results,
+            "failed_count": self._search.sums().failed,
+        }
+        return self._rendered(visit, "upload.html", values)
+
+    @property
+    def _max_bytes(self) -> int:
+        return int(self._config.limits.max_file_mb * 1024 * 1024)
+
+    def _max_size(self, texts: Texts) -> str:
+        return f"{texts.number(self._config.limits.max_file_mb).removesuffix('.0').removesuffix(',0')} MB"
+
+    async def _receive(self, request: Request) -> Response:
+        """Take files that come by a form: a page for who has no script, JSON for our script, a file at a time."""
+        is_page = "text/html" in request.headers.get("accept", "")
+        visit = await self._judged(request)
+        if not visit.visitor.may_upload:
+            raise RefusedError(403, "This needs the right to upload.")
+        length = request.headers.get("content-length", "")
+        most = (_FILES_AT_ONCE if is_page else 1) * self._max_bytes + _FORM_AROUND_BYTES
+        if not length.isdecimal() or int(length) > most:
+            too_large = visit.texts("upload.too_large", size=self._max_size(visit.texts))
+            raise RefusedError(413, too_large)
+        try:
+            async with (
+                self._receiving,
+                asyncio.timeout(_UPLOAD_SECONDS),
+                request.form(max_files=_FILES_AT_ONCE, max_fields=20) as form,
+            ):
+                files = [each for each in form.getlist("file") if isinstance(each, UploadFile) and each.filename]
+                self._check_form(visit, str(form.get("csrf") or ""))
+                inbox = str(form.get("inbox") or "")
+                found = [(each.filename or "", await self._dropped(inbox, each)) for each in files]
+        except (ClientDisconnect, TimeoutError):
+            return Response(status_code=400)  # nobody is there to read it
+        except HTTPException as error:
+            raise RefusedError(422, error.detail) from error
+        self._ring()
+        results = [_uploaded(visit.texts, name, each) for name, each in found]
+        if is_page:
+            async with self._looking:
+                return await run_in_threadpool(self._upload, visit, results)
+        return self._answered(visit, found)
+
+    async def _dropped(self, inbox: str, file: UploadFile) -> Dropped | Refused:
+        return await run_in_threadpool(self._dropping.drop, inbox, file.filename or "", file.file)
+
+    @staticmethod
+    def _answered(visit: _Visit, found: Sequence[tuple[str, Dropped | Refused]]) -> Response:
+        if not found:
+            return JSONResponse({"detail": visit.texts("upload.nothing")}, 422)
+        _, result = found[0]
+        if isinstance(result, Refused):
+            return JSONResponse({"detail": result.words}, result.status)
+        return JSONResponse({"status": "queued", "name": result.name}, 202)
+
+    # --- live, and files -------------------------------------------------------------------------------------------
+
+    async def _pulse(self, request: Request) -> Response:
+        visit = await self._judged(request)
+        if not visit.visitor.may_read and not visit.visitor.may_upload:
+            return Response(status_code=403)
+        try:
+            async with self._looking:
+                pulse = await run_in_threadpool(self._beat)
+        except JobLogError:
+            return Response(status_code=503)
+        return JSONResponse({"pulse": pulse}, headers={"Cache-Control": "no-store"})
+
+    def _beat(self) -> str:
+        """Return a word that is another one when there is something else to show."""
+        told = (self._search.last_event(), self._standings(), self._held_by_hand(), list(self._inboxes()))
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+    async def _static(self, request: Request) -> Response:
+        packaged = self._files.get(request.path_params["name"])
+        if packaged is None:
+            raise HTTPException(404)
+        headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+        return Response(packaged.content, media_type=packaged.media_type, headers=headers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Uploaded:
+    """What became of an upload, for the page."""
+
+    name: str
+    kind: str
+    what: str
+    detail: str
+    job_id: str = ""
+
+
+def _uploaded(texts: Texts, filename: str, result: Dropped | Refused) -> _Uploaded:
+    if isinstance(result, Refused):
+        return _Uploaded(printable(filename), "refused", texts("upload.refused"), result.words)
+    return _Uploaded(result.name, "queued", texts("upload.queued"), "")
+
+
+class _Day:
+    """The sums of the last day, asked for once a minute: many may have the page open."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._lock = threading.Lock()
+        self._kept: tuple[tuple[float, int], list[Hour]] | None = None
+
+    def hours(self, now: float) -> list[Hour]:
+        """Return the last 24 hours."""
+        key = now // _DAY_SECONDS_KEPT
+        event = self._search.last_event()
+        with self._lock:
+            if self._kept is None or self._kept[0] != (key, event):
+                self._kept = (key, event), self._search.day(now)
+            return self._kept[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Packaged:
+    """A file that comes with the package; `tag` is another one when it changes."""
+
+    content: bytes
+    media_type: str
+    tag: str
+
+    @classmethod
+    def read(cls, path: Path) -> _Packaged:
+        content = path.read_bytes()
+        return cls(content, _MEDIA_TYPES[path.suffix], hashlib.sha256(content).hexdigest()[:12])
+
+
+async def _form_of(request: Request) -> dict[str, str]:
+    """Return the fields of a form.
+
+    Raises:
+        HTTPException: it is too large.
+        ClientDisconnect: the sender left.
+        TimeoutError: it took too long.
+    """
+    body = await read_body(request, _FORM_BYTES)
+    if body is None:
+        raise HTTPException(422, "too large")
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20))
+
+
+def _place_of(query: Mapping[str, str]) -> Place | None:
+    for name in ("older", "newer"):
+        if job_id := query.get(name, "")[:64]:
+            return Place(job_id, is_newer=name == "newer")
+    return None
+
+
+def _midnight_of(text: str, zone: tzinfo | None, days: int) -> float | None:
+    """Return when a day begins, or so many days later, in Unix seconds.
+
+    Raises:
+        HTTPException: it is no day.
+    """
+    if not text:
+        return None
+    try:
+        return datetime.combine(date.fromisoformat(text) + timedelta(days=days), time(), zone).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise HTTPException(422, text) from error
+
+
+def _time_of(job_id: str) -> float:
+    """Return the time with which an id begins; 0 for one that is no id of ours."""
+    try:
+        return int(job_id[:13].replace("-", ""), 16) / 1000
+    except ValueError:
+        return 0.0

@@ -1,0 +1,336 @@
+"""The status page in a real browser: each page and button, live, by keyboard, on a phone, in the dark, for all."""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, FilePayload, Page, expect
+
+from receipt_watcher import samples
+from receipt_watcher.job import Folder, Job, State
+from receipt_watcher.search import STRETCH_ROWS
+from tests.browser.conftest import DEADLINE_MILLISECONDS, Office, Visit
+from tests.conftest import make_job
+from tests.running import digest, wait_until
+
+expect.set_options(timeout=DEADLINE_MILLISECONDS)
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+
+
+def dropped(office: Office, name: str, content: bytes, state: State) -> Job:
+    """Drop a file into the inbox, and return its job when it has come so far."""
+    office.daemon.drop(name, content)
+
+    def has_come() -> bool:
+        found = [job for job in office.daemon.recorded() if job.filename == name]
+        return bool(found) and found[0].state is state and not found[0].move_due
+
+    wait_until(has_come, f"{name} is {state}")
+    return office.daemon.job(name)
+
+
+@pytest.fixture(scope="module")
+def receipts(office: Office) -> dict[str, Job]:
+    """One receipt that is done, one that failed, and one that N8N has."""
+    return {
+        "good": dropped(office, "good.pdf", samples.pdf(1), State.SUCCESS),
+        "bad": dropped(office, "bad.jpg", samples.jpeg(2), State.FAILURE),
+        "slow": dropped(office, "slow.png", samples.png(3), State.PROCESSING),
+    }
+
+
+def paths(receipts: dict[str, Job]) -> dict[str, str]:
+    """Return each page, by a name."""
+    pages = {"overview": "/", "receipts": "/receipts", "failed": "/failed", "upload": "/upload"}
+    pages |= {"nothing": "/receipts?q=no-such-receipt"}
+    return pages | {name: f"/receipts/{job.job_id}" for name, job in receipts.items()}
+
+
+def serious_findings(page: Page) -> list[str]:
+    """Return what axe-core calls serious or critical, with the elements."""
+    found: dict[str, Any] = Axe().run(page).response
+    return [
+        f"{finding['id']}: {node['html']} {node.get('failureSummary')}"
+        for finding in found["violations"]
+        if finding["impact"] in ("serious", "critical", "moderate")
+        for node in finding["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("name", ["overview", "receipts", "nothing", "failed", "upload", "good", "bad", "slow"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_for_everybody(visit: Visit, receipts: dict[str, Job], name: str, scheme: Any) -> None:
+    """Names, roles, order, labels and contrast are such that axe-core finds nothing, in the light and in the dark."""
+    visit.page.emulate_media(color_scheme=scheme)
+    visit.open(paths(receipts)[name])
+    expect(visit.page.locator("h1")).to_be_visible()
+    assert serious_findings(visit.page) == []
+
+
+def test_the_dark_is_dark(visit: Visit) -> None:
+    """Who wants it dark gets dark paper and light ink."""
+
+    def lightness(what: str) -> int:
+        shown = str(visit.page.evaluate(f"getComputedStyle(document.body).{what}"))
+        return sum(int(part) for part in re.findall(r"\d+", shown)[:3])
+
+    visit.page.emulate_media(color_scheme="light")
+    visit.open("/")
+    assert lightness("backgroundColor") > 600
+    assert lightness("color") < 300
+    visit.page.emulate_media(color_scheme="dark")
+    assert lightness("backgroundColor") < 300
+    assert lightness("color") > 600
+
+
+@pytest.mark.parametrize("name", ["overview", "receipts", "failed", "upload", "good"])
+def test_a_phone_is_wide_enough(browser: Browser, office: Office, receipts: dict[str, Job], name: str) -> None:
+    """On a phone no page is wider than the screen, buttons are large enough for a thumb, and nothing goes wrong."""
+    context = browser.new_context(locale="de-DE", **PHONE)  # type: ignore[arg-type]
+    visit = Visit(context, office.daemon.url)
+    page = visit.open(paths(receipts)[name])
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for button in page.locator("main .button:visible").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert box["height"] >= 36
+    assert serious_findings(page) == []
+    context.close()
+    assert visit.troubles == []
+
+
+def test_a_receipt_goes_through_before_ones_eyes(office: Office, visit: Visit, receipts: dict[str, Job]) -> None:
+    """Without reloading, a receipt that is dropped in appears, and is done."""
+    page = visit.open("/receipts")
+    page.evaluate("window.isTheSame = true")
+    office.daemon.drop("live.jpg", samples.jpeg(20))
+    row = page.locator("tr", has_text="live.jpg")
+    expect(row.locator(".badge")).to_have_text("Done")
+    expect(row).to_contain_text("booked")
+    assert page.evaluate("window.isTheSame")
+
+
+def test_retry_and_cancel(office: Office, visit: Visit) -> None:
+    """A failed receipt is retried by its button, and its page follows its life; a waiting one is cancelled."""
+    failed = dropped(office, "bad-then-good.jpg", samples.jpeg(21), State.FAILURE)
+    office.mended.set()
+    page = visit.open(f"/receipts/{failed.job_id}")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_role("status").filter(has_text="It is tried again.")).to_be_visible()
+    expect(page.locator("#answer .badge")).to_have_text("Done")
+    expect(page.locator("#timeline")).to_contain_text("N8N reported success")
+    expect(page.get_by_role("link", name="Open in Notion")).to_have_attribute("href", "https://www.notion.so/page")
+    office.mended.clear()
+
+    slow = dropped(office, "slow-too.jpg", samples.jpeg(22), State.PROCESSING)
+    page = visit.open(f"/receipts/{slow.job_id}")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#answer .badge")).to_have_text("Cancelled")
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
+
+
+def test_retry_one_and_these_of_the_failed(office: Office, visit: Visit, receipts: dict[str, Job]) -> None:
+    """On the page of failed receipts one is retried by its button, and all that fit by one button."""
+    for number in range(3):
+        dropped(office, f"bad-{number}.jpg", samples.jpeg(30 + number), State.FAILURE)
+    page = visit.open("/failed?q=bad-")
+    expect(page.locator(".failures > li")).to_have_count(3)
+    office.mended.set()
+    page.get_by_role("button", name="Retry bad-1.jpg").click()
+    expect(page.get_by_role("status").filter(has_text="It is tried again.")).to_be_visible()
+    page.goto(f"{visit.url}/failed?q=bad-")
+    page.get_by_role("button", name="Retry all that fit").click()
+    expect(page.get_by_text("2 receipts are tried again.")).to_be_visible()
+    wait_until(
+        lambda: {job.state for job in office.daemon.recorded() if job.filename.startswith("bad-")} == {State.SUCCESS},
+        "they succeed",
+    )
+    office.mended.clear()
+
+
+def came(office: Office, content: bytes) -> Job:
+    """Return the receipt of these bytes, when it has come."""
+
+    def found() -> list[Job]:
+        return [job for job in office.daemon.recorded() if job.sha256 == digest(content)]
+
+    wait_until(found, "the upload is recorded")
+    return found()[0]
+
+
+def test_an_upload_by_choosing_files(office: Office, visit: Visit) -> None:
+    """Files that are chosen go into the inbox, byte for byte; what is never taken is said."""
+    page = visit.open("/upload")
+    contents = {"first.jpg": samples.jpeg(50), "second.png": samples.png(51)}
+    page.get_by_label("Choose files").set_input_files(
+        [FilePayload(name=name, mimeType="image/jpeg", buffer=content) for name, content in contents.items()]
+    )
+    expect(page.locator("#uploads .badge.queued")).to_have_count(2)
+    for name, content in contents.items():
+        assert came(office, content).filename == name
+    assert serious_findings(page) == []
+
+
+def test_an_upload_that_is_refused_says_why(browser: Browser, office: Office) -> None:
+    """A file whose name no inbox takes is not taken, and the page says why."""
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.goto(f"{office.daemon.url}/upload")
+    page.get_by_label("Choose files").set_input_files(FilePayload(name="~$x.pdf", mimeType="text/plain", buffer=b"x"))
+    expect(page.locator("#uploads .badge.refused")).to_have_text("Not taken")
+    expect(page.locator("#uploads")).to_contain_text("rename it")
+    context.close()
+
+
+def test_an_upload_by_the_phones_camera(browser: Browser, office: Office) -> None:
+    """On a phone a photo is taken and goes into the inbox."""
+    context = browser.new_context(locale="de-DE", **PHONE)  # type: ignore[arg-type]
+    visit = Visit(context, office.daemon.url)
+    page = visit.open("/upload")
+    camera = page.get_by_label("Foto aufnehmen")
+    assert (camera.get_attribute("capture"), camera.get_attribute("accept")) == ("environment", "image/*")
+    content = samples.jpeg(52)
+    camera.set_input_files(FilePayload(name="image.jpg", mimeType="image/jpeg", buffer=content))
+    expect(page.locator("#uploads .badge.queued")).to_have_text("Im Eingang")
+    assert came(office, content).filename == "image.jpg"
+    context.close()
+    assert visit.troubles == []
+
+
+def test_an_upload_by_drop(office: Office, visit: Visit) -> None:
+    """A file that is dragged over the page shows where it may go; dropped, it goes into the inbox."""
+    page = visit.open("/upload")
+    content = samples.jpeg(53)
+    dragged = page.evaluate_handle(
+        """letters => {
+            const bytes = Uint8Array.from(atob(letters), each => each.charCodeAt(0));
+            const dragged = new DataTransfer();
+            dragged.items.add(new File([bytes], "dropped.jpg", {type: "image/jpeg"}));
+            return dragged;
+        }""",
+        base64.b64encode(content).decode(),
+    )
+    page.dispatch_event("#drop", "dragenter", {"dataTransfer": dragged})
+    expect(page.locator("#drop")).to_have_class("drop over")
+    page.dispatch_event("#drop", "drop", {"dataTransfer": dragged})
+    expect(page.locator("#drop")).to_have_class("drop")
+    expect(page.locator("#uploads .badge")).to_have_text("In the inbox")
+    assert came(office, content).filename == "dropped.jpg"
+
+
+def test_an_upload_without_a_script(browser: Browser, office: Office) -> None:
+    """The form alone does it, too, and says what became of the file."""
+    context = browser.new_context(java_script_enabled=False, locale="en-GB")
+    page = context.new_page()
+    page.goto(f"{office.daemon.url}/upload")
+    content = samples.jpeg(54)
+    page.locator("#files").set_input_files(FilePayload(name="plain.jpg", mimeType="image/jpeg", buffer=content))
+    page.get_by_role("button", name="Upload").click()
+    expect(page.locator("#uploads")).to_contain_text("plain.jpg")
+    assert came(office, content).filename == "plain.jpg"
+    context.close()
+
+
+def test_a_picture_is_shown(visit: Visit, receipts: dict[str, Job]) -> None:
+    """The first page is to be seen, with its name for who cannot see it."""
+    page = visit.open(f"/receipts/{receipts['good'].job_id}")
+    picture = page.get_by_role("img", name="First page of good.pdf")
+    expect(picture).to_have_class("is-there")
+    assert picture.evaluate("each => each.naturalWidth") > 100
+
+
+def test_times_are_the_visitors(visit: Visit, receipts: dict[str, Job]) -> None:
+    """A time reads as on the visitor's own clock, wherever that is."""
+    page = visit.open(f"/receipts/{receipts['good'].job_id}")
+    shown = page.locator("#facts time").first
+    there = datetime.fromtimestamp(receipts["good"].created_at, UTC).astimezone(ZoneInfo("America/New_York"))
+    assert f"{there:%H:%M}" in shown.inner_text()
+    assert "GMT-" in str(shown.get_attribute("title")) or "E" in str(shown.get_attribute("title"))
+
+
+def test_by_keyboard_alone(visit: Visit, receipts: dict[str, Job]) -> None:
+    """Without a mouse: over the menu to the content, a search, a receipt; and one sees where one is."""
+    page = visit.open("/")
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Skip to the content")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.goto(f"{visit.url}/receipts")
+    field = page.get_by_label("Name or message")
+    field.focus()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.type("good.pdf")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**q=good.pdf*")
+    link = page.get_by_role("link", name="good.pdf")
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if link.evaluate("each => each === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("good.pdf")
+
+
+def test_what_is_focused_stays_focused(office: Office, visit: Visit, receipts: dict[str, Job]) -> None:
+    """What is renewed under a reader's hands does not throw him out."""
+    page = visit.open("/")
+    link = page.locator("#tiles a").nth(2)
+    link.focus()
+    office.daemon.drop("focus.jpg", samples.jpeg(40))
+    expect(page.locator("#recent")).to_contain_text("focus.jpg")
+    expect(page.locator("#tiles a").nth(2)).to_be_focused()
+
+
+def test_the_language_is_switched(visit: Visit) -> None:
+    """One click, and all is in German, and stays so."""
+    page = visit.open("/")
+    page.get_by_role("link", name="Deutsch").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Übersicht")
+    page.get_by_role("link", name="Belege", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Belege")
+
+
+def test_without_a_script_everything_works(browser: Browser, office: Office, receipts: dict[str, Job]) -> None:
+    """Who has scripts switched off reads all pages, searches, and presses buttons."""
+    context = browser.new_context(java_script_enabled=False, locale="en-GB")
+    page = context.new_page()
+    page.goto(f"{office.daemon.url}/receipts")
+    page.get_by_label("Name or message").fill("good")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="good.pdf").click()
+    expect(page.locator("#answer .badge")).to_have_text("Done")
+    expect(page.locator("#facts time").first).not_to_be_empty()
+    context.close()
+
+
+def test_a_daemon_that_is_gone_is_told_and_comes_back(office: Office, browser: Browser) -> None:
+    """While the daemon is away the page says so, and goes on by itself when it is back."""
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.goto(office.daemon.url)
+    page.route("**/page/pulse", lambda route: route.abort())
+    expect(page.locator("#live")).to_have_text("Not connected; trying again…")
+    page.unroute("**/page/pulse")
+    expect(page.locator("#live")).to_be_empty()
+    context.close()
+
+
+def test_a_search_goes_on_by_itself(office: Office, visit: Visit) -> None:
+    """What lies deeper than one stretch of the search is found without a click."""
+    with office.daemon.job_log() as log, log.transaction():
+        for number in range(STRETCH_ROWS + 10):
+            name = "deep-down.pdf" if number == 0 else "other.pdf"
+            job = make_job(1_600_000_000.0 + number, state=State.DUPLICATE, folder=Folder.DONE, filename=name)
+            log.insert(job)
+    page = visit.open("/receipts?q=deep-down")
+    expect(page.get_by_role("link", name="deep-down.pdf")).to_be_visible()
+    expect(page.locator("#pager a[data-searching]")).to_have_count(0)
+    page.goto(f"{visit.url}/receipts?q=nowhere-at-all")
+    expect(page.get_by_text("No receipt fits.")).to_be_visible()
