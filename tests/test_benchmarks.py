@@ -19,6 +19,7 @@ _TINY = {
     "memory-mb": 2,
     "scan-files": 50,
     "start-receipts": 50,
+    "pages-receipts": 100,
 }
 FIGURES = {
     "latency": [
@@ -42,6 +43,17 @@ FIGURES = {
     "memory": ["peak before, MB", "peak, MB"],
     "scan": ["first scan", "later scan", "bare listing"],
     "start": ["nothing waits", "queued jobs", "files in the inbox"],
+    "pages": [
+        *["overview", "failed", "one receipt", "pulse"],
+        *[
+            f"{what}, {which}"
+            for which in ("first page", "page 10,000")
+            for what in (
+                *("all", "failed", "done in one inbox", "one inbox"),
+                *("text that is there", "text that is nowhere"),
+            )
+        ],
+    ],
 }
 
 

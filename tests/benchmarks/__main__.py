@@ -1,4 +1,4 @@
-"""The command: `python -m tests.benchmarks [latency|burst|idle|memory|scan|start|all]`, from the repository's folder.
+"""The command: `python -m tests.benchmarks [latency|burst|idle|memory|scan|start|pages|all]`, from the repository.
 
 Runs the real daemon and a stand-in for N8N on a temporary folder (on $TMPDIR) and prints medians; with --json FILE,
 the same for programs. What must be so in any case, that each receipt arrives once and is filed byte for byte, is
@@ -20,6 +20,7 @@ from tests.benchmarks.burst import burst
 from tests.benchmarks.idle import idle
 from tests.benchmarks.latency import latency
 from tests.benchmarks.memory import memory
+from tests.benchmarks.pages import pages
 from tests.benchmarks.report import Table
 from tests.benchmarks.scan import scan
 from tests.benchmarks.start import start
@@ -35,6 +36,7 @@ _SIZES: dict[str, tuple[float, float, str]] = {
     "memory-receipts": (10, 10, "large receipts at once"),
     "scan-files": (100_000, 20_000, "files that wait in the inbox"),
     "start-receipts": (100_000, 5_000, "receipts that wait at a start"),
+    "pages-receipts": (1_000_000, 20_000, "receipts in the log that pages are made of"),
     "memory-mb": (20, 20, "how large each of them is"),
 }
 
@@ -88,6 +90,11 @@ def _start(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
     return start(root, cpus, waiting=int(options.start_receipts))
 
 
+def _pages(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
+    del cpus  # likewise
+    return pages(root, receipts=int(options.pages_receipts))
+
+
 _BENCHMARKS: dict[str, Callable[[Path, list[int], argparse.Namespace], Table]] = {
     "latency": _latency,
     "burst": _burst,
@@ -95,6 +102,7 @@ _BENCHMARKS: dict[str, Callable[[Path, list[int], argparse.Namespace], Table]] =
     "memory": _memory,
     "scan": _scan,
     "start": _start,
+    "pages": _pages,
 }
 
 
