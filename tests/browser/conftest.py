@@ -74,7 +74,7 @@ class Office:
     def __init__(self, root: Path, n8n: StandIn) -> None:
         self.mended = threading.Event()
         n8n.behave = self._behave
-        self.daemon = RunningDaemon(root, n8n.webhook_url, TOKEN)
+        self.daemon = RunningDaemon(root, n8n.webhook_url, TOKEN, changes={"http": {"local_role": "admin"}})
 
     def _behave(self, delivery: Delivery) -> Behaviour:
         if "bad" in delivery.filename and not self.mended.is_set():
