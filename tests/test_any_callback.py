@@ -23,6 +23,7 @@ from receipt_watcher.job import Job, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.spool import Spool
 from tests.any_interleaving import be_quiet
+from tests.api_site import no_pause
 from tests.conftest import TOKEN, FakeClock
 from tests.test_web import SUCCESS, Site
 
@@ -40,8 +41,8 @@ def no_log_lines() -> Iterator[None]:
 
 @pytest.fixture
 def site(log: JobLog, spool: Spool, clock: FakeClock) -> Site:
-    """The application, with one receipt that N8N has accepted."""
-    site = Site(log, clock, spool)
+    """The application, with one receipt that N8N has accepted; who has a wrong token is not kept waiting."""
+    site = Site(log, clock, spool, pause=no_pause)
     site.heard()
     site.accepted()
     return site
