@@ -5,8 +5,10 @@ sqlite.org/pragma.html). Whatever is wrong with the disk or the file is a JobLog
 as long as it lasts, and the log has one line when it begins and one when it ends. Nothing is done twice because of it:
 a transaction is there whole, or not at all.
 
-Any thread may call it: one connection, one lock. Write transactions begin IMMEDIATE, since SQLite refuses at once to
-upgrade a transaction that has read, whatever the busy timeout; so other processes (`retry`, `cancel`) may write too.
+Any thread may call it: one connection, one lock. Transactions of threads that wait for each other share one commit, so
+that a slow disk is waited for once: each is a part of its own, which can fail alone, and no method returns, be it one
+that only read, before what it wrote or saw is durable. Write transactions begin IMMEDIATE, since SQLite refuses at once
+to upgrade a transaction that has read, whatever the busy timeout; so other processes (`retry`, `cancel`) may write too.
 A crash leaves whole transactions or none.
 """
 
@@ -16,6 +18,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +64,30 @@ _RESCUE = (
 )
 
 
+class _Group:
+    """Transactions that share a commit; `before` is how many rows had ever been changed when it began."""
+
+    def __init__(self, before: int) -> None:
+        self.before = before
+        self.why_lost: str | None = "its commit was broken off"
+        self._is_over = threading.Event()
+
+    def end(self, why_lost: str | None) -> None:
+        """Let all parts go on: what they wrote is durable, or lost."""
+        self.why_lost = why_lost
+        self._is_over.set()
+
+    def wait(self) -> None:
+        """Return when the group is durable.
+
+        Raises:
+            JobLogError: nothing of it was written.
+        """
+        self._is_over.wait()
+        if self.why_lost is not None:
+            raise JobLogError(self.why_lost)
+
+
 class LogFile:
     """A SQLite file with the job log's tables; `read_only` needs no right to write it, and never migrates it."""
 
@@ -73,6 +100,10 @@ class LogFile:
         self._is_given_up = False  # replaced or damaged: it is not written any more until it is opened anew
         self._lock = threading.RLock()
         writing = {"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1}
+        self._waiting: deque[None] = deque()  # as many as there are threads that wait for their turn
+        self._owner: int | None = None  # the thread whose turn it is
+        self._is_writing = False  # it is inside of a transaction
+        self._group: _Group | None = None  # what was written in this turn and those before, and is not committed
         self._database = SqliteDatabase(
             f"file:{quote(os.fsencode(path))}?mode=ro" if read_only else str(path),
             pragmas={} if read_only else writing,
@@ -129,7 +160,7 @@ class LogFile:
 
     def close(self) -> None:
         """Close the file; harmless when called twice."""
-        with self._lock:
+        with self._alone():
             self.is_displaced()  # what lies beside a file that replaced ours must not be ours
             self._database.close()
 
@@ -140,31 +171,133 @@ class LogFile:
 
     # --- reading and writing -----------------------------------------------------------------------------------
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the calling thread is inside of a transaction."""
+        return self._is_writing and self._is_my_turn
+
+    @property
+    def _is_my_turn(self) -> bool:
+        return self._owner == threading.get_ident()
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Group writes into one commit; an inner use joins the outer one.
 
         Raises:
-            JobLogError: it cannot be written now; nothing of the group was.
+            JobLogError: it cannot be written now; nothing of it was.
         """
-        with self._lock:
-            if self._database.in_transaction():
-                yield
-                return
-            before = self._changes()
+        if self.in_transaction:
+            yield
+            return
+        was_my_turn = self._is_my_turn
+        with self._turn():
             with self._in_own_words():
                 if self._is_given_up:
                     raise JobLogError(self.trouble or str(self.path))
-                with self._database.atomic("IMMEDIATE"):
+                with self._part() as group:
                     yield
-            if self.trouble is not None and not self._is_gone and self._changes() != before:
-                self.trouble = None
-                logger.info("job_log.mended", path=str(self.path))
+            if was_my_turn:  # nobody else is let in before the outer one ends
+                self._commit(group)
+                group.wait()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Have the connection to oneself for a query."""
-        with self._lock, self._in_own_words():
+        with self._turn(), self._in_own_words():
+            yield
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Have the connection to oneself, and return when all that was written so far is durable.
+
+        Whoever ends a turn while somebody waits for the next one leaves the commit to them: the last one commits for
+        all. No group grows for ever, for each thread that took part waits for its end.
+        """
+        if self._is_my_turn:
+            yield
+            return
+        self._waiting.append(None)
+        try:
+            self._lock.acquire()
+        finally:
+            self._waiting.pop()
+        try:
+            self._owner = threading.get_ident()
+            yield
+        finally:
+            self._owner = None
+            group = self._group
+            try:
+                if group is not None and not self._waiting:
+                    self._commit(group)
+            finally:
+                self._lock.release()
+        if group is not None:
+            group.wait()
+
+    @contextlib.contextmanager
+    def _part(self) -> Iterator[_Group]:
+        """Write as a part of a group, which begins with its first part; a later one that fails is taken back alone."""
+        group = self._group
+        is_first = group is None
+        if group is None:
+            group = _Group(self._changes())
+            self._execute("BEGIN IMMEDIATE", ())
+            self._group = group
+        else:
+            self._execute("SAVEPOINT part", ())
+        self._is_writing = True
+        try:
+            yield group
+            if not is_first:
+                self._execute("RELEASE part", ())
+        except BaseException as error:
+            if is_first or not self._take_back():
+                self._group = None
+                self._roll_back()
+                group.end(str(error) if isinstance(error, JobLogError) else self._why(error))
+            raise
+        finally:
+            self._is_writing = False
+
+    def _take_back(self) -> bool:
+        """Take back a part; False where SQLite has taken back the whole group, as it does when a disk is full."""
+        try:
+            self._execute("ROLLBACK TO part", ())
+            self._execute("RELEASE part", ())
+        except DatabaseError:
+            return False
+        return True
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(DatabaseError):  # SQLite may have done it by itself
+            self._execute("ROLLBACK", ())
+
+    def _commit(self, group: _Group) -> None:
+        """Make a group durable, or let all of its parts fail."""
+        self._group = None
+        why_lost: str | None = group.why_lost
+        try:
+            with self._in_own_words():
+                self._execute("COMMIT", ())
+            why_lost = None
+        except JobLogError as error:
+            why_lost = str(error)
+        finally:
+            if why_lost is not None:
+                self._roll_back()
+            group.end(why_lost)
+        if why_lost is None and self.trouble is not None and not self._is_gone and self._changes() != group.before:
+            self.trouble = None
+            logger.info("job_log.mended", path=str(self.path))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have the connection to oneself, with nothing that is not committed."""
+        with self._lock:
+            if self._group is not None and not self._is_my_turn:
+                self._commit(self._group)
             yield
 
     def select(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
@@ -200,7 +333,7 @@ class LogFile:
         except DatabaseError as error:
             if _is_ours(error):
                 raise
-            why = f"the job log {self.path} cannot be used now: {self._in_words(error)}"
+            why = self._why(error)
             self._is_given_up = self._is_given_up or _is_damage(error)
             self._note_trouble(why)
             raise JobLogError(why) from error
@@ -209,6 +342,9 @@ class LogFile:
         if self.trouble is None:
             logger.error("job_log.failing", path=str(self.path), why=why)
         self.trouble = why
+
+    def _why(self, error: BaseException) -> str:
+        return f"the job log {self.path} cannot be used now: {self._in_words(error)}"
 
     def _in_words(self, error: BaseException) -> str:
         error = _first(error)
@@ -247,7 +383,7 @@ class LogFile:
 
         One that was replaced by another is not written any more: what it got would be gone with the next start.
         """
-        with self._lock:
+        with self._alone():
             if not self.is_open:
                 return False
             try:
@@ -286,7 +422,7 @@ class LogFile:
         """
         temporary = self.path.with_name(f".{self.path.name}.restored")
         try:
-            with self._lock:
+            with self._alone():
                 make_folder()
                 self._copy_to(temporary)
                 for path in self._beside():  # of the file that was deleted
@@ -330,7 +466,7 @@ class LogFile:
         try:
             target.unlink(missing_ok=True)
             with contextlib.closing(sqlite3.connect(target)) as copy:
-                with self._lock:
+                with self._alone():
                     self._connection().backup(copy)
                 copy.execute("PRAGMA journal_mode = delete")  # one file, which can be read where nothing can be written
                 found = copy.execute("PRAGMA quick_check").fetchone()[0]

@@ -61,7 +61,7 @@ class _Steps:
 
         @contextlib.contextmanager
         def committing(log: JobLog) -> Iterator[None]:
-            if not log._database.in_transaction():
+            if not log.in_transaction:
                 self.step("transaction")
             with transaction(log):
                 yield

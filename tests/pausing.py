@@ -102,7 +102,7 @@ class SteppingLog(JobLog):
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Do a step before and after what is a transaction of its own."""
-        is_inner = self._database.in_transaction()
+        is_inner = self.in_transaction
         if not is_inner:
             self._life.step()
         with super().transaction():
@@ -112,13 +112,13 @@ class SteppingLog(JobLog):
 
     def select(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Do a step before what is asked outside of a transaction: what is read may be old when it is used."""
-        if not self._database.in_transaction():
+        if not self.in_transaction:
             self._life.step()
         return super().select(statement, *values)
 
     def change(self, statement: str, *values: object) -> int:
         """Perhaps die in the middle of a transaction."""
-        if self._database.in_transaction():
+        if self.in_transaction:
             self._life.step(may_pause=False)
         return super().change(statement, *values)
 
