@@ -37,6 +37,9 @@ _ACCEPT_AT_ONCE = 64
 #: side that sends must be the one that closes, or a callback may run into the closing.
 _KEEP_ALIVE_SECONDS = 15
 
+#: How often the date that answers bear is set; it has seconds.
+_DATE_SECONDS = 1.0
+
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket.
@@ -197,7 +200,7 @@ class Server:
 
     def stop(self, timeout_seconds: float) -> None:
         """End; requests that are being answered have so long."""
-        self._server.should_exit = True
+        self._server.ask_to_stop()
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds)
         self._socket.close()
@@ -274,6 +277,14 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self._crowd = crowd
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._stops = asyncio.Event()
+
+    def ask_to_stop(self) -> None:
+        """Let it end soon; any thread may ask."""
+        self.should_exit = True
+        if self.loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                self.loop.call_soon_threadsafe(self._stops.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
@@ -282,6 +293,12 @@ class _Uvicorn(uvicorn.Server):
         await super().startup(sockets)
         for bound in sockets or []:
             bound.listen(_BACKLOG)  # uvicorn took what may be accepted at once for what may wait
+
+    async def main_loop(self) -> None:
+        """Wait to be stopped; uvicorn's own wakes up ten times a second to see whether it is."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stops.wait(), _DATE_SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, and let requests that are being answered end."""

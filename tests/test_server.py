@@ -24,8 +24,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
+from receipt_watcher import server as server_module
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.server import Certificate, Server, bind, bind_unix
+from tests.running import wait_until
 
 
 class Site:
@@ -121,6 +123,28 @@ def test_stop_may_be_called_twice(site: Site) -> None:
     server.stop(5)
     assert not server.is_alive()
     assert bound.fileno() == -1
+
+
+def test_no_tick_stands_between_a_stop_and_the_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop is heard at once: nothing wakes up again and again only to look for one."""
+    monkeypatch.setattr(server_module, "_DATE_SECONDS", 1000.0)
+    bound = bind("127.0.0.1", 0)
+    server = Server(site.app, bound, 5)
+    server.start()
+    assert httpx.get(url_of(bound)).status_code == 200
+    server.stop(30)
+    assert not server.is_alive()
+
+
+def test_answers_bear_the_date(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The date in an answer is right as long as the server runs (RFC 9110, 6.6.1)."""
+    monkeypatch.setattr(server_module, "_DATE_SECONDS", 0.01)
+    bound = bind("127.0.0.1", 0)
+    server = Server(site.app, bound, 5)
+    server.start()
+    first = httpx.get(url_of(bound)).headers["date"]
+    wait_until(lambda: httpx.get(url_of(bound)).headers["date"] != first, "the next second has come")
+    server.stop(5)
 
 
 def test_stop_before_start_frees_the_port(site: Site) -> None:
