@@ -1,9 +1,9 @@
-"""The command: `python -m tests.benchmarks [latency|burst|idle|memory|scan|start|pages|all]`, from the repository.
+"""The command: `python -m tests.benchmarks [latency|burst|…|all]`, from the repository's folder.
 
 Runs the real daemon and a stand-in for N8N on a temporary folder (on $TMPDIR) and prints medians; with --json FILE,
 the same for programs. What must be so in any case, that each receipt arrives once and is filed byte for byte, is
 verified: exit code 1 if it is not. How fast it was never changes the exit code. Ctrl-C ends everything and removes
-the folder; `all` takes some three minutes, with --short under one.
+the folder; `all` takes some fifteen minutes and 2 GB of disk, with --short one.
 """
 
 from __future__ import annotations
@@ -16,28 +16,38 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks import machine
-from tests.benchmarks.burst import burst
+from tests.benchmarks.burst import Plan, burst
+from tests.benchmarks.decompose import decompose
 from tests.benchmarks.idle import idle
 from tests.benchmarks.latency import latency
+from tests.benchmarks.log import log
 from tests.benchmarks.memory import memory
 from tests.benchmarks.pages import pages
 from tests.benchmarks.report import Table
 from tests.benchmarks.scan import scan
 from tests.benchmarks.start import start
+from tests.benchmarks.steady import steady
 
-_RECEIPT_BYTES = 200_000
+_RECEIPT_BYTES, _LARGE_BYTES, _SMALL_BYTES = 200_000, 5_000_000, 20_000
 #: Option, its value, its value with --short, and what it means.
 _SIZES: dict[str, tuple[float, float, str]] = {
-    "latency-receipts": (30, 10, "receipts one by one"),
-    "burst-receipts": (2000, 300, "receipts at once"),
-    "runs": (3, 1, "runs of the burst"),
+    "latency-receipts": (100, 10, "receipts one by one"),
+    "decompose-receipts": (50, 10, "receipts one by one, with a stopwatch on each stage"),
+    "burst-receipts": (2000, 300, "receipts of 200 kB at once"),
+    "large-receipts": (200, 20, "receipts of 5 MB at once, as multipart"),
+    "small-receipts": (10_000, 500, "receipts of 20 kB at once"),
+    "runs": (3, 1, "runs of each burst"),
+    "steady-seconds": (60, 5, "how long receipts come at a fixed rate"),
+    "steady-per-second": (20, 20, "that rate"),
     "idle-seconds": (60, 20, "how long nothing comes"),
     "calm-seconds": (6, 6, "pause before that: kept connections are closed after 5 s"),
+    "idle-waiting": (100_000, 2_000, "receipts that wait on a hold meanwhile"),
     "memory-receipts": (10, 10, "large receipts at once"),
     "scan-files": (100_000, 20_000, "files that wait in the inbox"),
     "start-receipts": (100_000, 5_000, "receipts that wait at a start"),
     "pages-receipts": (1_000_000, 20_000, "receipts in the log that pages are made of"),
     "memory-mb": (20, 20, "how large each of them is"),
+    "log-rows": (1_000_000, 20_000, "receipts in the job log"),
 }
 
 
@@ -68,12 +78,32 @@ def _latency(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
     return latency(root, cpus, receipts=int(options.latency_receipts), size=_RECEIPT_BYTES)
 
 
+def _decompose(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
+    return decompose(root, cpus, receipts=int(options.decompose_receipts), size=_RECEIPT_BYTES)
+
+
 def _burst(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
-    return burst(root, cpus, receipts=int(options.burst_receipts), size=_RECEIPT_BYTES, runs=int(options.runs))
+    return burst(root, cpus, Plan("burst", int(options.burst_receipts), _RECEIPT_BYTES, int(options.runs)))
+
+
+def _burst_large(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
+    plan = Plan("burst-large", int(options.large_receipts), _LARGE_BYTES, int(options.runs), "multipart")
+    return burst(root, cpus, plan)
+
+
+def _burst_small(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
+    return burst(root, cpus, Plan("burst-small", int(options.small_receipts), _SMALL_BYTES, int(options.runs)))
+
+
+def _steady(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
+    per_second = options.steady_per_second
+    receipts = max(1, int(options.steady_seconds * per_second))
+    return steady(root, cpus, receipts=receipts, per_second=per_second, size=_RECEIPT_BYTES)
 
 
 def _idle(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
-    return idle(root, cpus, seconds=options.idle_seconds, calm_seconds=options.calm_seconds)
+    waiting = int(options.idle_waiting)
+    return idle(root, cpus, seconds=options.idle_seconds, calm_seconds=options.calm_seconds, waiting=waiting)
 
 
 def _memory(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
@@ -95,14 +125,24 @@ def _pages(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
     return pages(root, receipts=int(options.pages_receipts))
 
 
+def _log(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
+    del cpus  # likewise
+    return log(root, rows=int(options.log_rows))
+
+
 _BENCHMARKS: dict[str, Callable[[Path, list[int], argparse.Namespace], Table]] = {
     "latency": _latency,
+    "decompose": _decompose,
     "burst": _burst,
+    "burst-large": _burst_large,
+    "burst-small": _burst_small,
+    "steady": _steady,
     "idle": _idle,
     "memory": _memory,
     "scan": _scan,
     "start": _start,
     "pages": _pages,
+    "log": _log,
 }
 
 

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class Run:
     """What one run gave; moments are Unix seconds."""
 
     receipts: int
+    size: int
     dropped_at: float
     first_posted_at: float
     last_filed_at: float
@@ -64,82 +65,108 @@ class Run:
         return self.receipts / (self.last_filed_at - self.dropped_at)
 
     @property
+    def megabytes_per_second(self) -> float:
+        """The same in bytes of receipts."""
+        return self.per_second * self.size / 1_000_000
+
+    @property
     def reference_per_second(self) -> float:
         """What the reference did."""
         return self.receipts / self.reference.seconds
 
 
-def burst(root: Path, cpus: Sequence[int], *, receipts: int, size: int, runs: int) -> Table:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many receipts of which size (in bytes) come at once, how they are sent, and how often all of it is done."""
+
+    name: str
+    receipts: int
+    size: int
+    runs: int
+    payload: str = "json"
+
+
+class Burst:
+    """One plan on one machine: the receipts, and what is done with them."""
+
+    def __init__(self, root: Path, cpus: Sequence[int], plan: Plan) -> None:
+        self._root = root
+        self._cpus = cpus
+        self._plan = plan
+        self._store = root / "store"
+        self._digests = make_receipts(self._store, plan.receipts, plan.size)
+
+    def run(self, number: int) -> Run:
+        """Do it once: the reference first, then the daemon."""
+        root = self._root / f"run-{number}"
+        root.mkdir()
+        with far_side(root, self._cpus) as far:
+            without_durability = self._refer(root, far)
+            with running_daemon(root, far, self._cpus, {"n8n": {"payload": self._plan.payload}}) as daemon:
+                return self._measure(daemon, far, without_durability)
+
+    def _refer(self, root: Path, far: FarSide) -> Reference:
+        """Let the reference do the same work."""
+        target = root / "reference"
+        target.mkdir()
+        words = ["tests.benchmarks.reference", str(self._store), str(target), far.webhook_url, self._plan.payload]
+        with pinned(self._cpus):
+            command = [sys.executable, "-m", *words]
+            ended = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+        move_all(self._digests, target, self._store)
+        arrived = {line["filename"]: line["sha256"] for line in far.arrivals(reference.INBOX)}
+        problems = [] if arrived == self._digests else ["what the reference sent did not all arrive"]
+        return Reference(json.loads(ended.stdout)["seconds"], problems)
+
+    def _measure(self, daemon: RunningDaemon, far: FarSide, without_durability: Reference) -> Run:
+        digests = self._digests
+        pids = (pid_of(daemon), far.process.pid)
+        costs = [probe.cpu_seconds(pid) for pid in pids]
+        dropped_at = time.time()
+        move_all(digests, self._store, daemon.inbox)
+        wait_for_filed(daemon, len(digests))
+        last_filed_at = time.time()
+        daemon_cost, far_cost = [probe.cpu_seconds(pid) - cost for pid, cost in zip(pids, costs, strict=True)]
+        peak = probe.peak_megabytes(pids[0])
+        problems = [*without_durability.problems, *problems_of(daemon, far, digests)]
+        move_all([path.name for path in daemon.files(daemon.done) if path.name in digests], daemon.done, self._store)
+        return Run(
+            receipts=len(digests),
+            size=self._plan.size,
+            dropped_at=dropped_at,
+            first_posted_at=min((line["received_at"] for line in far.arrivals("office")), default=dropped_at),
+            last_filed_at=last_filed_at,
+            daemon_cpu_seconds=daemon_cost,
+            far_side_cpu_seconds=far_cost,
+            peak_megabytes=peak,
+            reference=without_durability,
+            problems=problems,
+        )
+
+
+def burst(root: Path, cpus: Sequence[int], plan: Plan) -> Table:
     """Measure it so many times."""
-    store = root / "store"
-    digests = make_receipts(store, receipts, size)
-    found = [_run(root / f"run-{number}", store, digests, cpus) for number in range(1, runs + 1)]
-    return _table(found, size)
+    made = Burst(root, cpus, plan)
+    return _table([made.run(number) for number in range(1, plan.runs + 1)], plan)
 
 
-def _run(root: Path, store: Path, digests: Mapping[str, str], cpus: Sequence[int]) -> Run:
-    root.mkdir()
-    with far_side(root, cpus) as far:
-        without_durability = _refer(root, store, digests, far, cpus)
-        with running_daemon(root, far, cpus) as daemon:
-            return _measure(daemon, far, store, digests, without_durability)
-
-
-def _refer(root: Path, store: Path, digests: Mapping[str, str], far: FarSide, cpus: Sequence[int]) -> Reference:
-    """Let the reference do the same work."""
-    target = root / "reference"
-    target.mkdir()
-    command = [sys.executable, "-m", "tests.benchmarks.reference", str(store), str(target), far.webhook_url]
-    with pinned(cpus):
-        ended = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
-    move_all(digests, target, store)
-    arrived = {line["filename"]: line["sha256"] for line in far.arrivals(reference.INBOX)}
-    problems = [] if arrived == digests else ["what the reference sent did not all arrive"]
-    return Reference(json.loads(ended.stdout)["seconds"], problems)
-
-
-def _measure(
-    daemon: RunningDaemon, far: FarSide, store: Path, digests: Mapping[str, str], without_durability: Reference
-) -> Run:
-    pids = (pid_of(daemon), far.process.pid)
-    costs = [probe.cpu_seconds(pid) for pid in pids]
-    dropped_at = time.time()
-    move_all(digests, store, daemon.inbox)
-    wait_for_filed(daemon, len(digests))
-    last_filed_at = time.time()
-    daemon_cost, far_cost = [probe.cpu_seconds(pid) - cost for pid, cost in zip(pids, costs, strict=True)]
-    peak = probe.peak_megabytes(pids[0])
-    problems = [*without_durability.problems, *problems_of(daemon, far, digests)]
-    move_all([path.name for path in daemon.files(daemon.done) if path.name in digests], daemon.done, store)
-    return Run(
-        receipts=len(digests),
-        dropped_at=dropped_at,
-        first_posted_at=min((line["received_at"] for line in far.arrivals("office")), default=dropped_at),
-        last_filed_at=last_filed_at,
-        daemon_cpu_seconds=daemon_cost,
-        far_side_cpu_seconds=far_cost,
-        peak_megabytes=peak,
-        reference=without_durability,
-        problems=problems,
-    )
-
-
-def _table(runs: Sequence[Run], size: int) -> Table:
-    receipts = runs[0].receipts
+def _table(runs: Sequence[Run], plan: Plan) -> Table:
     rows = {
         "drop to all filed, s": [run.last_filed_at - run.dropped_at for run in runs],
         "finished a second, since the drop": [run.per_second_of_drop for run in runs],
         "finished a second, since the first POST": [run.per_second for run in runs],
+        "MB a second, since the first POST": [run.megabytes_per_second for run in runs],
         "reference, finished a second": [run.reference_per_second for run in runs],
         "ratio to the reference": [run.per_second / run.reference_per_second for run in runs],
-        "CPU of the daemon, ms a receipt": [run.daemon_cpu_seconds / receipts * 1000 for run in runs],
-        "CPU of the far side, ms a receipt": [run.far_side_cpu_seconds / receipts * 1000 for run in runs],
+        "CPU of the daemon, ms a receipt": [run.daemon_cpu_seconds / plan.receipts * 1000 for run in runs],
+        "CPU of the far side, ms a receipt": [run.far_side_cpu_seconds / plan.receipts * 1000 for run in runs],
         "peak memory of the daemon, MB": [run.peak_megabytes for run in runs],
     }
     return Table(
-        "burst",
-        f"{receipts:,} JPEGs of {size / 1000:,.0f} kB renamed into the inbox at once, settle time {SETTLE_SECONDS:g} s",
-        ["median", *(f"run {number}" for number in range(1, len(runs) + 1))],
+        plan.name,
+        f"{plan.receipts:,} JPEGs of {plan.size / 1000:,.0f} kB, as {plan.payload}, renamed into the inbox at once, "
+        f"settle time {SETTLE_SECONDS:g} s",
+        ["median", *(f"run {number}" for number in range(1, plan.runs + 1))],
         {label: with_median(figures) for label, figures in rows.items()},
         [problem for run in runs for problem in run.problems],
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tests.benchmarks.report import Table, spread
+from tests.benchmarks.report import SPREAD, Table, spread
 from tests.benchmarks.stage import (
     SETTLE_SECONDS,
     FarSide,
@@ -55,8 +55,8 @@ def latency(root: Path, cpus: Sequence[int], *, receipts: int, size: int) -> Tab
         return Table(
             "latency",
             f"{receipts} receipts of {size / 1000:,.0f} kB one by one; milliseconds, settle time taken off",
-            ["p50", "p95", "max"],
-            _rows(passages, daemon, far),
+            SPREAD,
+            rows_of(passages, daemon, far),
             problems,
         )
 
@@ -68,7 +68,7 @@ def _pass(daemon: RunningDaemon, file: Path, *, was_moved: bool) -> Passage:
     else:
         _write(file, target)
     closed_at = time.time()
-    return Passage(file.name, was_moved, closed_at, _appears_at(daemon.done / file.name))
+    return Passage(file.name, was_moved, closed_at, filed_at(daemon.done / file.name))
 
 
 def _write(source: Path, target: Path) -> None:
@@ -80,7 +80,7 @@ def _write(source: Path, target: Path) -> None:
             writer.write(content[start:][:step])
 
 
-def _appears_at(path: Path) -> float:
+def filed_at(path: Path) -> float:
     """Wait for a file, looking oftener than `wait_until` does, and return when it was there."""
     pause = threading.Event()
     ends_at = time.monotonic() + DEADLINE_SECONDS
@@ -91,7 +91,8 @@ def _appears_at(path: Path) -> float:
     return time.time()
 
 
-def _rows(passages: Sequence[Passage], daemon: RunningDaemon, far: FarSide) -> dict[str, list[float]]:
+def rows_of(passages: Sequence[Passage], daemon: RunningDaemon, far: FarSide) -> dict[str, list[float]]:
+    """Return how long each leg took, in milliseconds."""
     posted = {line["filename"]: line["received_at"] for line in far.arrivals("office")}
     judged = {job["filename"]: datetime.fromisoformat(job["completed_at"]).timestamp() for job in daemon.jobs()}
     settled_to_post = {

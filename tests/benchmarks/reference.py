@@ -1,10 +1,10 @@
 """The same work by bare Python in one loop, without durability: what the machine could do if nothing were promised.
 
-    python -m tests.benchmarks.reference SOURCE TARGET WEBHOOK_URL
+    python -m tests.benchmarks.reference SOURCE TARGET WEBHOOK_URL json|multipart
 
-For each file of SOURCE: read, SHA-256, base64 into JSON put together from bytes, POST on one kept-alive connection,
-rename to TARGET. Callbacks are answered by threads of the same process. Prints seconds and the number of receipts as
-JSON. It keeps no log, flushes nothing and knows no errors: a crash loses what it was doing.
+For each file of SOURCE: read, SHA-256, a body made of bytes (base64 in JSON, or a form), POST on one kept-alive
+connection, rename to TARGET. Callbacks are answered by threads of the same process. Prints seconds and the number of
+receipts as JSON. It keeps no log, flushes nothing and knows no errors: a crash loses what it was doing.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 INBOX = "reference"
+_FORM = "multipart/form-data; boundary=reference"
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -53,7 +55,7 @@ class Callbacks:
             self._heard.acquire(timeout=30)
 
 
-def send_all(source: Path, target: Path, webhook_url: str, callback_url: str) -> int:
+def send_all(source: Path, target: Path, webhook_url: str, callback_url: str, payload: str) -> int:
     """Send and rename every file; return how many there were."""
     address = urlsplit(webhook_url)
     line = http.client.HTTPConnection(address.netloc)
@@ -70,20 +72,31 @@ def send_all(source: Path, target: Path, webhook_url: str, callback_url: str) ->
             "inbox": INBOX,
             "attempt": 1,
         }
-        body = json.dumps(fields).encode()[:-1] + b', "image_data": "' + binascii.b2a_base64(content, newline=False)
-        line.request("POST", address.path, body + b'"}', {"Content-Type": "application/json"})
+        kind, body = _body(fields, content, payload)
+        line.request("POST", address.path, body, {"Content-Type": kind})
         with line.getresponse() as answer:
             answer.read()
         file.rename(target / file.name)
     return len(files)
 
 
+def _body(fields: Mapping[str, object], content: bytes, payload: str) -> tuple[str, bytes]:
+    """Return a message and its type."""
+    if payload == "json":
+        head = json.dumps(fields).encode()[:-1] + b', "image_data": "'
+        return "application/json", head + binascii.b2a_base64(content, newline=False) + b'"}'
+    part = "--reference\r\nContent-Disposition: form-data; name="
+    parts = [f'{part}"{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()]
+    file = f'{part}"file"; filename="{fields["filename"]}"\r\n\r\n'
+    return _FORM, "".join([*parts, file]).encode() + content + b"\r\n--reference--\r\n"
+
+
 def main() -> None:
     """Do it, and say how long it took."""
-    source, target, webhook_url = sys.argv[1:]
+    source, target, webhook_url, payload = sys.argv[1:]
     callbacks = Callbacks()
     began = time.monotonic()
-    count = send_all(Path(source), Path(target), webhook_url, callbacks.url)
+    count = send_all(Path(source), Path(target), webhook_url, callbacks.url, payload)
     print(json.dumps({"seconds": time.monotonic() - began, "receipts": count}), flush=True)  # noqa: T201 - its output
     callbacks.wait_for(count)
 

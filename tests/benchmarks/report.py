@@ -57,12 +57,15 @@ def _shown(figure: float) -> str:
     return f"{figure:,.{max(0, 2 - int(math.log10(max(abs(figure), 0.01))))}f}"
 
 
+SPREAD = ("p50", "p95", "p99", "max")
+
+
 def spread(figures: Sequence[float]) -> list[float]:
-    """Return p50, p95 and the largest; of few figures p95 is the largest, too."""
+    """Return the figures of `SPREAD`; of few figures the higher ones are the largest."""
     if not figures:
-        return [math.nan] * 3
+        return [math.nan] * len(SPREAD)
     ordered = sorted(figures)
-    return [statistics.median(ordered), ordered[math.ceil(0.95 * len(ordered)) - 1], ordered[-1]]
+    return [statistics.median(ordered), *(ordered[math.ceil(part * len(ordered)) - 1] for part in (0.95, 0.99, 1.0))]
 
 
 def with_median(figures: Sequence[float]) -> list[float]:

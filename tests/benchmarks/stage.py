@@ -61,18 +61,37 @@ def far_side(root: Path, cpus: Sequence[int]) -> Iterator[FarSide]:
             process.send_signal(signal.SIGTERM)
 
 
+class _Plugged(RunningDaemon):
+    """A daemon that is run by another module."""
+
+    module = "receipt_watcher"
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the words of a command with this configuration; only `run` is another one."""
+        module = self.module if arguments[:1] == ("run",) else "receipt_watcher"
+        return [module if word == "receipt_watcher" else word for word in super().command(*arguments)]
+
+
 @contextlib.contextmanager
 def running_daemon(
-    root: Path, far: FarSide, cpus: Sequence[int], changes: Mapping[str, Any] | None = None
+    root: Path,
+    far: FarSide,
+    cpus: Sequence[int],
+    changes: Mapping[str, Any] | None = None,
+    module: str = "receipt_watcher",
 ) -> Iterator[RunningDaemon]:
-    """Run the daemon; it has sent one receipt already, since until the first callback it sends one at a time."""
-    daemon = RunningDaemon(
+    """Run the daemon; it has sent one receipt already, since until the first callback it sends one at a time.
+
+    `module` is what is run: the daemon, or the daemon with something plugged into it.
+    """
+    daemon = _Plugged(
         root,
         far.webhook_url,
         TOKEN,
         inbox={"done_subfolder": "", "settle_seconds": SETTLE_SECONDS},
         changes={"logging": {"level": "info"}, **(changes or {})},
     )
+    daemon.module = module
     try:
         with pinned(cpus):
             daemon.start()

@@ -22,7 +22,8 @@ from tests.benchmarks.stage import TOKEN, pid_of
 from tests.running import RunningDaemon, wait_until
 
 _PATIENCE_SECONDS = 120.0
-_NOBODY = "http://127.0.0.1:9/webhook/receipts"
+#: A webhook that nobody listens at.
+NOBODY = "http://127.0.0.1:9/webhook/receipts"
 _ROWS_A_COMMIT = 10_000
 _CONTENT = b"x"
 
@@ -73,7 +74,7 @@ def _queued(inbox: str, job_id: str, number: int, at: float) -> Job:
         mime_type="image/jpeg",
         size=len(_CONTENT),
         sha256=hashlib.sha256(_CONTENT).hexdigest(),
-        target=f"{_NOBODY} ",
+        target=f"{NOBODY} ",
         notion_database_id="",
         created_at=at,
         updated_at=at,
@@ -90,7 +91,7 @@ def drop_files(daemon: RunningDaemon, count: int) -> None:
 def _measure(
     root: Path, cpus: Sequence[int], prepare: Callable[[RunningDaemon], object], queued: int, problems: list[str]
 ) -> list[float]:
-    daemon = RunningDaemon(root, _NOBODY, TOKEN, changes={"logging": {"level": "info"}})
+    daemon = RunningDaemon(root, NOBODY, TOKEN, changes={"logging": {"level": "info"}})
     prepare(daemon)
     try:
         with pinned(cpus):

@@ -1,0 +1,75 @@
+"""receipt-watcher that notes how long each stage of its receipts takes.
+
+`python -m tests.benchmarks.timed run …` with STAGES_FILE naming a file: for each call of a stage a line of JSON goes
+there when the daemon ends, with its name, wall time and CPU time of its thread, in seconds, what it calls included.
+Nothing in the production code knows of it. A stage that was renamed is an AttributeError here: move the plug along.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from receipt_watcher import cli
+from receipt_watcher.conclusion import Conclusion
+from receipt_watcher.delivery import Delivery
+from receipt_watcher.examiners import Examiners
+from receipt_watcher.filing import Filing
+from receipt_watcher.inbox import InboxWatch
+from receipt_watcher.intake import Intake
+from receipt_watcher.logfile import LogFile
+from receipt_watcher.outbound import Outbound
+from receipt_watcher.spool import Spool
+from receipt_watcher.takein import TakeIn
+
+#: In the order in which a receipt meets them; those that are indented are parts of the one above.
+STAGES: dict[str, tuple[type, str]] = {
+    "look at the inbox": (InboxWatch, "settled"),
+    "take in": (TakeIn, "take_in"),
+    "  examine": (Examiners, "examine"),
+    "  move to processing": (Spool, "take"),
+    "  flush": (Spool, "flush"),
+    "  record": (Intake, "record"),
+    "claim": (Delivery, "_claim"),
+    "POST": (Outbound, "post"),
+    "settle": (Delivery, "_settle"),
+    "conclude": (Conclusion, "conclude"),
+    "file away": (Filing, "_move_all"),
+    "  move": (Spool, "move"),
+    "  flush the move": (Spool, "flush_moves"),
+    "all commits": (LogFile, "_commit"),
+}
+
+_noted: deque[tuple[str, float, float]] = deque()
+
+
+def _timed(stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(call)
+    def timing(*arguments: Any, **options: Any) -> Any:
+        wall, cpu = time.perf_counter(), time.thread_time()
+        try:
+            return call(*arguments, **options)
+        finally:
+            _noted.append((stage, time.perf_counter() - wall, time.thread_time() - cpu))
+
+    return timing
+
+
+def _write() -> None:
+    Path(os.environ["STAGES_FILE"]).write_text("".join(f"{json.dumps(each)}\n" for each in _noted))
+
+
+if __name__ == "__main__":
+    for stage, (owner, name) in STAGES.items():
+        setattr(owner, name, _timed(stage, getattr(owner, name)))
+    atexit.register(_write)
+    sys.argv[0] = "receipt-watcher"
+    cli.main()
