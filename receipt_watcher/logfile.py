@@ -104,6 +104,7 @@ class LogFile:
         self._owner: int | None = None  # the thread whose turn it is
         self._is_writing = False  # it is inside of a transaction
         self._group: _Group | None = None  # what was written in this turn and those before, and is not committed
+        self._openings = 0
         self._database = SqliteDatabase(
             f"file:{quote(os.fsencode(path))}?mode=ro" if read_only else str(path),
             pragmas={} if read_only else writing,
@@ -127,6 +128,7 @@ class LogFile:
         except (DatabaseError, OSError) as error:
             self.close()
             raise JobLogError(f"the job log {self.path} cannot be used: {self._in_words(error)}") from error
+        self._openings += 1
         self._identity = {}
         self._is_gone = self._is_given_up = False
         self.is_displaced()  # takes note of what is there now
@@ -317,6 +319,16 @@ class LogFile:
     def _connection(self) -> sqlite3.Connection:
         connection: Callable[[], sqlite3.Connection] = self._database.connection
         return connection()
+
+    def _version(self) -> tuple[int, ...] | None:
+        """Return what is another one after each change of the log, by whomever; None while something may be lost.
+
+        Only in a turn. SQLite counts what other connections have committed (PRAGMA data_version), and our own rows.
+        """
+        if self._group is not None:
+            return None
+        [(others,)] = self._execute("PRAGMA data_version", ())
+        return self._openings, others, self._changes()
 
     def _changes(self) -> int:
         return self._connection().total_changes if self.is_open else 0

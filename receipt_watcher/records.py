@@ -12,12 +12,10 @@ from __future__ import annotations
 import heapq
 import json
 import os
-from collections.abc import Collection, Iterable, Sequence, Sized
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-from peewee import fn
+from typing import Any, TypeVar, cast
 
 from receipt_watcher.job import HOME_FOLDER, OPEN_STATES, Folder, Job, State, job_id_prefix
 from receipt_watcher.logfile import LogFile
@@ -57,6 +55,9 @@ WAITING = {
 MOVES_DUE = "SELECT COUNT(*) FROM job WHERE inbox = ? AND move_due = 1"
 OLDEST_OPEN = f"SELECT created_at FROM job WHERE {_OPEN} AND +inbox = ? ORDER BY created_at LIMIT 1"  # noqa: S608
 _OLD_FILES = f"{_OLD} AND inbox = ? AND folder = ? AND sha256 IS NOT NULL AND removed_at IS NULL"
+
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,26 @@ _LAST_ID = "~"
 class Records(LogFile):
     """The job log, as far as it is read."""
 
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        super().__init__(path, read_only=read_only)
+        self._known: dict[Hashable, tuple[tuple[int, ...], Any]] = {}  # what was answered, by question and version
+
+    def _unless_known(self, question: Hashable, ask: Callable[[], Answer]) -> Answer:
+        """Return what was answered the last time, unless the log has changed since.
+
+        Loops ask every few seconds what waits, and to count a hundred thousand takes milliseconds.
+        """
+        with self.reading():
+            version = self._version()
+            known = self._known.get(question)
+            if known is not None and known[0] == version:
+                found: Answer = known[1]
+                return found
+            found = ask()
+            if version is not None:
+                self._known[question] = version, found
+            return found
+
     # --- one job, and jobs by what they are --------------------------------------------------------------------------
 
     def get(self, job_id: str) -> Job | None:
@@ -204,7 +225,8 @@ class Records(LogFile):
     def count(self, branches: Sequence[str], *states: State) -> int:
         """Return how many jobs of these branches are in these states."""
         statement = f"SELECT COUNT(*) FROM job WHERE branch IN ({marks(branches)}) AND state IN ({marks(states)})"  # noqa: S608
-        return int(self.select(statement, *branches, *states)[0][0])
+        question = ("count", *branches, *states)
+        return self._unless_known(question, lambda: int(self.select(statement, *branches, *states)[0][0]))
 
     def open_jobs_of(self, inboxes: Sequence[str]) -> int:
         """Return how many jobs of these inboxes are open."""
@@ -217,23 +239,17 @@ class Records(LogFile):
 
         A hundred at the most; with `resends_below` only those that were sent again fewer times.
         """
-        has_resends = True if resends_below is None else JobRow.resends < resends_below
-        return self.jobs(
-            (JobRow.state == State.PROCESSING)
-            & JobRow.branch.in_(list(branches))
-            & (JobRow.deadline_at <= now)
-            & has_resends,
-            JobRow.deadline_at,
-            limit=100,
+        most = -1 if resends_below is None else resends_below
+        statement = (
+            f"{SELECT_JOB} WHERE state = 'processing' AND branch IN ({marks(branches)}) AND deadline_at <= ?"
+            " AND (? < 0 OR resends < ?) ORDER BY deadline_at LIMIT 100"
         )
+        return [job_of(row) for row in self.select(statement, *branches, now, most, most)]
 
     def next_deadline(self) -> float | None:
         """Return the earliest deadline of all callbacks that are awaited, in Unix seconds."""
-        with self.reading():
-            found: float | None = (
-                JobRow.select(fn.MIN(JobRow.deadline_at)).where(JobRow.state == State.PROCESSING).scalar()
-            )
-            return found
+        found: float | None = self.select("SELECT MIN(deadline_at) FROM job WHERE state = 'processing'")[0][0]
+        return found
 
     # --- where the files are -----------------------------------------------------------------------------------------
 
@@ -254,7 +270,8 @@ class Records(LogFile):
     def stored_in_processing(self, inbox: str) -> set[str]:
         """Return the folders of processing/ that jobs of this inbox have their file in."""
         statement = "SELECT stored_path FROM job WHERE inbox = ? AND folder = 'processing'"
-        return {os.fsdecode(path.partition(b"/")[0]) for (path,) in self.select(statement, inbox)}
+        with self.reading():  # row by row: there may be very many
+            return {os.fsdecode(path.partition(b"/")[0]) for (path,) in self._execute(statement, [inbox])}
 
     def stored_at(self, inbox: str, folder: Folder, path: Path) -> Job | None:
         """Return the job whose file is, or was, at `path`, relative to a folder of the inbox's spool."""
@@ -346,14 +363,28 @@ class Records(LogFile):
     def open_in(self, inbox: str, before: float) -> tuple[int, float | None]:
         """Return how many jobs of an inbox are open that were recorded before a time, and since when the oldest."""
         statement = f"SELECT COUNT(*), MIN(created_at) FROM job WHERE {_OPEN} AND created_at < ? AND +inbox = ?"  # noqa: S608
-        [(count, oldest)] = self.select(statement, before, inbox)
-        return int(count), oldest
+
+        def ask() -> tuple[int, float | None]:
+            [(count, oldest)] = self.select(statement, before, inbox)
+            return int(count), oldest
+
+        return self._unless_known(("open in", inbox), ask) if self._are_all_open_since(before) else ask()
 
     def oldest_open(self, until: float, limit: int, except_branches: Collection[str] = ()) -> list[Job]:
         """Return the open jobs that were recorded until a time, the oldest first; without those of some branches."""
         others = f"branch NOT IN ({marks(except_branches)})"
         statement = f"{SELECT_JOB} WHERE {_OPEN} AND created_at <= ? AND {others} ORDER BY created_at LIMIT ?"
-        return [job_of(row) for row in self.select(statement, until, *except_branches, limit)]
+
+        def ask() -> list[Job]:
+            return [job_of(row) for row in self.select(statement, until, *except_branches, limit)]
+
+        question = ("oldest open", *sorted(except_branches), limit)
+        return self._unless_known(question, ask) if self._are_all_open_since(until) else ask()
+
+    def _are_all_open_since(self, before: float) -> bool:
+        """Whether no open job was recorded at that time or later: then who is open before it is who is open at all."""
+        newest = self.select(f"SELECT MAX(created_at) FROM job WHERE {_OPEN}")[0][0]  # noqa: S608
+        return newest is not None and newest < before
 
     def open_among(self, job_ids: Collection[str]) -> set[str]:
         """Return which of these jobs are open."""

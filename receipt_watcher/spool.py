@@ -212,8 +212,8 @@ class Spool:
         and the empty placeholders of file systems that know neither renameat2 nor link. The folders of `stored` are
         not looked into: their files are recorded, and there may be very many.
         """
-        for name in self._folders_in_processing():
-            if name in stored or not _is_uuid(name):
+        for name in self._folders_in_processing(stored):
+            if not _is_uuid(name):
                 continue
             entry = self.folders.processing / name
             for root, _, names in os.walk(entry):
@@ -225,9 +225,9 @@ class Spool:
                         yield name, path.relative_to(entry)
             self.tidy(name)
 
-    def _folders_in_processing(self) -> list[str]:
+    def _folders_in_processing(self, but: AbstractSet[str]) -> list[str]:
         with os.scandir(self.folders.processing) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
+            return sorted(entry.name for entry in entries if entry.name not in but and entry.is_dir())
 
     def _is_placeholder(self, path: Path, relative: Path) -> bool:
         original = self.folders.inbox / relative
