@@ -81,12 +81,13 @@ class Conclusion:
             if before.state is State.DUPLICATE:
                 return Reception.NEVER_SENT
             after = self._advance(before, verdict, now)
-            self._note_called_back(before, now)
+            is_news = self._note_called_back(before, now)
             if after is None:
                 return self._repeated(before, verdict, now)
         tell_concluded(after, now)
         self._filings.ring()
-        self._deliveries.ring()  # one receipt at a time until the first callback: the next may go now
+        if is_news:  # one receipt at a time until the first callback: the next may go now
+            self._deliveries.ring()
         return Reception.RECEIVED
 
     def _advance(self, job: Job, verdict: Verdict, now: float) -> Job | None:
@@ -117,15 +118,18 @@ class Conclusion:
         logger.warning("callback.contrary", job_id=job.job_id, status=job.state.value, message=verdict.message)
         return Reception.CONTRARY
 
-    def _note_called_back(self, job: Job, now: float) -> None:
-        for route in self._routes:
-            if route.name != job.inbox:
-                continue
-            url = route.branch_of(job).destination.url
-            self._heard_at[url] = now
-            if self._holds.called_back(url, now):
-                self._log.forget_resends(branches_of(self._routes, url))
-                logger.info("destination.resumed", inbox=route.name, why="callbacks arrive again")
+    def _note_called_back(self, job: Job, now: float) -> bool:
+        """Note that a destination has called back; return whether that is news, by which the next receipt may go."""
+        route = next((route for route in self._routes if route.name == job.inbox), None)
+        if route is None:
+            return False
+        url = route.branch_of(job).destination.url
+        is_first, self._heard_at[url] = url not in self._heard_at, now
+        ends_hold = self._holds.called_back(url, now)
+        if ends_hold:
+            self._log.forget_resends(branches_of(self._routes, url))
+            logger.info("destination.resumed", inbox=route.name, why="callbacks arrive again")
+        return is_first or ends_hold
 
     def keep_unreadable(self, job_id: str, body: bytes, why: str) -> bool:
         """Keep an authenticated callback that cannot be read: N8N posts it only once. Return whether the job exists."""

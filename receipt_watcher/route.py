@@ -125,11 +125,14 @@ class Bell:
         self.count = 0
         self._condition = threading.Condition()
 
-    def ring(self) -> None:
-        """Wake whoever waits."""
+    def ring(self, most: int | None = None) -> None:
+        """Wake whoever waits; `most` of them, where there is not more to do: each goes on until nothing is left."""
         with self._condition:
             self.count += 1
-            self._condition.notify_all()
+            if most is None:
+                self._condition.notify_all()
+            else:
+                self._condition.notify(most)
 
     def wait(self, heard: int, timeout_seconds: float) -> None:
         """Return when the bell was rung after `heard` was noted, or when the time is over."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -277,7 +277,8 @@ class TakeIn:
         may_have_been_sent: bool = False,
         note: Callable[[Job], None] = lambda _job: None,
     ) -> list[Job]:
-        arrivals = [arrival for arrival in self._arrivals(route, taken) if arrival is not None]
+        found = [arrival for arrival in self._arrivals(route, taken) if arrival is not None]
+        arrivals = [arrival for arrival in self._with_revisions(route, found) if arrival is not None]
         self._stuck[route.name] = self._stuck.get(route.name, 0) + len(taken) - len(arrivals)
         if not arrivals:
             return []
@@ -288,7 +289,7 @@ class TakeIn:
                 jobs = [self._claimed(job, now) for job in jobs]
             for job in jobs:
                 note(job)
-        self._deliveries.ring()
+        self._deliveries.ring(len(jobs))
         if any(job.move_due for job in jobs):
             self._filings.ring()
         self._tell(jobs, now)
@@ -313,7 +314,7 @@ class TakeIn:
                 route.spool.flush([path])
             return self._arrival(route, taken, path)
         except OSError as error:
-            logger.error("file.stuck", inbox=route.name, path=str(path), why=str(error), advice="look at the disk")  # noqa: TRY400 - the text says it
+            _tell_stuck(route, path, error)
             return None
 
     def _is_in_failed(self, job: Job) -> bool:
@@ -336,19 +337,34 @@ class TakeIn:
             duplicates=branch.duplicates,
             examination=examination,
             branch=branch.key,
-            revision_of=self._revision_of(route, taken.relative, path, examination),
             original_path=original_of(taken.relative),
         )
 
-    def _revision_of(self, route: Route, relative: Path, path: Path, examination: Examination) -> str | None:
-        """Return the job of an earlier file of this name whose bytes are the beginning of this one: late pages."""
-        if examination.sha256 is None:
+    def _with_revisions(self, route: Route, arrivals: Sequence[Arrival]) -> list[Arrival | None]:
+        """Say which are revisions, asking the log about all at once; None in the place of a file as in `_arrivals`."""
+        with self._log.reading():
+            earlier = [
+                self._log.earlier_versions(route.name, arrival.relative_path, arrival.examination.size)
+                if arrival.examination.sha256 is not None
+                else []
+                for arrival in arrivals
+            ]
+        return [
+            self._revision_or_none(route, arrival, jobs) if jobs else arrival
+            for arrival, jobs in zip(arrivals, earlier, strict=True)
+        ]
+
+    def _revision_or_none(self, route: Route, arrival: Arrival, earlier: Sequence[Job]) -> Arrival | None:
+        """Name the job of an earlier file of this name whose bytes are the beginning of this one: late pages."""
+        path = route.spool.folders.processing / arrival.job_id / arrival.relative_path
+        try:
+            found = beginnings(path, [job.size for job in earlier])
+        except OSError as error:
+            _tell_stuck(route, path, error)
             return None
-        earlier = self._log.earlier_versions(route.name, relative, examination.size)
-        if not earlier:
-            return None
-        found = beginnings(path, [job.size for job in earlier])
-        return next((job.job_id for job in earlier if found.get(job.size) == job.sha256), None)
+        return replace(
+            arrival, revision_of=next((job.job_id for job in earlier if found.get(job.size) == job.sha256), None)
+        )
 
     def _tell(self, jobs: Iterable[Job], now: float) -> None:
         for job in jobs:
@@ -365,6 +381,10 @@ class TakeIn:
             )
             if job.state in (State.FAILURE, State.DUPLICATE):
                 tell_concluded(job, now)
+
+
+def _tell_stuck(route: Route, path: Path, error: OSError) -> None:
+    logger.error("file.stuck", inbox=route.name, path=str(path), why=str(error), advice="look at the disk")
 
 
 def _is_still(path: Path, before: Signature) -> bool:

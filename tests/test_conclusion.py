@@ -159,6 +159,18 @@ def test_failure_has_n8ns_own_message(world: Concluding) -> None:
     assert (after.move_due, world.log.home_of(after)) == (True, Folder.FAILED)
 
 
+def test_deliveries_wake_for_the_first_callback_only(world: Concluding) -> None:
+    """Until the first callback one receipt is out at a time, so that it lets the next one go; a later one does not."""
+    (first,) = world.accepted()
+    rung = world.deliveries.count
+    world.conclude(first, SUCCESS)
+    assert world.deliveries.count == rung + 1
+    (second,) = world.accepted()
+    rung = world.deliveries.count
+    world.conclude(second, SUCCESS)
+    assert world.deliveries.count == rung
+
+
 def test_verdict_is_durable_when_it_is_received(world: Concluding) -> None:
     """When a verdict counts as received, another process already reads it in the log."""
     (job,) = world.accepted()

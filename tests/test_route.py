@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from receipt_watcher.receipt import Limits
 from receipt_watcher.route import Bell, Branch, Route, tell_concluded
 from receipt_watcher.spool import Spool
 from tests.conftest import make_job
+from tests.running import wait_until
 from tests.test_intake import arrival
 
 NOW = 1_700_000_000.0
@@ -62,6 +64,28 @@ def test_a_ring_wakes_all_who_wait() -> None:
     for thread in threads:
         thread.join(timeout=10)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_ring_for_few_wakes_no_more() -> None:
+    """Where there is work for one, one is woken; the others wait on, and hear the next ring for all."""
+    bell = Bell()
+    woken: deque[int] = deque()
+
+    def wait(number: int) -> None:
+        bell.wait(0, 60.0)
+        woken.append(number)
+
+    threads = [threading.Thread(target=wait, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(bell._condition._waiters) == 4, "all of them wait")  # type: ignore[attr-defined]
+    bell.ring(1)
+    wait_until(lambda: woken, "one is woken")
+    assert (len(woken), bell.count) == (1, 1)
+    bell.ring()
+    for thread in threads:
+        thread.join(timeout=10)
+    assert sorted(woken) == [0, 1, 2, 3]
 
 
 def test_a_ring_before_the_wait_is_heard() -> None:
