@@ -1,7 +1,8 @@
 """steady: receipts that come one after the other at a fixed rate, as from scanners that never rest.
 
 As `latency`, but nobody waits for one before the next comes, so the daemon takes, sends and files at the same time.
-When a file was filed its own inode tells (ctime), since to look for very many costs what is looked at.
+When a file was filed its own inode tells (ctime), since to look for very many costs what is looked at: by the
+kernel's clock, which may be some milliseconds behind.
 """
 
 from __future__ import annotations
