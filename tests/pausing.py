@@ -12,7 +12,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from receipt_watcher.job import Folder
 from receipt_watcher.joblog import JobLog
@@ -110,11 +109,16 @@ class SteppingLog(JobLog):
         if not is_inner:
             self._life.step()
 
-    def select(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Do a step before what is asked outside of a transaction: what is read may be old when it is used."""
-        if not self.in_transaction:
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Do a step before what is asked outside of a transaction: what is read may be old when it is used.
+
+        None between several questions of one turn: there nobody else is let in.
+        """
+        if not self._is_my_turn:
             self._life.step()
-        return super().select(statement, *values)
+        with super().reading():
+            yield
 
     def change(self, statement: str, *values: object) -> int:
         """Perhaps die in the middle of a transaction."""

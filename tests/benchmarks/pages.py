@@ -27,7 +27,7 @@ from receipt_watcher.sessions import Sessions
 from receipt_watcher.strangers import Slowness, Strangers
 from receipt_watcher.tables import JOB_COLUMNS, stored
 from receipt_watcher.thumbnails import Thumbnails
-from tests.benchmarks.report import Table, spread
+from tests.benchmarks.report import SPREAD, Table, spread
 
 _INBOXES = ("office", "till", "post")
 _SECONDS_BETWEEN = 30.0
@@ -57,7 +57,7 @@ def pages(root: Path, *, receipts: int) -> Table:
         }
     log.close()
     about = f"{receipts:,} receipts in the log; milliseconds at the server"
-    return Table("pages", about, ["median", "p95", "most"], rows, problems)
+    return Table("pages", about, SPREAD, rows, problems)
 
 
 def _asked(ids: list[str]) -> dict[str, str]:
