@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -329,6 +330,23 @@ def test_a_wrong_configuration_is_refused(
         daemon.wait_quiet(1)
         assert daemon.count("daemon.stopped") == 0
     assert_consistent(daemon, n8n.deliveries, [content])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could become somebody else")
+def test_a_reload_changes_nobodys_rights(tmp_path: Path, n8n: StandIn) -> None:
+    """A daemon that runs as root stays root through a reload, whoever owns its state folder, or the one it is shown."""
+    with service(tmp_path, n8n) as daemon:
+        assert daemon.process is not None
+        ids = Path(f"/proc/{daemon.process.pid}/status")
+        before = [line for line in ids.read_text().splitlines() if line.startswith(("Uid:", "Gid:"))]
+        os.chown(daemon.state, 65534, 65534)
+        reload_and_wait(daemon, "configuration.reloaded")
+        other = tmp_path / "other-state"
+        other.mkdir()
+        os.chown(other, 65534, 65534)
+        change(daemon, state_dir=str(other))
+        reload_and_wait(daemon, "configuration.refused")
+        assert [line for line in ids.read_text().splitlines() if line.startswith(("Uid:", "Gid:"))] == before
 
 
 def test_a_configuration_that_cannot_be_started_with(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:

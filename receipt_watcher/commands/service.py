@@ -56,7 +56,7 @@ def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog
     stop = StopSignal()
     stop.listen(reloads=not once and not os.isatty(0))  # a terminal that is closed sends SIGHUP, too
     if not once:
-        reread = functools.partial(load_config, config_file)
+        reread = functools.partial(load_config, config_file, as_owner=False)  # the daemon stays who it is
         ended = service.run(config, stop, reread, os.environ, take_over=take_over, accept_backlog=accept_backlog)
         _leave(FINE, ended=ended)
     result = run_once(config, stop, take_over=take_over, accept_backlog=accept_backlog)
