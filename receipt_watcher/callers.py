@@ -113,7 +113,7 @@ class Access:
             if request.method not in _SAFE_METHODS:
                 self._check_header(request, session, has_field=has_field)
             return Caller(session.name, session.role, session)
-        if self._trust.local_role is not None and is_local(request):
+        if self._trust.local_role is not None and self._is_local(request):
             self._check_site(request)
             return Caller("this machine", self._trust.local_role)
         return None
@@ -226,6 +226,13 @@ class Access:
                 break
         return here
 
+    def _is_local(self, request: Request) -> bool:
+        """Whether the caller is on this machine, and no proxy of ours, whose callers may be anywhere.
+
+        nginx, unless it is told otherwise, says nothing of them, and asks for us by our own address.
+        """
+        return is_local(request) and not self._is_proxy(request.client.host if request.client else None)
+
     def is_encrypted(self, request: Request) -> bool:
         """Whether the caller came by TLS, to us or to a proxy that we trust."""
         if request.url.scheme == "https":
@@ -241,6 +248,7 @@ class Access:
             address = ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
             return False
+        address = getattr(address, "ipv4_mapped", None) or address  # as a socket for both of IPv4 and IPv6 has it
         return any(address in network for network in self._proxies)
 
 

@@ -445,6 +445,15 @@ def test_only_a_trusted_proxy_says_who_asks(make: Make, peer: str, forwarded: st
     assert [line["client"] for line in lines if line["event"] == "access.refused"] == [address]
 
 
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::ffff:127.0.0.1", "::1"])
+def test_a_trusted_proxy_is_not_this_machine(make: Make, peer: str) -> None:
+    """What a trusted proxy on this machine brings may be anybody's, though no header says so and the Host is ours."""
+    site = make(trust=Trust(Role.VIEWER, ["127.0.0.1", "::1"]))
+    assert_problem(ask(site.app, "GET", "/api/v1/jobs", (peer, 1), headers={"Host": "127.0.0.1:8000"}), 401)
+    elsewhere = make(trust=Trust(Role.VIEWER, ["10.0.0.1"]))
+    assert ask(elsewhere.app, "GET", "/api/v1/jobs", (peer, 1), headers={"Host": "127.0.0.1"}).status_code == 200
+
+
 def test_a_trusted_proxys_tls_makes_the_cookie_secure(make: Make) -> None:
     """Behind a proxy that does TLS the cookie is secure; who is no proxy cannot say so."""
     site = make(trust=Trust(None, ["10.0.0.1"]))
