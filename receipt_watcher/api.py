@@ -26,7 +26,7 @@ from starlette.routing import Route as WebRoute
 from receipt_watcher import __version__, schemas
 from receipt_watcher.actions import Actions
 from receipt_watcher.bodies import read_body
-from receipt_watcher.callers import COOKIE, Access, Caller
+from receipt_watcher.callers import Access, Caller
 from receipt_watcher.config import masked
 from receipt_watcher.downloads import Downloads, tell_connection
 from receipt_watcher.feed import Feed
@@ -38,7 +38,7 @@ from receipt_watcher.operations import EVENTS, OPERATIONS, Operation, openapi
 from receipt_watcher.problem import RefusedError
 from receipt_watcher.reach import Reach
 from receipt_watcher.records import Wanted
-from receipt_watcher.roles import Role
+from receipt_watcher.roles import Right, Role
 from receipt_watcher.route import Route, branches_of
 from receipt_watcher.uploads import Uploads
 from receipt_watcher.view import attempt_view, full_view, history_view, iso_time, job_view
@@ -144,14 +144,16 @@ class Api:
     async def _inboxes(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
         return JSONResponse({"inboxes": await self._look(self._parts.tell_inboxes)})
 
-    async def _events(self, request: Request, caller: Caller, query: schemas.EventsQuery) -> Response:
+    async def _events(self, request: Request, _caller: Caller, query: schemas.EventsQuery) -> Response:
         last = request.headers.get("last-event-id", "")
         after = int(last) if last.isascii() and last.isdecimal() and len(last) < 19 else query.after  # noqa: PLR2004 - of SQLite
 
         async def is_welcome() -> bool:
-            if caller.session is None:
-                return True  # a token is in the configuration; a reload ends all streams
-            return self._access.sessions.judge(request.cookies.get(COOKIE, "")) is not None
+            try:  # a session may have ended since, or a provider's token; a reload ends all streams
+                await self._access.require(request, Right.READ)
+            except RefusedError:
+                return False
+            return True
 
         tell_connection(request, "prefer")
         stream = await self._parts.feed.listen(after, is_welcome)

@@ -2,7 +2,8 @@
 
 What it promises: only asymmetric signatures are believed, of a key in the provider's set (JWKS, RFC 7517), for our
 audience, by our issuer, within its time. The role is what the claim says, by the mapping that the admin gave; no role,
-no entry. The set is read from a file, or fetched, at most once in five minutes however many unknown keys are named.
+no entry. The set is read from a file, or fetched, at most once in five minutes however many unknown keys are named, and
+once an hour for the known ones: a key that the provider took back is believed for no longer, unless it cannot be asked.
 
 Any thread may ask, and may wait for the provider. Needs the extra `jwt` (PyJWT). Nothing is kept on disk.
 """
@@ -25,6 +26,7 @@ logger = structlog.get_logger()
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 _LEEWAY_SECONDS = 60
 _FRESH_SECONDS = 300.0
+_BELIEVED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Jwts:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._keys: dict[str, Any] = {}
-        self._read_at: float | None = None
+        self._asked_at: float | None = None
+        self._read_at = 0.0  # of the keys that are known
 
     def judge(self, text: str) -> tuple[str, Role] | None:
         """Return whose token it is, and the role; None where it is not to be believed, or gives no role."""
@@ -91,14 +94,14 @@ class Jwts:
         return max(found, key=list(Role).index, default=None)
 
     def _key_for(self, key_id: str) -> Any:
-        """Return a key of the set; a provider changes its keys, so an unknown one is looked for anew now and then."""
+        """Return a key of the set; a provider changes its keys, so the set is read anew now and then."""
         with self._lock:
             now = self._monotonic()
-            is_stale = self._read_at is None or now - self._read_at >= _FRESH_SECONDS
-            if is_stale and (key_id not in self._keys or self._read_at is None):
-                self._read_at = now
+            may_ask = self._asked_at is None or now - self._asked_at >= _FRESH_SECONDS
+            if may_ask and (key_id not in self._keys or now - self._read_at >= _BELIEVED_SECONDS):
+                self._asked_at = now
                 try:
-                    self._keys = self._read()
+                    self._keys, self._read_at = self._read(), now
                 except (ReceiptWatcherError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                     logger.warning("access.keys_unread", why=str(error)[:200], advice="look at http.jwt")
             return self._keys.get(key_id)

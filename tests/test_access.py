@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
+from receipt_watcher import feed
 from receipt_watcher.callers import COOKIE, Trust
 from receipt_watcher.cli import commands
 from receipt_watcher.errors import ReceiptWatcherError
@@ -563,3 +564,35 @@ def test_keys_are_read_anew_but_not_for_everybody(office: ApiSite, provider: Pro
     assert_problem(office.ask("GET", "/api/v1/jobs", headers=provider.token(key_id="two")), 401)
     assert provider.reads == 2
     assert office.ask("GET", "/api/v1/jobs", headers=provider.token()).status_code == 200
+
+
+def test_a_key_that_was_taken_back_is_believed_for_an_hour(
+    office: ApiSite, provider: Provider, clock: FakeClock
+) -> None:
+    """A provider that takes a key back need not wait for an unknown one; one that is away still locks nobody out."""
+    stolen = provider.token()
+    assert office.ask("GET", "/api/v1/jobs", headers=stolen).status_code == 200
+    clock.advance(3600)
+    provider.is_away = True
+    assert office.ask("GET", "/api/v1/jobs", headers=stolen).status_code == 200
+    provider.is_away, provider.key = False, ec.generate_private_key(ec.SECP256R1())
+    clock.advance(301)
+    assert_problem(office.ask("GET", "/api/v1/jobs", headers=stolen), 401)
+    assert office.ask("GET", "/api/v1/jobs", headers=provider.token()).status_code == 200
+    assert provider.reads == 3
+
+
+def test_a_stream_ends_with_the_right_to_it(
+    office: ApiSite, provider: Provider, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who listens with a provider's token hears no more once that is not believed any more."""
+    monkeypatch.setattr(feed, "_SIGN_OF_LIFE_SECONDS", 0.0)
+
+    def take_back(heard: bytes) -> bool:
+        if b"still here" in heard and provider.reads == 1:
+            provider.key = ec.generate_private_key(ec.SECP256R1())
+            clock.advance(3600)
+        return False
+
+    assert b"still here" in office.hear("/api/v1/events", take_back, **provider.token())
+    assert provider.reads == 2
