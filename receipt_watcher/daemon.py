@@ -34,6 +34,7 @@ from receipt_watcher.delivery import Delivery
 from receipt_watcher.disk import display_name
 from receipt_watcher.downloads import Downloads
 from receipt_watcher.dropping import Dropping
+from receipt_watcher.errors import JobLogError
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.fetching import Fetching
 from receipt_watcher.filing import Filing
@@ -696,6 +697,16 @@ class Daemon:
 
     # --- stop --------------------------------------------------------------------------------------------------
 
+    def prove_log(self) -> None:
+        """See that the job log can be written: who takes our place begins with that, and has no other one.
+
+        Raises:
+            JobLogError: it cannot, or was deleted and not written anew yet.
+        """
+        self.log.keep_fact(_ALIVE, repr(self._clock()))
+        if self.log.trouble is not None:
+            raise JobLogError(self.log.trouble)
+
     def request_stop(self) -> None:
         """Ask all loops to end; returns at once."""
         self._stopping.set()
@@ -722,7 +733,7 @@ class Daemon:
         try:
             if self.log.is_open:
                 self._periodic.do("check_log")  # once more: what was deleted just now would be gone
-                self._note_alive()
+                self._periodic.do("note_alive")
         finally:  # a disk that is full must not keep the locks
             for gate in self.gates:
                 if not gate.is_hanging:  # to close a descriptor there would hang, too

@@ -125,13 +125,22 @@ class Service:
     def _reload(self, daemon: Daemon, reread: Callable[[], Config]) -> Daemon:
         """Return the daemon that runs from now on: one with the configuration read anew, or the one that ran."""
         self._systemd.reloading(time.monotonic())
-        try:
-            after = self._next(daemon, reread)
-        except ReceiptWatcherError as error:
-            self._refuse(error)
+        after = self._tried(lambda: self._next(daemon, reread))
+        if after is None:
             self._ready(daemon)
             return daemon
         return self._replace(daemon, after)
+
+    def _tried(self, begin: Callable[[], Daemon]) -> Daemon | None:
+        """Return what comes of it; None where nothing does, and the new configuration is refused for it."""
+        try:
+            return begin()
+        except (ReceiptWatcherError, OSError) as error:
+            self._refuse(error)
+        except Exception as error:  # a defect of ours, with which the one that runs has nothing to do
+            logger.exception("stage.failed", stage="reload")
+            self._refuse(ReceiptWatcherError(f"an error of receipt-watcher itself, which its log has ({error})"))
+        return None
 
     def _next(self, daemon: Daemon, reread: Callable[[], Config]) -> Daemon:
         """Build the next daemon, while this one still runs.
@@ -153,9 +162,10 @@ class Service:
                 f"the file system of the inbox {hanging[0]} answers nothing, so it cannot be given back; reload when "
                 "it answers, or restart the service"
             )
+        daemon.prove_log()
         return self._built(config)
 
-    def _refuse(self, error: ReceiptWatcherError) -> None:
+    def _refuse(self, error: Exception) -> None:
         whys = list(map(str, error.problems)) if isinstance(error, ConfigError) else [str(error)]
         for why in whys:
             logger.error("configuration.refused", why=why, advice="mend it and reload; the one before is in force")
@@ -172,15 +182,10 @@ class Service:
         if self._stop.is_set():
             return daemon  # whose stop goes on
         daemon.stop(for_the_next=True)
-        try:
-            self._begin(after)
-        except (ReceiptWatcherError, OSError) as error:
-            self._refuse(ReceiptWatcherError(f"it cannot be started with: {error}"))
-            after = self._built(daemon.config)
-            self._begin(after, is_new=False)
-        return after
+        begun = self._tried(lambda: self._begin(after))
+        return begun or self._begin(self._built(daemon.config), is_new=False)
 
-    def _begin(self, daemon: Daemon, *, is_new: bool = True) -> None:
+    def _begin(self, daemon: Daemon, *, is_new: bool = True) -> Daemon:
         self._log_as(daemon.config)
         if is_new:
             before, self._refusal = self._refusal, ""
@@ -192,6 +197,7 @@ class Service:
             logger.info("configuration.reloaded", inboxes=len(daemon.routes))
         else:
             self._start(daemon)
+        return daemon
 
 
 def _option(config: Config, key: str) -> object:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -369,6 +370,54 @@ def test_a_configuration_that_cannot_be_started_with(tmp_path: Path, n8n: StandI
         reload_and_wait(daemon, "configuration.reloaded")
         wait_until(lambda: systemd.status == "0 waiting, 0 at N8N", "the refusal is forgotten")
         assert daemon.terminate() == 0
+    assert_consistent(daemon, n8n.deliveries, [content])
+
+
+class StumblingDaemon(RunningDaemon):
+    """One with a defect; see tests.stumbling."""
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the words of a command with this configuration."""
+        return ["tests.stumbling" if word == "receipt_watcher" else word for word in super().command(*arguments)]
+
+
+@pytest.mark.parametrize("where", ["build", "start"])
+def test_a_defect_of_ours_at_a_reload(tmp_path: Path, n8n: StandIn, where: str) -> None:
+    """Whatever the next daemon ends in, be it before its start or after, the configuration before goes on."""
+    contents = jpegs(2)
+    with StumblingDaemon(tmp_path, n8n.webhook_url, TOKEN, environment={"STUMBLES": where}) as daemon:
+        reload_and_wait(daemon, "configuration.refused")
+        assert "can't start new thread" in daemon.events("configuration.refused")[0]["why"]
+        daemon.drop("scan.jpg", contents[0])
+        daemon.wait_quiet(1)
+        reload_and_wait(daemon, "configuration.reloaded")
+        daemon.drop("next.jpg", contents[1])
+        daemon.wait_quiet(2)
+        assert daemon.terminate() == 0
+    assert_consistent(daemon, n8n.deliveries, contents)
+
+
+class ImpatientDaemon(RunningDaemon):
+    """One that waits for less; see tests.impatient."""
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the words of a command with this configuration."""
+        return ["tests.impatient" if word == "receipt_watcher" else word for word in super().command(*arguments)]
+
+
+def test_a_reload_without_a_log_is_refused(tmp_path: Path, n8n: StandIn) -> None:
+    """While the job log cannot be written no daemon could start in this one's place, which goes on, and mends."""
+    content = samples.jpeg(1)
+    with ImpatientDaemon(tmp_path, n8n.webhook_url, TOKEN) as daemon:
+        with contextlib.closing(sqlite3.connect(daemon.state / "receipts.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            reload_and_wait(daemon, "configuration.refused")
+            assert "another program keeps it locked" in daemon.events("configuration.refused")[0]["why"]
+            other.execute("ROLLBACK")
+        daemon.drop("scan.jpg", content)
+        daemon.wait_quiet(1)
+        reload_and_wait(daemon, "configuration.reloaded")
+        assert daemon.count("daemon.stopped") == 1
     assert_consistent(daemon, n8n.deliveries, [content])
 
 
