@@ -10,7 +10,6 @@ Runs in uvicorn's thread; whatever touches the job log or N8N runs in a few work
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -39,14 +38,13 @@ from receipt_watcher.problem import RefusedError
 from receipt_watcher.reach import Reach
 from receipt_watcher.records import Wanted
 from receipt_watcher.roles import Right, Role
-from receipt_watcher.route import Route, branches_of
+from receipt_watcher.route import Route, branches_of, destination_id, destinations_of
 from receipt_watcher.uploads import Uploads
 from receipt_watcher.view import attempt_view, full_view, history_view, iso_time, job_view
 
 _LOOKING_THREADS = 4
 _CHANGING_THREADS = 2
 _BODY_BYTES = 64 * 1024
-_ID_CHARACTERS = 12
 _SHOWN_CHARACTERS = 80
 
 #: Who needs no right.
@@ -248,9 +246,7 @@ class Api:
         return url
 
     def _destinations(self) -> dict[str, str]:
-        """Return the URL of each destination by a short name of it: a URL may hold what not everybody should see."""
-        urls = dict.fromkeys(branch.destination.url for route in self._parts.routes for branch in route.branches)
-        return {destination_id(url): url for url in urls}
+        return destinations_of(self._parts.routes)
 
     def _hold_view(self, url: str) -> dict[str, Any]:
         standing = self._parts.holds.get(url)
@@ -306,11 +302,6 @@ class Api:
 
     def _path_of(self, job: Job) -> Any:
         return next((route.path_of(job) for route in self._parts.routes if route.name == job.inbox), None)
-
-
-def destination_id(url: str) -> str:
-    """Return the short name of a destination."""
-    return hashlib.sha256(url.encode()).hexdigest()[:_ID_CHARACTERS]
 
 
 def hold_view(standing: Standing, inboxes: Sequence[str], by_hand: HandHold | None) -> dict[str, Any]:

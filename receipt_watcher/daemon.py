@@ -17,11 +17,12 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 import structlog
 
 from receipt_watcher import __version__, loops, site, statusline, uploads
+from receipt_watcher.actions import Actions
+from receipt_watcher.api import Api
 from receipt_watcher.assembly import Sending, delivery_settings, gate_settings, notification_settings, route_of
 from receipt_watcher.audit import Audit
 from receipt_watcher.callers import Access
@@ -327,16 +328,17 @@ class Daemon:
         max_bytes = int(self.config.limits.max_file_mb * 1024 * 1024)
         return Dropping(self.config.inboxes, max_bytes, is_ready=is_ready, clock=self._clock)
 
-    def _pages(self, access: Access) -> Pages:
+    def _pages(self, access: Access, actions: Actions) -> Pages:
         return Pages(
             self.config,
             self.log,
             self.holds,
             self._thumbnails,
             self._dropping(),
+            actions=actions,
             access=access,
             inboxes=self._inboxes_now,
-            path_of=self._path_of,
+            routes=self.routes,
             ring=self._ring_stages,
             clock=self._clock,
         )
@@ -421,7 +423,8 @@ class Daemon:
         rest = self._rest(downloads)
         secret = self.installation.session_secret()
         access = site.access_of(self.config, secret, self._callers, rest, self._public_url)
-        api = site.api_of(self.config, access, rest)
+        parts = site.parts_of(self.config, access, rest)
+        api = Api(access, parts)
         web = Web(
             self.conclusion,
             self._tokens,
@@ -438,7 +441,7 @@ class Daemon:
             file_of_known=api.file_of_known,
             origins=http.cors_origins,
             root_path=http.root_path,
-            pages=self._pages(access),
+            pages=self._pages(access, parts.actions),
         )
         certificate = certificate_of(http.tls_certificate, http.tls_key)
         self._ground.answer(web.app, self.config.limits.stop_timeout_seconds, certificate)
@@ -648,10 +651,6 @@ class Daemon:
             )
             for inbox, gate in zip(self.config.inboxes, self.gates, strict=True)
         ]
-
-    def _path_of(self, job: Job) -> Path | None:
-        route = next((route for route in self.routes if route.name == job.inbox), None)
-        return route.path_of(job) if route else None
 
     def _inboxes_now(self) -> list[InboxNow]:
         """Return how the inboxes are, for the status page."""

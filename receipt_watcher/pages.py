@@ -31,6 +31,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route as Address
 
 from receipt_watcher import __version__, pageview
+from receipt_watcher.actions import Actions
 from receipt_watcher.bodies import read_body
 from receipt_watcher.callers import Access, Caller
 from receipt_watcher.config import Config
@@ -38,13 +39,15 @@ from receipt_watcher.disk import display_name
 from receipt_watcher.dropping import Dropped, Dropping, Refused
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.explain import Explainer
-from receipt_watcher.handholds import HandHold, HandHolds
+from receipt_watcher.handholds import HandHold, HandHolds, Held
 from receipt_watcher.holds import Holds, Standing
 from receipt_watcher.job import EXAMINATION_REASONS, OPEN_STATES, Event, Job, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.pageview import InboxNow
 from receipt_watcher.problem import RefusedError
+from receipt_watcher.records import Wanted as Chosen
 from receipt_watcher.roles import Right
+from receipt_watcher.route import Route, branches_of, destinations_of
 from receipt_watcher.search import Hour, Page, Place, Search, Wanted
 from receipt_watcher.telemetry import printable
 from receipt_watcher.texts import LANGUAGES, NAMES, Texts, language_of
@@ -65,9 +68,13 @@ _UPLOAD_SECONDS = 600.0
 _RECENT_ROWS = 8
 _RETRIED_AT_ONCE = 1000
 _TEXT_CHARACTERS = 200
+_WHY_CHARACTERS = 200
 _FORM_BYTES = 16 * 1024
 _DAY_SECONDS_KEPT = 60.0
 _COOKIE_SECONDS = 365 * 24 * 3600
+
+#: What a page may say after a button.
+_SAID = ("retried", "cancelled", "too_late", "retried_these", "held", "resumed", "not_held")
 
 _HERE = Path(__file__).parent
 _MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -121,7 +128,7 @@ class _Visit:
 
 
 class Pages:
-    """The pages of one daemon. `inboxes` tells how they are, `ring` wakes the stages after a change."""
+    """The pages of one daemon. `inboxes` tells how they are, `ring` wakes the stages after an upload."""
 
     def __init__(
         self,
@@ -131,9 +138,10 @@ class Pages:
         thumbnails: Thumbnails,
         dropping: Dropping,
         *,
+        actions: Actions,
         access: Access,
+        routes: Sequence[Route],
         inboxes: Callable[[], Sequence[InboxNow]],
-        path_of: Callable[[Job], Path | None],
         ring: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
@@ -146,7 +154,8 @@ class Pages:
         self._dropping = dropping
         self._access = access
         self._inboxes = inboxes
-        self._path_of = path_of
+        self._actions = actions
+        self._routes = routes
         self._ring = ring
         self._clock = clock
         self._zone = config.notify.zone
@@ -173,6 +182,9 @@ class Pages:
             Address("/receipts/{job_id}/cancel", self._change(self._cancel), methods=["POST"]),
             Address("/failed", self._page(self._failed)),
             Address("/failed/retry", self._change(self._retry_these), methods=["POST"]),
+            Address("/inboxes/{inbox}/hold", self._change(self._hold_inbox), methods=["POST"]),
+            Address("/inboxes/{inbox}/resume", self._change(self._resume_inbox), methods=["POST"]),
+            Address("/destinations/{destination}/resume", self._change(self._resume), methods=["POST"]),
             Address("/upload", self._page(self._upload, lambda visitor: visitor.may_upload)),
             Address("/upload", self._receive, methods=["POST"]),
             Address("/page/pulse", self._pulse),
@@ -263,7 +275,6 @@ class Pages:
                 return self._error(visit, error.status_code, error.detail)
             except JobLogError as error:
                 return self._error(visit, 503, str(error))
-            self._ring()
             return RedirectResponse(visit.url(path), 303, _HEADERS)
 
         return answer
@@ -334,7 +345,7 @@ class Pages:
     def _said(visit: _Visit) -> str:
         said = visit.query.get("said", "")
         count = visit.query.get("count", "")
-        if said not in ("retried", "cancelled", "too_late", "retried_these"):
+        if said not in _SAID:
             return ""
         return visit.texts(f"said.{said}", int(count) if count.isdecimal() and len(count) < 7 else 0)  # noqa: PLR2004
 
@@ -351,8 +362,9 @@ class Pages:
         values = {
             "here": "overview",
             "headline": pageview.headline(t, inboxes, standings, by_hand, sums),
-            "holds": pageview.holds(t, standings, by_hand),
+            "holds": pageview.holds(t, standings, by_hand, destinations_of(self._routes)),
             "inboxes": inboxes,
+            "held_inboxes": {hold.name for hold in by_hand if hold.kind is Held.INBOX},
             "waiting": sum(sums.open.get(state, 0) for state in (State.QUEUED, State.DELIVERING)),
             "processing": sums.open.get(State.PROCESSING, 0),
             "failed_count": sums.failed,
@@ -448,6 +460,9 @@ class Pages:
         }
         return self._rendered(visit, "receipt.html", values)
 
+    def _path_of(self, job: Job) -> Path | None:
+        return next((route.path_of(job) for route in self._routes if route.name == job.inbox), None)
+
     def _job(self, visit: _Visit) -> Job:
         job = self._log.get(visit.request.path_params["job_id"])
         if job is None:
@@ -480,36 +495,51 @@ class Pages:
     # --- buttons ---------------------------------------------------------------------------------------------------
 
     def _retry(self, visit: _Visit, _form: Mapping[str, str]) -> str:
-        return self._advanced(visit, Event.RETRY, "retried", next_attempt_at=visit.now)
+        return self._advanced(visit, self._actions.retry, "retried")
 
     def _cancel(self, visit: _Visit, _form: Mapping[str, str]) -> str:
-        return self._advanced(visit, Event.CANCEL, "cancelled")
+        return self._advanced(visit, self._actions.cancel, "cancelled")
 
-    def _advanced(self, visit: _Visit, event: Event, said: str, **changes: object) -> str:
-        job = self._job(visit)
-        after = self._log.advance(job.job_id, event, visit.now, detail=f"by {visit.visitor.name}", **changes)
-        page = "/failed" if visit.query.get("from") == "failed" else f"/receipts/{job.job_id}"
-        return f"{page}?said={said if after else 'too_late'}"
+    def _advanced(self, visit: _Visit, change: Callable[[str, str], Job | str | None], said: str) -> str:
+        job_id = str(visit.request.path_params["job_id"])
+        after = change(job_id, visit.visitor.name)
+        if after is None:
+            raise HTTPException(404)
+        page = "/failed" if visit.query.get("from") == "failed" else f"/receipts/{job_id}"
+        return f"{page}?said={said if isinstance(after, Job) else 'too_late'}"
 
     def _retry_these(self, visit: _Visit, form: Mapping[str, str]) -> str:
         """Retry what fits, the newest first, up to a bound: who wants more presses again."""
-        wanted = self._wanted({**form, "status": State.FAILURE.value})
-        count, place = 0, None
-        while count < _RETRIED_AT_ONCE:
-            page = self._search.page(wanted, place)
-            with self._log.transaction():
-                count += sum(1 for job in page.jobs if self._is_retried(visit, job))
-            place = page.older
-            if place is None:
-                break
+        sought = self._wanted({**form, "status": State.FAILURE.value})
+        wanted = Chosen(frozenset(sought.states), sought.inbox, sought.text, sought.since, sought.until)
+        count, before, is_all = 0, None, False
+        while count < _RETRIED_AT_ONCE and not is_all:
+            done = self._actions.retry_all(wanted, before, visit.visitor.name)
+            count, before, is_all = count + done.retried, done.more, done.more is None
         shown = {name: form[name] for name in ("q", "inbox") if form.get(name)}
         return f"/failed?{urlencode({**shown, 'said': 'retried_these', 'count': count})}"
 
-    def _is_retried(self, visit: _Visit, job: Job) -> bool:
-        detail = f"by {visit.visitor.name}"
-        return (
-            self._log.advance(job.job_id, Event.RETRY, visit.now, detail=detail, next_attempt_at=visit.now) is not None
-        )
+    def _hold_inbox(self, visit: _Visit, form: Mapping[str, str]) -> str:
+        why = form.get("why", "").strip()[:_WHY_CHARACTERS]
+        self._actions.hold(Held.INBOX, self._inbox_named(visit), why, visit.visitor.name)
+        return "/?said=held"
+
+    def _resume_inbox(self, visit: _Visit, _form: Mapping[str, str]) -> str:
+        was_held = self._actions.resume_inbox(self._inbox_named(visit), visit.visitor.name)
+        return f"/?said={'resumed' if was_held else 'not_held'}"
+
+    def _inbox_named(self, visit: _Visit) -> str:
+        name = str(visit.request.path_params["inbox"])
+        if all(route.name != name for route in self._routes):
+            raise HTTPException(404)
+        return name
+
+    def _resume(self, visit: _Visit, _form: Mapping[str, str]) -> str:
+        url = destinations_of(self._routes).get(visit.request.path_params["destination"])
+        if url is None:
+            raise HTTPException(404)
+        was_held = self._actions.resume_destination(url, branches_of(self._routes, url), visit.visitor.name)
+        return f"/?said={'resumed' if was_held else 'not_held'}"
 
     # --- uploads ---------------------------------------------------------------------------------------------------
 

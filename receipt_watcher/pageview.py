@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from receipt_watcher.closed import Closed
 from receipt_watcher.disk import display_name
-from receipt_watcher.handholds import HandHold
+from receipt_watcher.handholds import HandHold, Held
 from receipt_watcher.holds import HoldKind, Standing
 from receipt_watcher.job import OPEN_STATES, Event, Job, State, next_state, subfolder_of
 from receipt_watcher.search import Hour, Page, Place, Sums
@@ -73,6 +73,7 @@ class HoldView:
     since: float | None
     message: str
     probe_at: float | None
+    resume_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +157,22 @@ def headline(
     return Headline("fine", (texts("overview.flowing", open_count) if open_count else texts("overview.fine"),))
 
 
-def holds(texts: Texts, standings: Sequence[Standing], by_hand: Sequence[HandHold]) -> list[HoldView]:
-    """Return what is held, and the destinations that have failed the last time."""
-    found = [
-        HoldView(texts(f"hold.hand.{hold.kind}", name=printable(hold.short)), hold.since, printable(hold.why), None)
-        for hold in by_hand
-    ]
+def holds(
+    texts: Texts, standings: Sequence[Standing], by_hand: Sequence[HandHold], destinations: Mapping[str, str]
+) -> list[HoldView]:
+    """Return what is held, and the destinations that have failed the last time; these are URLs by their short names."""
+    paths = {url: f"/destinations/{name}/resume" for name, url in destinations.items()}
+    found = []
+    for hold in by_hand:
+        words = texts(f"hold.hand.{hold.kind}", name=printable(hold.short))
+        path = f"/inboxes/{hold.name}/resume" if hold.kind is Held.INBOX else paths.get(hold.name, "")
+        found.append(HoldView(words, hold.since, printable(hold.why), None, path))
     for standing in standings:
         message = printable(standing.hold_message or "")
         if standing.hold_kind is not None:
             kind = "silence" if standing.hold_kind is HoldKind.SILENCE else "answers"
-            found.append(HoldView(texts(f"hold.{kind}"), standing.held_since, message, standing.probe_at))
+            path = paths.get(standing.url, "")
+            found.append(HoldView(texts(f"hold.{kind}"), standing.held_since, message, standing.probe_at, path))
         elif standing.misses:
             found.append(HoldView(texts("hold.failing", standing.misses), None, message, standing.probe_at))
     return found

@@ -7,6 +7,7 @@ tick all the same, so a bell that is not heard costs seconds, never a receipt.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from receipt_watcher.spool import Spool
 from receipt_watcher.window import Window
 
 logger = structlog.get_logger()
+
+_ID_CHARACTERS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,17 @@ class Route:
 def branches_of(routes: Iterable[Route], url: str) -> list[str]:
     """Return the keys of all branches that go to one destination."""
     return [branch.key for route in routes for branch in route.branches if branch.destination.url == url]
+
+
+def destination_id(url: str) -> str:
+    """Return the short name of a destination: a URL may hold what not everybody should see."""
+    return hashlib.sha256(url.encode()).hexdigest()[:_ID_CHARACTERS]
+
+
+def destinations_of(routes: Iterable[Route]) -> dict[str, str]:
+    """Return the URL of each destination by its short name."""
+    urls = dict.fromkeys(branch.destination.url for route in routes for branch in route.branches)
+    return {destination_id(url): url for url in urls}
 
 
 class Bell:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_watcher.actions import Actions
-from receipt_watcher.api import Api, Parts
+from receipt_watcher.api import Parts
 from receipt_watcher.callers import Access, Trust
 from receipt_watcher.config import Config, Jwt
 from receipt_watcher.downloads import Downloads
@@ -51,10 +51,10 @@ class Rest:
     monotonic: Callable[[], float]
 
 
-def api_of(config: Config, access: Access, rest: Rest) -> Api:
-    """Return the API."""
+def parts_of(config: Config, access: Access, rest: Rest) -> Parts:
+    """Return what the API, and the status page, work on."""
     uploads = Uploads(config.state_dir, rest.gates, rest.log, access, examine=rest.examine, clock=rest.clock)
-    parts = Parts(
+    return Parts(
         log=rest.log,
         holds=rest.holds,
         routes=[gate.route for gate in rest.gates],
@@ -71,7 +71,6 @@ def api_of(config: Config, access: Access, rest: Rest) -> Api:
         tell_inboxes=lambda: [_inbox_view(gate, rest.log, rest.clock()) for gate in rest.gates],
         reach=lambda url: reach(url, rest.outbound),
     )
-    return Api(access, parts)
 
 
 def access_of(config: Config, session_secret: str, strangers: Strangers, rest: Rest, public_url: str) -> Access:

@@ -76,6 +76,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "hold.hand.inbox": ("The inbox {name} is on hold by hand.", "Der Eingang {name} ist von Hand angehalten."),
     "hold.hand.destination": ("N8N at {name} is on hold by hand.", "N8N auf {name} ist von Hand angehalten."),
+    "hold.resume": ("Resume", "Fortsetzen"),
+    "hold.resume_what": ("Resume: {what}", "Fortsetzen: {what}"),
+    "hold.begin": ("Hold…", "Anhalten…"),
+    "hold.begin_now": ("Hold {name}", "{name} anhalten"),
+    "hold.why": ("Why", "Warum"),
     "hold.failing": (
         "N8N has failed {count} time in a row.|N8N has failed {count} times in a row.",
         "N8N ist {count} Mal gescheitert.|N8N ist {count} Mal hintereinander gescheitert.",
@@ -270,6 +275,9 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{count} receipt is tried again.|{count} receipts are tried again.",
         "{count} Beleg wird erneut versucht.|{count} Belege werden erneut versucht.",
     ),
+    "said.held": ("It is on hold.", "Angehalten."),
+    "said.resumed": ("It goes on.", "Es geht weiter."),
+    "said.not_held": ("It is not on hold any more.", "Es ist nicht mehr angehalten."),
     "sign_out": ("Sign out", "Abmelden"),
     # --- errors ---
     "error.title": ("Error", "Fehler"),

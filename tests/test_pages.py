@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receipt_watcher import samples
+from receipt_watcher.actions import Actions
 from receipt_watcher.callers import Access, Trust
 from receipt_watcher.config import Config
 from receipt_watcher.downloads import Downloads
@@ -31,6 +32,7 @@ from receipt_watcher.links import FileLinks
 from receipt_watcher.pages import Pages
 from receipt_watcher.pageview import InboxNow
 from receipt_watcher.roles import ApiToken, ApiTokens, Role, hash_of
+from receipt_watcher.route import destination_id
 from receipt_watcher.sessions import Sessions
 from receipt_watcher.signin import SignInPage
 from receipt_watcher.snapshot import Waiting
@@ -74,9 +76,10 @@ class Office(Concluding):
             self.holds,
             Thumbnails(root / "pictures", fetching, examiners, max_pixels=10**8, clock=clock),
             Dropping(self.config.inboxes, 100_000, is_ready=lambda _: self.inbox.is_ready, clock=clock),
+            actions=Actions(log, deadline_seconds=900, deliveries=self.deliveries, filings=self.filings, clock=clock),
             access=self.access,
+            routes=self.routes,
             inboxes=lambda: [self.inbox],
-            path_of=self.routes[0].path_of,
             ring=self.ring,
             clock=clock,
         )
@@ -406,11 +409,12 @@ def test_a_file_that_is_away_has_no_picture_now(office: Office) -> None:
 def test_retry_does_what_the_command_does(office: Office) -> None:
     """The receipt is queued again, its history says by whom, and the stages are woken."""
     job = office.failed()
+    rung = office.deliveries.count
     answer = office.press(f"/receipts/{job.job_id}/retry")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/receipts/{job.job_id}?said=retried")
     assert office.job(job).state is State.QUEUED
     assert office.log.history(job.job_id)[-1]["detail"] == "by this machine"
-    assert office.rings == 1
+    assert office.deliveries.count == rung + 1
     assert "It is tried again." in office.shown(answer.headers["location"])
 
 
@@ -450,6 +454,55 @@ def test_failed_receipts_say_why_and_what_to_do(office: Office) -> None:
     office.failed("Müller.pdf", Reason.ENCRYPTED, "It asks.")
     text = office.shown("/failed")
     assert f"{Reason.ENCRYPTED.meaning} It asks. {Reason.ENCRYPTED.advice}" in text
+
+
+def test_an_inbox_is_held_and_resumed(office: Office) -> None:
+    """Somebody holds an inbox with his words, and resumes it by the button beside them."""
+    html = office.get("/").text
+    assert 'action="/inboxes/office/hold"' in html
+    assert "/resume" not in html
+    assert office.press("/inboxes/office/hold", {"why": " the scanner "}).headers["location"] == "/?said=held"
+    held = HandHolds(office.log).of_inbox("office")
+    assert held is not None
+    assert (held.why, held.since) == ("the scanner", office.clock.now)
+    html = office.get("/?said=held").text
+    assert "It is on hold." in words_of(html)
+    assert 'action="/inboxes/office/resume"' in html
+    assert "/hold" not in html
+    assert office.press("/inboxes/office/resume").headers["location"] == "/?said=resumed"
+    assert HandHolds(office.log).all() == []
+    assert office.press("/inboxes/office/resume").headers["location"] == "/?said=not_held"
+
+
+def test_a_destination_is_resumed(office: Office) -> None:
+    """A destination that is held, by hand or for its answers, is resumed by its button; its address is not shown."""
+    path = f"/destinations/{destination_id(URL)}/resume"
+    HandHolds(office.log).hold(Held.DESTINATION, URL, "", office.clock.now)
+    office.holds.hold(URL, HoldKind.ANSWERS, "503", office.clock.now, office.clock.now + 900)
+    html = office.get("/").text
+    assert html.count(f'action="{path}"') == 2
+    assert URL not in html
+    rung = office.deliveries.count
+    assert office.press(path).headers["location"] == "/?said=resumed"
+    assert HandHolds(office.log).all() == []
+    assert office.holds.get(URL).probe_at == office.clock.now
+    assert office.deliveries.count == rung + 1
+
+
+def test_a_hold_of_what_is_configured_no_more_has_no_button(office: Office) -> None:
+    """A destination that nothing goes to any more cannot be resumed from here."""
+    HandHolds(office.log).hold(Held.DESTINATION, "https://gone.lan/x", "", office.clock.now)
+    assert "/resume" not in office.get("/").text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/inboxes/till/hold", "/inboxes/till/resume", "/destinations/0123456789ab/resume"],
+)
+def test_a_hold_of_nothing(office: Office, path: str) -> None:
+    """An inbox or a destination that is not there cannot be held or resumed."""
+    assert office.press(path).status_code == 404
+    assert HandHolds(office.log).all() == []
 
 
 @pytest.mark.parametrize("path", ["/receipts/no-such-job/retry", "/receipts/no-such-job/cancel"])
@@ -805,6 +858,10 @@ def test_each_role_sees_and_does_what_it_may(
     page = office.get("/failed", OFFICE, **bearer)
     assert page.status_code == reads
     assert ("/retry" in page.text) is (changes == 303)
+    holding = ask(office.app, "POST", "/inboxes/office/hold", OFFICE, headers=bearer)
+    assert holding.status_code == changes
+    if reads == 200:
+        assert ("/resume" in office.get("/", OFFICE, **bearer).text) is (changes == 303)
     assert ask(office.app, "POST", f"/receipts/{job.job_id}/retry", OFFICE, headers=bearer).status_code == changes
     assert upload(office, ("scan.pdf", b"x"), client=OFFICE, **bearer).status_code == uploads
 

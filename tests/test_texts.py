@@ -52,7 +52,7 @@ def families() -> set[str]:
         "outcome": ["accepted", "concluded", "deferred", "refused", "lost"],
         "error": [f"{status}{part}" for status in (403, 404, 422, 500, 503) for part in ("", ".text")],
         "nav": ["overview", "receipts", "failed", "upload"],
-        "said": ["retried", "cancelled", "too_late", "retried_these"],
+        "said": ["retried", "cancelled", "too_late", "retried_these", "held", "resumed", "not_held"],
         "fact": ["inbox", "subfolder", "kind", "size", "attempts", "path", "database", "execution", "id", "digest"],
     }
     return {f"{family}.{code}" for family, found in codes.items() for code in found}

@@ -69,10 +69,12 @@ function swap(fresh) {
     if (other.className !== region.className) region.className = other.className;
     if (other.innerHTML === shown.get(region.id)) continue;
     const focused = region.contains(document.activeElement) ? pathOf(document.activeElement, region) : null;
+    const typed = [...region.querySelectorAll('input[type="text"]')].map((each) => each.value);
     const isOpen = [...region.querySelectorAll("details")].map((each) => each.open);
     shown.set(region.id, other.innerHTML);
     region.replaceChildren(...other.cloneNode(true).childNodes);
     region.querySelectorAll("details").forEach((each, number) => { each.open = Boolean(isOpen[number]); });
+    region.querySelectorAll('input[type="text"]').forEach((each, number) => { each.value = typed[number] ?? ""; });
     if (focused !== null) at(region, focused)?.focus({ preventScroll: true });
   }
   const count = fresh.getElementById("failed-count");

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from receipt_watcher.actions import Actions
 from receipt_watcher.callers import Access, Trust
 from receipt_watcher.config import Config
 from receipt_watcher.dropping import Dropping
@@ -23,6 +24,7 @@ from receipt_watcher.joblog import JobLog
 from receipt_watcher.pages import Pages
 from receipt_watcher.pageview import InboxNow
 from receipt_watcher.roles import ApiTokens, Role
+from receipt_watcher.route import Bell
 from receipt_watcher.sessions import Sessions
 from receipt_watcher.strangers import Slowness, Strangers
 from receipt_watcher.tables import JOB_COLUMNS, stored
@@ -87,9 +89,10 @@ def _pages(config: Config, log: JobLog, root: Path, examiners: Examiners, now: f
         Holds(log),
         Thumbnails(root / "pictures", fetching, examiners, max_pixels=1, clock=lambda: now),
         Dropping(config.inboxes, 0, is_ready=lambda _: False, clock=lambda: now),
+        actions=Actions(log, deadline_seconds=1, deliveries=Bell(), filings=Bell(), clock=lambda: now),
         access=access,
         inboxes=lambda: [InboxNow(name, name, "native", "", True, None, None) for name in _INBOXES],
-        path_of=lambda _: None,
+        routes=[],
         ring=lambda: None,
         clock=lambda: now,
     )
