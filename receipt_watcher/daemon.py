@@ -21,8 +21,7 @@ from datetime import datetime
 import structlog
 
 from receipt_watcher import __version__, loops, site, statusline, uploads
-from receipt_watcher.actions import Actions
-from receipt_watcher.api import Api
+from receipt_watcher.api import Api, Parts
 from receipt_watcher.assembly import Sending, delivery_settings, gate_settings, notification_settings, route_of
 from receipt_watcher.audit import Audit
 from receipt_watcher.callers import Access
@@ -34,7 +33,6 @@ from receipt_watcher.config import Config, Inbox, Secret, secrets_of
 from receipt_watcher.delivery import Delivery
 from receipt_watcher.disk import display_name
 from receipt_watcher.downloads import Downloads
-from receipt_watcher.dropping import Dropping
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.fetching import Fetching
@@ -321,25 +319,17 @@ class Daemon:
         fetching = Fetching(self.log.get, self.routes)
         return Thumbnails(folder, fetching, examiners, max_pixels=max_pixels, clock=self._clock)
 
-    def _dropping(self) -> Dropping:
-        def is_ready(name: str) -> bool:
-            return any(gate.route.name == name and gate.route.is_ready and not gate.unavailable for gate in self.gates)
-
-        max_bytes = int(self.config.limits.max_file_mb * 1024 * 1024)
-        return Dropping(self.config.inboxes, max_bytes, is_ready=is_ready, clock=self._clock)
-
-    def _pages(self, access: Access, actions: Actions) -> Pages:
+    def _pages(self, access: Access, parts: Parts) -> Pages:
         return Pages(
             self.config,
             self.log,
             self.holds,
             self._thumbnails,
-            self._dropping(),
-            actions=actions,
+            actions=parts.actions,
+            uploads=parts.uploads,
             access=access,
             inboxes=self._inboxes_now,
             routes=self.routes,
-            ring=self._ring_stages,
             clock=self._clock,
         )
 
@@ -441,7 +431,7 @@ class Daemon:
             file_of_known=api.file_of_known,
             origins=http.cors_origins,
             root_path=http.root_path,
-            pages=self._pages(access, parts.actions),
+            pages=self._pages(access, parts),
         )
         certificate = certificate_of(http.tls_certificate, http.tls_key)
         self._ground.answer(web.app, self.config.limits.stop_timeout_seconds, certificate)

@@ -24,7 +24,6 @@ from urllib.parse import parse_qsl, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -36,7 +35,6 @@ from receipt_watcher.bodies import read_body
 from receipt_watcher.callers import Access, Caller
 from receipt_watcher.config import Config
 from receipt_watcher.disk import display_name
-from receipt_watcher.dropping import Dropped, Dropping, Refused
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.explain import Explainer
 from receipt_watcher.handholds import HandHold, HandHolds, Held
@@ -52,18 +50,13 @@ from receipt_watcher.search import Hour, Page, Place, Search, Wanted
 from receipt_watcher.telemetry import printable
 from receipt_watcher.texts import LANGUAGES, NAMES, Texts, language_of
 from receipt_watcher.thumbnails import Thumbnails, is_drawable
+from receipt_watcher.uploads import Taken, Uploads
 from receipt_watcher.view import iso_time
 
 #: How many requests may ask the job log at a time, and how many may wait for a picture.
 _LOOKING_THREADS = 4
 _PICTURES = 2
 _WAITING_FOR_PICTURES = 16
-
-#: How many uploads are received at a time, and how much of a form there may be around a file.
-_UPLOADS = 4
-_FORM_AROUND_BYTES = 64 * 1024
-_FILES_AT_ONCE = 20
-_UPLOAD_SECONDS = 600.0
 
 _RECENT_ROWS = 8
 _RETRIED_AT_ONCE = 1000
@@ -102,6 +95,7 @@ _PICTURE_HEADERS = {
 class Visitor:
     """Who asks: what he may do, by which name the history remembers him, and what his forms must bear."""
 
+    may_follow: bool = False
     may_read: bool = False
     may_change: bool = False
     may_upload: bool = False
@@ -128,7 +122,7 @@ class _Visit:
 
 
 class Pages:
-    """The pages of one daemon. `inboxes` tells how they are, `ring` wakes the stages after an upload."""
+    """The pages of one daemon. `inboxes` tells how they are, `routes` where receipts go."""
 
     def __init__(
         self,
@@ -136,13 +130,12 @@ class Pages:
         log: JobLog,
         holds: Holds,
         thumbnails: Thumbnails,
-        dropping: Dropping,
         *,
         actions: Actions,
+        uploads: Uploads,
         access: Access,
         routes: Sequence[Route],
         inboxes: Callable[[], Sequence[InboxNow]],
-        ring: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
         self._config = config
@@ -151,17 +144,15 @@ class Pages:
         self._hand_holds = HandHolds(log)
         self._search = Search(log)
         self._thumbnails = thumbnails
-        self._dropping = dropping
+        self._uploads = uploads
         self._access = access
         self._inboxes = inboxes
         self._actions = actions
         self._routes = routes
-        self._ring = ring
         self._clock = clock
         self._zone = config.notify.zone
         self._looking = asyncio.Semaphore(_LOOKING_THREADS)
         self._drawing = asyncio.Semaphore(_PICTURES)
-        self._receiving = asyncio.Semaphore(_UPLOADS)
         self._waiting_for_pictures = 0
         self._day = _Day(self._search)
         self._files = {path.name: _Packaged.read(path) for path in sorted((_HERE / "static").iterdir())}
@@ -176,7 +167,7 @@ class Pages:
         self.routes = [
             Address("/", self._page(self._overview)),
             Address("/receipts", self._page(self._receipts)),
-            Address("/receipts/{job_id}", self._page(self._receipt)),
+            Address("/receipts/{job_id}", self._page(self._receipt, lambda visitor: visitor.may_follow)),
             Address("/receipts/{job_id}/picture", self._picture),
             Address("/receipts/{job_id}/retry", self._change(self._retry), methods=["POST"]),
             Address("/receipts/{job_id}/cancel", self._change(self._cancel), methods=["POST"]),
@@ -205,6 +196,7 @@ class Pages:
     def _visitor(self, caller: Caller) -> Visitor:
         session = caller.session
         return Visitor(
+            may_follow=caller.may(Right.FOLLOW),
             may_read=caller.may(Right.READ),
             may_change=caller.may(Right.CHANGE),
             may_upload=caller.may(Right.UPLOAD),
@@ -446,7 +438,7 @@ class Pages:
             "answer": pageview.answer(t, job, explained.answer),
             "advice": pageview.advice_for(t, job),
             "is_found": job.reason in EXAMINATION_REASONS,
-            "has_picture": is_drawable(job),
+            "has_picture": visit.visitor.may_read and is_drawable(job),
             "notion": pageview.web_address(job.notion_page_url),
             "file_path": "",
             "may_retry": pageview.may(job, Event.RETRY),
@@ -543,66 +535,39 @@ class Pages:
 
     # --- uploads ---------------------------------------------------------------------------------------------------
 
-    def _upload(self, visit: _Visit, results: Sequence[_Uploaded] = ()) -> Response:
+    def _upload(self, visit: _Visit, result: _Uploaded | None = None) -> Response:
+        status = 200 if result is None else result.status
         values = {
             "here": "upload",
             "inbox_names": [inbox.name for inbox in self._config.inboxes],
             "max_size": self._max_size(visit.texts),
-            "results": results,
+            "result": result,
             "failed_count": self._search.sums().failed,
         }
-        return self._rendered(visit, "upload.html", values)
-
-    @property
-    def _max_bytes(self) -> int:
-        return int(self._config.limits.max_file_mb * 1024 * 1024)
+        return self._rendered(visit, "upload.html", values, status)
 
     def _max_size(self, texts: Texts) -> str:
         return f"{texts.number(self._config.limits.max_file_mb).removesuffix('.0').removesuffix(',0')} MB"
 
     async def _receive(self, request: Request) -> Response:
-        """Take files that come by a form: a page for who has no script, JSON for our script, a file at a time."""
-        is_page = "text/html" in request.headers.get("accept", "")
+        """Take a file that comes by the form: a page for who has no script, JSON for our script."""
         visit = await self._judged(request)
-        if not visit.visitor.may_upload:
+        caller = visit.visitor.caller
+        if caller is None or not visit.visitor.may_upload:
             raise RefusedError(403, "This needs the right to upload.")
-        length = request.headers.get("content-length", "")
-        most = (_FILES_AT_ONCE if is_page else 1) * self._max_bytes + _FORM_AROUND_BYTES
-        if not length.isdecimal() or int(length) > most:
-            too_large = visit.texts("upload.too_large", size=self._max_size(visit.texts))
-            raise RefusedError(413, too_large)
         try:
-            async with (
-                self._receiving,
-                asyncio.timeout(_UPLOAD_SECONDS),
-                request.form(max_files=_FILES_AT_ONCE, max_fields=20) as form,
-            ):
-                files = [each for each in form.getlist("file") if isinstance(each, UploadFile) and each.filename]
-                self._check_form(visit, str(form.get("csrf") or ""))
-                inbox = str(form.get("inbox") or "")
-                found = [(each.filename or "", await self._dropped(inbox, each)) for each in files]
-        except (ClientDisconnect, TimeoutError):
-            return Response(status_code=400)  # nobody is there to read it
-        except HTTPException as error:
-            raise RefusedError(422, error.detail) from error
-        self._ring()
-        results = [_uploaded(visit.texts, name, each) for name, each in found]
-        if is_page:
+            result = _uploaded(visit.texts, await self._uploads.take(request, caller))
+        except RefusedError as error:
+            if error.status == 403:  # noqa: PLR2004 - it is no form of ours
+                raise
+            why = pageview.refusal(visit.texts, error, self._max_size(visit.texts))
+            job_id = str(error.more.get("job_id") or "")
+            result = _Uploaded(error.status, "", "refused", visit.texts("upload.refused"), why, job_id)
+        if "text/html" in request.headers.get("accept", ""):
             async with self._looking:
-                return await run_in_threadpool(self._upload, visit, results)
-        return self._answered(visit, found)
-
-    async def _dropped(self, inbox: str, file: UploadFile) -> Dropped | Refused:
-        return await run_in_threadpool(self._dropping.drop, inbox, file.filename or "", file.file)
-
-    @staticmethod
-    def _answered(visit: _Visit, found: Sequence[tuple[str, Dropped | Refused]]) -> Response:
-        if not found:
-            return JSONResponse({"detail": visit.texts("upload.nothing")}, 422)
-        _, result = found[0]
-        if isinstance(result, Refused):
-            return JSONResponse({"detail": result.words}, result.status)
-        return JSONResponse({"status": "queued", "name": result.name}, 202)
+                return await run_in_threadpool(self._upload, visit, result)
+        said = {"status": result.kind, "what": result.what, "detail": result.detail, "job_id": result.job_id}
+        return JSONResponse(said, result.status)
 
     # --- live, and files -------------------------------------------------------------------------------------------
 
@@ -632,19 +597,21 @@ class Pages:
 
 @dataclass(frozen=True, slots=True)
 class _Uploaded:
-    """What became of an upload, for the page."""
+    """What became of an upload, for the page; `status` is that of the answer."""
 
+    status: int
     name: str
     kind: str
     what: str
     detail: str
-    job_id: str = ""
+    job_id: str
 
 
-def _uploaded(texts: Texts, filename: str, result: Dropped | Refused) -> _Uploaded:
-    if isinstance(result, Refused):
-        return _Uploaded(printable(filename), "refused", texts("upload.refused"), result.words)
-    return _Uploaded(result.name, "queued", texts("upload.queued"), "")
+def _uploaded(texts: Texts, taken: Taken) -> _Uploaded:
+    name, job_id = printable(taken.job.filename), taken.first.job_id
+    if taken.status == 202:  # noqa: PLR2004
+        return _Uploaded(taken.status, name, "queued", texts("upload.queued"), "", job_id)
+    return _Uploaded(taken.status, name, "duplicate", texts("upload.known"), texts("upload.known.text"), job_id)
 
 
 class _Day:

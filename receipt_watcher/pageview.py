@@ -18,7 +18,8 @@ from receipt_watcher.closed import Closed
 from receipt_watcher.disk import display_name
 from receipt_watcher.handholds import HandHold, Held
 from receipt_watcher.holds import HoldKind, Standing
-from receipt_watcher.job import OPEN_STATES, Event, Job, State, next_state, subfolder_of
+from receipt_watcher.job import OPEN_STATES, Event, Job, Reason, State, next_state, subfolder_of
+from receipt_watcher.problem import NeverTakenError, RefusedError
 from receipt_watcher.search import Hour, Page, Place, Sums
 from receipt_watcher.snapshot import Waiting
 from receipt_watcher.telemetry import printable
@@ -250,6 +251,21 @@ def answer(texts: Texts, job: Job, explained: str) -> str:
         return printable(explained)
     said = texts(f"answer.{job.state.value}")
     return f"{said} {texts.meaning(job.reason)}" if job.reason and job.state is State.FAILURE else said
+
+
+#: What to say of a refusal by its status, where it is not the receipt's own.
+_REFUSALS = {413: "upload.too_large", 503: "upload.later", 507: "upload.no_room"}
+
+
+def refusal(texts: Texts, error: RefusedError, max_size: str) -> str:
+    """Return why an upload was refused: as it was said, or in the reader's language, where there are words for it."""
+    if texts.language == "en":
+        return printable(error.detail)
+    reason = next((reason for reason in Reason if reason.value == error.more.get("reason")), None)
+    if reason is not None:
+        return f"{texts.meaning(reason)} {texts.advice(reason)}"
+    key = "upload.name" if isinstance(error, NeverTakenError) else _REFUSALS.get(error.status)
+    return printable(error.detail) if key is None else texts(key, size=max_size)
 
 
 def beside(page: Page, query: Mapping[str, str]) -> dict[str, str]:

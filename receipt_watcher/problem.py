@@ -45,3 +45,7 @@ class RefusedError(Exception):
         self.detail = detail
         self.headers = dict(headers or {})
         self.more = more
+
+
+class NeverTakenError(RefusedError):
+    """A file that no inbox takes, by its name."""

@@ -259,11 +259,25 @@ TEXTS: dict[str, tuple[str, str]] = {
     "upload.send": ("Upload", "Hochladen"),
     "upload.results": ("Uploads", "Hochgeladen"),
     "upload.sending": ("Uploading…", "Wird hochgeladen…"),
-    "upload.queued": ("In the inbox", "Im Eingang"),
+    "upload.queued": ("Taken in", "Angenommen"),
+    "upload.known": ("Already here", "Schon da"),
+    "upload.known.text": ("The same receipt came before.", "Derselbe Beleg ist schon einmal gekommen."),
+    "upload.show": ("Show the receipt", "Beleg ansehen"),
+    "upload.name": (
+        "By its name it is no receipt; rename it.",
+        "Dem Namen nach ist das kein Beleg; benennen Sie die Datei um.",
+    ),
+    "upload.later": (
+        "It cannot be taken now; try again in a minute.",
+        "Das geht gerade nicht; bitte in einer Minute noch einmal.",
+    ),
+    "upload.no_room": (
+        "There is no room for it on the server; tell the admin.",
+        "Auf dem Server ist kein Platz dafür; sagen Sie es dem Admin.",
+    ),
     "upload.too_large": ("More than {size} a file are not taken.", "Mehr als {size} je Datei werden nicht angenommen."),
     "upload.refused": ("Not taken", "Nicht angenommen"),
     "upload.broken": ("The connection broke; try again.", "Die Verbindung riss ab; bitte noch einmal."),
-    "upload.nothing": ("Choose a file first.", "Bitte zuerst eine Datei wählen."),
     # --- what was done ---
     "said.retried": ("It is tried again.", "Er wird erneut versucht."),
     "said.cancelled": ("It was cancelled.", "Er wurde abgebrochen."),

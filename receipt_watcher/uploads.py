@@ -38,7 +38,7 @@ from receipt_watcher.forms import Form, file_at_end
 from receipt_watcher.gate import MOVE_LIMIT_SECONDS, Gate
 from receipt_watcher.job import OPEN_STATES, Job, State
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.problem import RefusedError
+from receipt_watcher.problem import NeverTakenError, RefusedError
 from receipt_watcher.takein import Upload
 from receipt_watcher.timelimit import within
 from receipt_watcher.view import iso_time
@@ -74,6 +74,18 @@ class _Place:
     relative: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A receipt that was taken, its job, and the first one of the same bytes where it is a copy.
+
+    `status` is that of the answer: 202 for one that is on its way, 200 for one that came before.
+    """
+
+    job: Job
+    first: Job
+    status: int
+
+
 class Uploads:
     """Receives receipts for all inboxes."""
 
@@ -97,7 +109,18 @@ class Uploads:
         self._keys: set[str] = set()
 
     async def answer(self, request: Request, caller: Caller) -> Response:
-        """Take a receipt, and answer what became of it.
+        """Take a receipt, and answer what became of it, as JSON.
+
+        Raises:
+            RefusedError: it is not taken.
+        """
+        taken = await self.take(request, caller)
+        location = f"{request.scope.get('root_path', '')}/api/v1/jobs/{taken.first.job_id}"
+        body = {"job_id": taken.first.job_id, "status": taken.first.state.value}
+        return JSONResponse(body, taken.status, {"Location": location})
+
+    async def take(self, request: Request, caller: Caller) -> Taken:
+        """Take a receipt that comes by a form.
 
         Raises:
             RefusedError: it is not taken.
@@ -113,7 +136,7 @@ class Uploads:
                 try:
                     form = await self._receive(request, folder / _UNFINISHED, max_bytes, announced)
                     self._access.check_field(request, caller, form.fields.get("csrf"))
-                    return await run_in_threadpool(self._take, request, caller, folder, form, key)
+                    return await run_in_threadpool(self._take, caller, folder, form, key)
                 finally:
                     await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
 
@@ -184,26 +207,26 @@ class Uploads:
 
     # --- the receipt -----------------------------------------------------------------------------------------------
 
-    def _take(self, request: Request, caller: Caller, folder: Path, form: Form, key: str | None) -> Response:
+    def _take(self, caller: Caller, folder: Path, form: Form, key: str | None) -> Taken:
         place = self._place_of(form)
         gate = place.gate
         rule = gate.watch.listing.rule_for(str(place.relative))
         if rule is not None:
             why = f"By its name it is no receipt: {rule.pattern} of {rule.pack}."
-            raise RefusedError(422, why)
+            raise NeverTakenError(422, why)
         try:
             path = (folder / _UNFINISHED).rename(folder / place.relative.name)  # its name is examined, too
             examination = self._examine(path, gate.route.limits)
             known = self._known(key, examination)
             if known is not None:
-                return self._said(request, *known)
+                return self._taken(*known)
             upload = Upload(path, place.relative, examination, lambda job: self._note(job, caller, examination, key))
             job = within(_TAKEN_SECONDS, lambda: gate.take_upload(upload, _TURN_SECONDS), "the file system")
         except (OSError, SpoolError) as error:
             why = f"It cannot be taken in now ({getattr(error, 'strerror', None) or error}); send it again in a moment."
             raise RefusedError(503, why, headers={"Retry-After": "10"}) from error
         logger.info("upload.taken", job_id=job.job_id, inbox=job.inbox, by=caller.name, status=job.state.value)
-        return self._said(request, job, _status_of(job))
+        return self._taken(job, _status_of(job))
 
     def _place_of(self, form: Form) -> _Place:
         """Return where a receipt goes: to the inbox that is named, to that of the database, or to the only one."""
@@ -249,17 +272,19 @@ class Uploads:
         job = self._log.get(job_id)
         return None if job is None else (job, int(status))
 
-    def _said(self, request: Request, job: Job, status: int) -> Response:
-        first = self._log.get(job.duplicate_of or "") if job.state is State.DUPLICATE else None
-        shown = first or job
+    def _taken(self, job: Job, status: int) -> Taken:
+        """Return what was taken.
+
+        Raises:
+            RefusedError: the examination refused it.
+        """
         if status == 422:  # noqa: PLR2004 - RFC 9110
             reason = job.reason
             detail = f"{job.message or (reason.meaning if reason else '')} {reason.advice if reason else ''}".strip()
             code = reason.value if reason else None
             raise RefusedError(422, detail or "It was refused.", reason=code, job_id=job.job_id)
-        location = f"{request.scope.get('root_path', '')}/api/v1/jobs/{shown.job_id}"
-        body = {"job_id": shown.job_id, "status": shown.state.value}
-        return JSONResponse(body, status, {"Location": location})
+        first = self._log.get(job.duplicate_of or "") if job.state is State.DUPLICATE else None
+        return Taken(job, first or job, status)
 
 
 def clear(state_dir: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -19,10 +20,11 @@ from hypothesis import strategies as st
 
 from receipt_watcher import samples
 from receipt_watcher.forms import Form, safe_name
-from receipt_watcher.job import State
+from receipt_watcher.job import Reason, State
 from receipt_watcher.problem import RefusedError
 from receipt_watcher.roles import Role, hash_of
 from receipt_watcher.standin import StandIn
+from receipt_watcher.texts import REASONS_DE
 from tests.api_site import SECRETS, bearer
 from tests.conftest import TOKEN
 from tests.running import RunningDaemon, assert_consistent, jpegs, wait_until
@@ -248,6 +250,58 @@ def test_old_keys_are_forgotten(daemon: RunningDaemon) -> None:
     daemon.wait_quiet(2)
     with contextlib.closing(sqlite3.connect(daemon.state / "receipts.db")) as log:
         assert log.execute("SELECT COUNT(*) FROM fact WHERE name LIKE 'upload:%'").fetchone() == (1,)
+
+
+# --- by the status page -----------------------------------------------------------------------------------------------
+
+
+def test_the_pages_form_takes_what_the_api_takes(daemon: RunningDaemon, n8n: StandIn) -> None:
+    """By our script or without one a receipt is taken, a copy of it leads to the first, and what is none says why."""
+    [content] = jpegs(1)
+    with httpx.Client(base_url=daemon.url, headers=bearer(Role.UPLOADER), timeout=30) as browser:
+
+        def send(content: bytes, name: str, **headers: str) -> httpx.Response:
+            files = {"file": (name, content)}
+            return browser.post("/upload", files=files, data={"inbox": "office"}, headers=headers)
+
+        german, page = {"Accept-Language": "de"}, {"Accept": "text/html"}
+        first = send(content, "a.jpg")
+        job_id = daemon.job("a.jpg").job_id
+        told = {"status": "queued", "what": "Taken in", "detail": "", "job_id": job_id}
+        assert (first.status_code, first.json()) == (202, told)
+        again = send(content, "b.jpg", **german)
+        assert (again.status_code, again.json()["what"], again.json()["job_id"]) == (200, "Schon da", job_id)
+        shown = send(content, "c.jpg", **page)
+        assert shown.status_code == 200
+        assert all(words in shown.text for words in ("c.jpg", "Already here", f'href="/receipts/{job_id}"'))
+        empty = send(b"", "d.jpg", **german)
+        assert (empty.status_code, empty.json()["what"]) == (422, "Nicht angenommen")
+        assert empty.json()["detail"] == " ".join(REASONS_DE[Reason.EMPTY])
+        assert empty.json()["job_id"] == daemon.job("d.jpg").job_id
+        cut = send(samples.jpeg(1)[:-3000], "e.jpg", **page)
+        assert cut.status_code == 422
+        assert Reason.INCOMPLETE.advice in cut.text
+        assert f'href="/receipts/{daemon.job("e.jpg").job_id}"' in cut.text
+        assert "benennen Sie die Datei um" in send(content, "Thumbs.db", **german).json()["detail"]
+        large = send(b"x" * (51 * 2**20), "f.jpg", **german)
+        assert (large.status_code, large.json()["detail"]) == (413, "Mehr als 50 MB je Datei werden nicht angenommen.")
+    daemon.wait_quiet(5)
+    assert [delivery.filename for delivery in n8n.deliveries] == ["a.jpg"]
+
+
+def test_the_pages_form_needs_its_token(daemon: RunningDaemon) -> None:
+    """Who is signed in uploads with the token that the page put into its form, and not without."""
+    [content] = jpegs(1)
+    with httpx.Client(base_url=daemon.url, headers={"Accept": "text/html"}) as browser:
+        browser.post("/sign-in", data={"token": SECRETS[Role.UPLOADER]})
+        found = re.search('name="csrf" value="([^"]+)"', browser.get("/upload").text)
+        assert found is not None
+        files = {"file": ("a.jpg", content)}
+        for fields in ({}, {"csrf": "x"}):
+            assert browser.post("/upload", files=files, data=fields).status_code == 403
+        assert daemon.recorded() == []
+        assert browser.post("/upload", files=files, data={"csrf": found[1]}).status_code == 202
+    daemon.wait_quiet(1)
 
 
 # --- names and forms -----------------------------------------------------------------------------------------------

@@ -168,6 +168,7 @@ async function searchFurther() {
 
 function startUploads(form) {
   const drop = document.getElementById("drop");
+  document.getElementById("files").multiple = true; // a form takes one file; here each has a form of its own
   for (const input of form.querySelectorAll('input[type="file"]')) {
     input.addEventListener("change", () => {
       sendAll(form, [...input.files]);
@@ -225,13 +226,12 @@ async function send(form, file, row) {
 function show(form, row, kind, said) {
   const badge = row.querySelector(".badge");
   badge.className = `badge ${kind}`;
-  badge.textContent = form.dataset[kind] ?? said.status;
+  badge.textContent = said.what ?? form.dataset.refused;
   if (said.job_id) {
     const link = document.createElement("a");
     link.href = `${root}/receipts/${said.job_id}`;
-    const name = row.querySelector("bdi");
-    link.append(name.cloneNode(true));
-    name.replaceWith(link);
+    link.textContent = form.dataset.show;
+    badge.after(" ", link);
   }
   if (said.detail) {
     const words = document.createElement("p");

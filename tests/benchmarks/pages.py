@@ -15,7 +15,7 @@ from typing import Any
 from receipt_watcher.actions import Actions
 from receipt_watcher.callers import Access, Trust
 from receipt_watcher.config import Config
-from receipt_watcher.dropping import Dropping
+from receipt_watcher.examination import unreadable
 from receipt_watcher.examiners import Bounds, Examiners
 from receipt_watcher.fetching import Fetching
 from receipt_watcher.holds import Holds
@@ -29,6 +29,7 @@ from receipt_watcher.sessions import Sessions
 from receipt_watcher.strangers import Slowness, Strangers
 from receipt_watcher.tables import JOB_COLUMNS, stored
 from receipt_watcher.thumbnails import Thumbnails
+from receipt_watcher.uploads import Uploads
 from tests.benchmarks.report import SPREAD, Table, spread
 
 _INBOXES = ("office", "till", "post")
@@ -88,12 +89,11 @@ def _pages(config: Config, log: JobLog, root: Path, examiners: Examiners, now: f
         log,
         Holds(log),
         Thumbnails(root / "pictures", fetching, examiners, max_pixels=1, clock=lambda: now),
-        Dropping(config.inboxes, 0, is_ready=lambda _: False, clock=lambda: now),
         actions=Actions(log, deadline_seconds=1, deliveries=Bell(), filings=Bell(), clock=lambda: now),
+        uploads=Uploads(root, [], log, access, examine=lambda path, _: unreadable(path), clock=lambda: now),
         access=access,
         inboxes=lambda: [InboxNow(name, name, "native", "", True, None, None) for name in _INBOXES],
         routes=[],
-        ring=lambda: None,
         clock=lambda: now,
     )
 

@@ -166,7 +166,7 @@ def came(office: Office, content: bytes) -> Job:
 
 
 def test_an_upload_by_choosing_files(office: Office, visit: Visit) -> None:
-    """Files that are chosen go into the inbox, byte for byte; what is never taken is said."""
+    """Files that are chosen are taken, byte for byte, and each leads to its receipt."""
     page = visit.open("/upload")
     contents = {"first.jpg": samples.jpeg(50), "second.png": samples.png(51)}
     page.get_by_label("Choose files").set_input_files(
@@ -174,7 +174,10 @@ def test_an_upload_by_choosing_files(office: Office, visit: Visit) -> None:
     )
     expect(page.locator("#uploads .badge.queued")).to_have_count(2)
     for name, content in contents.items():
-        assert came(office, content).filename == name
+        job = came(office, content)
+        assert job.filename == name
+        row = page.locator("#uploads li", has_text=name)
+        expect(row.get_by_role("link")).to_have_attribute("href", f"/receipts/{job.job_id}")
     assert serious_findings(page) == []
 
 
@@ -185,7 +188,7 @@ def test_an_upload_that_is_refused_says_why(browser: Browser, office: Office) ->
     page.goto(f"{office.daemon.url}/upload")
     page.get_by_label("Choose files").set_input_files(FilePayload(name="~$x.pdf", mimeType="text/plain", buffer=b"x"))
     expect(page.locator("#uploads .badge.refused")).to_have_text("Not taken")
-    expect(page.locator("#uploads")).to_contain_text("rename it")
+    expect(page.locator("#uploads")).to_contain_text("By its name it is no receipt")
     context.close()
 
 
@@ -198,7 +201,7 @@ def test_an_upload_by_the_phones_camera(browser: Browser, office: Office) -> Non
     assert (camera.get_attribute("capture"), camera.get_attribute("accept")) == ("environment", "image/*")
     content = samples.jpeg(52)
     camera.set_input_files(FilePayload(name="image.jpg", mimeType="image/jpeg", buffer=content))
-    expect(page.locator("#uploads .badge.queued")).to_have_text("Im Eingang")
+    expect(page.locator("#uploads .badge.queued")).to_have_text("Angenommen")
     assert came(office, content).filename == "image.jpg"
     context.close()
     assert visit.troubles == []
@@ -221,7 +224,7 @@ def test_an_upload_by_drop(office: Office, visit: Visit) -> None:
     expect(page.locator("#drop")).to_have_class("drop over")
     page.dispatch_event("#drop", "drop", {"dataTransfer": dragged})
     expect(page.locator("#drop")).to_have_class("drop")
-    expect(page.locator("#uploads .badge")).to_have_text("In the inbox")
+    expect(page.locator("#uploads .badge")).to_have_text("Taken in")
     assert came(office, content).filename == "dropped.jpg"
 
 
@@ -234,6 +237,8 @@ def test_an_upload_without_a_script(browser: Browser, office: Office) -> None:
     page.locator("#files").set_input_files(FilePayload(name="plain.jpg", mimeType="image/jpeg", buffer=content))
     page.get_by_role("button", name="Upload").click()
     expect(page.locator("#uploads")).to_contain_text("plain.jpg")
+    page.get_by_role("link", name="Show the receipt").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("plain.jpg")
     assert came(office, content).filename == "plain.jpg"
     context.close()
 
