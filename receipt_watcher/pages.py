@@ -431,6 +431,7 @@ class Pages:
             self._config, self._log, is_running=True, now=visit.now, wait=lambda _seconds: None
         ).about_job(job, self._log)
         path = None if job.removed_at is not None else self._path_of(job)
+        has_file = path is not None and job.sha256 is not None  # without a digest nobody gets it (`fetching`)
         values = {
             "here": "receipts",
             "job": job,
@@ -440,7 +441,7 @@ class Pages:
             "is_found": job.reason in EXAMINATION_REASONS,
             "has_picture": visit.visitor.may_read and is_drawable(job),
             "notion": pageview.web_address(job.notion_page_url),
-            "file_path": "",
+            "file_path": f"/api/v1/jobs/{job.job_id}/file" if visit.visitor.may_read and has_file else "",
             "may_retry": pageview.may(job, Event.RETRY),
             "may_cancel": pageview.may(job, Event.CANCEL),
             "moments": pageview.moments(t, self._log.history(job.job_id)),

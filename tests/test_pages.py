@@ -335,6 +335,17 @@ def test_a_receipt_tells_its_life(office: Office) -> None:
     assert f'action="/receipts/{job.job_id}/cancel"' not in html
 
 
+def test_the_file_can_be_saved_while_it_is_there(office: Office) -> None:
+    """A receipt's page leads to its file, until retention has removed that; a viewer may save it, too."""
+    job = office.failed()
+    link = f'href="/api/v1/jobs/{job.job_id}/file"'
+    page = f"/receipts/{job.job_id}"
+    assert link in office.get(page).text
+    assert link in office.get(page, OFFICE, Authorization="Bearer viewer").text
+    office.log.change("UPDATE job SET removed_at = ? WHERE job_id = ?", office.clock.now, job.job_id)
+    assert link not in office.get(page).text
+
+
 def test_what_the_examination_found_is_not_called_n8ns(office: Office) -> None:
     """A file that N8N never saw was not judged by N8N."""
     job = office.failed(reason=Reason.INCOMPLETE, message="It is a PDF without its end marker.")
@@ -570,6 +581,7 @@ def test_an_uploader_sees_the_receipt_that_he_knows(office: Office) -> None:
     assert "scan.jpg" in words_of(answer.text)
     assert not [tag for tag, _ in parsed(answer.text).tags if tag == "img"]
     assert f"/receipts/{job.job_id}/" not in answer.text
+    assert f"/jobs/{job.job_id}/" not in answer.text
     assert office.get("/receipts", OFFICE, **bearer).status_code == 403
     assert office.get(f"/receipts/{job.job_id}/picture", OFFICE, **bearer).status_code == 403
 

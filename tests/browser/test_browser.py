@@ -243,6 +243,15 @@ def test_an_upload_without_a_script(browser: Browser, office: Office) -> None:
     context.close()
 
 
+def test_the_file_is_saved(visit: Visit, receipts: dict[str, Job]) -> None:
+    """One click saves the file under its name, byte for byte."""
+    page = visit.open(f"/receipts/{receipts['good'].job_id}")
+    with page.expect_download() as saving:
+        page.get_by_role("link", name="Save the file").click()
+    assert saving.value.suggested_filename == "good.pdf"
+    assert saving.value.path().read_bytes() == samples.pdf(1)
+
+
 def test_a_picture_is_shown(visit: Visit, receipts: dict[str, Job]) -> None:
     """The first page is to be seen, with its name for who cannot see it."""
     page = visit.open(f"/receipts/{receipts['good'].job_id}")
