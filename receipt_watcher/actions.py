@@ -16,8 +16,8 @@ from receipt_watcher.handholds import HandHolds, Held
 from receipt_watcher.holds import Holds
 from receipt_watcher.job import Event, Job, State, next_state
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.records import Wanted
 from receipt_watcher.route import Bell
+from receipt_watcher.search import Place, Search, Wanted
 from receipt_watcher.view import iso_time
 
 logger = structlog.get_logger()
@@ -63,11 +63,11 @@ class Actions:
 
     def retry_all(self, wanted: Wanted, before: str | None, by: str) -> Retried:
         """Try all again that are wanted, the newest first, so many at a time."""
-        jobs, more = self._log.search(wanted, before, MOST_RETRIED)
-        done = [isinstance(self._step(job, Event.RETRY, by), Job) for job in jobs]
+        page = Search(self._log).page(wanted, Place(before) if before else None, MOST_RETRIED)
+        done = [isinstance(self._step(job, Event.RETRY, by), Job) for job in page.jobs]
         self._ring()
         logger.info("jobs.retried", by=by, retried=sum(done), refused=len(done) - sum(done))
-        return Retried(sum(done), len(done) - sum(done), more)
+        return Retried(sum(done), len(done) - sum(done), page.older.job_id if page.older else None)
 
     def hold(self, kind: Held, name: str, why: str, by: str) -> None:
         """Hold an inbox or a destination by hand, or say anew why."""

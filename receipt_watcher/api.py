@@ -36,9 +36,9 @@ from receipt_watcher.joblog import JobLog
 from receipt_watcher.operations import EVENTS, OPERATIONS, Operation, openapi
 from receipt_watcher.problem import RefusedError
 from receipt_watcher.reach import Reach
-from receipt_watcher.records import Wanted
 from receipt_watcher.roles import Right, Role
 from receipt_watcher.route import Route, branches_of, destination_id, destinations_of
+from receipt_watcher.search import Place, Search, Wanted
 from receipt_watcher.uploads import Uploads
 from receipt_watcher.view import attempt_view, full_view, history_view, iso_time, job_view
 
@@ -109,7 +109,9 @@ class Api:
     # --- looking ---------------------------------------------------------------------------------------------------
 
     async def _jobs(self, _request: Request, _caller: Caller, query: schemas.JobsQuery) -> Response:
-        jobs, more = await self._look(self._log.search, _wanted(query), query.cursor, query.limit)
+        place = Place(query.cursor) if query.cursor else None
+        page = await self._look(Search(self._log).page, _wanted(query), place, query.limit)
+        jobs, more = page.jobs, page.older.job_id if page.older else None
         return JSONResponse({"jobs": [job_view(job, self._path_of(job)) for job in jobs], "next_cursor": more})
 
     async def _job(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
@@ -375,7 +377,7 @@ def _wanted(choice: schemas.Choice) -> Wanted:
     return Wanted(
         states=frozenset(State(state) for state in choice.status),
         inbox=choice.inbox,
-        words=choice.q,
+        text=choice.q,
         since=_seconds(choice.since),
         until=_seconds(choice.until),
     )

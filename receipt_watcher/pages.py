@@ -43,7 +43,6 @@ from receipt_watcher.job import EXAMINATION_REASONS, OPEN_STATES, Event, Job, St
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.pageview import InboxNow
 from receipt_watcher.problem import RefusedError
-from receipt_watcher.records import Wanted as Chosen
 from receipt_watcher.roles import Right
 from receipt_watcher.route import Route, branches_of, destinations_of
 from receipt_watcher.search import Hour, Page, Place, Search, Wanted
@@ -503,8 +502,7 @@ class Pages:
 
     def _retry_these(self, visit: _Visit, form: Mapping[str, str]) -> str:
         """Retry what fits, the newest first, up to a bound: who wants more presses again."""
-        sought = self._wanted({**form, "status": State.FAILURE.value})
-        wanted = Chosen(frozenset(sought.states), sought.inbox, sought.text, sought.since, sought.until)
+        wanted = self._wanted({**form, "status": State.FAILURE.value})
         count, before, is_all = 0, None, False
         while count < _RETRIED_AT_ONCE and not is_all:
             done = self._actions.retry_all(wanted, before, visit.visitor.name)

@@ -9,8 +9,6 @@ nothing behind.
 
 from __future__ import annotations
 
-import heapq
-import json
 import os
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence, Sized
 from dataclasses import dataclass
@@ -71,21 +69,6 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which jobs a list is of; what is left out leaves all in.
-
-    `words` stand in the file's name or the message, or begin the id. Taken in from `since` to before `until` (Unix
-    seconds).
-    """
-
-    states: frozenset[State] = frozenset()
-    inbox: str | None = None
-    words: str = ""
-    since: float | None = None
-    until: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """A job says that its file is there, or is just being moved there; `path` is relative to the folder."""
 
@@ -136,25 +119,12 @@ _HAPPENINGS = (
     " FROM history JOIN job ON job.job_id = history.job_id"
 )
 
-#: Words are looked for in so many rows at a time, so that no callback waits for long, and in so many for one answer.
-_WINDOW_ROWS = 1000
-_MOST_WINDOWS = 5
-
-_IDS = "SELECT job_id FROM job WHERE job_id < ? AND job_id >= ? ORDER BY job_id DESC LIMIT ?"
-_IDS_OF = (
-    "SELECT job_id FROM job WHERE inbox = ? AND state = ? AND job_id < ? AND job_id >= ? ORDER BY job_id DESC LIMIT ?"
-)
-_BY_IDS = f"{SELECT_JOB} WHERE job_id IN (SELECT value FROM json_each(?))"  # noqa: S608
-_HAS_WORDS = r"(filename LIKE ?1 ESCAPE '\' OR message LIKE ?1 ESCAPE '\' OR job_id LIKE ?2 ESCAPE '\')"
-_IDS_WITH_WORDS = f"SELECT job_id FROM job WHERE job_id IN (SELECT value FROM json_each(?3)) AND {_HAS_WORDS}"  # noqa: S608
 # One step in the index for each inbox, not one for each job.
 _INBOXES = (
     "WITH RECURSIVE seen(inbox) AS (SELECT MIN(inbox) FROM job"
     " UNION ALL SELECT (SELECT MIN(inbox) FROM job WHERE inbox > seen.inbox) FROM seen WHERE seen.inbox IS NOT NULL)"
     " SELECT inbox FROM seen WHERE inbox IS NOT NULL"
 )
-#: Sorts after every id.
-_LAST_ID = "~"
 
 
 class Records(LogFile):
@@ -462,48 +432,6 @@ class Records(LogFile):
         found = f"SELECT job_id FROM job WHERE {' AND '.join(conditions)} ORDER BY job_id DESC LIMIT ?"  # noqa: S608 - our own text
         statement = f"{SELECT_JOB} WHERE job_id IN ({found}) ORDER BY job_id DESC"
         return [job_of(row) for row in self.select(statement, *values, -1 if limit is None else limit)]
-
-    def search(self, wanted: Wanted, before: str | None, limit: int) -> tuple[list[Job], str | None]:
-        """Return a page of jobs, the newest first, and what the next page is `before`; None where this is the last.
-
-        Each page costs the same, wherever it is. With words a page may hold fewer than `limit`, or none, though it is
-        not the last: so many rows are looked through for one answer.
-        """
-        upper = _LAST_ID if wanted.until is None else job_id_prefix(wanted.until)
-        upper = upper if before is None else min(before, upper)
-        lower = "" if wanted.since is None else job_id_prefix(wanted.since)
-        if wanted.words:
-            ids, more = self._ids_with_words(wanted, upper, lower, limit)
-        else:
-            found = self._ids(wanted, upper, lower, limit + 1)
-            ids, more = found[:limit], found[limit - 1] if len(found) > limit else None
-        jobs = {job.job_id: job for job in map(job_of, self.select(_BY_IDS, json.dumps(ids)))}
-        return [jobs[job_id] for job_id in ids if job_id in jobs], more
-
-    def _ids(self, wanted: Wanted, upper: str, lower: str, limit: int) -> list[str]:
-        """Return the greatest ids below `upper`: of each inbox and state by itself, for that is how the index goes."""
-        if wanted.inbox is None and not wanted.states:
-            return [job_id for (job_id,) in self.select(_IDS, upper, lower, limit)]
-        found = [
-            [job_id for (job_id,) in self.select(_IDS_OF, inbox, state, upper, lower, limit)]
-            for inbox in ([wanted.inbox] if wanted.inbox is not None else self.inboxes())
-            for state in (wanted.states or State)
-        ]
-        return list(heapq.merge(*found, reverse=True))[:limit]
-
-    def _ids_with_words(self, wanted: Wanted, upper: str, lower: str, limit: int) -> tuple[list[str], str | None]:
-        escaped = "".join(f"\\{letter}" if letter in "%_\\" else letter for letter in wanted.words)
-        found: list[str] = []
-        for _ in range(_MOST_WINDOWS):
-            ids = self._ids(wanted, upper, lower, _WINDOW_ROWS)
-            rows = self.select(_IDS_WITH_WORDS, f"%{escaped}%", f"{escaped}%", json.dumps(ids))
-            found += sorted((job_id for (job_id,) in rows), reverse=True)
-            if len(found) > limit:
-                return found[:limit], found[limit - 1]
-            if len(ids) < _WINDOW_ROWS:
-                return found, None
-            upper = ids[-1]
-        return found, upper
 
     def inboxes(self) -> list[str]:
         """Return the names of all inboxes that ever gave a receipt, those that are configured no more too."""

@@ -50,7 +50,8 @@ class Choice(Taken):
     status: list[State] = Field(default_factory=list, max_length=20, description="Of these states; several times.")
     inbox: Words | None = Field(default=None, description="Of this inbox.")
     q: Words = Field(
-        default="", description="With these words in the file's name or the message, or an id that begins so."
+        default="",
+        description="With these words in the file's name or the message; or an id, or its first nine letters at least.",
     )
     since: Moment | None = Field(default=None, description="Taken in from then on.")
     until: Moment | None = Field(default=None, description="Taken in before then.")

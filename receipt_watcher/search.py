@@ -9,13 +9,14 @@ Any thread may call it. It writes nothing. Each call may raise JobLogError. Time
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
-from itertools import islice
+from itertools import islice, product
 
 from receipt_watcher.job import Job, State, job_id_prefix
 from receipt_watcher.records import SELECT_JOB, Records
@@ -26,6 +27,8 @@ PAGE_ROWS = 50
 
 #: So many receipts one call looks through for a text. By measure: some 20 ms.
 STRETCH_ROWS = 20_000
+
+_BY_IDS = f"{SELECT_JOB} WHERE job_id IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own text
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{0,27}")
 _HOUR, _DAY_HOURS = 3600.0, 24
@@ -38,10 +41,13 @@ _Condition = tuple[str, list[object]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which receipts are looked for; `since` to before `until` is when they came. All of it must fit."""
+    """Which receipts are looked for; `since` to before `until` is when they came. All of it must fit.
+
+    The text stands in the file's name or the message, or is an id, or its beginning of nine characters or more.
+    """
 
     text: str = ""
-    states: Sequence[State] = ()
+    states: Collection[State] = ()
     inbox: str | None = None
     since: float | None = None
     until: float | None = None
@@ -107,45 +113,64 @@ class Search:
         return self._page(wanted, place, limit)
 
     def _page(self, wanted: Wanted, place: Place, limit: int, prefix: str = "") -> Page:
-        rounds = [self._one_state(wanted, state, place, limit + 1, prefix) for state in wanted.states or (None,)]
+        groups = self._groups(wanted)
+        stretch = max(1, STRETCH_ROWS // len(groups))
+        bounds = _bounds(wanted, place, prefix)
+        rounds = [self._ids([group, *bounds], wanted.text, place, limit + 1, stretch) for group in groups]
         ends = [end for _, end in rounds if end is not None]
         reached = (min if place.is_newer else max)(ends, default=None)
-        found = merge(*(jobs for jobs, _ in rounds), key=lambda job: job.job_id, reverse=not place.is_newer)
-        jobs = [job for job in islice(found, limit + 1) if reached is None or _is_within(job, reached, place)]
-        has_more = len(jobs) > limit
-        jobs = jobs[:limit]
+        # In several states one id may be: it changed just between two questions.
+        found = dict.fromkeys(merge(*(ids for ids, _ in rounds), reverse=not place.is_newer))
+        ids = [job_id for job_id in islice(found, limit + 1) if reached is None or _is_within(job_id, reached, place)]
+        has_more = len(ids) > limit
+        ids = ids[:limit]
         looked_to = None if has_more else reached
-        beyond = jobs[-1].job_id if has_more else looked_to
+        beyond = ids[-1] if has_more else looked_to
         onwards = None if beyond is None else Place(beyond, place.is_newer)
         if place.is_newer:
-            jobs.reverse()
+            ids.reverse()
         # Beside an empty page lies the receipt that it began behind, too: in between is what nobody has for an id.
-        first = jobs[0].job_id if jobs else place.job_id[:-1]
-        last = jobs[-1].job_id if jobs else f"{place.job_id}g"
+        first = ids[0] if ids else place.job_id[:-1]
+        last = ids[-1] if ids else f"{place.job_id}g"
+        jobs = {job.job_id: job for job in map(job_of, self._log.select(_BY_IDS, json.dumps(ids)))}
+        listed = [jobs[job_id] for job_id in ids if job_id in jobs]
         if place.is_newer:
-            return Page(jobs, Place(last), onwards, looked_to)
-        return Page(jobs, onwards, Place(first, is_newer=True) if place.job_id else None, looked_to)
+            return Page(listed, Place(last), onwards, looked_to)
+        return Page(listed, onwards, Place(first, is_newer=True) if place.job_id else None, looked_to)
 
-    def _one_state(
-        self, wanted: Wanted, state: State | None, place: Place, limit: int, prefix: str
-    ) -> tuple[list[Job], str | None]:
-        """Return receipts in the order of the search, and how far it came where that is not the end."""
-        by_index, by_row = _conditions(wanted, state, place, prefix)
-        end = self._end_of_stretch(by_index, place) if by_row else None
+    def _groups(self, wanted: Wanted) -> list[_Condition]:
+        """Return the parts of the job log that are asked one by one, for that is how the index goes."""
+        if wanted.inbox is None and not wanted.states:
+            return [("1", [])]
+        inboxes = [wanted.inbox] if wanted.inbox is not None else self._log.inboxes()
+        together = product(inboxes, wanted.states or State)
+        return [("inbox = ? AND state = ?", [*each]) for each in together] or [("0", [])]
+
+    def _ids(
+        self, conditions: list[_Condition], text: str, place: Place, limit: int, stretch: int
+    ) -> tuple[list[str], str | None]:
+        """Return ids in the order of the search, and how far it came where that is not the end."""
+        if not text:
+            where, values = _joined(conditions)
+            statement = f"SELECT job_id FROM job WHERE {where} ORDER BY job_id {_order(place)} LIMIT ?"  # noqa: S608 - our own text
+            return [str(job_id) for (job_id,) in self._log.select(statement, *values, limit)], None
+        end = self._end_of_stretch(conditions, place, stretch)
         if end is not None:
-            by_index.append(("job_id <= ?" if place.is_newer else "job_id >= ?", [end]))
-        where, values = _joined([*by_index, *by_row])
-        rows = self._log.select(f"{SELECT_JOB} WHERE {where} ORDER BY job_id {_order(place)} LIMIT ?", *values, limit)
-        jobs = [job for job in map(job_of, rows) if _has(job, wanted.text)]
+            conditions = [*conditions, ("job_id <= ?" if place.is_newer else "job_id >= ?", [end])]
+        either = "(filename LIKE ? ESCAPE '\\' OR message LIKE ? ESCAPE '\\')"
+        where, values = _joined([*conditions, (either, [_pattern(text)] * 2)])
+        statement = f"SELECT job_id, filename, message FROM job WHERE {where} ORDER BY job_id {_order(place)} LIMIT ?"  # noqa: S608
+        rows = self._log.select(statement, *values, limit)
+        ids = [str(job_id) for job_id, filename, message in rows if _has(text, filename, message)]
         if len(rows) == limit:  # it may go on behind the last of them, which need not fit, either
-            end = None if len(jobs) == limit else job_of(rows[-1]).job_id
-        return jobs, end
+            end = None if len(ids) == limit else str(rows[-1][0])
+        return ids, end
 
-    def _end_of_stretch(self, conditions: Sequence[_Condition], place: Place) -> str | None:
+    def _end_of_stretch(self, conditions: Sequence[_Condition], place: Place, stretch: int) -> str | None:
         """Return the id where a stretch ends; None where what there is to look at ends before."""
         where, values = _joined(conditions)
         statement = f"SELECT job_id FROM job WHERE {where} ORDER BY job_id {_order(place)} LIMIT 1 OFFSET ?"  # noqa: S608 - our own text
-        found = self._log.select(statement, *values, STRETCH_ROWS - 1)
+        found = self._log.select(statement, *values, stretch - 1)
         return str(found[0][0]) if found else None
 
     # --- sums ------------------------------------------------------------------------------------------------------
@@ -187,33 +212,18 @@ def _hour(begins_at: float, found: dict[State, list[float]]) -> Hour:
     )
 
 
-def _conditions(
-    wanted: Wanted, state: State | None, place: Place, prefix: str
-) -> tuple[list[_Condition], list[_Condition]]:
-    """Return what an index finds, in the order of the ids, and what is to be seen in each row.
-
-    Ids begin with the time when they were given, so days are bounds of ids.
-    """
-    by_index: list[_Condition] = []
+def _bounds(wanted: Wanted, place: Place, prefix: str) -> list[_Condition]:
+    """Return between which ids is looked. They begin with the time when they were given, so days are bounds, too."""
+    bounds: list[_Condition] = []
     if place.job_id:
-        by_index.append(("job_id > ?" if place.is_newer else "job_id < ?", [place.job_id]))
+        bounds.append(("job_id > ?" if place.is_newer else "job_id < ?", [place.job_id]))
     if wanted.since is not None:
-        by_index.append(("job_id >= ?", [job_id_prefix(wanted.since)]))
+        bounds.append(("job_id >= ?", [job_id_prefix(wanted.since)]))
     if wanted.until is not None:
-        by_index.append(("job_id < ?", [job_id_prefix(wanted.until)]))
+        bounds.append(("job_id < ?", [job_id_prefix(wanted.until)]))
     if prefix:
-        by_index += [("job_id >= ?", [prefix]), ("job_id < ?", [f"{prefix}g"])]  # behind the last hexadecimal digit
-    by_row: list[_Condition] = []
-    if state:
-        by_index.append(("state || '' = ?", [state]))  # in the words of the index
-    if wanted.inbox and state:
-        by_row.append(("inbox = ?", [wanted.inbox]))
-    elif wanted.inbox:
-        by_index.append(("inbox || '' = ?", [wanted.inbox]))
-    if wanted.text:
-        either = "(filename LIKE ? ESCAPE '\\' OR message LIKE ? ESCAPE '\\')"
-        by_row.append((either, [_pattern(wanted.text)] * 2))
-    return by_index, by_row
+        bounds += [("job_id >= ?", [prefix]), ("job_id < ?", [f"{prefix}g"])]  # behind the last hexadecimal digit
+    return bounds
 
 
 def _joined(conditions: Sequence[_Condition]) -> tuple[str, list[object]]:
@@ -225,8 +235,8 @@ def _order(place: Place) -> str:
     return "ASC" if place.is_newer else "DESC"
 
 
-def _is_within(job: Job, reached: str, place: Place) -> bool:
-    return job.job_id <= reached if place.is_newer else job.job_id >= reached
+def _is_within(job_id: str, reached: str, place: Place) -> bool:
+    return job_id <= reached if place.is_newer else job_id >= reached
 
 
 def _pattern(text: str) -> str:
@@ -235,11 +245,9 @@ def _pattern(text: str) -> str:
     return "%" + re.sub(r"[^\x00-\x7f]+", "%", escaped) + "%"
 
 
-def _has(job: Job, text: str) -> bool:
-    if not text:
-        return True
+def _has(text: str, filename: str, message: str | None) -> bool:
     sought = _composed(text.strip())
-    return sought in _composed(job.filename) or sought in _composed(job.message or "")
+    return sought in _composed(filename) or sought in _composed(message or "")
 
 
 def _composed(text: str) -> str:

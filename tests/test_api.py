@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, settings
 
 from receipt_watcher import schemas
 from receipt_watcher.handholds import HandHolds
@@ -19,13 +18,11 @@ from receipt_watcher.holds import HoldKind
 from receipt_watcher.job import Event, Folder, Job, Reason, State, job_id_prefix
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.operations import OPERATIONS
-from receipt_watcher.records import Wanted
 from receipt_watcher.roles import Role
 from receipt_watcher.spool import Spool
 from receipt_watcher.view import full_view
 from tests.api_site import ApiSite
 from tests.conftest import FakeClock, make_job
-from tests.test_joblog import asked_by
 from tests.test_web import LOCAL, ask, assert_problem
 
 OFTEN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -77,90 +74,12 @@ def test_pages_stay_while_jobs_come(site: ApiSite) -> None:
     assert [job["job_id"] for job in second["jobs"]] == jobs[1::-1]
 
 
-BASE = 1_600_000_000.0
-MOMENTS = st.none() | st.integers(0, 25).map(lambda number: BASE + number)
-
-
-@OFTEN
-@given(
-    rows=st.lists(
-        st.tuples(
-            st.sampled_from([State.QUEUED, State.FAILURE, State.DUPLICATE]),
-            st.sampled_from("ab"),
-            st.sampled_from(["x", "y%", "Y_"]),
-        ),
-        max_size=25,
-    ),
-    wanted=st.builds(
-        Wanted,
-        states=st.frozensets(st.sampled_from(list(State))),
-        inbox=st.sampled_from([None, "a", "b", "c"]),
-        words=st.sampled_from(["", "x", "%", "_", "Y"]),
-        since=MOMENTS,
-        until=MOMENTS,
-    ),
-    limit=st.integers(1, 9),
-)
-def test_any_list_is_what_a_plain_look_finds(
-    tmp_path: Path, rows: list[tuple[State, str, str]], wanted: Wanted, limit: int
-) -> None:
-    """Whatever is asked, the pages together are the jobs that match, in order, each once."""
-    for old in tmp_path.glob("list.db*"):
-        old.unlink()
-    log = JobLog(tmp_path / "list.db")
-    log.open()
-    jobs = [put(log, number, state=state, inbox=name, filename=text) for number, (state, name, text) in enumerate(rows)]
-    found: list[str] = []
-    cursor: str | None = None
-    is_over = False
-    while not is_over:
-        page, cursor = log.search(wanted, cursor, limit)
-        assert len(page) <= limit
-        found += [job.job_id for job in page]
-        is_over = cursor is None
-    log.close()
-    assert found == [
-        job.job_id
-        for number, job in reversed(list(enumerate(jobs)))
-        if (not wanted.states or job.state in wanted.states)
-        and wanted.inbox in (None, job.inbox)
-        and wanted.words.lower() in job.filename.lower()
-        and (wanted.since is None or BASE + number >= wanted.since)
-        and (wanted.until is None or BASE + number < wanted.until)
-    ]
-
-
-def test_words_are_looked_for_in_windows(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rare word takes several answers, each of which looks at so many rows, and none holds the log for long."""
-    monkeypatch.setattr("receipt_watcher.records._WINDOW_ROWS", 3)
-    monkeypatch.setattr("receipt_watcher.records._MOST_WINDOWS", 2)
-    jobs = [put(log, number, filename="rare" if number == 0 else "x") for number in range(8)]
-    found, more = log.search(Wanted(words="rare"), None, 5)
-    assert (found, more) == ([], jobs[2].job_id)
-    found, more = log.search(Wanted(words="rare"), more, 5)
-    assert ([job.filename for job in found], more) == (["rare"], None)
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        Wanted(),
-        Wanted(states=frozenset({State.FAILURE})),
-        Wanted(inbox="office"),
-        Wanted(frozenset({State.SUCCESS}), "office", since=1.0, until=2e9),
-        Wanted(words="x"),
-        Wanted(frozenset({State.QUEUED}), words="x"),
-    ],
-)
-def test_each_page_is_found_by_an_index(log: JobLog, wanted: Wanted) -> None:
-    """No list reads more than its page: neither a scan of all jobs nor sorting, wherever the page begins."""
-    jobs = [put(log, number, inbox=("office", "cellar")[number % 2]) for number in range(20)]
-    asked = asked_by(log, lambda: log.search(wanted, jobs[15].job_id, 3))
-    with contextlib.closing(sqlite3.connect(log.path)) as other:
-        plans = [" / ".join(row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}")) for statement in asked]
-    own = [plan for plan in plans if "job" in plan]
-    assert own
-    assert [plan for plan in own if "TEMP B-TREE" in plan or "SCAN job" in plan] == []
+def test_a_rare_word_takes_several_answers(site: ApiSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each looks at so many receipts, may be empty, and says where the next one goes on; an id is found at once."""
+    monkeypatch.setattr("receipt_watcher.search.STRETCH_ROWS", 3)
+    jobs = [put(site.log, number, filename="rare" if number == 0 else "x").job_id for number in range(8)]
+    assert ids_of(site, "q=RARE&limit=5") == [[], [], [jobs[0]]]
+    assert ids_of(site, f"q={jobs[4]}") == [[jobs[4]]]
 
 
 def test_what_is_no_query_is_said(site: ApiSite) -> None:
