@@ -53,9 +53,11 @@ from receipt_watcher.notification import InboxState, Notification, forget
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.pages import Pages
 from receipt_watcher.pageview import InboxNow
+from receipt_watcher.rendering import Rendering
 from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
 from receipt_watcher.route import Bell, Route, branches_of
 from receipt_watcher.server import certificate_of
+from receipt_watcher.signin import SignInPage
 from receipt_watcher.snapshot import remove, snapshot_file
 from receipt_watcher.statusfile import StatusFile
 from receipt_watcher.strangers import TELL_SECONDS, Strangers, log_callers
@@ -319,12 +321,13 @@ class Daemon:
         fetching = Fetching(self.log.get, self.routes)
         return Thumbnails(folder, fetching, examiners, max_pixels=max_pixels, clock=self._clock)
 
-    def _pages(self, access: Access, parts: Parts) -> Pages:
+    def _pages(self, access: Access, parts: Parts, rendering: Rendering) -> Pages:
         return Pages(
             self.config,
             self.log,
             self.holds,
             self._thumbnails,
+            rendering=rendering,
             actions=parts.actions,
             uploads=parts.uploads,
             access=access,
@@ -415,6 +418,7 @@ class Daemon:
         access = site.access_of(self.config, secret, self._callers, rest, self._public_url)
         parts = site.parts_of(self.config, access, rest)
         api = Api(access, parts)
+        rendering = Rendering(self.config.notify.zone, self._clock)
         web = Web(
             self.conclusion,
             self._tokens,
@@ -426,12 +430,12 @@ class Daemon:
             tell_waiting=self.waiting,
             show_metrics=self.metrics.page,
             keep_rehearsal=lambda said: self.log.keep_fact(REHEARSAL_FACT, said),
-            more=[*api.routes(), *site.sign_in_page(access).routes()],
+            more=[*api.routes(), *SignInPage(access, rendering).routes()],
             access=access,
             file_of_known=api.file_of_known,
             origins=http.cors_origins,
             root_path=http.root_path,
-            pages=self._pages(access, parts),
+            pages=self._pages(access, parts, rendering),
         )
         certificate = certificate_of(http.tls_certificate, http.tls_key)
         self._ground.answer(web.app, self.config.limits.stop_timeout_seconds, certificate)

@@ -13,28 +13,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route as Address
 
-from receipt_watcher import __version__, pageview
+from receipt_watcher import pageview
 from receipt_watcher.actions import Actions
 from receipt_watcher.bodies import read_body
 from receipt_watcher.callers import Access, Caller
 from receipt_watcher.config import Config
-from receipt_watcher.disk import display_name
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.explain import Explainer
 from receipt_watcher.handholds import HandHold, HandHolds, Held
@@ -43,14 +40,14 @@ from receipt_watcher.job import EXAMINATION_REASONS, OPEN_STATES, Event, Job, St
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.pageview import InboxNow
 from receipt_watcher.problem import RefusedError
+from receipt_watcher.rendering import HEADERS, Rendering, Visit, Visitor
 from receipt_watcher.roles import Right
 from receipt_watcher.route import Route, branches_of, destinations_of
 from receipt_watcher.search import Hour, Page, Place, Search, Wanted
 from receipt_watcher.telemetry import printable
-from receipt_watcher.texts import LANGUAGES, NAMES, Texts, language_of
+from receipt_watcher.texts import Texts
 from receipt_watcher.thumbnails import Thumbnails, is_drawable
 from receipt_watcher.uploads import Taken, Uploads
-from receipt_watcher.view import iso_time
 
 #: How many requests may ask the job log at a time, and how many may wait for a picture.
 _LOOKING_THREADS = 4
@@ -63,61 +60,12 @@ _TEXT_CHARACTERS = 200
 _WHY_CHARACTERS = 200
 _FORM_BYTES = 16 * 1024
 _DAY_SECONDS_KEPT = 60.0
-_COOKIE_SECONDS = 365 * 24 * 3600
 
-#: What a page may say after a button.
-_SAID = ("retried", "cancelled", "too_late", "retried_these", "held", "resumed", "not_held")
-
-_HERE = Path(__file__).parent
-_MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-
-#: Nothing runs, and nothing is loaded, but what comes from here as a file.
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "Vary": "Accept-Language, Cookie",
-}
 _PICTURE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, max-age=3600",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """Who asks: what he may do, by which name the history remembers him, and what his forms must bear."""
-
-    may_follow: bool = False
-    may_read: bool = False
-    may_change: bool = False
-    may_upload: bool = False
-    name: str = ""
-    signed_in_as: str = ""
-    csrf_token: str = ""
-    caller: Caller | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Visit:
-    """One request: whose, in which language, and when."""
-
-    request: Request
-    visitor: Visitor
-    texts: Texts
-    now: float
-    query: Mapping[str, str] = field(default_factory=dict)
-    beat: str = ""
-
-    def url(self, path: str) -> str:
-        """Return a path of ours as the browser asks for it."""
-        return str(self.request.scope.get("root_path", "")) + path
 
 
 class Pages:
@@ -130,6 +78,7 @@ class Pages:
         holds: Holds,
         thumbnails: Thumbnails,
         *,
+        rendering: Rendering,
         actions: Actions,
         uploads: Uploads,
         access: Access,
@@ -145,6 +94,7 @@ class Pages:
         self._thumbnails = thumbnails
         self._uploads = uploads
         self._access = access
+        self._rendering = rendering
         self._inboxes = inboxes
         self._actions = actions
         self._routes = routes
@@ -154,15 +104,6 @@ class Pages:
         self._drawing = asyncio.Semaphore(_PICTURES)
         self._waiting_for_pictures = 0
         self._day = _Day(self._search)
-        self._files = {path.name: _Packaged.read(path) for path in sorted((_HERE / "static").iterdir())}
-        self._templates = Environment(
-            loader=FileSystemLoader(_HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
         self.routes = [
             Address("/", self._page(self._overview)),
             Address("/receipts", self._page(self._receipts)),
@@ -178,19 +119,19 @@ class Pages:
             Address("/upload", self._page(self._upload, lambda visitor: visitor.may_upload)),
             Address("/upload", self._receive, methods=["POST"]),
             Address("/page/pulse", self._pulse),
-            Address("/static/{name}", self._static),
+            Address("/static/{name}", self._rendering.packaged),
         ]
 
     # --- requests --------------------------------------------------------------------------------------------------
 
-    async def _judged(self, request: Request) -> _Visit:
+    async def _judged(self, request: Request) -> Visit:
         """Return a visit of somebody, or of nobody known.
 
         Raises:
             RefusedError: the token is wrong, or another site's page sent this.
         """
         caller = await self._access.caller(request, has_field=True)
-        return self._visit(request, self._visitor(caller) if caller else Visitor())
+        return self._rendering.visit(request, self._visitor(caller) if caller else Visitor())
 
     def _visitor(self, caller: Caller) -> Visitor:
         session = caller.session
@@ -205,24 +146,17 @@ class Pages:
             caller=caller,
         )
 
-    def _turned_away(self, visit: _Visit) -> Response:
+    def _turned_away(self, visit: Visit) -> Response:
         """Return what somebody gets who may not: the form to sign in, where nobody is known."""
         if visit.visitor.caller is None and visit.request.method == "GET":
             address = visit.request.url
             onward = address.path.removeprefix(visit.url("")) + (f"?{address.query}" if address.query else "")
-            return RedirectResponse(f"{visit.url('/sign-in')}?{urlencode({'next': onward})}", 303, _HEADERS)
-        return self._error(visit, 403)
-
-    def _visit(self, request: Request, visitor: Visitor | None = None) -> _Visit:
-        asked = request.query_params.get("lang")
-        chosen = asked if asked in LANGUAGES else request.cookies.get("lang")
-        texts = Texts(language_of(chosen, request.headers.get("accept-language", "")), self._zone)
-        query = {name: value for name, value in request.query_params.items() if name != "lang"}
-        return _Visit(request, visitor or Visitor(), texts, self._clock(), query)
+            return RedirectResponse(f"{visit.url('/sign-in')}?{urlencode({'next': onward})}", 303, HEADERS)
+        return self._rendering.error(visit, 403)
 
     def _page(
         self,
-        show: Callable[[_Visit], Response],
+        show: Callable[[Visit], Response],
         may_see: Callable[[Visitor], bool] = lambda visitor: visitor.may_read,
     ) -> Callable[[Request], Any]:
         """Return the endpoint of a page, by default for whoever may read."""
@@ -235,26 +169,25 @@ class Pages:
                 async with self._looking:
                     page = await run_in_threadpool(self._shown, show, visit)
             except HTTPException as error:
-                return self._error(visit, error.status_code, error.detail)
+                return self._rendering.error(visit, error.status_code, error.detail)
             except JobLogError as error:
-                return self._error(visit, 503, str(error))
-            if request.query_params.get("lang") in LANGUAGES:
-                page.set_cookie("lang", visit.texts.language, _COOKIE_SECONDS, path=visit.url("/"), samesite="lax")
+                return self._rendering.error(visit, 503, str(error))
+            self._rendering.remember_language(visit, page)
             return page
 
         return answer
 
-    def _shown(self, show: Callable[[_Visit], Response], visit: _Visit) -> Response:
+    def _shown(self, show: Callable[[Visit], Response], visit: Visit) -> Response:
         """Return a page; the beat is taken first, so that what comes while it is made is noticed."""
         return show(replace(visit, beat=self._beat()))
 
-    def _change(self, change: Callable[[_Visit, Mapping[str, str]], str]) -> Callable[[Request], Any]:
+    def _change(self, change: Callable[[Visit, Mapping[str, str]], str]) -> Callable[[Request], Any]:
         """Return the endpoint of a button: `change` returns where to go on."""
 
         async def answer(request: Request) -> Response:
             visit = await self._judged(request)
             if not visit.visitor.may_change:
-                return self._error(visit, 403)
+                return self._rendering.error(visit, 403)
             try:
                 form = await _form_of(request)
                 self._check_form(visit, form.get("csrf"))
@@ -263,14 +196,14 @@ class Pages:
             except (ClientDisconnect, TimeoutError):
                 return Response(status_code=400)  # nobody is there to read it
             except HTTPException as error:
-                return self._error(visit, error.status_code, error.detail)
+                return self._rendering.error(visit, error.status_code, error.detail)
             except JobLogError as error:
-                return self._error(visit, 503, str(error))
-            return RedirectResponse(visit.url(path), 303, _HEADERS)
+                return self._rendering.error(visit, 503, str(error))
+            return RedirectResponse(visit.url(path), 303, HEADERS)
 
         return answer
 
-    def _check_form(self, visit: _Visit, given: str | None) -> None:
+    def _check_form(self, visit: Visit, given: str | None) -> None:
         """Check that a form is one that we made.
 
         Raises:
@@ -281,68 +214,17 @@ class Pages:
 
     def refused(self, request: Request, error: RefusedError) -> Response:
         """Return as a page why somebody was refused."""
-        page = self._error(self._visit(request), error.status, error.detail)
+        page = self._rendering.error(self._rendering.visit(request), error.status, error.detail)
         page.headers.update(error.headers or {})
         return page
 
     def error(self, request: Request, status: int, detail: str = "") -> Response:
         """Return an error as a page."""
-        return self._error(self._visit(request), status, detail)
-
-    def _error(self, visit: _Visit, status: int, detail: str = "") -> Response:
-        t = visit.texts
-        known = status if status in (403, 404, 422, 500, 503) else 404
-        values = {
-            "status": status,
-            "title": t(f"error.{known}"),
-            "text": t(f"error.{known}.text"),
-            "detail": printable(detail),
-            "is_live": False,
-            "failed_count": 0,
-            "here": "",
-        }
-        page = self._rendered(visit, "error.html", values, status)
-        if status == 503:  # noqa: PLR2004
-            page.headers["Retry-After"] = "60"
-        return page
-
-    def _rendered(self, visit: _Visit, name: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
-        visitor = visit.visitor
-        common = {
-            "t": visit.texts,
-            "now": visit.now,
-            "url": visit.url,
-            "static": lambda name: visit.url(f"/static/{name}?v={self._files[name].tag}"),
-            "iso": iso_time,
-            "shown": lambda path: printable(display_name(path)),
-            "printable": lambda text: printable(str(text)),
-            "pieces": pageview.pieces,
-            "languages": NAMES.items(),
-            "with_language": lambda code: urlencode({**visit.query, "lang": code}),
-            "version": __version__,
-            "host": socket.gethostname(),
-            "said": self._said(visit),
-            "is_live": True,
-            "beat": visit.beat,
-            "may_read": visitor.may_read,
-            "may_change": visitor.may_change,
-            "may_upload": visitor.may_upload,
-            "signed_in_as": visitor.signed_in_as,
-            "csrf_token": visitor.csrf_token,
-        }
-        return HTMLResponse(self._templates.get_template(name).render({**common, **values}), status, _HEADERS)
-
-    @staticmethod
-    def _said(visit: _Visit) -> str:
-        said = visit.query.get("said", "")
-        count = visit.query.get("count", "")
-        if said not in _SAID:
-            return ""
-        return visit.texts(f"said.{said}", int(count) if count.isdecimal() and len(count) < 7 else 0)  # noqa: PLR2004
+        return self._rendering.error(self._rendering.visit(request), status, detail)
 
     # --- overview --------------------------------------------------------------------------------------------------
 
-    def _overview(self, visit: _Visit) -> Response:
+    def _overview(self, visit: Visit) -> Response:
         t, now = visit.texts, visit.now
         sums = self._search.sums()
         standings = self._standings()
@@ -365,7 +247,7 @@ class Pages:
             "chart_height": pageview.HEIGHT,
             "rows": [pageview.row(t, job) for job in latest.jobs],
         }
-        return self._rendered(visit, "overview.html", values)
+        return self._rendering.page(visit, "overview.html", values)
 
     def _standings(self) -> list[Standing]:
         urls = set(self._config.webhook_urls())
@@ -376,17 +258,17 @@ class Pages:
 
     # --- lists -----------------------------------------------------------------------------------------------------
 
-    def _receipts(self, visit: _Visit) -> Response:
+    def _receipts(self, visit: Visit) -> Response:
         page = self._search.page(self._wanted(visit.query), _place_of(visit.query))
         values = {"here": "receipts", "states": [state.value for state in State], **self._list(visit, page)}
-        return self._rendered(visit, "receipts.html", values)
+        return self._rendering.page(visit, "receipts.html", values)
 
-    def _failed(self, visit: _Visit) -> Response:
+    def _failed(self, visit: Visit) -> Response:
         wanted = self._wanted({**visit.query, "status": State.FAILURE.value})
         page = self._search.page(wanted, _place_of(visit.query))
-        return self._rendered(visit, "failed.html", {"here": "failed", **self._list(visit, page)})
+        return self._rendering.page(visit, "failed.html", {"here": "failed", **self._list(visit, page)})
 
-    def _list(self, visit: _Visit, page: Page) -> dict[str, Any]:
+    def _list(self, visit: Visit, page: Page) -> dict[str, Any]:
         t = visit.texts
         wanted = {name: visit.query.get(name, "") for name in ("q", "status", "inbox", "since", "until")}
         asked = {name: value for name, value in wanted.items() if value}
@@ -423,7 +305,7 @@ class Pages:
 
     # --- one receipt -----------------------------------------------------------------------------------------------
 
-    def _receipt(self, visit: _Visit) -> Response:
+    def _receipt(self, visit: Visit) -> Response:
         t = visit.texts
         job = self._job(visit)
         explained = Explainer(
@@ -450,12 +332,12 @@ class Pages:
             "explained": "\n".join(map(printable, explained.lines())),
             "failed_count": self._search.sums().failed,
         }
-        return self._rendered(visit, "receipt.html", values)
+        return self._rendering.page(visit, "receipt.html", values)
 
     def _path_of(self, job: Job) -> Path | None:
         return next((route.path_of(job) for route in self._routes if route.name == job.inbox), None)
 
-    def _job(self, visit: _Visit) -> Job:
+    def _job(self, visit: Visit) -> Job:
         job = self._log.get(visit.request.path_params["job_id"])
         if job is None:
             raise HTTPException(404)
@@ -481,18 +363,18 @@ class Pages:
             return Response(status_code=404)
         return Response(picture, media_type="image/jpeg", headers=_PICTURE_HEADERS)
 
-    def _drawn(self, visit: _Visit) -> bytes | None:
+    def _drawn(self, visit: Visit) -> bytes | None:
         return self._thumbnails.picture_of(self._job(visit))
 
     # --- buttons ---------------------------------------------------------------------------------------------------
 
-    def _retry(self, visit: _Visit, _form: Mapping[str, str]) -> str:
+    def _retry(self, visit: Visit, _form: Mapping[str, str]) -> str:
         return self._advanced(visit, self._actions.retry, "retried")
 
-    def _cancel(self, visit: _Visit, _form: Mapping[str, str]) -> str:
+    def _cancel(self, visit: Visit, _form: Mapping[str, str]) -> str:
         return self._advanced(visit, self._actions.cancel, "cancelled")
 
-    def _advanced(self, visit: _Visit, change: Callable[[str, str], Job | str | None], said: str) -> str:
+    def _advanced(self, visit: Visit, change: Callable[[str, str], Job | str | None], said: str) -> str:
         job_id = str(visit.request.path_params["job_id"])
         after = change(job_id, visit.visitor.name)
         if after is None:
@@ -500,7 +382,7 @@ class Pages:
         page = "/failed" if visit.query.get("from") == "failed" else f"/receipts/{job_id}"
         return f"{page}?said={said if isinstance(after, Job) else 'too_late'}"
 
-    def _retry_these(self, visit: _Visit, form: Mapping[str, str]) -> str:
+    def _retry_these(self, visit: Visit, form: Mapping[str, str]) -> str:
         """Retry what fits, the newest first, up to a bound: who wants more presses again."""
         wanted = self._wanted({**form, "status": State.FAILURE.value})
         count, before, is_all = 0, None, False
@@ -510,22 +392,22 @@ class Pages:
         shown = {name: form[name] for name in ("q", "inbox") if form.get(name)}
         return f"/failed?{urlencode({**shown, 'said': 'retried_these', 'count': count})}"
 
-    def _hold_inbox(self, visit: _Visit, form: Mapping[str, str]) -> str:
+    def _hold_inbox(self, visit: Visit, form: Mapping[str, str]) -> str:
         why = form.get("why", "").strip()[:_WHY_CHARACTERS]
         self._actions.hold(Held.INBOX, self._inbox_named(visit), why, visit.visitor.name)
         return "/?said=held"
 
-    def _resume_inbox(self, visit: _Visit, _form: Mapping[str, str]) -> str:
+    def _resume_inbox(self, visit: Visit, _form: Mapping[str, str]) -> str:
         was_held = self._actions.resume_inbox(self._inbox_named(visit), visit.visitor.name)
         return f"/?said={'resumed' if was_held else 'not_held'}"
 
-    def _inbox_named(self, visit: _Visit) -> str:
+    def _inbox_named(self, visit: Visit) -> str:
         name = str(visit.request.path_params["inbox"])
         if all(route.name != name for route in self._routes):
             raise HTTPException(404)
         return name
 
-    def _resume(self, visit: _Visit, _form: Mapping[str, str]) -> str:
+    def _resume(self, visit: Visit, _form: Mapping[str, str]) -> str:
         url = destinations_of(self._routes).get(visit.request.path_params["destination"])
         if url is None:
             raise HTTPException(404)
@@ -534,7 +416,7 @@ class Pages:
 
     # --- uploads ---------------------------------------------------------------------------------------------------
 
-    def _upload(self, visit: _Visit, result: _Uploaded | None = None) -> Response:
+    def _upload(self, visit: Visit, result: _Uploaded | None = None) -> Response:
         status = 200 if result is None else result.status
         values = {
             "here": "upload",
@@ -543,7 +425,7 @@ class Pages:
             "result": result,
             "failed_count": self._search.sums().failed,
         }
-        return self._rendered(visit, "upload.html", values, status)
+        return self._rendering.page(visit, "upload.html", values, status)
 
     def _max_size(self, texts: Texts) -> str:
         return f"{texts.number(self._config.limits.max_file_mb).removesuffix('.0').removesuffix(',0')} MB"
@@ -586,13 +468,6 @@ class Pages:
         told = (self._search.last_event(), self._standings(), self._held_by_hand(), list(self._inboxes()))
         return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
-    async def _static(self, request: Request) -> Response:
-        packaged = self._files.get(request.path_params["name"])
-        if packaged is None:
-            raise HTTPException(404)
-        headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-        return Response(packaged.content, media_type=packaged.media_type, headers=headers)
-
 
 @dataclass(frozen=True, slots=True)
 class _Uploaded:
@@ -629,20 +504,6 @@ class _Day:
             if self._kept is None or self._kept[0] != (key, event):
                 self._kept = (key, event), self._search.day(now)
             return self._kept[1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Packaged:
-    """A file that comes with the package; `tag` is another one when it changes."""
-
-    content: bytes
-    media_type: str
-    tag: str
-
-    @classmethod
-    def read(cls, path: Path) -> _Packaged:
-        content = path.read_bytes()
-        return cls(content, _MEDIA_TYPES[path.suffix], hashlib.sha256(content).hexdigest()[:12])
 
 
 async def _form_of(request: Request) -> dict[str, str]:

@@ -1,49 +1,39 @@
 """Signing in and out by a form, for who comes with a browser and no script.
 
 What it promises: a token goes only into a POST's body, so into no history and no log; who is signed in goes on to a
-page of ours, whatever the address said. The page needs nothing from elsewhere, and is refused by every frame
-(`envelope`).
+page of ours, whatever the address said. The form is a page as all are (`rendering`), in the reader's language.
 
 Runs in uvicorn's thread. Nothing is kept but what `sessions` keeps.
 """
 
 from __future__ import annotations
 
-import html
 import re
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from receipt_watcher.bodies import read_body
 from receipt_watcher.callers import Access
 from receipt_watcher.problem import RefusedError
+from receipt_watcher.rendering import Rendering
 
 _FORM_BYTES = 16 * 1024
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>Sign in · receipt-watcher</title>
-<link rel="stylesheet" href="{root}/static/style.css"></head>
-<body><main><form class="card sign-in" method="post" action="{action}"><h1>Sign in</h1>
-<input type="hidden" name="next" value="{next}">
-<p role="alert">{said}</p>
-<p><label for="token">Token</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required autofocus></p>
-<p><button class="button main" type="submit">Sign in</button></p>
-</form></main></body></html>
-"""
+#: What to say of a refusal by its status, in the reader's language.
+_REFUSALS = {401: "sign_in.wrong", 429: "sign_in.later"}
 
 
 class SignInPage:
     """The form, and what it is sent to."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, rendering: Rendering) -> None:
         self._access = access
+        self._rendering = rendering
 
     def routes(self) -> list[Route]:
         """Return its routes."""
@@ -54,7 +44,7 @@ class SignInPage:
         ]
 
     async def _show(self, request: Request) -> Response:
-        return _page(request, request.query_params.get("next", ""))
+        return self._page(request, request.query_params.get("next", ""))
 
     async def _sign_in(self, request: Request) -> Response:
         fields = await _fields(request)
@@ -62,7 +52,7 @@ class SignInPage:
         try:
             cookie = await self._access.sign_in(request, fields.get("token", ""))
         except RefusedError as error:
-            return _page(request, onward, error)
+            return self._page(request, onward, error)
         answer = RedirectResponse(_root(request) + own_path(onward), 303)
         self._access.set_cookie(request, answer, cookie)
         return answer
@@ -76,6 +66,20 @@ class SignInPage:
             await run_in_threadpool(self._access.sessions.end, caller.session)
             self._access.forget_cookie(request, answer)
         return answer
+
+    def _page(self, request: Request, onward: str, error: RefusedError | None = None) -> Response:
+        """Return the form; after an error the address is as before, so that the language can be switched."""
+        here = own_path(onward)
+        visit = replace(self._rendering.visit(request), query={"next": here})
+        said = ""
+        if error is not None:
+            key = None if visit.texts.language == "en" else _REFUSALS.get(error.status)
+            said = error.detail if key is None else visit.texts(key)
+        values = {"here": "", "failed_count": 0, "is_live": False, "next": here, "wrong": said}
+        page = self._rendering.page(visit, "sign_in.html", values, error.status if error else 200)
+        page.headers.update(error.headers if error else {})
+        self._rendering.remember_language(visit, page)
+        return page
 
 
 def own_path(text: str) -> str:
@@ -98,16 +102,6 @@ async def _fields(request: Request) -> dict[str, str]:
     except ValueError:
         raise RefusedError(422, "The form has too many fields.") from None
     return {name: texts[0] for name, texts in found.items()}
-
-
-def _page(request: Request, onward: str, error: RefusedError | None = None) -> Response:
-    text = _PAGE.format(
-        root=html.escape(_root(request)),
-        action=html.escape(f"{_root(request)}/sign-in"),
-        next=html.escape(own_path(onward)),
-        said=html.escape(error.detail if error else ""),
-    )
-    return HTMLResponse(text, error.status if error else 200, error.headers if error else None)
 
 
 def _root(request: Request) -> str:

@@ -28,7 +28,6 @@ from receipt_watcher.reach import reach
 from receipt_watcher.roles import ApiToken, ApiTokens, Role
 from receipt_watcher.route import Bell
 from receipt_watcher.sessions import Sessions
-from receipt_watcher.signin import SignInPage
 from receipt_watcher.strangers import Slowness, Strangers
 from receipt_watcher.uploads import Uploads
 from receipt_watcher.view import iso_time
@@ -89,11 +88,6 @@ def access_of(config: Config, session_secret: str, strangers: Strangers, rest: R
     )
     jwts = None if http.jwt is None else Jwts(_jwt_settings(http.jwt, rest.outbound), rest.monotonic)
     return Access(tokens, sessions, Slowness(strangers), trust, jwts)
-
-
-def sign_in_page(access: Access) -> SignInPage:
-    """Return the form for browsers."""
-    return SignInPage(access)
 
 
 def _jwt_settings(jwt: Jwt, outbound: Outbound) -> JwtSettings:

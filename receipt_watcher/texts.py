@@ -292,6 +292,16 @@ TEXTS: dict[str, tuple[str, str]] = {
     "said.held": ("It is on hold.", "Angehalten."),
     "said.resumed": ("It goes on.", "Es geht weiter."),
     "said.not_held": ("It is not on hold any more.", "Es ist nicht mehr angehalten."),
+    "sign_in": ("Sign in", "Anmelden"),
+    "sign_in.token": ("Token", "Token"),
+    "sign_in.wrong": (
+        "This token is not known here, or its time is over.",
+        "Dieses Token ist hier nicht bekannt, oder seine Zeit ist um.",
+    ),
+    "sign_in.later": (
+        "Too many wrong tokens came from here; try again later.",
+        "Von hier kamen zu viele falsche Token; versuchen Sie es später wieder.",
+    ),
     "sign_out": ("Sign out", "Abmelden"),
     # --- errors ---
     "error.title": ("Error", "Fehler"),

@@ -19,6 +19,7 @@ from receipt_watcher.joblog import JobLog
 from receipt_watcher.jwts import Jwts
 from receipt_watcher.links import FileLinks
 from receipt_watcher.reach import Reach
+from receipt_watcher.rendering import Rendering
 from receipt_watcher.roles import ApiToken, ApiTokens, Role, hash_of
 from receipt_watcher.sessions import Sessions
 from receipt_watcher.signin import SignInPage
@@ -94,7 +95,7 @@ class ApiSite(Concluding):
             downloads=downloads,
             check_health=dict,
             access=self.access,
-            more=[*self.api.routes(), *SignInPage(self.access).routes(), *more],
+            more=[*self.api.routes(), *SignInPage(self.access, Rendering(None, clock)).routes(), *more],
             file_of_known=self.api.file_of_known,
             origins=origins,
         ).app

@@ -31,6 +31,7 @@ from receipt_watcher.joblog import JobLog
 from receipt_watcher.links import FileLinks
 from receipt_watcher.pages import Pages
 from receipt_watcher.pageview import InboxNow
+from receipt_watcher.rendering import Rendering
 from receipt_watcher.roles import ApiToken, ApiTokens, Role, hash_of
 from receipt_watcher.route import destination_id
 from receipt_watcher.sessions import Sessions
@@ -71,11 +72,13 @@ class Office(Concluding):
         slowness = Slowness(Strangers(clock))
         self.access = Access(tokens, sessions, slowness, Trust(local_role=Role.ADMIN))
         gate = cast("Gate", SimpleNamespace(route=self.routes[0]))
+        rendering = Rendering(None, clock)
         pages = Pages(
             self.config,
             log,
             self.holds,
             Thumbnails(root / "pictures", fetching, examiners, max_pixels=10**8, clock=clock),
+            rendering=rendering,
             actions=Actions(log, deadline_seconds=900, deliveries=self.deliveries, filings=self.filings, clock=clock),
             uploads=Uploads(root, [gate], log, self.access, examine=_no_examination, clock=clock),
             access=self.access,
@@ -91,7 +94,7 @@ class Office(Concluding):
             downloads=Downloads(fetching),
             check_health=dict,
             access=self.access,
-            more=SignInPage(self.access).routes(),
+            more=SignInPage(self.access, rendering).routes(),
             pages=pages,
         ).app
 
@@ -788,6 +791,22 @@ def test_who_is_nobody_is_asked_to_sign_in(office: Office) -> None:
     assert ask(office.app, "POST", press, OFFICE, headers=cookie).status_code == 403
     assert ask(office.app, "POST", press, OFFICE, headers=cookie, data={"csrf": found[1]}).status_code == 303
     assert office.log.history(job.job_id)[-1]["detail"] == "by operator"
+
+
+def test_the_form_to_sign_in_is_in_the_readers_language(office: Office) -> None:
+    """It looks like the other pages, can be switched, and says in that language what was wrong; the way on stays."""
+    german = {"Accept_Language": "de"}
+    answer = office.get("/sign-in?next=/failed%3Fq%3Da&lang=de", OFFICE)
+    assert '<html lang="de">' in answer.text
+    assert answer.headers["set-cookie"].startswith("lang=de;")
+    assert 'href="?next=%2Ffailed%3Fq%3Da&amp;lang=en"' in answer.text
+    assert 'name="next" value="/failed?q=a"' in answer.text
+    assert "Anmelden" in words_of(office.get("/sign-in", OFFICE, **german).text)
+    fields = {"token": "wrong", "next": "//evil.example"}
+    wrong = ask(office.app, "POST", "/sign-in", OFFICE, data=fields, headers={"Accept-Language": "de"})
+    assert wrong.status_code == 401
+    assert Texts("de")("sign_in.wrong") in words_of(wrong.text)
+    assert "evil" not in wrong.text
 
 
 @pytest.mark.parametrize(

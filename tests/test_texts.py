@@ -34,7 +34,7 @@ def words_used() -> set[str]:
     found = set()
     for template in (PACKAGE / "templates").glob("*.html"):
         found |= set(_IN_TEMPLATE.findall(template.read_text("utf-8")))
-    for name in ("pages", "pageview"):
+    for name in ("pages", "pageview", "rendering", "signin"):
         tree = ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))
         found |= {
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)

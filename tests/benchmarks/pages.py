@@ -23,6 +23,7 @@ from receipt_watcher.job import Folder, Job, Reason, State, new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.pages import Pages
 from receipt_watcher.pageview import InboxNow
+from receipt_watcher.rendering import Rendering
 from receipt_watcher.roles import ApiTokens, Role
 from receipt_watcher.route import Bell
 from receipt_watcher.sessions import Sessions
@@ -89,6 +90,7 @@ def _pages(config: Config, log: JobLog, root: Path, examiners: Examiners, now: f
         log,
         Holds(log),
         Thumbnails(root / "pictures", fetching, examiners, max_pixels=1, clock=lambda: now),
+        rendering=Rendering(None, lambda: now),
         actions=Actions(log, deadline_seconds=1, deliveries=Bell(), filings=Bell(), clock=lambda: now),
         uploads=Uploads(root, [], log, access, examine=lambda path, _: unreadable(path), clock=lambda: now),
         access=access,

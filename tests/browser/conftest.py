@@ -11,12 +11,18 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
+from receipt_watcher.roles import Role, hash_of
 from receipt_watcher.standin import Behaviour, Delivery, StandIn
 from tests.conftest import TOKEN
 from tests.running import RunningDaemon
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DEADLINE_MILLISECONDS = 30_000
+
+
+#: Who comes from this machine is an admin; who comes by a proxy needs the token of a role, which is named so.
+_TOKENS = {role.value: {"role": role.value, "hash": hash_of(f"secret-of-{role}")} for role in Role}
+_HTTP = {"http": {"local_role": "admin", "tokens": _TOKENS}}
 
 
 class Visit:
@@ -74,7 +80,7 @@ class Office:
     def __init__(self, root: Path, n8n: StandIn) -> None:
         self.mended = threading.Event()
         n8n.behave = self._behave
-        self.daemon = RunningDaemon(root, n8n.webhook_url, TOKEN, changes={"http": {"local_role": "admin"}})
+        self.daemon = RunningDaemon(root, n8n.webhook_url, TOKEN, changes=_HTTP)
 
     def _behave(self, delivery: Delivery) -> Behaviour:
         if "bad" in delivery.filename and not self.mended.is_set():

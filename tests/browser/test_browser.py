@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from receipt_watcher import samples
 from receipt_watcher.job import Folder, Job, State
+from receipt_watcher.roles import Role
 from receipt_watcher.search import STRETCH_ROWS
 from tests.browser.conftest import DEADLINE_MILLISECONDS, Office, Visit
 from tests.conftest import make_job
@@ -21,6 +22,7 @@ from tests.running import digest, wait_until
 
 expect.set_options(timeout=DEADLINE_MILLISECONDS)
 
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 
 
@@ -65,13 +67,13 @@ def serious_findings(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["overview", "receipts", "nothing", "failed", "upload", "good", "bad", "slow"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_for_everybody(visit: Visit, receipts: dict[str, Job], name: str, scheme: Any) -> None:
+def test_every_page_is_for_everybody(visit: Visit, receipts: dict[str, Job], name: str) -> None:
     """Names, roles, order, labels and contrast are such that axe-core finds nothing, in the light and in the dark."""
-    visit.page.emulate_media(color_scheme=scheme)
     visit.open(paths(receipts)[name])
     expect(visit.page.locator("h1")).to_be_visible()
-    assert serious_findings(visit.page) == []
+    for scheme in SCHEMES:
+        visit.page.emulate_media(color_scheme=scheme)
+        assert serious_findings(visit.page) == []
 
 
 def test_the_dark_is_dark(visit: Visit) -> None:
@@ -250,6 +252,57 @@ def test_the_file_is_saved(visit: Visit, receipts: dict[str, Job]) -> None:
         page.get_by_role("link", name="Save the file").click()
     assert saving.value.suggested_filename == "good.pdf"
     assert saving.value.path().read_bytes() == samples.pdf(1)
+
+
+#: What each role finds in the menu, and on the page of a receipt that N8N has.
+OFFERED = {
+    Role.VIEWER: (["Overview", "Receipts", "Failed"], {"Save the file"}),
+    Role.OPERATOR: (["Overview", "Receipts", "Failed", "Add"], {"Save the file", "Cancel"}),
+    Role.UPLOADER: (["Add"], set()),
+}
+
+
+@pytest.mark.parametrize("role", OFFERED)
+def test_who_comes_from_elsewhere_signs_in(
+    browser: Browser, office: Office, receipts: dict[str, Job], role: Role
+) -> None:
+    """A wrong token is told, a right one leads on to the page; each role is offered what it may, and signs out."""
+    menu, offered = OFFERED[role]
+    context = browser.new_context(locale="de-DE", extra_http_headers={"X-Forwarded-For": "192.0.2.1"})
+    page = context.new_page()
+    path = f"/receipts/{receipts['slow'].job_id}"
+    page.goto(f"{office.daemon.url}{path}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Anmelden")
+    assert serious_findings(page) == []
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Anmelden").click()
+    expect(page.get_by_role("alert")).to_have_text("Dieses Token ist hier nicht bekannt, oder seine Zeit ist um.")
+    page.get_by_role("link", name="English").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    page.get_by_label("Token").fill(f"secret-of-{role}")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{path}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("slow.png")
+    assert [text.split()[0] for text in page.locator(".top nav a").all_inner_texts()] == menu
+    assert set(page.locator("#answer .button").all_inner_texts()) == offered
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    page.goto(f"{office.daemon.url}{path}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    context.close()
+
+
+def test_an_inbox_is_held_and_resumed(office: Office, visit: Visit) -> None:
+    """On the overview an inbox is held with a word why, and resumed."""
+    page = visit.open("/")
+    page.get_by_text("Hold…").click()
+    page.get_by_label("Why").fill("the scanner is away")
+    page.get_by_role("button", name="Hold office").click()
+    expect(page.locator("#holds")).to_contain_text("the scanner is away")
+    assert serious_findings(page) == []
+    page.get_by_role("button", name="Resume: The inbox office is on hold by hand.").click()
+    expect(page.get_by_role("status").filter(has_text="It goes on.")).to_be_visible()
+    expect(page.locator("#holds")).to_be_empty()
 
 
 def test_a_picture_is_shown(visit: Visit, receipts: dict[str, Job]) -> None:
