@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from receipt_watcher.config import Config
 from receipt_watcher.deployment import Host, Step
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.sources import load
+from tests.running import REPOSITORY
 
 CONFIG = Path("/etc/receipt-watcher/watcher.yaml")
 DROP_IN = Path("/etc/systemd/system/receipt-watcher.service.d/inbox.conf")
@@ -286,3 +288,32 @@ def test_it_starts_when_it_has_been_told_where_n8n_is(host: FakeHost) -> None:
     assert deployment.what_keeps_it(host) == []
     host.at(CONFIG).write_text("inboxes: 3\n")
     assert deployment.what_keeps_it(host) != []
+
+
+def test_a_purge_leaves_receipts_wherever_they_are(tmp_path: Path) -> None:
+    """A yes to the question removes the job log and what is ours beside it, and no folder that somebody made there."""
+    state, configured = tmp_path / "state", tmp_path / "etc"
+    kept = [state / "office/inbox/scan.jpg", state / "inboxes/north/scan.pdf", state / "done/2026-11/scan.jpg"]
+    gone = [state / name for name in ("receipts.db", "receipts.db-wal", "callback_token", "lock", ".hidden")]
+    gone += [state / "inboxes/office.json", state / "pictures/1.jpg", state / "uploads/1/receiving"]
+    for path in (*kept, *gone, configured / "watcher.yaml"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    confmodule = tmp_path / "confmodule"
+    confmodule.write_text("db_input() { :; }; db_go() { :; }; db_get() { RET=true; }; db_purge() { :; }\n")
+    script = (REPOSITORY / "systemd/debian/postrm").read_text()
+    places = {"/var/lib/receipt-watcher": state, "/etc/receipt-watcher": configured, "/opt/": tmp_path / "opt"}
+    for place, instead in (places | {"/usr/share/debconf/confmodule": confmodule}).items():
+        script = script.replace(place, str(instead))
+    for _ in range(2):
+        ended = subprocess.run(["sh", "-c", script, "postrm", "purge"], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        assert sorted(path for path in state.rglob("*") if path.is_file()) == sorted(kept)
+        assert not configured.exists()
+        assert f"What is none of ours stays in {state}." in ended.stderr
+    for path in kept:
+        path.unlink()
+    for folder in sorted((each for each in state.rglob("*")), reverse=True):
+        folder.rmdir()
+    subprocess.run(["sh", "-c", script, "postrm", "purge"], capture_output=True, check=True)
+    assert not state.exists()
