@@ -18,6 +18,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable
@@ -231,6 +232,11 @@ def _lock_out_others(reader: BinaryIO, source: Path) -> None:
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(source)) from error
     except OSError:
         return  # this mount knows no locks, or wants to have the file open for writing
+
+
+def is_partial(name: str) -> bool:
+    """Whether a name is one that we give to an unfinished copy; a receipt that only ends so is somebody's."""
+    return re.fullmatch(rf"\.[0-9a-f]+{re.escape(PARTIAL_SUFFIX)}", name) is not None
 
 
 def _partial_of(source: Path, target: Path) -> Path:

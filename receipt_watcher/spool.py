@@ -219,7 +219,7 @@ class Spool:
             for root, _, names in os.walk(entry):
                 for name_below in names:
                     path = Path(root, name_below)
-                    if name_below.endswith(disk.PARTIAL_SUFFIX) or self._is_placeholder(path, path.relative_to(entry)):
+                    if disk.is_partial(name_below) or self._is_placeholder(path, path.relative_to(entry)):
                         path.unlink()
                     else:
                         yield name, path.relative_to(entry)

@@ -391,6 +391,15 @@ def test_what_is_recorded_is_no_orphan(spool: Spool) -> None:
     assert files(spool.folders.processing / JOB) == [f".abc{PARTIAL_SUFFIX}", "scan.pdf"]
 
 
+@pytest.mark.parametrize("name", [f"scan.pdf{PARTIAL_SUFFIX}", f".scan{PARTIAL_SUFFIX}", PARTIAL_SUFFIX])
+def test_a_receipt_of_that_name_is_no_unfinished_copy(spool: Spool, name: str) -> None:
+    """A receipt whose name only ends as those of our copies do was moved, and is the only one there is."""
+    drop(spool.folders, name)
+    spool.take(Path(name), JOB)
+    assert list(spool.orphans(set())) == [(JOB, Path(name))]
+    assert (spool.folders.processing / JOB / name).read_bytes() == CONTENT
+
+
 def test_unfinished_copies_and_empty_folders_are_removed(spool: Spool) -> None:
     """A copy that is not whole is no orphan: it goes, with its folder, since the original is still in the inbox."""
     torso = spool.folders.processing / JOB / "sub" / f".abc{PARTIAL_SUFFIX}"
