@@ -729,8 +729,7 @@ class Daemon:
                 self._periodic.do("note_alive")
         finally:  # a disk that is full must not keep the locks
             for gate in self.gates:
-                if not gate.is_hanging:  # to close a descriptor there would hang, too
-                    gate.close()
+                gate.leave()
                 remove(snapshot_file(self.config.state_dir, gate.route.name))
             self.log.close()
             self._examiners.close()

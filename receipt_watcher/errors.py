@@ -52,7 +52,9 @@ class ConfigError(ReceiptWatcherError):
 
 
 class LockedError(ReceiptWatcherError):
-    """Another daemon is running on the same state directory or spool."""
+    """Another daemon is running on the same state directory or spool; `is_ours` says that it is of this process."""
+
+    is_ours = False
 
 
 class ForeignSpoolError(ReceiptWatcherError):

@@ -130,6 +130,7 @@ class Gate:
         self._stopping = stopping
         self._monotonic = monotonic
         self._clock = clock
+        self._is_left = False  # nothing begins here any more
         self._is_log_lost = False  # what is in processing/ may have been sent before, and no row tells
         self._recover_at: float | None = None  # when files that are left in processing/ are tried again
         self._busy = threading.Lock()  # held while one thread works on this gate
@@ -144,15 +145,18 @@ class Gate:
 
     def open_first(self) -> None:
         """Open at start; what is away is waited for, what is somebody else's is an error of the start."""
-        with self._busy:
-            try:
-                self._open()
-            except (ForeignSpoolError, LockedError) as error:
-                self.start_error = error
-            except (OSError, SpoolError, JobLogError) as error:
+        self._busy.acquire()
+        try:
+            self._open()
+        except (ForeignSpoolError, LockedError) as error:
+            if isinstance(error, LockedError) and error.is_ours:  # the daemon before a reload: see `leave`
                 self._shut(error)
-            finally:
-                self._answers_by = None
+            else:
+                self.start_error = error
+        except (OSError, SpoolError, JobLogError) as error:
+            self._shut(error)
+        finally:
+            self._give_back()
 
     def round(self) -> float:
         """Open if need be, take in what has settled, and return how long to wait for the bell, in seconds."""
@@ -163,10 +167,10 @@ class Gate:
             self._keep_status_file()
             return pause
         finally:
-            self._answers_by = None
             self.worked_at = self._monotonic()
-            self._busy.release()
-            self._keep_snapshot()
+            self._give_back()
+            if not self._is_left:
+                self._keep_snapshot()
 
     def _round(self) -> float:
         self.is_idle = False
@@ -208,8 +212,30 @@ class Gate:
                 self._expect_answer()
                 self._status_file.stopped(self._clock())
         finally:
-            self._answers_by = None
-            self._busy.release()
+            self._give_back()
+
+    def leave(self) -> None:
+        """Close for good: now, or, while a thread waits in here for the file system, as soon as that has answered.
+
+        So nobody else has the spool while a receipt is still being moved, and a file that hangs is not closed by who
+        must not wait for it.
+        """
+        self.route.is_ready = False
+        self._is_left = True
+        self._close_if_left()
+
+    def _give_back(self) -> None:
+        """End one thread's turn."""
+        self._answers_by = None
+        self._busy.release()
+        self._close_if_left()
+
+    def _close_if_left(self) -> None:
+        if self._is_left and self._busy.acquire(blocking=False):
+            try:
+                self.close()
+            finally:
+                self._busy.release()
 
     def close(self) -> None:
         """Stop watching and give the spool back; harmless when called twice."""
@@ -394,8 +420,7 @@ class Gate:
         else:
             return job
         finally:
-            self._answers_by = None
-            self._busy.release()
+            self._give_back()
             self.bell.ring()  # a round that came meanwhile went away
 
     def _recover_if_due(self) -> None:

@@ -204,10 +204,12 @@ class Owner:
                 return  # it has just stopped
 
     def _in_use(self, mark: Mark) -> LockedError:
-        return LockedError(
+        error = LockedError(
             f"another receipt-watcher is running on {self._path.parent} ({mark.daemon}); stop it, or give this one "
             "folders of its own"
         )
+        error.is_ours = mark == Mark.ours(mark.installation)
+        return error
 
 
 def _write(descriptor: int, text: str) -> None:

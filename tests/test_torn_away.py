@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from receipt_watcher.gate import RETRY_SECONDS
 from receipt_watcher.job import State
@@ -640,6 +641,30 @@ def test_a_stop_does_not_wait_for_a_silent_share(tmp_path: Path, n8n: StandIn, m
         way.give_back()
         daemon.start()
         daemon.assert_all_well(absences=1, returns=0)
+
+
+def test_a_reload_while_a_share_falls_silent(tmp_path: Path, n8n: StandIn, mounts: Mounts) -> None:
+    """A thread that hangs through a reload gives its spool back when the share answers, and the inbox goes on."""
+    way = Silent(tmp_path, "office", mounts)
+    with Offices(tmp_path, n8n, way, prefix=mounts.prefix, limits={"stop_timeout_seconds": 1}) as daemon:
+        settings = yaml.safe_load(daemon.config_file.read_text())
+        settings["n8n"]["timeout_seconds"] = 4  # for so long a reload waits for it, so that it is known to hang
+        daemon.config_file.write_text(yaml.safe_dump(settings))
+        assert daemon.terminate() == 0
+        daemon.start()
+        daemon.put(way)
+        daemon.wait_delivered()
+        way.tear()
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: daemon.count("configuration.reloaded"), "the next daemon runs")
+        daemon.put(way)
+        daemon.put(daemon.desk)
+        daemon.wait_delivered(daemon.desk)
+        way.give_back()
+        daemon.wait_delivered()
+        wait_until(lambda: daemon.failing() == {}, "all is well")
+        assert daemon.terminate() == 0
 
 
 @contextlib.contextmanager
