@@ -94,6 +94,8 @@ _ALIVE = "alive_at"
 class Daemon:
     """One running receipt-watcher."""
 
+    _is_rescuing_log = False  # it was deleted under us, and is being written anew
+
     def __init__(
         self,
         config: Config,
@@ -531,7 +533,12 @@ class Daemon:
         if self.log.trouble is not None and not self.log.is_open and not self._stopping.is_set():
             self.log.open()  # it was written anew, and could not be opened then
         if self.log.is_displaced():
-            self.log.restore(self.installation.restore)
+            self._is_rescuing_log = True
+            try:
+                self.log.restore(self.installation.restore)
+            finally:
+                self._log_answered_at = self._monotonic()
+                self._is_rescuing_log = False
         if self.log.trouble is not None:
             self.log.keep_fact(_ALIVE, repr(self._clock()))
 
@@ -598,7 +605,8 @@ class Daemon:
     def standing_still(self, seconds: float) -> list[str]:
         """Return what has not gone on for so long, in words; it waits for nothing, and any thread may ask.
 
-        A file system that answers nothing is no fault of ours: its inbox is unavailable.
+        A file system that answers nothing is no fault of ours: its inbox is unavailable. While the log is written
+        anew all wait for that, and to end the process would lose it: the file has no name any more.
         """
         before = self._monotonic() - seconds
         found = [
@@ -611,7 +619,7 @@ class Daemon:
         if self._http_turned_at < before:
             found.append("HTTP")
         self._ground.ask(self._note_turn)
-        return found
+        return [] if self._is_rescuing_log else found
 
     def _note_turn(self) -> None:
         self._http_turned_at = self._monotonic()

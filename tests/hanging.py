@@ -7,16 +7,22 @@ import signal
 import threading
 from collections.abc import Callable
 
+import structlog
+
 from receipt_watcher.cli import main
 from receipt_watcher.gate import Gate
+from receipt_watcher.installation import Installation
 from receipt_watcher.logfile import LogFile
 from receipt_watcher.server import _Uvicorn
 
 #: What hangs, by its name in the log.
 SIGNALS = {"HTTP": signal.SIGUSR1, "the inbox office": signal.SIGUSR2, "the job log": signal.SIGWINCH}
+#: The next copy of the job log never ends.
+COPY_HANGS = signal.SIGURG
 
 _for_ever = threading.Event().wait
 _inbox_hangs = threading.Event()
+_copy_hangs = threading.Event()
 _found: dict[str, object] = {}
 
 
@@ -47,9 +53,17 @@ def _keep_snapshot(_gate: Gate) -> None:
         _for_ever()
 
 
+def _make_folder(_installation: Installation) -> None:
+    """Hang just before the log is written anew, with its lock held."""
+    if _copy_hangs.is_set():
+        structlog.get_logger().info("test.copy_hangs")
+        _for_ever()
+
+
 if __name__ == "__main__":
     _Uvicorn.__init__ = _noting("server", _Uvicorn.__init__)  # type: ignore[method-assign]
     LogFile.__init__ = _noting("log", LogFile.__init__)  # type: ignore[method-assign]
+    Installation.restore = _make_folder  # type: ignore[assignment,method-assign]
     Gate._keep_snapshot = _keep_snapshot  # type: ignore[assignment,method-assign]
     hangs: dict[str, Callable[[], None]] = {
         "HTTP": _hang_http,
@@ -58,4 +72,5 @@ if __name__ == "__main__":
     }
     for part, number in SIGNALS.items():
         signal.signal(number, lambda *_, hang=hangs[part]: hang())
+    signal.signal(COPY_HANGS, lambda *_: _copy_hangs.set())
     main()

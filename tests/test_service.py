@@ -28,7 +28,7 @@ from receipt_watcher.statusline import in_one_line
 from receipt_watcher.systemd import Systemd, handed_over, systemd_of
 from receipt_watcher.vigil import Vigil
 from tests.conftest import TOKEN
-from tests.hanging import SIGNALS
+from tests.hanging import COPY_HANGS, SIGNALS
 from tests.running import RunningDaemon, assert_consistent, jpegs, merge, wait_until
 
 
@@ -202,6 +202,20 @@ def test_what_hangs_is_named_and_not_fed(tmp_path: Path, n8n: StandIn, systemd: 
                 fed, named = systemd.count("WATCHDOG=1"), hanging_parts(daemon)
         assert systemd.count("WATCHDOG=1") == fed
     assert named == ["HTTP"]
+
+
+def test_the_watchdog_lets_the_log_be_rescued(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
+    """While a log that was deleted is written anew nobody else can use it, however long: only this process has it."""
+    variables = {"NOTIFY_SOCKET": systemd.address} | _WATCHED
+    with HangingDaemon(tmp_path, n8n.webhook_url, TOKEN, environment=variables) as daemon:
+        wait_until(lambda: systemd.count("WATCHDOG=1"), "it is fed")
+        assert daemon.process is not None
+        daemon.process.send_signal(COPY_HANGS)
+        (daemon.state / "receipts.db").unlink()
+        wait_until(lambda: daemon.count("test.copy_hangs"), "it is being written anew")
+        fed = systemd.count("WATCHDOG=1")
+        wait_until(lambda: systemd.count("WATCHDOG=1") >= fed + 4, "it is fed for longer than a part may stand still")
+        assert hanging_parts(daemon) == []
 
 
 def hanging_parts(daemon: RunningDaemon) -> list[str]:
