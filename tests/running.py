@@ -235,7 +235,10 @@ class RunningDaemon:
     def call(self, job_id: str, body: Mapping[str, Any], token: str) -> httpx.Response:
         """Call back."""
         return httpx.post(
-            f"{self.url}/api/v1/jobs/{job_id}/callback", json=dict(body), headers={"X-Callback-Token": token}
+            f"{self.url}/api/v1/jobs/{job_id}/callback",
+            json=dict(body),
+            headers={"X-Callback-Token": token},
+            timeout=DEADLINE_SECONDS,
         )
 
     @contextlib.contextmanager

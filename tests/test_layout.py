@@ -141,6 +141,7 @@ CATCH_ALL = {
     ("loops", "_loop"): "the entry of each stage's thread: it logs and goes on",
     ("loops", "do"): "the entry of each periodic task: it logs and goes on",
     ("drawing", "draw"): "no library promises anything about what it raises for bad content",
+    ("service", "_tried"): "a defect of ours at a reload: it is logged, and the daemon that runs goes on",
     ("examiner", "_answer"): "a defect of ours on one file: the daemon is told, and refuses the file",
     ("receipt", "_with_pillow"): "Pillow promises nothing about what its plugins raise for bad content",
     ("receipt", "_with_pillow_heif"): "likewise for HEIC",
