@@ -738,7 +738,8 @@ class Daemon:
         finally:  # a disk that is full must not keep the locks
             for gate in self.gates:
                 gate.leave()
-                remove(snapshot_file(self.config.state_dir, gate.route.name))
+                if self._openings:  # else they are those of the daemon that kept us out
+                    remove(snapshot_file(self.config.state_dir, gate.route.name))
             self.log.close()
             self._examiners.close()
             self._thumbnails.close()

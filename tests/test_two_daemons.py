@@ -71,6 +71,19 @@ def test_one_state_directory(tmp_path: Path, n8n: StandIn) -> None:
         assert_goes_on(first, n8n, 2)
 
 
+def test_a_daemon_that_is_kept_out_takes_nothing_along(tmp_path: Path, n8n: StandIn) -> None:
+    """A second one that is started by mistake leaves what `status` shows of the first one's inboxes."""
+    with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN) as first:
+        shown = first.state / "inboxes" / "office.json"
+        wait_until(shown.exists, "the inbox is shown")
+        second = first.run("run")
+        assert second.returncode == 1
+        assert "is running on" in second.stderr
+        assert shown.exists()
+        assert first.terminate() == 0
+        assert not shown.exists()
+
+
 def test_one_spool(tmp_path: Path, n8n: StandIn) -> None:
     """A second installation is refused a spool that is in use, and one that is not its own until it takes that over."""
     first = daemon_at(tmp_path / "first", n8n, {})
