@@ -410,6 +410,9 @@ class Gate:
         try:
             if self._stopping.is_set() or not self.route.is_ready or self.unavailable is not None:
                 raise SpoolError(self.unavailable or "the inbox is not open", folder)
+            hold = self._hand_holds.of_inbox(self.route.name)
+            if hold is not None:
+                raise SpoolError(f"the inbox is held by hand{hold.words}", folder)
             self._expect_answer(MOVE_LIMIT_SECONDS)
             self.route.spool.check_owner()
             self._recover_at = self._monotonic()  # as in `_take`

@@ -190,6 +190,18 @@ def test_what_cannot_be_taken_now_is_asked_for_again(daemon: RunningDaemon) -> N
     daemon.wait_quiet(1)
 
 
+def test_an_inbox_that_is_held_takes_no_upload(daemon: RunningDaemon) -> None:
+    """While an admin holds the inbox an upload is 503 with the reason, and nothing is kept; then it is taken."""
+    [content] = jpegs(1)
+    assert daemon.run("hold", "office", "--why", "the books are closed").returncode == 0
+    answer = upload(daemon, content)
+    assert "held by hand: the books are closed" in assert_problem(answer, 503)["detail"]
+    assert daemon.recorded() == []
+    assert daemon.run("resume", "office").returncode == 0
+    assert upload(daemon, content).status_code == 202
+    daemon.wait_quiet(1)
+
+
 def test_the_form_is_read_strictly(daemon: RunningDaemon) -> None:
     """What is missing, unknown, too large or ignored by its name is a problem that says so; nothing is recorded."""
     [content] = jpegs(1)
