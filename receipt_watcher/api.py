@@ -18,13 +18,13 @@ from typing import Any, TypeVar, get_origin
 
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route as WebRoute
 
 from receipt_watcher import __version__, schemas
 from receipt_watcher.actions import Actions
-from receipt_watcher.bodies import read_body
+from receipt_watcher.bodies import whole_body
 from receipt_watcher.callers import Access, Caller
 from receipt_watcher.config import masked
 from receipt_watcher.downloads import Downloads, tell_connection
@@ -348,14 +348,7 @@ def _query(model: type[_Taken], request: Request) -> _Taken:
 
 async def _body(model: type[_Taken], request: Request) -> _Taken:
     """Return the body, which is JSON, checked; none at all stands for an empty object."""
-    try:
-        body = await read_body(request, _BODY_BYTES)
-    except ClientDisconnect:
-        raise RefusedError(400, "The sender left.") from None
-    except TimeoutError:
-        raise RefusedError(408, "The body did not arrive in time.", headers={"Connection": "close"}) from None
-    if body is None:
-        raise RefusedError(413, f"The body is larger than {_BODY_BYTES} bytes.")
+    body = await whole_body(request, _BODY_BYTES)
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise RefusedError(415, "Send application/json.")

@@ -10,12 +10,13 @@ Runs in uvicorn's thread. Nothing is kept.
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from receipt_watcher.problem import MEDIA_TYPE, problem
+from receipt_watcher.problem import MEDIA_TYPE, RefusedError, problem
 
 #: How long the body of a callback that bears a right token may take. By taste: its sender waits for us, too.
 BODY_SECONDS = 30.0
@@ -23,6 +24,9 @@ BODY_SECONDS = 30.0
 #: How long, and how much of, a body that nobody wants is read and thrown away, so that its sender can read our answer.
 DRAIN_SECONDS = 10.0
 DRAIN_MAX_BYTES = 32 * 1024 * 1024
+
+#: What the forms of our pages need, and some more.
+_FORM_BYTES, _FORM_FIELDS = 16 * 1024, 20
 
 _CLOSE = (b"connection", b"close")
 
@@ -41,6 +45,36 @@ async def read_body(request: Request, max_bytes: int) -> bytes | None:
             if len(body) > max_bytes:
                 return None
     return bytes(body)
+
+
+async def whole_body(request: Request, max_bytes: int) -> bytes:
+    """Read a body whole.
+
+    Raises:
+        RefusedError: it is too large, it took too long, or its sender left.
+    """
+    try:
+        body = await read_body(request, max_bytes)
+    except ClientDisconnect:
+        raise RefusedError(400, "The sender left.") from None
+    except TimeoutError:
+        raise RefusedError(408, "The body did not arrive in time.", headers={"Connection": "close"}) from None
+    if body is None:
+        raise RefusedError(413, f"The body is larger than {max_bytes} bytes.")
+    return body
+
+
+async def form_fields(request: Request) -> dict[str, str]:
+    """Return the fields of a form without a file, each once.
+
+    Raises:
+        RefusedError: it is too large or has too many fields, it took too long, or its sender left.
+    """
+    body = await whole_body(request, _FORM_BYTES)
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_FORM_FIELDS))
+    except ValueError:
+        raise RefusedError(422, "The form has too many fields.") from None
 
 
 class Drained:

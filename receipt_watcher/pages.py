@@ -19,17 +19,17 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route as Address
 
 from receipt_watcher import pageview
 from receipt_watcher.actions import Actions
-from receipt_watcher.bodies import read_body
+from receipt_watcher.bodies import form_fields
 from receipt_watcher.callers import Access, Caller
 from receipt_watcher.config import Config
 from receipt_watcher.errors import JobLogError
@@ -58,7 +58,6 @@ _RECENT_ROWS = 8
 _RETRIED_AT_ONCE = 1000
 _TEXT_CHARACTERS = 200
 _WHY_CHARACTERS = 200
-_FORM_BYTES = 16 * 1024
 _DAY_SECONDS_KEPT = 60.0
 
 _PICTURE_HEADERS = {
@@ -189,12 +188,10 @@ class Pages:
             if not visit.visitor.may_change:
                 return self._rendering.error(visit, 403)
             try:
-                form = await _form_of(request)
+                form = await form_fields(request)
                 self._check_form(visit, form.get("csrf"))
                 async with self._looking:
                     path = await run_in_threadpool(change, visit, form)
-            except (ClientDisconnect, TimeoutError):
-                return Response(status_code=400)  # nobody is there to read it
             except HTTPException as error:
                 return self._rendering.error(visit, error.status_code, error.detail)
             except JobLogError as error:
@@ -504,20 +501,6 @@ class _Day:
             if self._kept is None or self._kept[0] != (key, event):
                 self._kept = (key, event), self._search.day(now)
             return self._kept[1]
-
-
-async def _form_of(request: Request) -> dict[str, str]:
-    """Return the fields of a form.
-
-    Raises:
-        HTTPException: it is too large.
-        ClientDisconnect: the sender left.
-        TimeoutError: it took too long.
-    """
-    body = await read_body(request, _FORM_BYTES)
-    if body is None:
-        raise HTTPException(422, "too large")
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20))
 
 
 def _place_of(query: Mapping[str, str]) -> Place | None:

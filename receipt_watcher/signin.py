@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from receipt_watcher.bodies import read_body
+from receipt_watcher.bodies import form_fields
 from receipt_watcher.callers import Access
 from receipt_watcher.problem import RefusedError
 from receipt_watcher.rendering import Rendering
-
-_FORM_BYTES = 16 * 1024
 
 #: What to say of a refusal by its status, in the reader's language.
 _REFUSALS = {401: "sign_in.wrong", 429: "sign_in.later"}
@@ -47,7 +44,7 @@ class SignInPage:
         return self._page(request, request.query_params.get("next", ""))
 
     async def _sign_in(self, request: Request) -> Response:
-        fields = await _fields(request)
+        fields = await form_fields(request)
         onward = fields.get("next", "")
         try:
             cookie = await self._access.sign_in(request, fields.get("token", ""))
@@ -61,7 +58,7 @@ class SignInPage:
         caller = await self._access.caller(request, has_field=True)
         answer = RedirectResponse(f"{_root(request)}/sign-in", 303)
         if caller is not None and caller.session is not None:
-            fields = await _fields(request)
+            fields = await form_fields(request)
             self._access.check_field(request, caller, fields.get("csrf"))
             await run_in_threadpool(self._access.sessions.end, caller.session)
             self._access.forget_cookie(request, answer)
@@ -85,23 +82,6 @@ class SignInPage:
 def own_path(text: str) -> str:
     """Return where to go on to: a path of ours, or the first page; browsers read a backslash as a slash."""
     return text if re.fullmatch(r"/(?![/\\])[!-\[\]-~]*", text) else "/"
-
-
-async def _fields(request: Request) -> dict[str, str]:
-    """Return the fields of a form."""
-    try:
-        body = await read_body(request, _FORM_BYTES)
-    except ClientDisconnect:
-        raise RefusedError(400, "The sender left.") from None
-    except TimeoutError:
-        raise RefusedError(408, "The form did not arrive in time.", headers={"Connection": "close"}) from None
-    if body is None:
-        raise RefusedError(413, f"The form is larger than {_FORM_BYTES} bytes.")
-    try:
-        found = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
-    except ValueError:
-        raise RefusedError(422, "The form has too many fields.") from None
-    return {name: texts[0] for name, texts in found.items()}
 
 
 def _root(request: Request) -> str:

@@ -404,6 +404,12 @@ def test_a_wrong_token_is_said_on_the_form(site: ApiSite) -> None:
     assert "set-cookie" not in answer.headers
 
 
+def test_a_form_of_too_many_fields_is_refused(site: ApiSite) -> None:
+    """Our forms have few fields; one that has more is answered with why, and costs no memory."""
+    fields = {f"field{number}": "x" for number in range(21)}
+    assert_problem(site.ask("POST", "/sign-in", data=fields), 422)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -420,6 +420,15 @@ def test_a_file_that_is_away_has_no_picture_now(office: Office) -> None:
 # --- buttons -------------------------------------------------------------------------------------------------------
 
 
+def test_a_button_with_too_many_fields_is_refused(office: Office) -> None:
+    """A form that none of our pages has is refused on a page, and nothing is changed."""
+    fields = {f"field{number}": "x" for number in range(21)}
+    answer = office.press("/inboxes/office/hold", fields, Accept="text/html")
+    assert answer.status_code == 422
+    assert answer.headers["content-type"].startswith("text/html")
+    assert office.press("/inboxes/office/resume").headers["location"] == "/?said=not_held"
+
+
 def test_retry_does_what_the_command_does(office: Office) -> None:
     """The receipt is queued again, its history says by whom, and the stages are woken."""
     job = office.failed()

@@ -13,9 +13,10 @@ class Waiting(Exception):  # noqa: N818 - it is none
 def installed_by_command(office: Office) -> str:
     """`service install` from an environment in a home folder; again; receipts; `service uninstall`."""
     run = office.machine.run
-    command = "/root/env/bin/receipt-watcher"
-    run("cp", "-r", "/mnt/share/env", "/root/env")
-    run("sed", "-i", "1s|/mnt/share|/root|", command)
+    command = "/home/anna/env/bin/receipt-watcher"
+    run("mkdir", "-p", "/home/anna")
+    run("cp", "-r", "/mnt/share/env", "/home/anna/env")
+    run("sed", "-i", "1s|/mnt/share|/home/anna|", command)
     tried = run(command, "service", "install", "--dry-run").stdout
     assert "to do   the program in /opt/receipt-watcher\n" in tried
     assert not office.machine.path("/opt/receipt-watcher").exists()
