@@ -424,6 +424,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--token", default="")
     parser.add_argument("--no-content-check", action="store_true", help="neither decode nor hash what arrives")
+    parser.add_argument("--silent-for", metavar="PREFIX", help="never call back for files whose name begins so")
     parser.add_argument("--log", type=Path, help="where the lines about deliveries go; default: standard output")
     options = parser.parse_args()
     signals = {signal.SIGTERM, signal.SIGINT}
@@ -434,7 +435,8 @@ def main() -> None:
         def tell(delivery: Delivery) -> Behaviour:
             told = {name: getattr(delivery, name) for name in Delivery.__slots__ if name not in _UNTOLD}
             _write_line(log, told)
-            return succeed_if_intact(delivery)
+            is_silent = options.silent_for is not None and delivery.filename.startswith(options.silent_for)
+            return Behaviour(verdict=None) if is_silent else succeed_if_intact(delivery)
 
         with StandIn(options.token, None, tell, options.port, check_content=not options.no_content_check) as standin:
             _write_line(sys.stdout, {"webhook_url": standin.webhook_url})

@@ -17,6 +17,7 @@ _TINY = {
     "large-receipts": 2,
     "small-receipts": 20,
     "steady-seconds": 0.5,
+    "callbacks": 20,
     "idle-waiting": 20,
     "log-rows": 100,
     "runs": 1,
@@ -47,6 +48,7 @@ FIGURES = {
     "burst-large": _BURST,
     "burst-small": _BURST,
     "steady": [*_LEGS, "dropped too late"],
+    "callbacks": ["callback", "upload", "page"],
     "idle": [
         "CPU, % of a core",
         "wake-ups a second",

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.benchmarks import machine
 from tests.benchmarks.burst import Plan, burst
+from tests.benchmarks.callbacks import callbacks
 from tests.benchmarks.decompose import decompose
 from tests.benchmarks.idle import idle
 from tests.benchmarks.latency import latency
@@ -39,6 +40,8 @@ _SIZES: dict[str, tuple[float, float, str]] = {
     "runs": (3, 1, "runs of each burst"),
     "steady-seconds": (60, 5, "how long receipts come at a fixed rate"),
     "steady-per-second": (20, 20, "that rate"),
+    "callbacks": (2_000, 200, "callbacks at a fixed rate"),
+    "callbacks-per-second": (200, 200, "that rate"),
     "idle-seconds": (60, 20, "how long nothing comes"),
     "calm-seconds": (6, 6, "pause before that: kept connections are closed after 5 s"),
     "idle-waiting": (100_000, 2_000, "receipts that wait on a hold meanwhile"),
@@ -101,6 +104,11 @@ def _steady(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
     return steady(root, cpus, receipts=receipts, per_second=per_second, size=_RECEIPT_BYTES)
 
 
+def _callbacks(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
+    per_second = options.callbacks_per_second
+    return callbacks(root, cpus, receipts=int(options.callbacks), per_second=per_second, size=_SMALL_BYTES)
+
+
 def _idle(root: Path, cpus: list[int], options: argparse.Namespace) -> Table:
     waiting = int(options.idle_waiting)
     return idle(root, cpus, seconds=options.idle_seconds, calm_seconds=options.calm_seconds, waiting=waiting)
@@ -137,6 +145,7 @@ _BENCHMARKS: dict[str, Callable[[Path, list[int], argparse.Namespace], Table]] =
     "burst-large": _burst_large,
     "burst-small": _burst_small,
     "steady": _steady,
+    "callbacks": _callbacks,
     "idle": _idle,
     "memory": _memory,
     "scan": _scan,

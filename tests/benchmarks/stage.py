@@ -49,10 +49,10 @@ class FarSide:
 
 
 @contextlib.contextmanager
-def far_side(root: Path, cpus: Sequence[int]) -> Iterator[FarSide]:
+def far_side(root: Path, cpus: Sequence[int], *options: str) -> Iterator[FarSide]:
     """Run a stand-in for N8N."""
     log_file = root / "far-side.log"
-    command = [sys.executable, "-m", "receipt_watcher.standin", "--token", TOKEN, "--log", str(log_file)]
+    command = [sys.executable, "-m", "receipt_watcher.standin", "--token", TOKEN, "--log", str(log_file), *options]
     with pinned(cpus), subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
