@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from receipt_watcher.config import masked
 from receipt_watcher.handholds import HandHolds, Held
 from receipt_watcher.holds import Holds
 from receipt_watcher.job import Event, Job, State, next_state
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.masking import masked
 from receipt_watcher.route import Bell
 from receipt_watcher.search import Place, Search, Wanted
 from receipt_watcher.view import iso_time

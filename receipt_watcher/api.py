@@ -26,13 +26,13 @@ from receipt_watcher import __version__, schemas
 from receipt_watcher.actions import Actions
 from receipt_watcher.bodies import whole_body
 from receipt_watcher.callers import Access, Caller
-from receipt_watcher.config import masked
 from receipt_watcher.downloads import Downloads, tell_connection
 from receipt_watcher.feed import Feed
 from receipt_watcher.handholds import HandHold, HandHolds, Held, hand_hold_view
 from receipt_watcher.holds import Holds, Standing
 from receipt_watcher.job import Job, State
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.masking import masked
 from receipt_watcher.operations import EVENTS, OPERATIONS, Operation, openapi
 from receipt_watcher.problem import RefusedError
 from receipt_watcher.reach import Reach

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from receipt_watcher.channels import Channel
 from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
-from receipt_watcher.config import Config, secrets_of
+from receipt_watcher.config import Config
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.job import new_job_id
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.masking import secrets_of
 from receipt_watcher.notices import example_notice, without_secrets
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.outbox import Outbox

@@ -1,12 +1,12 @@
 """Every option that an admin can set: what it is for and what it may be.
 
 What it promises: an option is its field here, and nothing else; the messages (`sources`) and watcher.example.yaml
-(`example`) are made from these models. A `Config` is frozen, each of its values is within its bounds, and each path
-in it is absolute; what holds between options is checked by `clashes`. A secret shows as asterisks wherever it is
-shown: in repr, in str and in `redacted`.
+(`example`) are made from these models. A `Config` is frozen, each of its values is within its bounds (`values`), and
+each path in it is absolute; what holds between options is checked by `clashes`. A secret shows as asterisks wherever
+it is shown: in repr, in str and in `redacted`.
 
 The models are filled once at start, by one thread (`sources.load`); then any thread may read, since nothing changes.
-Folders are looked at only to follow `..`; none has to exist yet. Nothing is written, so a crash leaves nothing.
+No folder has to exist yet. Nothing is written, so a crash leaves nothing.
 """
 
 from __future__ import annotations
@@ -16,27 +16,47 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    model_validator,
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from receipt_watcher.masking import redacted
+from receipt_watcher.values import (
+    AbsolutePath,
+    BaseUrl,
+    BelowInbox,
+    ChannelUrls,
+    DatedSubfolder,
+    DayHours,
+    Days,
+    Globs,
+    InboxName,
+    JsonPath,
+    LogUrl,
+    LongSeconds,
+    Mebibytes,
+    Networks,
+    Origins,
+    PromFile,
+    RootPath,
+    Seconds,
+    Secret,
+    SecretUrl,
+    SigningSecret,
+    Text,
+    TimeOfDay,
+    Token,
+    TokenHash,
+    TokenName,
+    Url,
+    WeekDays,
+    ZoneName,
+    mistake,
+    split_at_commas,
 )
-from pydantic_core import PydanticCustomError
-
-from receipt_watcher import hours
-from receipt_watcher.roles import is_hash, is_token_name
-from receipt_watcher.signing import key_of
-from receipt_watcher.window import Window, read_days, read_hours, read_zone, window_of
+from receipt_watcher.window import Window, read_zone, window_of
 
 Duplicates = Literal["skip", "send", "fail"]
 AcceptMode = Literal["auto", "immediately", "last_node", "respond", "any_2xx"]
@@ -59,165 +79,6 @@ NoticeKind = Literal["holds", "failures", "inboxes", "stuck", "balance"]
 #: `roles.Role` says what each may.
 RoleName = Literal["viewer", "uploader", "operator", "admin"]
 Key = tuple[str | int, ...]
-MASK = "********"
-
-
-class Unquoted(str):
-    """A text that stood in YAML without quotes and that YAML takes for a number, a date or a yes or no."""
-
-    __slots__ = ()
-
-
-def _mistake(wrong: str, right: str) -> PydanticCustomError:
-    return PydanticCustomError("own", "{wrong}", {"wrong": wrong, "right": right})
-
-
-def _quoted(value: object) -> object:
-    if isinstance(value, Unquoted):
-        raise _mistake("is read by YAML as a number, a date or yes/no", 'put it in quotes: "…"')
-    return value
-
-
-def _sendable(secret: SecretStr) -> SecretStr:
-    if not re.fullmatch("[!-~]+", secret.get_secret_value()):
-        raise _mistake("cannot be a header of HTTP", "copy it again, without spaces, line breaks and accents")
-    return secret
-
-
-def _long(secret: SecretStr) -> SecretStr:
-    if len(secret.get_secret_value()) < 16:  # noqa: PLR2004  (the rule's own number, told in the text)
-        raise _mistake("is shorter than 16 characters", "take the output of: openssl rand -hex 32")
-    return secret
-
-
-def _signing(secret: SecretStr) -> SecretStr:
-    try:
-        key_of(secret.get_secret_value())
-    except ValueError as error:
-        raise _mistake(
-            f"is no signing secret of Standard Webhooks: {error}",
-            "take whsec_ and the output of: openssl rand -base64 32",
-        ) from error
-    return secret
-
-
-def _url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or re.search(r"[\s\x00-\x1f]", value):
-        raise _mistake("is no URL", "write it whole: http:// or https://, the host, the path")
-    return value
-
-
-def _secret_url(secret: SecretStr) -> SecretStr:
-    _url(secret.get_secret_value())
-    return secret
-
-
-def _channel(secret: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[A-Za-z][\w+.-]*://\S+", secret.get_secret_value()):
-        raise _mistake(
-            "is no URL of apprise", 'write it as apprise has it, such as "ntfys://ntfy.example.com/receipts"'
-        )
-    return secret
-
-
-def _addresses(value: object) -> object:
-    """Return a list; a text alone stands for one, with spaces or line breaks."""
-    return value.split() if isinstance(value, str) else value
-
-
-def _time_of_day(value: str) -> str:
-    try:
-        hours.time_of(value)
-    except ValueError:
-        raise _mistake("is no time of the day", 'write it as "08:00"') from None
-    return value
-
-
-def _base_url(value: str) -> str:
-    if "?" in value or "#" in value:
-        raise _mistake("has a part after ? or #", "end it before that: a path is appended to it")
-    return _url(value).rstrip("/")
-
-
-def _token_name(value: str) -> str:
-    if not is_token_name(value):
-        raise _mistake("is no name for a token", "use letters, digits, and . _ @ - between, 40 at the most")
-    return value
-
-
-def _token_hash(value: str) -> str:
-    if not is_hash(value):
-        raise _mistake("is no hash of a token", "take the line that receipt-watcher token create prints")
-    return value
-
-
-def _origin(value: str) -> str:
-    parts = urlsplit(_url(value))
-    if value != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
-        raise _mistake("is no origin", 'write scheme, host and port only, such as "https://desk.office.lan"')
-    return value
-
-
-def _network(value: str) -> str:
-    try:
-        ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        raise _mistake("is no address", 'write one such as "127.0.0.1", or a network such as "10.0.0.0/24"') from None
-    return value
-
-
-def _root_path(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", value):
-        raise _mistake("is no path before ours", 'write it such as "/receipts"')
-    return value.rstrip("/")
-
-
-def _sqlite(value: str) -> str:
-    name = value.removeprefix("sqlite:///")
-    if name == value or name.endswith("/") or not name or re.search(r"^~|^:memory:|[?#\0]", name):
-        raise _mistake("is no file for the job log", "use sqlite:///name.db in state_dir, or sqlite:////whole/path.db")
-    return value
-
-
-def _more_than_none(value: object) -> object:
-    """Refuse a 0, which may mean «never» to one admin and «at once» to the next."""
-    if re.fullmatch(r"[-+]?0*\.?0*", str(value)) and "0" in str(value):
-        raise _mistake(
-            "may mean «keep for ever» or «remove at once»",
-            "leave the option out to keep for ever, or give a number of days from 1 to 36500",
-        )
-    return value
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch("[a-z0-9-]+", value):
-        raise _mistake("is no name for an inbox", "use only a to z, 0 to 9 and -")
-    return value
-
-
-def _patterns(value: object) -> object:
-    """Return a list; in the environment a text stands for one, with commas."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _glob(value: str) -> str:
-    if not value or value.startswith("/") or "\0" in value or value.strip("*/") == "":
-        raise _mistake("is no pattern for names", 'write one such as "*.bak", or "old/" for a folder')
-    return value
-
-
-def _below_inbox(value: str) -> str:
-    parts = value.rstrip("/").split("/")
-    if "\0" in value or {"", ".", ".."} & set(parts):
-        raise _mistake(
-            "is no subfolder of the inbox", "write its path below the inbox, such as travel or office/travel"
-        )
-    return "/".join(parts)
 
 
 def _route(value: object) -> object:
@@ -230,69 +91,6 @@ def _route(value: object) -> object:
 def _accept(value: object) -> object:
     """Take a text alone for the mode."""
     return {"mode": value} if isinstance(value, str) else value
-
-
-def _json_path(value: str) -> str:
-    if not re.fullmatch(r"(\$\.?)?([^.\[\]$]+|\[[0-9]{1,9}\])(\.[^.\[\]$]+|\[[0-9]{1,9}\])*", value):
-        raise _mistake("is no path in JSON", "write names with dots between, such as $.items[0].state")
-    return value
-
-
-def _listed(value: object) -> object:
-    """Return a list as the text that stands for it."""
-    is_list = isinstance(value, list | tuple) and all(isinstance(part, str) for part in value)
-    return ", ".join(cast("Iterable[str]", value)) if is_list else value
-
-
-def _days(value: str) -> str:
-    return _readable(read_days, value, "names no days", "use mon, tue, wed, thu, fri, sat, sun, such as mon-fri, sun")
-
-
-def _hours(value: str) -> str:
-    return _readable(read_hours, value, "names no hours", 'write them such as "07:00-12:00, 13:00-18:00"')
-
-
-def _zone(value: str) -> str:
-    return _readable(read_zone, value, "is no time zone", "use a name such as Europe/Berlin") if value else value
-
-
-def _readable(read: Callable[[str], object], value: str, wrong: str, right: str) -> str:
-    try:
-        read(value)
-    except ValueError:
-        raise _mistake(wrong, right) from None
-    return value
-
-
-def _subfolder(value: str) -> str:
-    if "%" in re.sub("%[aAbBdGHIjmMpuUVwWyY%]", "", value):
-        raise _mistake("has an unknown % code", "use codes of strftime such as %Y, %m and %d; %% is a percent sign")
-    parts = datetime(2000, 1, 1, tzinfo=UTC).strftime(value).split("/")
-    if value and ("\0" in value or {"", ".", ".."} & set(parts)):
-        raise _mistake("does not stay below the done folder", 'use a relative path such as "%Y-%m", or "" for none')
-    return value
-
-
-def _absolute(value: object, info: ValidationInfo) -> Path:
-    """Return an absolute path; `..` goes by the real folders, as in a shell's `cd -P`."""
-    place: dict[str, Any] = info.context or {}
-    text = str(value) if isinstance(value, str | Path) else ""
-    home = place.get("home") or "~"
-    path = Path(home + text[1:] if re.match("~(/|$)", text) else text)
-    try:
-        os.fsencode(path)
-        path = place.get("folder", Path.cwd()) / path.expanduser()
-    except (ValueError, RuntimeError):
-        text = ""
-    if not text or "\0" in text:
-        raise _mistake("is no path", "write it whole, such as /srv/receipts/inbox")
-    return Path(os.path.realpath(path)) if ".." in path.parts else path
-
-
-def _prom(value: Path) -> Path:
-    if value.suffix != ".prom":
-        raise _mistake("does not end in .prom", "name it so, or node_exporter does not read it")
-    return value
 
 
 def _name_of(so_far: dict[str, Any]) -> str:
@@ -311,20 +109,6 @@ def default_state_dir(environ: Mapping[str, str]) -> str:
     return given or f"{shared if shared.startswith('/') else '~/.local/state'}/receipt-watcher"
 
 
-Text = Annotated[str, BeforeValidator(_quoted)]
-Url = Annotated[str, AfterValidator(_url)]
-Secret = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_sendable)]
-Token = Annotated[Secret, AfterValidator(_long)]
-SecretUrl = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_secret_url)]
-ChannelUrl = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_channel)]
-SigningSecret = Annotated[Secret, AfterValidator(_signing)]
-AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
-Seconds = Annotated[float, Field(ge=0.1, le=3600)]
-LongSeconds = Annotated[float, Field(ge=0.1, le=2592000)]
-Days = Annotated[float, Field(ge=1, le=36500), BeforeValidator(_more_than_none)]
-Mebibytes = Annotated[float, Field(ge=0.01, le=4096)]
-
-
 class Section(BaseModel):
     """What all sections have in common."""
 
@@ -338,7 +122,7 @@ class Section(BaseModel):
         return {name: value for name, value in options.items() if value is not None or name not in cls.model_fields}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        return [(name, _shown(getattr(self, name))) for name in type(self).model_fields]
+        return list(redacted(self).items())
 
 
 class Accept(Section):
@@ -348,7 +132,7 @@ class Accept(Section):
         default=None, description="What the webhook node's Respond says; the same as the word alone."
     )
     status: int | None = Field(default=None, ge=200, le=299, description="The status; by default any of 2xx.")
-    json_path: Annotated[Text, AfterValidator(_json_path)] | None = Field(
+    json_path: JsonPath | None = Field(
         default=None, description="Where in the answer's JSON to look, such as $.items[0].state; it must be there."
     )
     contains: Text | None = Field(default=None, description="What must stand there, or anywhere in the answer.")
@@ -357,7 +141,7 @@ class Accept(Section):
     def _one_way(self) -> Accept:
         given = [self.status, self.json_path, self.contains]
         if (self.mode is None) == all(part is None for part in given):
-            raise _mistake("is not one way to tell", "give a word such as auto, or status, json_path and contains")
+            raise mistake("is not one way to tell", "give a word such as auto, or status, json_path and contains")
         return self
 
 
@@ -367,18 +151,12 @@ Acceptance = Annotated[Accept, BeforeValidator(_accept, json_schema_input_type=A
 class DeliverWhen(Section):
     """When receipts are sent; outside of it they are taken in and wait."""
 
-    days: Annotated[Text, BeforeValidator(_listed, json_schema_input_type=str | list[str]), AfterValidator(_days)] = (
-        Field(default="mon-sun", description="On which days, such as mon-fri, or mon, wed, sat.")
+    days: WeekDays = Field(default="mon-sun", description="On which days, such as mon-fri, or mon, wed, sat.")
+    hours: DayHours = Field(
+        default="00:00-24:00",
+        description="At which hours, such as 07:00-12:00, 13:00-18:00; over midnight 22:00-06:00.",
     )
-    hours: Annotated[Text, BeforeValidator(_listed, json_schema_input_type=str | list[str]), AfterValidator(_hours)] = (
-        Field(
-            default="00:00-24:00",
-            description="At which hours, such as 07:00-12:00, 13:00-18:00; over midnight 22:00-06:00.",
-        )
-    )
-    time_zone: Annotated[Text, AfterValidator(_zone)] = Field(
-        default="", description="Such as Europe/Berlin; by default that of this machine."
-    )
+    time_zone: ZoneName = Field(default="", description="Such as Europe/Berlin; by default that of this machine.")
 
     @property
     def window(self) -> Window:
@@ -394,7 +172,7 @@ class Subfolder(Section):
     accept: Acceptance | None = Field(default=None, description="Which answer is an acceptance.")
     deliver_when: DeliverWhen | None = Field(default=None, description="When its receipts are sent.")
     duplicates: Duplicates | None = Field(default=None, description="What becomes of a second copy.")
-    done_subfolder: Annotated[Text, AfterValidator(_subfolder)] | None = Field(
+    done_subfolder: DatedSubfolder | None = Field(
         default=None, description="Comes before the subfolder in done: strftime of the day of filing."
     )
     settle_seconds: Seconds | None = Field(default=None, description="How long a file must be unchanged.")
@@ -404,7 +182,7 @@ class Subfolder(Section):
 
 
 Routes = dict[
-    Annotated[Text, AfterValidator(_below_inbox)],
+    BelowInbox,
     Annotated[Subfolder, BeforeValidator(_route, json_schema_input_type=str | Subfolder)],
 ]
 
@@ -415,7 +193,7 @@ class Inbox(Section):
     path: AbsolutePath = Field(
         description="The folder that scanners, phones and people drop receipts into.", examples=["/srv/receipts/inbox"]
     )
-    name: Annotated[Text, AfterValidator(_name)] = Field(
+    name: InboxName = Field(
         default_factory=_name_of, description="Its name in logs, metrics and the API; by default the folder's name."
     )
     notion_database_id: Text = Field(
@@ -451,14 +229,13 @@ class Inbox(Section):
         description='Subfolders with settings of their own, such as travel: {notion_database_id: "0f3c"}.',
     )
     ignore_packs: Annotated[
-        tuple[IgnorePack, ...], BeforeValidator(_patterns, json_schema_input_type=str | list[IgnorePack])
+        tuple[IgnorePack, ...], BeforeValidator(split_at_commas, json_schema_input_type=str | list[IgnorePack])
     ] = Field(
         default=get_args(IgnorePack), description="Which names are no receipts, by packs; leave out what you need."
     )
-    ignore: Annotated[
-        tuple[Annotated[Text, AfterValidator(_glob)], ...],
-        BeforeValidator(_patterns, json_schema_input_type=str | list[str]),
-    ] = Field(default=(), description='More names that are no receipts, such as "*.bak", or "old/" for a folder.')
+    ignore: Globs = Field(
+        default=(), description='More names that are no receipts, such as "*.bak", or "old/" for a folder.'
+    )
     processing_dir: AbsolutePath = Field(
         default_factory=_sibling("processing"), description="Receipts under way; not shared; by default beside path."
     )
@@ -472,7 +249,7 @@ class Inbox(Section):
         default=False,
         description='Whether "_receipt-watcher status.txt" in the inbox says what waits, for people at the share.',
     )
-    done_subfolder: Annotated[Text, AfterValidator(_subfolder)] = Field(
+    done_subfolder: DatedSubfolder = Field(
         default="%Y-%m", description='Keeps done folders short: strftime of the day of filing; "" for none.'
     )
 
@@ -565,7 +342,7 @@ class HttpToken(Section):
     """A token for the API: what it may, and its hash."""
 
     role: RoleName = Field(description="What it may: viewer, uploader, operator or admin.")
-    hash: Annotated[Text, AfterValidator(_token_hash)] = Field(description="As receipt-watcher token create prints it.")
+    hash: TokenHash = Field(description="As receipt-watcher token create prints it.")
 
 
 class Jwt(Section):
@@ -584,11 +361,11 @@ class Jwt(Section):
     @model_validator(mode="after")
     def _one_source(self) -> Jwt:
         if (self.jwks_file is None) == (self.jwks_url is None):
-            raise _mistake("has not one source of keys", "give jwks_file or jwks_url")
+            raise mistake("has not one source of keys", "give jwks_file or jwks_url")
         return self
 
 
-Tokens = dict[Annotated[Text, AfterValidator(_token_name)], HttpToken]
+Tokens = dict[TokenName, HttpToken]
 
 
 class Http(Section):
@@ -598,7 +375,7 @@ class Http(Section):
         default="127.0.0.1", description="The address to listen on; 0.0.0.0 where N8N runs on another machine."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes any that is free.")
-    public_url: Annotated[str, AfterValidator(_base_url)] | None = Field(
+    public_url: BaseUrl | None = Field(
         default=None,
         description="How N8N reaches us, such as http://receipts.office.lan:8000; by default http://host:port.",
     )
@@ -610,9 +387,7 @@ class Http(Section):
     )
     session_hours: float = Field(default=12, ge=0.1, le=8760, description="How long who signs in stays signed in.")
     jwt: Jwt | None = Field(default=None, description="Tokens of the office's identity provider; by default none.")
-    cors_origins: Annotated[tuple[Annotated[Text, AfterValidator(_origin)], ...], BeforeValidator(_patterns)] = Field(
-        default=(), description="Other sites whose scripts may call the API, with a token."
-    )
+    cors_origins: Origins = Field(default=(), description="Other sites whose scripts may call the API, with a token.")
     tls_certificate: AbsolutePath | None = Field(
         default=None, description="The certificate chain (PEM), where no proxy does TLS; read anew when it is renewed."
     )
@@ -620,18 +395,18 @@ class Http(Section):
     uds: AbsolutePath | None = Field(
         default=None, description="A UNIX socket to listen on instead of host and port, for a proxy on this machine."
     )
-    root_path: Annotated[Text, AfterValidator(_root_path)] = Field(
+    root_path: RootPath = Field(
         default="", description="What a proxy puts before our paths, and takes away; such as /receipts."
     )
-    trusted_proxies: Annotated[tuple[Annotated[Text, AfterValidator(_network)], ...], BeforeValidator(_patterns)] = (
-        Field(default=(), description="Whose X-Forwarded-For and -Proto are believed, for limits and cookies.")
+    trusted_proxies: Networks = Field(
+        default=(), description="Whose X-Forwarded-For and -Proto are believed, for limits and cookies."
     )
 
 
 class Database(Section):
     """The job log."""
 
-    url: Annotated[str, AfterValidator(_sqlite)] = Field(
+    url: LogUrl = Field(
         default="sqlite:///receipts.db",
         description="A file in state_dir, or with four slashes a whole path; on a local disk.",
     )
@@ -684,17 +459,15 @@ class Retention(Section):
 class Notify(Section):
     """Who is told when receipts wait or fail; all of it is off until a channel is named."""
 
-    urls: Annotated[tuple[ChannelUrl, ...], BeforeValidator(_addresses, json_schema_input_type=str | list[str])] = (
-        Field(
-            default=(),
-            description="Channels by apprise: mail, Slack, Teams, ntfy, …; pip install 'receipt-watcher[notify]'.",
-        )
+    urls: ChannelUrls = Field(
+        default=(),
+        description="Channels by apprise: mail, Slack, Teams, ntfy, …; pip install 'receipt-watcher[notify]'.",
     )
     webhook_url: SecretUrl | None = Field(
         default=None, description="A plain webhook: each notice is posted there as JSON; needs nothing more."
     )
     kinds: Annotated[
-        tuple[NoticeKind, ...], BeforeValidator(_patterns, json_schema_input_type=str | list[NoticeKind])
+        tuple[NoticeKind, ...], BeforeValidator(split_at_commas, json_schema_input_type=str | list[NoticeKind])
     ] = Field(default=get_args(NoticeKind), description="What notices are about; leave out what you need not hear of.")
     after_seconds: LongSeconds = Field(
         default=60, description="How long a trouble lasts until it is told, and failures are gathered into one notice."
@@ -705,15 +478,13 @@ class Notify(Section):
     stuck_after_minutes: float = Field(
         default=240, ge=1, le=100000, description="A receipt that is older, and that no hold explains, is told of."
     )
-    quiet_hours: (
-        Annotated[Text, BeforeValidator(_listed, json_schema_input_type=str | list[str]), AfterValidator(_hours)] | None
-    ) = Field(
+    quiet_hours: DayHours | None = Field(
         default=None, description='When nothing is sent, such as "22:00-07:00"; what is still so is told at their end.'
     )
-    daily_summary_at: Annotated[Text, AfterValidator(_time_of_day)] | None = Field(
+    daily_summary_at: TimeOfDay | None = Field(
         default=None, description='When a summary of the day is sent, such as "08:00"; by default never.'
     )
-    time_zone: Annotated[Text, AfterValidator(_zone)] | None = Field(
+    time_zone: ZoneName | None = Field(
         default=None, description="The office's clock, such as Europe/Berlin; by default the machine's."
     )
     heartbeat_url: SecretUrl | None = Field(
@@ -738,7 +509,7 @@ class Notify(Section):
 class Metrics(Section):
     """What Prometheus is told; GET /metrics is always there."""
 
-    textfile: Annotated[AbsolutePath, AfterValidator(_prom)] | None = Field(
+    textfile: PromFile | None = Field(
         default=None,
         description="A file ending in .prom in the folder of node_exporter's textfile collector; by default none.",
     )
@@ -826,57 +597,6 @@ class Config(Section):
         host = "127.0.0.1" if self.http.host in {"0.0.0.0", "::"} else self.http.host  # noqa: S104  (not bound here)
         scheme = "https" if self.http.tls_certificate else "http"
         return self.http.public_url or f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def secrets_of(section: object) -> set[str]:
-    """Return every secret that is configured, for what must not hold one."""
-    match section:
-        case SecretStr():
-            return {section.get_secret_value()}
-        case Section():
-            return {found for name in type(section).model_fields for found in secrets_of(getattr(section, name))}
-        case tuple():
-            return {found for item in section for found in secrets_of(item)}
-    return set()
-
-
-def redacted(config: Config) -> dict[str, object]:
-    """Return the effective configuration as JSON takes it, with asterisks for everything secret."""
-    return {name: _shown(getattr(config, name)) for name in Config.model_fields}
-
-
-def _shown(value: object) -> object:
-    """Return `value` as JSON takes it, with asterisks for everything secret."""
-    match value:
-        case Section():
-            return {name: _shown(getattr(value, name)) for name in type(value).model_fields}
-        case tuple():
-            return [_shown(item) for item in value]
-        case dict():
-            return {name: _shown(item) for name, item in value.items()}
-    return _shown_alone(value)
-
-
-def _shown_alone(value: object) -> object:
-    match value:
-        case SecretStr():
-            return MASK
-        case Path():
-            return str(value)
-        case str() if ":" in value:
-            return masked(value)
-    return value
-
-
-def masked(url: str) -> str:
-    """Return `url` with asterisks before its @ and in its query; rather too many, since it may be malformed."""
-    base, mark, query = url.partition("?")
-    base = re.sub(r"^([^/]*//)?.*@", rf"\1{MASK}@", base, flags=re.DOTALL)
-    return (
-        base
-        + mark
-        + "&".join(re.sub(r"^([^=]*=)?.+", rf"\1{MASK}", part, flags=re.DOTALL) for part in query.split("&"))
-    )
 
 
 def is_loopback(host: str) -> bool:

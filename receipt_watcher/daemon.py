@@ -29,7 +29,7 @@ from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
 from receipt_watcher.clock import SteadyClock
 from receipt_watcher.closed import closed_windows
 from receipt_watcher.conclusion import Conclusion
-from receipt_watcher.config import Config, Inbox, Secret, secrets_of
+from receipt_watcher.config import Config, Inbox
 from receipt_watcher.delivery import Delivery
 from receipt_watcher.disk import display_name
 from receipt_watcher.downloads import Downloads
@@ -48,6 +48,7 @@ from receipt_watcher.job import Job, State
 from receipt_watcher.joblog import VERSION_FACT, JobLog
 from receipt_watcher.lastbalance import last_balance
 from receipt_watcher.links import FileLinks
+from receipt_watcher.masking import secrets_of
 from receipt_watcher.metrics import Counts, Metrics, Present
 from receipt_watcher.notification import InboxState, Notification, forget
 from receipt_watcher.outbound import Outbound
@@ -65,6 +66,7 @@ from receipt_watcher.takein import TakeIn
 from receipt_watcher.textfile import Textfile
 from receipt_watcher.thumbnails import Thumbnails
 from receipt_watcher.tokens import CallbackTokens
+from receipt_watcher.values import Secret
 from receipt_watcher.view import iso_time
 from receipt_watcher.web import REHEARSAL_FACT, Web
 

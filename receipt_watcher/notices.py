@@ -16,9 +16,9 @@ from datetime import tzinfo
 from enum import StrEnum
 from urllib.parse import unquote, urlsplit
 
-from receipt_watcher.config import MASK
 from receipt_watcher.hours import clock_text, duration_text
 from receipt_watcher.job import Job, Reason, State
+from receipt_watcher.masking import MASK
 from receipt_watcher.telemetry import printable
 
 #: So many files are named in one notice; an office does not read more.

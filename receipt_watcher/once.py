@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from receipt_watcher.config import Config, Retention, masked
+from receipt_watcher.config import Config, Retention
 from receipt_watcher.daemon import Daemon
 from receipt_watcher.disk import display_name
 from receipt_watcher.job import OPEN_STATES, Job, State
+from receipt_watcher.masking import masked
 from receipt_watcher.stopsignal import StopSignal
 
 _LOOK_SECONDS = 0.1

@@ -27,10 +27,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from receipt_watcher.clashes import clashes, dotted, first_word
-from receipt_watcher.config import Config, Key, Section, Unquoted, default_state_dir, masked
+from receipt_watcher.config import Config, Key, Section, default_state_dir
 from receipt_watcher.disk import display_name
 from receipt_watcher.errors import ConfigError, Problem
 from receipt_watcher.example import is_mapping, kind_of, known_keys, model_of, rule_of
+from receipt_watcher.masking import masked
+from receipt_watcher.values import Unquoted
 
 SYSTEM_CONFIG_FILE = Path("/etc/receipt-watcher/watcher.yaml")
 PREFIX = "RECEIPT_WATCHER_"

@@ -17,7 +17,7 @@ from receipt_watcher import __version__
 from receipt_watcher import snapshot as snapshots
 from receipt_watcher.causes import LongWait, Scene, long_waits
 from receipt_watcher.closed import Closed, closed_windows
-from receipt_watcher.config import Config, Inbox, masked
+from receipt_watcher.config import Config, Inbox
 from receipt_watcher.disk import display_name
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.handholds import HandHold, HandHolds
@@ -28,6 +28,7 @@ from receipt_watcher.job import OPEN_STATES, Job, State
 from receipt_watcher.joblog import VERSION_FACT, JobLog
 from receipt_watcher.lastbalance import LastBalance, last_balance
 from receipt_watcher.listing import listing_of
+from receipt_watcher.masking import masked
 from receipt_watcher.snapshot import Snapshot
 from receipt_watcher.timelimit import within
 from receipt_watcher.view import iso_time

@@ -13,9 +13,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receipt_watcher.config import Config, redacted
+from receipt_watcher.config import Config
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.example import example_yaml, known_keys
+from receipt_watcher.masking import redacted
 from receipt_watcher.sources import PREFIX, SHORT_NAMES, load
 
 SECRET = "Tr0ub4dor-and-3-horses"

@@ -13,8 +13,9 @@ from receipt_watcher.channels import Channel
 from receipt_watcher.channels.apprise_url import AppriseChannel
 from receipt_watcher.channels.registry import channels_of
 from receipt_watcher.channels.webhook import WebhookChannel
-from receipt_watcher.config import Config, Notify, secrets_of
+from receipt_watcher.config import Config, Notify
 from receipt_watcher.errors import ConfigError, NotToldError
+from receipt_watcher.masking import secrets_of
 from receipt_watcher.notices import Kind, Notice, example_notice
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.standin import StandIn

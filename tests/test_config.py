@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from receipt_watcher.config import Inbox, redacted
+from receipt_watcher.config import Inbox
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.example import example_yaml
+from receipt_watcher.masking import redacted
 from receipt_watcher.sources import load
 
 MINIMAL = "inboxes: [{path: /x/inbox}]\nn8n: {webhook_url: http://n8n/hook}\n"

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from pydantic.fields import FieldInfo
 
-from receipt_watcher.config import Config, Section, Subfolder, redacted
+from receipt_watcher.config import Config, Section, Subfolder
 from receipt_watcher.example import example_yaml
+from receipt_watcher.masking import redacted
 from receipt_watcher.sources import load
 
 EXAMPLE = Path(__file__).parent.parent / "watcher.example.yaml"

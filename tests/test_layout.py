@@ -25,7 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "migrations.0001_first migrations.0002_branches migrations.0003_retention",
         "migrations.0004_order migrations.0005_stored migrations.0006_holds migrations.0007_notices",
         "migrations.0008_execution migrations.0009_commands migrations.0010_listing",
-        "window verdict hours signing links roles",
+        "window verdict hours signing links roles masking",
+        "values",
         "job config pace program names waiting timelimit permissions clock problem tokens strangers entries journal",
         "systemd statusline",
         "envelope schemas jwts disk formats samples clashes example tables outbound telemetry",
@@ -98,8 +99,10 @@ OWNERS: dict[str, frozenset[str]] = {
     "peewee": frozenset({"joblog", "logfile", "records", "tables"}),
     "pillow_heif": frozenset({"drawing", "receipt", "samples"}),
     "playhouse": frozenset({"logfile"}),
-    "pydantic": frozenset({"api", "config", "example", "manpages", "operations", "schemas", "sources"}),
-    "pydantic_core": frozenset({"config", "sources"}),
+    "pydantic": frozenset(
+        {"api", "config", "example", "manpages", "masking", "operations", "schemas", "sources", "values"}
+    ),
+    "pydantic_core": frozenset({"sources", "values"}),
     "pylibmagic": frozenset({"receipt"}),
     "pypdfium2": frozenset({"drawing", "receipt"}),
     "python_multipart": frozenset({"forms"}),

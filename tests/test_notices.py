@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_watcher.config import MASK
 from receipt_watcher.job import Job, Reason, State
+from receipt_watcher.masking import MASK
 from receipt_watcher.notices import (
     NAMED,
     Away,

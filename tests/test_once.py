@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from receipt_watcher import samples
-from receipt_watcher.config import masked
 from receipt_watcher.holds import HoldKind, Holds
 from receipt_watcher.job import State
+from receipt_watcher.masking import masked
 from receipt_watcher.standin import Behaviour, StandIn
 from tests.conftest import TOKEN
 from tests.running import RunningDaemon, assert_consistent, jpegs, wait_until

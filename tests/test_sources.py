@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receipt_watcher import sources
-from receipt_watcher.config import redacted
 from receipt_watcher.errors import ConfigError, Problem
 from receipt_watcher.example import example_yaml
+from receipt_watcher.masking import redacted
 from receipt_watcher.sources import find_config_file, load
 
 MINIMAL = "inboxes: [{path: /x/inbox}]\nn8n: {webhook_url: http://n8n/hook}\n"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from receipt_watcher.config import Config, Section, secrets_of
+from receipt_watcher.config import Config, Section
+from receipt_watcher.masking import secrets_of
 from receipt_watcher.sources import SHORT_NAMES, load
 from tests.running import REPOSITORY
 

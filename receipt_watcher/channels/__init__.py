@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Protocol
 
-from receipt_watcher.config import MASK
+from receipt_watcher.masking import MASK
 from receipt_watcher.notices import Notice
 
 

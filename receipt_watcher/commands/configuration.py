@@ -72,7 +72,7 @@ def config_show(config_file: Path | None, *, origins: bool, as_json: bool) -> No
     Example: receipt-watcher config show --config watcher.yaml
     """
     from receipt_watcher.clashes import dotted
-    from receipt_watcher.config import redacted
+    from receipt_watcher.masking import redacted
     from receipt_watcher.provenance import lines_with_origins, options_with_origins
 
     config, origin_of = load_config_with_origins(config_file)

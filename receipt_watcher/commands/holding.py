@@ -107,7 +107,7 @@ def _meant(config: Config, names: Iterable[str], known: Sequence[HandHold], now:
 
 
 def _tell(done: Sequence[tuple[HandHold, bool]], words: tuple[str, str], *, as_json: bool) -> None:
-    from receipt_watcher.config import masked
+    from receipt_watcher.masking import masked
 
     if as_json:
         print_json([{"kind": each.kind.value, "name": masked(each.name), "done": changed} for each, changed in done])
