@@ -16,22 +16,20 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 import structlog
 
-from receipt_watcher import __version__, loops, site, statusline, uploads
+from receipt_watcher import __version__, loops, site, uploads
 from receipt_watcher.api import Api, Parts
 from receipt_watcher.assembly import Sending, delivery_settings, gate_settings, notification_settings, route_of
 from receipt_watcher.audit import Audit
 from receipt_watcher.callers import Access
 from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
 from receipt_watcher.clock import SteadyClock
-from receipt_watcher.closed import closed_windows
 from receipt_watcher.conclusion import Conclusion
+from receipt_watcher.condition import Condition
 from receipt_watcher.config import Config, Inbox
 from receipt_watcher.delivery import Delivery
-from receipt_watcher.disk import display_name
 from receipt_watcher.downloads import Downloads
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.examiners import Examiners, bounds_of
@@ -39,24 +37,22 @@ from receipt_watcher.fetching import Fetching
 from receipt_watcher.filing import Filing
 from receipt_watcher.gate import Gate
 from receipt_watcher.ground import Ground
-from receipt_watcher.handholds import HandHolds
 from receipt_watcher.health import Health
 from receipt_watcher.heartbeat import Heartbeat
 from receipt_watcher.holds import Holds
 from receipt_watcher.inbox import InboxWatch
-from receipt_watcher.job import Job, State
+from receipt_watcher.job import Job
 from receipt_watcher.joblog import VERSION_FACT, JobLog
 from receipt_watcher.lastbalance import last_balance
 from receipt_watcher.links import FileLinks
 from receipt_watcher.masking import secrets_of
 from receipt_watcher.metrics import Counts, Metrics, Present
-from receipt_watcher.notification import InboxState, Notification, forget
+from receipt_watcher.notification import Notification, forget
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.pages import Pages
-from receipt_watcher.pageview import InboxNow
 from receipt_watcher.rendering import Rendering
 from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
-from receipt_watcher.route import Bell, Route, branches_of
+from receipt_watcher.route import Bell, Route
 from receipt_watcher.server import certificate_of
 from receipt_watcher.signin import SignInPage
 from receipt_watcher.snapshot import remove, snapshot_file
@@ -67,7 +63,6 @@ from receipt_watcher.textfile import Textfile
 from receipt_watcher.thumbnails import Thumbnails
 from receipt_watcher.tokens import CallbackTokens
 from receipt_watcher.values import Secret
-from receipt_watcher.view import iso_time
 from receipt_watcher.web import REHEARSAL_FACT, Web
 
 logger = structlog.get_logger()
@@ -177,6 +172,7 @@ class Daemon:
         self.removers = [self._remover(route, believed) for route in self.routes]
         self.trimmer = Trimmer(self.log, config.retention, believed=believed, stopping=self._stopping)
         self.gates = [self._gate(inbox, route) for inbox, route in zip(config.inboxes, self.routes, strict=True)]
+        self.condition = Condition(config, self.log, self.holds, self.gates, self.filing, clock=self._clock)
         self.audit = Audit(
             self.log,
             config.inboxes,
@@ -185,9 +181,7 @@ class Daemon:
             clock=self._clock,
             monotonic=monotonic,
         )
-        self._tell = self._outbound  # which nothing is told by: a client of its own costs time and memory
-        if config.notify.webhook_url or config.notify.heartbeat_url:
-            self._tell = Outbound(timeout_seconds=LIMIT_SECONDS, connections=1, stopping=self._stopping)
+        self._tell = self._outbound_of_notices()
         self.notification = self._notification()
         self.heartbeat = self._heartbeat()
         self.checks = self._checks()
@@ -231,6 +225,12 @@ class Daemon:
     def _status_file(self, route: Route) -> StatusFile:
         return StatusFile(route, self.log, self.holds, zone=self.config.notify.zone, secrets=lambda: self._secrets)
 
+    def _outbound_of_notices(self) -> Outbound:
+        notify = self.config.notify
+        if not notify.webhook_url and not notify.heartbeat_url:
+            return self._outbound  # which nothing is told by: a client of its own costs time and memory
+        return Outbound(timeout_seconds=LIMIT_SECONDS, connections=1, stopping=self._stopping)
+
     def _notification(self) -> Notification | None:
         """Build what tells people, where there is somebody to tell.
 
@@ -246,7 +246,7 @@ class Daemon:
             self.routes,
             channels,
             notification_settings(self.config, lambda: self._secrets),
-            inboxes=self._inbox_states,
+            inboxes=self.condition.inbox_states,
             clock=self._clock,
             is_stopping=self._stopping.is_set,
         )
@@ -259,7 +259,7 @@ class Daemon:
             notify.heartbeat_url.get_secret_value(),
             self._tell,
             every_seconds=notify.heartbeat_minutes * 60,
-            troubles=self._troubles,
+            troubles=self.condition.troubles,
             scans=lambda: {gate.route.name: gate.watch.scanned_at for gate in self.gates},
             balance=lambda: last_balance(self.log),
             secrets=lambda: self._secrets,
@@ -335,7 +335,7 @@ class Daemon:
             actions=parts.actions,
             uploads=parts.uploads,
             access=access,
-            inboxes=self._inboxes_now,
+            inboxes=self.condition.inboxes_now,
             routes=self.routes,
             clock=self._clock,
         )
@@ -429,9 +429,9 @@ class Daemon:
             self._strangers,
             links=self._links,
             downloads=downloads,
-            check_health=self.health,
+            check_health=self.checks.checks,
             tell_degraded=self.checks.degraded,
-            tell_waiting=self.waiting,
+            tell_waiting=self.condition.waiting,
             show_metrics=self.metrics.page,
             keep_rehearsal=lambda said: self.log.keep_fact(REHEARSAL_FACT, said),
             more=[*api.routes(), *SignInPage(access, rendering).routes()],
@@ -577,7 +577,7 @@ class Daemon:
     def _tell_status(self) -> None:
         """Say in a line what is done now; that it can be said shows that the log answers, be it with an error."""
         try:
-            if self._tell_words is not None and (words := self.in_one_line()) != self._words:
+            if self._tell_words is not None and (words := self.condition.in_one_line()) != self._words:
                 self._tell_words(words)
                 self._words = words
         finally:
@@ -586,23 +586,7 @@ class Daemon:
     def _trim_pictures(self) -> None:
         self._thumbnails.trim()
 
-    # --- what others ask ---------------------------------------------------------------------------------------
-
-    def health(self) -> dict[str, str | None]:
-        """Return each check by name, with what is wrong, or None."""
-        return self.checks.checks()
-
-    def in_one_line(self) -> str:
-        """Return what is done now, for `systemctl status`."""
-        keys = [branch.key for route in self.routes for branch in route.branches]
-        urls = set(self.config.webhook_urls())
-        return statusline.in_one_line(
-            self.log.count(keys, State.QUEUED),
-            self.log.count(keys, State.DELIVERING, State.PROCESSING),
-            {each.url: each.held_since for each in self.holds.all() if each.is_held and each.url in urls},
-            [gate.route.name for gate in self.gates if gate.unavailable],
-            lambda at: datetime.fromtimestamp(at).astimezone(self.config.notify.zone).strftime("%H:%M"),
-        )
+    # --- watchdog ----------------------------------------------------------------------------------------------
 
     def standing_still(self, seconds: float) -> list[str]:
         """Return what has not gone on for so long, in words; it waits for nothing, and any thread may ask.
@@ -625,78 +609,6 @@ class Daemon:
 
     def _note_turn(self) -> None:
         self._http_turned_at = self._monotonic()
-
-    def waiting(self) -> dict[str, str]:
-        """Return what waits as it should, by name: for a delivery window, or because an admin holds it."""
-        now = self._clock()
-        held = {
-            f"hold:{hold.short}": f"{hold.label} is held by hand since {iso_time(hold.since)}{hold.words}"
-            for hold in HandHolds(self.log).all()
-        }
-        closed = [each for inbox in self.config.inboxes for each in closed_windows(self.config, inbox, self.log, now)]
-        return held | {f"deliver_when:{each.branch}": f"{each.queued} receipts {each.words}" for each in closed}
-
-    def _troubles(self) -> list[str]:
-        """Return what is wrong with us; that N8N is held is not."""
-        found = [f"the inbox {gate.route.name}: {gate.unavailable}" for gate in self.gates if gate.unavailable]
-        found += [f"filing of {name}: {why}" for name, why in self.filing.troubles.copy().items()]
-        return found if self.log.trouble is None else [*found, self.log.trouble]
-
-    def _inbox_states(self) -> list[InboxState]:
-        return [
-            InboxState(
-                gate.route.name,
-                str(inbox.path),
-                str(inbox.failed_dir),
-                gate.route.is_ready,
-                gate.unavailable,
-                gate.unavailable_since,
-                gate.waiting,
-            )
-            for inbox, gate in zip(self.config.inboxes, self.gates, strict=True)
-        ]
-
-    def _inboxes_now(self) -> list[InboxNow]:
-        """Return how the inboxes are, for the status page."""
-        now = self._clock()
-        return [
-            InboxNow(
-                gate.route.name,
-                display_name(inbox.path),
-                gate.watch.mode,
-                gate.watch.why_mode,
-                gate.route.is_ready,
-                gate.unavailable,
-                gate.unavailable_since,
-                gate.waiting,
-                tuple(closed_windows(self.config, inbox, self.log, now)),
-            )
-            for inbox, gate in zip(self.config.inboxes, self.gates, strict=True)
-        ]
-
-    def is_quiet(self) -> bool:
-        """Whether nothing is left to settle, to take in, to deliver, to hear of, or to file."""
-        if not all(gate.is_idle or gate.unavailable for gate in self.gates):
-            return False
-        names = [route.name for route in self.routes if route.is_ready]
-        if self.log.open_jobs_of(names) > self._waiting_for_windows() or self.log.due_moves(names, 1):
-            return False
-        return all(gate.is_idle or gate.unavailable for gate in self.gates)
-
-    def _waiting_for_windows(self) -> int:
-        """Return how many receipts nothing will be done for before a delivery window opens, or a hold by hand ends."""
-        now = self._clock()
-        ready = [route for route in self.routes if route.is_ready]
-        names = {route.name for route in ready}
-        queued = {
-            closed.branch: closed.queued
-            for inbox in self.config.inboxes
-            for closed in closed_windows(self.config, inbox, self.log, now)
-            if inbox.name in names
-        }
-        for hold in HandHolds(self.log).all():
-            queued |= {branch: self.log.count([branch], State.QUEUED) for branch in branches_of(ready, hold.name)}
-        return sum(queued.values())
 
     # --- stop --------------------------------------------------------------------------------------------------
 

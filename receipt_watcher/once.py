@@ -52,7 +52,7 @@ def run_once(config: Config, stop: StopSignal, *, take_over: bool, accept_backlo
 
 def _wait(daemon: Daemon, stop: StopSignal) -> None:
     changed_at, before = time.monotonic(), _progress(daemon)
-    while not stop.wait(_LOOK_SECONDS) and not daemon.is_quiet():
+    while not stop.wait(_LOOK_SECONDS) and not daemon.condition.is_quiet():
         now = _progress(daemon)
         if now != before or not all(gate.is_idle or gate.unavailable for gate in daemon.gates):
             changed_at, before = time.monotonic(), now
@@ -80,7 +80,7 @@ def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:
         for standing in daemon.holds.all()
         if standing.trouble and standing.url in urls
     ]
-    troubles += [words for words in daemon.waiting().values() if not words.startswith("0 ")]
+    troubles += [words for words in daemon.condition.waiting().values() if not words.startswith("0 ")]
     still_open = sum(job.state in OPEN_STATES for job in jobs)
     if still_open:
         troubles.append(f"{still_open} receipts have no verdict yet; the next run goes on with them")

@@ -111,7 +111,7 @@ class Service:
         words = ""
         if self._systemd.listens:
             with contextlib.suppress(JobLogError):  # its log line, and health, say so
-                words = daemon.in_one_line()
+                words = daemon.condition.in_one_line()
         self._systemd.ready(self._refusal + words)
 
     def _stopped(self, daemon: Daemon) -> bool:

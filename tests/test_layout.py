@@ -58,7 +58,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "uploads",
         "pages",
         "web server signin",
-        "assembly health ground vigil",
+        "assembly condition health ground vigil",
         "metrics api",
         "site",
         "check status daemon",
