@@ -5,8 +5,9 @@ crash or an error left in processing/ is recorded before anything new is taken. 
 empty folder in its place: that is another place, not an empty inbox. Old files at the very first start wait until
 somebody accepts them.
 
-`round` is called by the inbox's own thread, `take_upload` by those that bring uploads, `open_first` by a thread of its
-own before all of them, `supervise` by a periodic task: it alone says so when the file system answers nothing at all.
+`round` is called by the inbox's own thread, `take_upload` by those that bring uploads, one at a time and in turns
+(`turns`); `open_first` by a thread of its own before all of them, `supervise` by a periodic task: it alone says so when
+the file system answers nothing at all.
 What is kept in the job log is which place the inbox is, so that a restart in the midst of an outage takes no other
 for it.
 """
@@ -42,6 +43,7 @@ from receipt_watcher.settling import Seen, Settled
 from receipt_watcher.snapshot import Snapshot, Waiting
 from receipt_watcher.statusfile import StatusFile
 from receipt_watcher.takein import BATCH_FILES, TakeIn, Upload
+from receipt_watcher.turns import Turns
 from receipt_watcher.waiting import Wait
 from receipt_watcher.writers import Writers
 
@@ -133,7 +135,7 @@ class Gate:
         self._is_left = False  # nothing begins here any more
         self._is_log_lost = False  # what is in processing/ may have been sent before, and no row tells
         self._recover_at: float | None = None  # when files that are left in processing/ are tried again
-        self._busy = threading.Lock()  # held while one thread works on this gate
+        self._turns = Turns()  # one thread works on this gate at a time
         self._answers_by: float | None = None  # when the file system must have answered
         self._unavailable_since: float | None = None
         self._snapshot: Snapshot | None = None
@@ -145,7 +147,7 @@ class Gate:
 
     def open_first(self) -> None:
         """Open at start; what is away is waited for, what is somebody else's is an error of the start."""
-        self._busy.acquire()
+        self._turns.take()
         try:
             self._open()
         except (ForeignSpoolError, LockedError) as error:
@@ -160,8 +162,8 @@ class Gate:
 
     def round(self) -> float:
         """Open if need be, take in what has settled, and return how long to wait for the bell, in seconds."""
-        if not self._busy.acquire(blocking=False):
-            return RETRY_SECONDS  # its first opening still waits for an answer of the file system
+        if not self._turns.take_round():
+            return RETRY_SECONDS  # it is still being opened, or an upload's turn, which rings when it ends
         try:
             pause = self._round()
             self._keep_status_file()
@@ -205,7 +207,8 @@ class Gate:
 
     def take_leave(self) -> None:
         """Say in the status file that nothing is taken any more; the inbox's own thread does so last of all."""
-        if self._status_file is None or not self._busy.acquire(blocking=False):
+        self._turns.end_rounds()
+        if self._status_file is None or not self._turns.take_if_free():
             return
         try:
             if self.route.is_ready:
@@ -227,15 +230,15 @@ class Gate:
     def _give_back(self) -> None:
         """End one thread's turn."""
         self._answers_by = None
-        self._busy.release()
+        self._turns.give_back()
         self._close_if_left()
 
     def _close_if_left(self) -> None:
-        if self._is_left and self._busy.acquire(blocking=False):
+        if self._is_left and self._turns.take_if_free():
             try:
                 self.close()
             finally:
-                self._busy.release()
+                self._turns.give_back()
 
     def close(self) -> None:
         """Stop watching and give the spool back; harmless when called twice."""
@@ -405,7 +408,7 @@ class Gate:
             SpoolError: the inbox cannot be used now, or is busy for longer than `wait_seconds`.
         """
         folder = self.route.spool.folders.processing
-        if not self._busy.acquire(timeout=wait_seconds):
+        if not self._turns.take(wait_seconds):
             raise SpoolError("the inbox is busy", folder)
         try:
             if self._stopping.is_set() or not self.route.is_ready or self.unavailable is not None:
@@ -424,7 +427,7 @@ class Gate:
             return job
         finally:
             self._give_back()
-            self.bell.ring()  # a round that came meanwhile went away
+            self.bell.ring()  # a round that came meanwhile went away, and has the next turn
 
     def _recover_if_due(self) -> None:
         if self._recover_at is not None and self._recover_at <= self._monotonic():

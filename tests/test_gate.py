@@ -1,0 +1,217 @@
+"""The gate of one inbox, which the folder's rounds and the uploads share."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from starlette.requests import Request
+
+from receipt_watcher.callers import Access, Caller
+from receipt_watcher.config import Inbox
+from receipt_watcher.filing import Filing
+from receipt_watcher.gate import Gate, GateSettings
+from receipt_watcher.inbox import InboxWatch
+from receipt_watcher.job import Job
+from receipt_watcher.joblog import JobLog
+from receipt_watcher.receipt import examine
+from receipt_watcher.roles import Role
+from receipt_watcher.route import Bell
+from receipt_watcher.spool import Spool
+from receipt_watcher.takein import TakeIn
+from receipt_watcher.turns import Turns
+from receipt_watcher.uploads import Taken, Uploads
+from tests.conftest import INSTALLATION, FakeClock
+from tests.running import jpegs, wait_until
+from tests.test_takein import route_on
+
+ANNA = Caller("anna", Role.UPLOADER)
+
+
+class _NoSessions:
+    def check_field(self, *_: object) -> None:
+        """Let everybody pass: access has tests of its own."""
+
+
+class Porch:
+    """An open gate, whose duplicates are sent, and what brings uploads there."""
+
+    def __init__(self, root: Path, log: JobLog, clock: FakeClock, spool: Spool) -> None:
+        self.root, self.log, self.clock = root, log, clock
+        self.route = route_on(spool, duplicates="send", is_ready=False)
+        deliveries, filings = Bell(), Bell()
+        take_in = TakeIn(
+            log, [self.route], examine=examine, deliveries=deliveries, filings=filings, clock=clock, monotonic=clock
+        )
+        settings = Inbox.model_validate(
+            {"path": str(spool.folders.inbox), "name": "office", "observer": "polling", "settle_seconds": 0.1}
+        )
+        self.stopping = threading.Event()
+        self.gate = Gate(
+            self.route,
+            InboxWatch(settings),
+            Bell(),
+            GateSettings(lambda: INSTALLATION, take_over=False, accept_backlog=True, backlog_files=10),
+            log=log,
+            take_in=take_in,
+            filing=Filing(log, [self.route], examine=examine, deliveries=deliveries, clock=clock),
+            ring=lambda: None,
+            stopping=self.stopping,
+            monotonic=clock,
+            clock=clock,
+        )
+        self.gate.open_first()
+        self.pool = ThreadPoolExecutor(8)
+
+    def uploads(self) -> Uploads:
+        """Return what brings uploads, as a daemon has it that was just started: it remembers no key."""
+        access = cast("Access", _NoSessions())
+        return Uploads(self.root, [self.gate], self.log, access, examine=examine, clock=self.clock)
+
+    def bring(self, to: Uploads, content: bytes, key: str | None = None) -> Future[Taken]:
+        """Upload a receipt, as somebody who waits for the answer in a thread of his own."""
+        body = (
+            b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n' + content + b"\r\n--x--\r\n"
+        )
+        headers = [(b"content-type", b"multipart/form-data; boundary=x"), (b"host", b"localhost")]
+        headers += [(b"idempotency-key", key.encode())] if key else []
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": b""}
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        return self.pool.submit(lambda: asyncio.run(to.take(Request(scope, receive), ANNA)))
+
+    def jobs(self) -> list[Job]:
+        """Return what is recorded, the oldest first."""
+        return self.log.listing(limit=None)[::-1]
+
+
+@pytest.fixture
+def porch(tmp_path: Path, log: JobLog, clock: FakeClock, spool: Spool) -> Iterator[Porch]:
+    """A gate and what belongs to it."""
+    porch = Porch(tmp_path, log, clock, spool)
+    yield porch
+    porch.pool.shutdown()
+    porch.gate.close()
+
+
+@pytest.fixture(params=["receive", "flush"])
+def hanging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, ...]]:
+    """A disk whose next call hangs, before the move or after it: (one hangs now, let it go on)."""
+    hangs, go_on = threading.Event(), threading.Event()
+    call: Callable[..., None] = getattr(Spool, request.param)
+
+    def hang(*arguments: Any) -> None:
+        if not hangs.is_set():
+            hangs.set()
+            assert go_on.wait(60)
+        call(*arguments)
+
+    monkeypatch.setattr(Spool, request.param, hang)
+    yield hangs, go_on
+    go_on.set()
+
+
+def settle(porch: Porch, name: str, content: bytes) -> None:
+    """Drop a file into the inbox, and let a round see it, and the time pass after which it has settled."""
+    (porch.route.spool.folders.inbox / name).write_bytes(content)
+    porch.clock.advance(60)
+    porch.gate.round()
+    porch.clock.advance(60)
+
+
+def test_the_folder_comes_through_while_uploads_never_pause(porch: Porch, hanging: tuple[threading.Event, ...]) -> None:
+    """A round that came while an upload was at work has the next turn, however many uploads wait by then."""
+    hangs, go_on = hanging
+    content, *more = jpegs(5)
+    settle(porch, "b.jpg", content)
+    brought = porch.uploads()
+    answers = [porch.bring(brought, more[0])]
+    assert hangs.wait(30)
+    answers += [porch.bring(brought, each) for each in more[1:]]
+    wait_until(lambda: porch.gate._turns.waiting == 3, "the others wait for the gate")
+    heard = porch.gate.bell.count
+    porch.gate.round()
+    assert porch.jobs() == []
+    go_on.set()
+    wait_until(lambda: porch.gate.bell.count > heard, "the round is called again")
+    assert (len(porch.jobs()), answers[0].result(30).status) == (1, 202)  # the others keep out until it came
+    porch.gate.round()
+    assert "b.jpg" in [job.filename for job in porch.jobs()]
+    assert [answer.result(30).status for answer in answers] == [202] * 4
+    assert len(porch.jobs()) == 5
+
+
+def test_an_upload_comes_through_while_rounds_never_pause(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload that came while a round was at work has the next turn, although the next round is asked for at once."""
+    content, dropped = jpegs(2)
+    settle(porch, "b.jpg", dropped)
+    brought: list[Future[Taken]] = []
+    take_in = TakeIn.take_in
+
+    def bring_one(*arguments: Any) -> list[Job]:
+        brought.append(porch.bring(porch.uploads(), content))
+        wait_until(lambda: porch.gate._turns.waiting == 1, "it waits for the gate")
+        return take_in(*arguments)
+
+    monkeypatch.setattr(TakeIn, "take_in", bring_one)
+    porch.gate.round()
+    while not brought[0].done():
+        porch.gate.round()
+    assert brought[0].result().status == 202
+    assert sorted(job.filename for job in porch.jobs()) == ["a.jpg", "b.jpg"]
+
+
+def test_no_upload_waits_for_rounds_that_come_no_more(porch: Porch) -> None:
+    """When the inbox's loop has ended, the turn that was kept for it is nobody's."""
+    assert porch.gate._turns.take()
+    porch.gate.round()
+    porch.gate._turns.give_back()
+    assert not porch.gate._turns.take(0)
+    porch.gate.take_leave()
+    assert porch.gate._turns.take(0)
+    porch.gate._turns.give_back()
+
+
+def test_turns_are_one_at_a_time_and_nobody_starves() -> None:
+    """However many want a turn, and however often, it is one at a time, and each of them comes through."""
+    turns, ends = Turns(), threading.Event()
+    working, order = [0], list[str]()
+    rounds_wanted = threading.Event()
+
+    def work(kind: str) -> None:
+        working[0] += 1
+        assert working[0] == 1
+        order.append(kind)
+        working[0] -= 1
+        turns.give_back()
+        rounds_wanted.set()
+
+    def rounds() -> None:
+        while not ends.is_set():
+            rounds_wanted.clear()
+            if turns.take_round():
+                work("round")
+            else:
+                rounds_wanted.wait(0.05)
+
+    def bring() -> None:
+        for _ in range(200):
+            assert turns.take(30)
+            work("upload")
+
+    with ThreadPoolExecutor(5) as pool:
+        looping = pool.submit(rounds)
+        bringing = [pool.submit(bring) for _ in range(4)]
+        for each in bringing:
+            each.result(60)
+        ends.set()
+        looping.result(60)
+    assert order.count("upload") == 800
+    assert order.count("round") > 0
