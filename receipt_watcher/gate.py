@@ -389,9 +389,8 @@ class Gate:
     # --- taking in ---------------------------------------------------------------------------------------------
 
     def _take(self, settled: list[Settled]) -> None:
-        self._recover_at = self._monotonic()  # unless all goes well: an error in the middle leaves orphans
-        self._take_in.take_in(self.route, self._one_by_one(settled), self._park)
-        self._plan_recovery()
+        with self._leaving_no_orphan():
+            self._take_in.take_in(self.route, self._one_by_one(settled), self._park)
 
     def _one_by_one(self, settled: list[Settled]) -> Iterator[Settled]:
         """Yield each file with a time limit of its own: across file systems each move is a copy."""
@@ -418,9 +417,8 @@ class Gate:
                 raise SpoolError(f"the inbox is held by hand{hold.words}", folder)
             self._expect_answer(MOVE_LIMIT_SECONDS)
             self.route.spool.check_owner()
-            self._recover_at = self._monotonic()  # as in `_take`
-            job = self._take_in.take_upload(self.route, upload)
-            self._plan_recovery()
+            with self._leaving_no_orphan():
+                job = self._take_in.take_upload(self.route, upload)
         except ForeignSpoolError as error:
             raise SpoolError(str(error), folder) from error
         else:
@@ -440,6 +438,18 @@ class Gate:
         if self._recover_at is None and self._log.fact(self._known_fact) is None:
             self._log.keep_fact(self._known_fact, "yes")
             self._is_log_lost = False
+
+    @contextlib.contextmanager
+    def _leaving_no_orphan(self) -> Iterator[None]:
+        """Have the next round recover, unless all goes well: an error in the middle leaves orphans.
+
+        What was left before is still to be recovered, and when that was to be.
+        """
+        before = self._recover_at
+        self._recover_at = self._monotonic()
+        yield
+        self._plan_recovery()
+        self._recover_at = min((at for at in (before, self._recover_at) if at is not None), default=None)
 
     def _plan_recovery(self) -> None:
         pause = self._take_in.recover_in_seconds(self.route)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -99,6 +100,11 @@ def porch(tmp_path: Path, log: JobLog, clock: FakeClock, spool: Spool) -> Iterat
     yield porch
     porch.pool.shutdown()
     porch.gate.close()
+
+
+def disk_full(*_: object) -> None:
+    """Fail, as the job log does on a full disk."""
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 @pytest.fixture(params=["receive", "flush"])
@@ -215,3 +221,18 @@ def test_turns_are_one_at_a_time_and_nobody_starves() -> None:
         looping.result(60)
     assert order.count("upload") == 800
     assert order.count("round") > 0
+
+
+def test_an_orphan_is_recovered_whatever_goes_well_after_it(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload that was moved and not recorded gets its row by the next round, although others went well meanwhile."""
+    one, two = jpegs(2)
+    brought = porch.uploads()
+    with monkeypatch.context() as context:
+        context.setattr("receipt_watcher.intake.Intake.record", disk_full)
+        with pytest.raises(sqlite3.OperationalError):
+            porch.bring(brought, one).result(30)
+    assert porch.bring(brought, two).result(30).status == 202
+    for _ in range(2):  # it is looked at twice, whether it still grows
+        porch.gate.round()
+        porch.clock.advance(60)
+    assert len(porch.jobs()) == 2
