@@ -399,8 +399,10 @@ class Gate:
             self.route.spool.check_owner()  # who asks waits for seconds only
             yield one
 
-    def take_upload(self, upload: Upload, wait_seconds: float) -> Job:
+    def take_upload(self, upload: Upload, wait_seconds: float) -> Job | None:
         """Take in a file that came by HTTP, between two rounds; called by the worker thread that brings it.
+
+        None where it was taken before: see `TakeIn.take_upload`.
 
         Raises:
             OSError: the disk does not take it.

@@ -124,7 +124,7 @@ OPERATIONS: dict[str, Operation] = {
         right=Right.UPLOAD,
         summary="Hand in a receipt: 202 once it is durable, with Location; 200 with the first job of the same bytes; "
         "422 with `reason` and `job_id` where the examination refuses it. With an Idempotency-Key the same call again "
-        "gets the same answer for a day.",
+        "gets the same answer for a day, or 409 with Retry-After while the first is still under way.",
         body=schemas.UploadForm,
         media="multipart/form-data",
         answers={202: schemas.UploadedAnswer, 200: schemas.UploadedAnswer},

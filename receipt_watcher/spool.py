@@ -163,6 +163,11 @@ class Spool:
             self.tidy(job_id)
             raise
 
+    def has_orphan(self, job_id: str) -> bool:
+        """Whether something lies in the folder of a job that is not recorded; an empty one is removed."""
+        self.tidy(job_id)
+        return disk.is_there(self.folders.processing / job_id)
+
     def give_back(self, relative: Path, job_id: str) -> bool:
         """Move a file that was taken too early back into the inbox; False where its name is taken meanwhile.
 

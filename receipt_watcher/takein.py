@@ -68,11 +68,17 @@ class _Taken:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that came by HTTP, whole and examined; `note` is told its job, inside the transaction of the row."""
+    """A file that came by HTTP, whole and examined, for a job of this id.
 
+    `is_known` is asked with the gate held, whether it was taken before; `note` is told its job, inside the transaction
+    of the row.
+    """
+
+    job_id: str
     path: Path
     relative: Path
     examination: Examination
+    is_known: Callable[[], bool]
     note: Callable[[Job], None]
 
 
@@ -114,16 +120,19 @@ class TakeIn:
         taken = [found for one in settled if (found := self._take(route, one, park)) is not None]
         return self._record(route, taken)
 
-    def take_upload(self, route: Route, upload: Upload) -> Job:
+    def take_upload(self, route: Route, upload: Upload) -> Job | None:
         """Take in a file that was uploaded, and return its job; only with the inbox's gate held.
+
+        None where it was taken before, and is recorded, or will be by `recover`.
 
         Raises:
             OSError: the disk does not take it; where it was moved already, it is an orphan, which `recover` records.
             SpoolError: processing/ is away.
         """
-        job_id = new_job_id(self._clock())
-        route.spool.receive(upload.path, upload.relative, job_id)
-        jobs = self._record(route, [_Taken(job_id, upload.relative, upload.examination)], note=upload.note)
+        if upload.is_known() or route.spool.has_orphan(upload.job_id):
+            return None
+        route.spool.receive(upload.path, upload.relative, upload.job_id)
+        jobs = self._record(route, [_Taken(upload.job_id, upload.relative, upload.examination)], note=upload.note)
         if not jobs:
             raise OSError(errno.EIO, "the disk does not give it back", str(upload.relative))
         return jobs[0]

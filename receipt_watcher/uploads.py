@@ -3,8 +3,11 @@
 What it promises: 202 means durable and recorded, as for a file in processing/. An upload grows in state_dir/uploads/,
 where nobody takes it for a receipt; only when it is whole, on disk and examined is it moved into processing/<job_id>/,
 with the gate of its inbox held, and recorded by the same `TakeIn`. Before that move a crash leaves a file there that
-nobody was told of, which the next start removes; after it, an orphan in processing/, which it records. The answer to
-an Idempotency-Key is committed together with the row.
+nobody was told of, which the next start removes; after it, an orphan in processing/, which it records.
+
+An Idempotency-Key is given its job id, by a commit, before the file is moved; its answer is committed together with
+the row. So whatever comes with it later, after a crash or while a move still hangs, is that job or none, never a
+second one.
 
 Runs in uvicorn's thread; what touches disks runs in a few worker threads, so that a share that hangs holds up no
 callback.
@@ -21,7 +24,7 @@ import re
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,7 +39,7 @@ from receipt_watcher.errors import SpoolError
 from receipt_watcher.examination import Examination, Limits
 from receipt_watcher.forms import Form, file_at_end
 from receipt_watcher.gate import MOVE_LIMIT_SECONDS, Gate
-from receipt_watcher.job import OPEN_STATES, Job, State
+from receipt_watcher.job import OPEN_STATES, Job, State, new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.problem import NeverTakenError, RefusedError
 from receipt_watcher.takein import Upload
@@ -86,6 +89,20 @@ class Taken:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What an Idempotency-Key stands for; `status` is that of the answer, once there was one."""
+
+    job_id: str
+    status: int | None
+    sha256: str | None
+    inbox: str | None = None
+
+    def as_fact(self, now: float) -> str:
+        """Return it as the log keeps it: by the time first, so that old ones are found."""
+        return f"{iso_time(now)} {json.dumps([self.job_id, self.status, self.sha256, self.inbox])}"
+
+
 class Uploads:
     """Receives receipts for all inboxes."""
 
@@ -107,6 +124,7 @@ class Uploads:
         self._clock = clock
         self._receiving = asyncio.Semaphore(_AT_ONCE)
         self._keys: set[str] = set()
+        self._moving: set[str] = set()  # keys whose file is being moved, also once nobody waits for that any more
 
     async def answer(self, request: Request, caller: Caller) -> Response:
         """Take a receipt, and answer what became of it, as JSON.
@@ -156,8 +174,8 @@ class Uploads:
     @contextlib.contextmanager
     def _holding(self, key: str | None) -> Iterator[str | None]:
         """Let one call with an Idempotency-Key be under way at a time."""
-        if key in self._keys:
-            raise RefusedError(409, "A call with this Idempotency-Key is still under way.")
+        if key in self._keys or key in self._moving:
+            raise _under_way()
         if key is not None:
             self._keys.add(key)
         try:
@@ -217,14 +235,27 @@ class Uploads:
         try:
             path = (folder / _UNFINISHED).rename(folder / place.relative.name)  # its name is examined, too
             examination = self._examine(path, gate.route.limits)
-            known = self._known(key, examination)
+            claim = self._claim(key, gate, examination)
+            known = self._known(claim)
             if known is not None:
                 return self._taken(*known)
-            upload = Upload(path, place.relative, examination, lambda job: self._note(job, caller, examination, key))
-            job = within(_TAKEN_SECONDS, lambda: gate.take_upload(upload, _TURN_SECONDS), "the file system")
+            upload = Upload(
+                claim.job_id,
+                path,
+                place.relative,
+                examination,
+                is_known=lambda: key is not None and self._known(self._claim(key, gate, examination)) is not None,
+                note=lambda job: self._note(job, caller, claim, key),
+            )
+            job = self._moved(gate, upload, key)
         except (OSError, SpoolError) as error:
             why = f"It cannot be taken in now ({getattr(error, 'strerror', None) or error}); send it again in a moment."
             raise RefusedError(503, why, headers={"Retry-After": "10"}) from error
+        if job is None:  # the first call with this key has just been here, or a crash left its file to be recorded
+            known = self._known(self._claim(key, gate, examination))
+            if known is None:
+                raise _under_way()
+            return self._taken(*known)
         logger.info("upload.taken", job_id=job.job_id, inbox=job.inbox, by=caller.name, status=job.state.value)
         return self._taken(job, _status_of(job))
 
@@ -248,29 +279,54 @@ class Uploads:
             raise RefusedError(422, f"Say which inbox it is for (the field inbox): {names}.")
         return _Place(self._gates[0], Path(name))
 
-    def _note(self, job: Job, caller: Caller, examination: Examination, key: str | None) -> None:
+    def _claim(self, key: str | None, gate: Gate, examination: Examination) -> _Claim:
+        """Return what a key stands for; a new one, or none, gets an id for a job of its own.
+
+        Raises:
+            RefusedError: it came with another file before, or, not taken yet, for another inbox.
+        """
+        sha256, inbox, now = examination.sha256, gate.route.name, self._clock()
+        new = _Claim(new_job_id(now), None, sha256, inbox)
+        if key is None:
+            return new
+        with self._log.transaction():
+            fact = self._log.fact(_KEY_FACT + key)
+            if fact is None:
+                self._log.keep_fact(_KEY_FACT + key, new.as_fact(now))
+                self._log.forget_facts(_KEY_FACT, iso_time(now - _KEY_SECONDS) or "")
+                return new
+        claim = _Claim(*json.loads(fact.partition(" ")[2]))
+        if claim.sha256 != sha256:
+            raise RefusedError(422, "This Idempotency-Key came with another file before.")
+        if claim.status is None and claim.inbox != inbox:
+            raise RefusedError(422, f"This Idempotency-Key came for the inbox {claim.inbox} before.")
+        return claim
+
+    def _known(self, claim: _Claim) -> tuple[Job, int] | None:
+        """Return the job of a key and how it is answered; None where it has none yet."""
+        job = self._log.get(claim.job_id)
+        return None if job is None else (job, claim.status or _status_of(job))
+
+    def _moved(self, gate: Gate, upload: Upload, key: str | None) -> Job | None:
+        """Have the gate take it in; what takes too long goes on, and keeps its key until it ends."""
+
+        def move() -> Job | None:
+            try:
+                return gate.take_upload(upload, _TURN_SECONDS)
+            finally:
+                self._moving.discard(key or "")
+
+        if key is not None:
+            self._moving.add(key)
+        return within(_TAKEN_SECONDS, move, "the file system")
+
+    def _note(self, job: Job, caller: Caller, claim: _Claim, key: str | None) -> None:
         """Write down who brought it, and the answer to its key; called inside the transaction of its row."""
         now = self._clock()
         self._log.note(job.job_id, now, "upload", detail=f"by {caller.name}")
         if key is not None:
-            said = json.dumps([job.job_id, _status_of(job), examination.sha256])
-            self._log.keep_fact(_KEY_FACT + key, f"{iso_time(now)} {said}")
-            self._log.forget_facts(_KEY_FACT, iso_time(now - _KEY_SECONDS) or "")
-
-    def _known(self, key: str | None, examination: Examination) -> tuple[Job, int] | None:
-        """Return what was answered to a key before.
-
-        Raises:
-            RefusedError: it came with another file then.
-        """
-        fact = None if key is None else self._log.fact(_KEY_FACT + key)
-        if fact is None:
-            return None
-        job_id, status, sha256 = json.loads(fact.partition(" ")[2])
-        if sha256 != examination.sha256:
-            raise RefusedError(422, "This Idempotency-Key came with another file before.")
-        job = self._log.get(job_id)
-        return None if job is None else (job, int(status))
+            answered = replace(claim, job_id=job.job_id, status=_status_of(job))
+            self._log.keep_fact(_KEY_FACT + key, answered.as_fact(now))
 
     def _taken(self, job: Job, status: int) -> Taken:
         """Return what was taken.
@@ -323,6 +379,10 @@ def _key_of(request: Request, caller: Caller) -> str | None:
     if len(given) > 1 or not _KEY.fullmatch(given[0]):
         raise RefusedError(422, "An Idempotency-Key has 1 to 255 printable characters of ASCII, and comes once.")
     return hashlib.sha256(f"{caller.name}\0{given[0]}".encode()).hexdigest()
+
+
+def _under_way() -> RefusedError:
+    return RefusedError(409, "A call with this Idempotency-Key is still under way.", headers={"Retry-After": "10"})
 
 
 def _no_room(error: OSError) -> RefusedError:

@@ -7,12 +7,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from starlette.requests import Request
 
+from receipt_watcher import uploads
 from receipt_watcher.callers import Access, Caller
 from receipt_watcher.config import Inbox
 from receipt_watcher.filing import Filing
@@ -20,6 +22,7 @@ from receipt_watcher.gate import Gate, GateSettings
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.job import Job
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.problem import RefusedError
 from receipt_watcher.receipt import examine
 from receipt_watcher.roles import Role
 from receipt_watcher.route import Bell
@@ -102,6 +105,13 @@ def porch(tmp_path: Path, log: JobLog, clock: FakeClock, spool: Spool) -> Iterat
     porch.gate.close()
 
 
+def refusal_of(upload: Future[Taken]) -> RefusedError:
+    """Return why an upload was not taken."""
+    with pytest.raises(RefusedError) as caught:
+        upload.result(30)
+    return caught.value
+
+
 def disk_full(*_: object) -> None:
     """Fail, as the job log does on a full disk."""
     raise sqlite3.OperationalError("database or disk is full")
@@ -122,6 +132,85 @@ def hanging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Spool, request.param, hang)
     yield hangs, go_on
     go_on.set()
+
+
+def test_a_key_waits_for_the_upload_that_hangs(
+    porch: Porch, hanging: tuple[threading.Event, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever repeats a call whose move outlasts its answer is asked to come later, then told of the only job."""
+    hangs, go_on = hanging
+    monkeypatch.setattr(uploads, "_TAKEN_SECONDS", 0.2)
+    [content] = jpegs(1)
+    brought = porch.uploads()
+    first = refusal_of(porch.bring(brought, content, "scan-1"))
+    assert (first.status, first.headers["Retry-After"]) == (503, "10")
+    assert hangs.is_set()
+    second = refusal_of(porch.bring(brought, content, "scan-1"))
+    assert (second.status, second.headers["Retry-After"]) == (409, "10")
+    go_on.set()
+    wait_until(lambda: not brought._moving, "its thread has ended")
+    third = porch.bring(brought, content, "scan-1").result(30)
+    [job] = porch.jobs()
+    assert (third.job.job_id, third.status) == (job.job_id, 202)
+
+
+def test_who_waits_behind_a_call_with_the_same_key_gets_its_answer(
+    porch: Porch, hanging: tuple[threading.Event, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that was let through to the gate while the first with its key hung there is told of the first's job."""
+    hangs, go_on = hanging
+    [content] = jpegs(1)
+    first = porch.bring(porch.uploads(), content, "scan-1")
+    assert hangs.wait(30)
+    second = porch.bring(porch.uploads(), content, "scan-1")  # of a daemon after a reload, say
+    wait_until(lambda: porch.gate._turns.waiting == 1, "it waits for the gate")
+    go_on.set()
+    assert first.result(30).job.job_id == second.result(30).job.job_id
+    assert len(porch.jobs()) == 1
+
+
+def test_a_key_whose_file_waits_for_its_row_is_under_way(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that an error left in processing/ is recorded by the next round, and its key told to wait for that."""
+    [content] = jpegs(1)
+    brought = porch.uploads()
+
+    with monkeypatch.context() as context:
+        context.setattr("receipt_watcher.intake.Intake.record", disk_full)
+        with pytest.raises(sqlite3.OperationalError):
+            porch.bring(brought, content, "scan-1").result(30)
+    second = refusal_of(porch.bring(brought, content, "scan-1"))
+    assert (second.status, second.headers["Retry-After"]) == (409, "10")
+    assert porch.jobs() == []
+    for _ in range(2):  # it is looked at twice, whether it still grows
+        porch.gate.round()
+        porch.clock.advance(60)
+    third = porch.bring(brought, content, "scan-1").result(30)
+    assert [job.job_id for job in porch.jobs()] == [third.job.job_id]
+
+
+def test_a_key_is_for_one_file_of_one_inbox(porch: Porch) -> None:
+    """A key that was given away, but never taken with, serves another inbox or another file no more."""
+    one, two = jpegs(2)
+    brought = porch.uploads()
+    porch.route.is_ready = False
+    assert refusal_of(porch.bring(brought, one, "scan-1")).status == 503
+    porch.route.is_ready = True
+    assert "another file" in refusal_of(porch.bring(brought, two, "scan-1")).detail
+    porch.route.name = "cellar"
+    assert "for the inbox office" in refusal_of(porch.bring(brought, one, "scan-1")).detail
+    porch.route.name = "office"
+    assert porch.bring(brought, one, "scan-1").result(30).status == 202
+    with closing(sqlite3.connect(porch.log.path)) as log:
+        assert log.execute("SELECT COUNT(*) FROM fact WHERE name LIKE 'upload:%'").fetchone() == (1,)
+
+
+def test_without_a_key_each_upload_is_one_of_its_own(porch: Porch) -> None:
+    """The same bytes, twice without a key where duplicates are sent, are two receipts."""
+    [content] = jpegs(1)
+    brought = porch.uploads()
+    found = {porch.bring(brought, content).result(30).job.job_id for _ in range(2)}
+    assert found == {job.job_id for job in porch.jobs()}
+    assert len(found) == 2
 
 
 def settle(porch: Porch, name: str, content: bytes) -> None:

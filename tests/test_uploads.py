@@ -177,6 +177,26 @@ def test_a_crash_after_the_move_is_recovered(tmp_path: Path, n8n: StandIn) -> No
         daemon.close()
 
 
+def test_a_crash_after_the_move_forgets_no_key(tmp_path: Path, n8n: StandIn) -> None:
+    """Repeated with its key after a crash between move and row, it is that job, also where duplicates are sent."""
+    [content] = jpegs(1)
+    key = {"Idempotency-Key": "scan-1"}
+    daemon = RunningDaemon(tmp_path, n8n.webhook_url, TOKEN, inbox={"duplicates": "send"}, changes=TOKENS)
+    try:
+        daemon.start(crash_at="examined")
+        with contextlib.suppress(httpx.HTTPError):
+            upload(daemon, content, headers=key)
+        daemon.ended()
+        daemon.start()
+        wait_until(lambda: upload(daemon, content, headers=key).status_code not in (409, 503), "it is recorded")
+        answer = upload(daemon, content, headers=key)
+        daemon.wait_quiet(1)
+        assert answer.json()["job_id"] == daemon.job("scan.jpg").job_id
+        assert_consistent(daemon, n8n.deliveries, [content])
+    finally:
+        daemon.close()
+
+
 def test_what_cannot_be_taken_now_is_asked_for_again(daemon: RunningDaemon) -> None:
     """While the inbox's folder is away the answer is 503 with Retry-After, and nothing is kept."""
     [content] = jpegs(1)
