@@ -1,6 +1,7 @@
 """Who asks, and whether he may: tokens, sessions, this machine.
 
 What it promises: a request is judged by what it bears, in this order: a bearer token, a session, being of this machine.
+Another scheme of Authorization is as none: it is the password of a proxy before us.
 A right token is never slowed or refused for what else comes from its address; wrong ones are counted, slowed, and then
 asked to come later (`strangers`). What a browser sends by itself (a session's cookie, or that it runs on this machine)
 changes nothing unless it comes from our own pages: Origin or Sec-Fetch-Site must say so, and a session's form token
@@ -104,9 +105,9 @@ class Access:
         Raises:
             RefusedError: the token is wrong, or another site's page sent this.
         """
-        given = request.headers.getlist("authorization")
-        if given:
-            return await self._bearer(request, given)
+        bearers = _bearers(request)
+        if bearers:
+            return await self._bearer(request, bearers)
         session = self.sessions.judge(request.cookies.get(COOKIE, ""))
         if session is not None:
             self._check_site(request)
@@ -148,10 +149,9 @@ class Access:
             COOKIE, path=_cookie_path(request), secure=self.is_encrypted(request), httponly=True, samesite="lax"
         )
 
-    async def _bearer(self, request: Request, given: Sequence[str]) -> Caller:
-        scheme, _, secret = given[0].partition(" ")
-        secret = secret.strip()[:_MOST_TOKEN_CHARACTERS]
-        if len(given) == 1 and scheme.lower() == "bearer":
+    async def _bearer(self, request: Request, bearers: Sequence[str]) -> Caller:
+        secret = bearers[0][:_MOST_TOKEN_CHARACTERS]
+        if len(bearers) == 1:
             token = self._tokens.judge(secret)
             if token is not None:
                 return Caller(token.name, token.role)
@@ -250,6 +250,12 @@ class Access:
             return False
         address = getattr(address, "ipv4_mapped", None) or address  # as a socket for both of IPv4 and IPv6 has it
         return any(address in network for network in self._proxies)
+
+
+def _bearers(request: Request) -> list[str]:
+    """Return the tokens that it bears; other schemes are none of ours, such as the password for a proxy."""
+    given = [each.partition(" ") for each in request.headers.getlist("authorization")]
+    return [secret.strip() for scheme, _, secret in given if scheme.lower() == "bearer"]
 
 
 def _cookie_path(request: Request) -> str:
