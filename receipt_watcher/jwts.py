@@ -2,8 +2,10 @@
 
 What it promises: only asymmetric signatures are believed, of a key in the provider's set (JWKS, RFC 7517), for our
 audience, by our issuer, within its time. The role is what the claim says, by the mapping that the admin gave; no role,
-no entry. The set is read from a file, or fetched, at most once in five minutes however many unknown keys are named, and
-once an hour for the known ones: a key that the provider took back is believed for no longer, unless it cannot be asked.
+no entry. Who it is begins with `jwt:`, as no name of a token of ours can, and has the subject: the one claim that a
+provider gives to nobody else. The set is read from a file, or fetched, at most once in five minutes however many
+unknown keys are named, and once an hour for the known ones: a key that the provider took back is believed for no
+longer, unless it cannot be asked.
 
 Any thread may ask, and may wait for the provider. Needs the extra `jwt` (PyJWT). Nothing is kept on disk.
 """
@@ -27,6 +29,8 @@ _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "E
 _LEEWAY_SECONDS = 60
 _FRESH_SECONDS = 300.0
 _BELIEVED_SECONDS = 3600.0
+_PREFIX = "jwt:"  # see roles.is_token_name
+_MOST_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,7 @@ class Jwts:
             logger.debug("access.token_refused", why=str(error)[:200])
             return None
         role = self._role_in(claims)
-        name = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])[:80]
-        return None if role is None else (name, role)
+        return None if role is None else (_name_in(claims), role)
 
     def _role_in(self, claims: Mapping[str, Any]) -> Role | None:
         """Return the strongest role that the claim gives; a dot in its name goes into a group."""
@@ -114,3 +117,18 @@ class Jwts:
             except self._jwt.PyJWTError:
                 continue  # of a kind that is not known here
         return keys
+
+
+def _name_in(claims: Mapping[str, Any]) -> str:
+    """Return who it is, for the history of a job: as people call him, and as the provider does where that differs."""
+    subject = _cleaned(claims["sub"]) or "nobody"
+    called = _cleaned(claims.get("preferred_username")) or _cleaned(claims.get("email"))
+    return f"{_PREFIX}{called} ({subject})" if called not in ("", subject) else _PREFIX + subject
+
+
+def _cleaned(said: object) -> str:
+    """Return a name on one line, without what is invisible, and bounded; "" where it is none."""
+    if not isinstance(said, str):
+        return ""
+    shown = "".join(character if character.isprintable() else " " for character in said[:_MOST_CHARACTERS])
+    return " ".join(shown.split())

@@ -15,16 +15,18 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from receipt_watcher import feed
+from receipt_watcher import feed, jwts
 from receipt_watcher.callers import COOKIE, Trust
 from receipt_watcher.cli import commands
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.jwts import Jwts, JwtSettings
 from receipt_watcher.operations import OPERATIONS, Operation
-from receipt_watcher.roles import ApiToken, ApiTokens, Right, Role, hash_of, may, new_secret
+from receipt_watcher.roles import ApiToken, ApiTokens, Right, Role, hash_of, is_token_name, may, new_secret
 from receipt_watcher.signin import own_path
 from receipt_watcher.sources import load
 from receipt_watcher.spool import Spool
@@ -542,8 +544,42 @@ def test_a_providers_token_lets_in_with_its_role(office: ApiSite, provider: Prov
     assert office.ask("GET", "/api/v1/session", headers=provider.token()).json()["role"] == "viewer"
     headers = provider.token(roles=["accounting", "boss", "x"], preferred_username="Anna")
     said = office.ask("GET", "/api/v1/session", headers=headers).json()
-    assert (said["name"], said["role"], said["csrf"]) == ("Anna", "admin", None)
+    assert (said["name"], said["role"], said["csrf"]) == ("jwt:Anna (anna)", "admin", None)
     assert provider.reads == 1
+
+
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ({}, "jwt:anna"),
+        ({"preferred_username": "anna"}, "jwt:anna"),
+        ({"preferred_username": "the-operator"}, "jwt:the-operator (anna)"),
+        ({"preferred_username": "this machine", "email": "a@b.lan"}, "jwt:this machine (anna)"),
+        ({"preferred_username": "", "email": "a@b.lan"}, "jwt:a@b.lan (anna)"),
+        ({"preferred_username": ["boss"], "email": 7}, "jwt:anna"),
+        ({"preferred_username": "boss\r\n\x00by \u202eboss\ud800"}, "jwt:boss by boss (anna)"),
+        ({"preferred_username": "x" * 2000, "sub": "y" * 2000}, f"jwt:{'x' * 80} ({'y' * 80})"),
+        ({"preferred_username": "\u200b\n", "sub": "\n"}, "jwt:nobody"),
+    ],
+)
+def test_a_job_tells_whose_provider_token_changed_it(
+    office: ApiSite, provider: Provider, claims: dict[str, object], name: str
+) -> None:
+    """The history has a name that is no token's of ours, on one line and bounded, with the provider's own for him."""
+    (job,) = office.record()
+    headers = provider.token("one", roles=["boss"], **claims)
+    assert office.ask("POST", f"/api/v1/jobs/{job.job_id}/cancel", headers=headers).status_code == 202
+    assert office.log.history(job.job_id)[-1]["detail"] == f"by {name}"
+    assert not is_token_name(name)
+
+
+@given(st.text(), st.text())
+def test_no_claim_becomes_a_tokens_name(called: str, subject: str) -> None:
+    """Whatever a provider calls somebody, it is one line that no token of ours can be named as."""
+    name = jwts._name_in({"preferred_username": called, "sub": subject})
+    assert not is_token_name(name)
+    assert name.isprintable()
+    assert len(name) <= 170
 
 
 WRONG_CLAIMS: list[dict[str, object]] = [
