@@ -98,6 +98,7 @@ class LogFile:
         self._identity: dict[Path, tuple[int, int]] = {}
         self._is_gone = False  # deleted: what is written now is lost unless it is restored
         self._is_given_up = False  # replaced or damaged: it is not written any more until it is opened anew
+        self._was_closed = False  # whoever comes now hung through the end of its daemon
         self._lock = threading.RLock()
         writing = {"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1}
         self._waiting: deque[None] = deque()  # as many as there are threads that wait for their turn
@@ -130,7 +131,7 @@ class LogFile:
             raise JobLogError(f"the job log {self.path} cannot be used: {self._in_words(error)}") from error
         self._openings += 1
         self._identity = {}
-        self._is_gone = self._is_given_up = False
+        self._is_gone = self._is_given_up = self._was_closed = False
         self.is_displaced()  # takes note of what is there now
 
     def _migrate(self) -> None:
@@ -164,6 +165,7 @@ class LogFile:
         """Close the file; harmless when called twice."""
         with self._alone():
             self.is_displaced()  # what lies beside a file that replaced ours must not be ours
+            self._was_closed = self.is_open or self._was_closed
             self._database.close()
 
     @property
@@ -340,6 +342,8 @@ class LogFile:
         """Turn what the disk or the file is to blame for into a JobLogError; a defect of ours stays what it is."""
         if self.trouble is not None and not self.is_open:
             raise JobLogError(self.trouble)
+        if self._was_closed:
+            raise JobLogError(f"the job log {self.path} was closed: its daemon has ended")
         try:
             yield
         except DatabaseError as error:

@@ -89,7 +89,7 @@ class Loops:
             heard = bell.count
             try:
                 pause = one_round()
-            except JobLogError:  # that was told when it began, and health says it until it ends
+            except JobLogError:  # told when it began, and by health; or we hung until our daemon had ended
                 pause = TICK_SECONDS
             except Exception:
                 logger.exception("stage.failed", stage=getattr(one_round, "func", one_round).__name__)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from receipt_watcher.filing import BATCH_FILES, Filing
 from receipt_watcher.intake import DuplicatePolicy
 from receipt_watcher.job import Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.loops import Loops
 from receipt_watcher.note import NOTE_SUFFIX, is_note, write_note
 from receipt_watcher.receipt import Limits, examine
 from receipt_watcher.route import Bell, Route
@@ -119,6 +121,41 @@ def universal_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def office(log: JobLog, spool: Spool, clock: FakeClock) -> Office:
     """An office with one inbox."""
     return Office(log, route_on(spool), clock)
+
+
+# --- late ---
+
+
+def test_a_move_that_hangs_until_its_daemon_has_ended_is_no_defect(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload does not wait for a disk for ever: what moves then is finished by the next daemon."""
+    job = office.tell(office.drop_in(), Event.SUCCEED)
+    hangs, go_on, stopping, bell = threading.Event(), threading.Event(), threading.Event(), Bell()
+    move = Spool.move
+
+    def hang(*arguments: Any) -> None:
+        hangs.set()
+        assert go_on.wait(60)
+        move(*arguments)
+
+    loops = Loops(stopping)
+    with capture_logs() as lines:
+        with monkeypatch.context() as context:
+            context.setattr(Spool, "move", hang)
+            loops.add("filing", bell, lambda: float(office.file()))
+            loops.start()
+            assert hangs.wait(60)
+            stopping.set()
+            bell.ring()
+            assert not loops.wait(0.1)
+            office.log.close()
+            go_on.set()
+            assert loops.wait(60)
+        office.log.open()
+        office.restart()
+    assert [line for line in lines if line["log_level"] not in ("debug", "info")] == []
+    assert office.place(job) == f"done/{MONTH}/scan.jpg"
 
 
 # --- done ---
