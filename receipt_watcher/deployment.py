@@ -1,10 +1,13 @@
 """Installing as a system service, and taking that away again: steps that say what they do.
 
 What it promises: each step is done or is found done, so that a second run changes nothing and one that was cut off goes
-on. What an admin made or changed is never overwritten: configuration, credentials, folders that are there. Taking away
-removes what was brought, and never a receipt, the job log, the configuration or the user who owns them all.
+on. What an admin made or changed is never overwritten: configuration, credentials, folders that are there. A service
+that runs is stopped before its program is replaced, since it imports parts of it only when it needs them, and started
+again whatever comes of that. Taking away removes what was brought, and never a receipt, the job log, the configuration
+or the user who owns them all.
 
-Called by the command line, as root, in one thread; no part of it runs in the daemon. A crash leaves some steps done.
+Called by the command line, as root, in one thread; no part of it runs in the daemon. A crash leaves some steps done;
+one amid the replacement leaves the service stopped.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit
 
 from receipt_watcher import program
@@ -91,6 +96,13 @@ class Host:
         if ran.returncode != 0:
             raise ReceiptWatcherError(f"{' '.join(words)} failed: {(ran.stderr or ran.stdout).strip()}")
 
+    def says(self, *words: str) -> list[str]:
+        """Return the lines that a command of the system prints; none where it is missing."""
+        try:
+            return subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()  # noqa: S603 - likewise
+        except FileNotFoundError:
+            return []
+
     def answers(self, *words: str) -> bool:
         """Whether a command of the system ends well."""
         try:
@@ -112,12 +124,57 @@ class Host:
         path.chmod(mode)
 
 
+class Pause:
+    """What runs of our services is stopped at `begin`, and runs again at the end, whatever came between."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._stopped: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._stopped:
+            return
+        try:
+            # restart: a callback may have started it meanwhile, by the socket, with the program from before.
+            self._host.run("systemctl", "restart", *self._stopped)
+        except ReceiptWatcherError as failed:
+            raise failed if error is None else ReceiptWatcherError(f"{error}; and then {failed}") from error
+
+    def begin(self) -> None:
+        """Stop what runs, and remember it.
+
+        Raises:
+            ReceiptWatcherError: it cannot be stopped.
+        """
+        wanted = ("--plain", "--no-legend", "--state=active,activating,reloading", UNIT, INSTANCES)
+        self._stopped = [
+            line.split()[0] for line in self._host.says("systemctl", "list-units", *wanted) if line.split()
+        ]
+        if self._stopped:
+            self._host.run("systemctl", "stop", *self._stopped)
+
+    def has_started(self, unit: str) -> bool:
+        """Whether a unit was stopped, and is, or will be, started again."""
+        return unit in self._stopped
+
+
 def install(
-    host: Host, inbox: Path | None, webhook_url: str | None, manual: Mapping[str, str], *, is_packaged: bool
+    host: Host,
+    inbox: Path | None,
+    webhook_url: str | None,
+    manual: Mapping[str, str],
+    pause: Pause,
+    *,
+    is_packaged: bool,
 ) -> Iterator[Step]:
     """Yield the steps that make this program a service of the machine; each is looked at after the one before.
 
-    `manual` has the text of each page of `MANUAL`.
+    `manual` has the text of each page of `MANUAL`; `pause` begins when the program is replaced.
 
     Raises:
         ReceiptWatcherError: it was installed as a package, or a part of us is missing.
@@ -128,7 +185,7 @@ def install(
                 "the Debian package receipt-watcher brought the service already; it is set up in "
                 f"{SYSTEM_CONFIG_FILE}, and apt removes it"
             )
-        yield from _bring(host)
+        yield from _bring(host, pause)
         for page, text in manual.items():
             yield _file(host, MANUAL[page], text.encode())
     spools = _spools(host, inbox)
@@ -145,9 +202,9 @@ def install(
         )
 
 
-def start(host: Host) -> Iterator[Step]:
-    """Yield the step that starts the service; one that runs is started anew, since the program may have changed."""
-    yield Step(f"{UNIT} started", lambda: False, lambda: host.run("systemctl", "restart", UNIT))
+def start(host: Host, pause: Pause) -> Iterator[Step]:
+    """Yield the step that starts the service; one that runs is started anew, since its unit may have changed."""
+    yield Step(f"{UNIT} started", lambda: pause.has_started(UNIT), lambda: host.run("systemctl", "restart", UNIT))
 
 
 def uninstall(host: Host) -> Iterator[Step]:
@@ -211,12 +268,12 @@ def what_keeps_it(host: Host) -> list[Problem]:
 # --- the program and its units -------------------------------------------------------------------------------------
 
 
-def _bring(host: Host) -> Iterator[Step]:
+def _bring(host: Host, pause: Pause) -> Iterator[Step]:
     folder = host.at(PROGRAM)
     yield Step(
         f"the program in {PROGRAM}",
         lambda: program.is_current(folder),
-        lambda: program.copy(folder, home=PROGRAM),
+        lambda: program.copy(folder, home=PROGRAM, before_swap=pause.begin),
     )
     yield _command(host)
     for source, place in _shipped():

@@ -1,8 +1,9 @@
 """The program itself, copied into an environment of its own, where a service may run it.
 
 What it promises: `copy` makes a virtual environment that holds receipt-watcher and what it needs, as they are here, and
-nothing else; no network is asked. It is complete before it takes the place of an older one, and a crash before that
-leaves the older one, with a folder `.new` beside it that the next call replaces. `is_current` compares byte for byte.
+nothing else; no network is asked. It is complete before it takes the place of an older one, and an error or a crash
+before that leaves the older one, with a folder `.new` beside it that the next call replaces; between the two renames
+a crash leaves it as `.old`, which the next call puts back first. `is_current` compares byte for byte.
 
 Called by the command line, `service install`, and by the script that builds the Debian package.
 """
@@ -14,7 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -79,19 +80,29 @@ def is_current(folder: Path) -> bool:
     return all((folder / at).is_file() and filecmp.cmp(source, folder / at, shallow=False) for source, at in _files())
 
 
-def copy(folder: Path, *, home: Path | None = None) -> None:
+def copy(folder: Path, *, home: Path | None = None, before_swap: Callable[[], object] = lambda: None) -> None:
     """Make the environment in `folder`, which will be called `home`, in place of what is there.
+
+    `before_swap` is called when it is complete; what it raises leaves the older one.
 
     Raises:
         ReceiptWatcherError: a part is missing here, or there is no interpreter that a service may use.
     """
     new, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
+    if old.exists() and not folder.exists():
+        old.rename(folder)
     for rest in (new, old):
         shutil.rmtree(rest, ignore_errors=True)
     _write(new, home or folder, system_python())
+    before_swap()
     if folder.exists():
         folder.rename(old)
-    new.rename(folder)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

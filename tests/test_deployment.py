@@ -12,7 +12,7 @@ import pytest
 
 from receipt_watcher import deployment, program
 from receipt_watcher.config import Config
-from receipt_watcher.deployment import Host, Step
+from receipt_watcher.deployment import Host, Pause, Step
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.sources import load
 from tests.running import REPOSITORY
@@ -31,6 +31,12 @@ class FakeHost(Host):
         self.commands: list[str] = []
         self.user: tuple[int, int] | None = None
         self.is_on = False
+        self.active: list[str] = []
+
+    def says(self, *words: str) -> list[str]:
+        """List the units that run, as systemctl does."""
+        assert words[:2] == ("systemctl", "list-units")
+        return [f"{unit} loaded active running Receipts" for unit in self.active]
 
     def run(self, *words: str) -> None:
         """Note a command, and what it would change."""
@@ -41,6 +47,9 @@ class FakeHost(Host):
             self.at(CONFIG.parent / "credentials").mkdir(parents=True, exist_ok=True)
         elif words[:2] in {("systemctl", "enable"), ("systemctl", "disable")}:
             self.is_on = words[1] == "enable"
+        elif words[:2] in {("systemctl", "stop"), ("systemctl", "restart")}:
+            others = [unit for unit in self.active if unit not in words]
+            self.active = [*others, *words[2:]] if words[1] == "restart" else others
 
     def answers(self, *words: str) -> bool:
         """Whether it is enabled, or runs."""
@@ -55,7 +64,8 @@ class FakeHost(Host):
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     """A machine without anything; the program itself is a file, for speed."""
 
-    def copy(folder: Path, *, home: Path) -> None:
+    def copy(folder: Path, *, home: Path, before_swap: Callable[[], object]) -> None:
+        before_swap()
         folder.mkdir(parents=True)
         (folder / "home").write_text(str(home))
 
@@ -77,7 +87,7 @@ def carry_out(steps: Callable[[], object]) -> list[str]:
 
 def installing(host: Host, inbox: Path | None = None, url: str | None = WEBHOOK_URL) -> Callable[[], object]:
     """Return the steps of an installation, to be done later."""
-    return lambda: deployment.install(host, inbox, url, MANUAL, is_packaged=False)
+    return lambda: deployment.install(host, inbox, url, MANUAL, Pause(host), is_packaged=False)
 
 
 def configuration(host: Host) -> Config:
@@ -162,7 +172,7 @@ def test_two_installations_have_different_tokens(host: FakeHost, tmp_path: Path)
 
 def test_a_dry_run_looks_only(host: FakeHost) -> None:
     """Each step can be asked whether it is done on a machine where nothing is, and none is done by that."""
-    steps = list(deployment.install(host, None, None, MANUAL, is_packaged=False))
+    steps = list(deployment.install(host, None, None, MANUAL, Pause(host), is_packaged=False))
     assert not any(step.is_done() for step in steps)
     assert everything(host) == {}
     assert host.commands == []
@@ -171,7 +181,7 @@ def test_a_dry_run_looks_only(host: FakeHost) -> None:
 @pytest.mark.parametrize("stop_after", range(0, 18, 3))
 def test_one_that_was_cut_off_goes_on(host: FakeHost, tmp_path: Path, stop_after: int) -> None:
     """An installation that ended after any step is finished by the next run, and is the same as one in one go."""
-    for number, step in enumerate(deployment.install(host, None, WEBHOOK_URL, MANUAL, is_packaged=False)):
+    for number, step in enumerate(deployment.install(host, None, WEBHOOK_URL, MANUAL, Pause(host), is_packaged=False)):
         if number == stop_after:
             break
         if not step.is_done():
@@ -243,7 +253,7 @@ def test_the_package_is_not_in_the_way_of_itself(host: FakeHost) -> None:
     for steps in (installing(host), lambda: deployment.uninstall(host)):
         with pytest.raises(ReceiptWatcherError, match="Debian package"):
             carry_out(steps)
-    carry_out(lambda: deployment.install(host, None, None, MANUAL, is_packaged=True))
+    carry_out(lambda: deployment.install(host, None, None, MANUAL, Pause(host), is_packaged=True))
     assert host.at(CONFIG).is_file()
     assert not host.at(deployment.PROGRAM).exists()
     assert host.commands == []
@@ -288,6 +298,55 @@ def test_it_starts_when_it_has_been_told_where_n8n_is(host: FakeHost) -> None:
     assert deployment.what_keeps_it(host) == []
     host.at(CONFIG).write_text("inboxes: 3\n")
     assert deployment.what_keeps_it(host) != []
+
+
+def test_what_runs_is_stopped_before_its_program_is_replaced(host: FakeHost) -> None:
+    """Service and instances that run, and no others, are stopped, then the program is replaced, then they run again."""
+    host.active = ["receipt-watcher.service", "receipt-watcher@north.service"]
+    with Pause(host) as pause:
+        for step in deployment.install(host, None, WEBHOOK_URL, MANUAL, pause, is_packaged=False):
+            if not step.is_done():
+                step.do()
+            assert host.active == []  # from the first step on: that is the program
+    assert host.active == ["receipt-watcher.service", "receipt-watcher@north.service"]
+    assert host.commands[0] == "systemctl stop receipt-watcher.service receipt-watcher@north.service"
+    [again] = deployment.start(host, pause)
+    assert again.is_done()
+
+
+def test_what_does_not_run_is_not_started_by_a_replacement(host: FakeHost) -> None:
+    """A service that was stopped before stays stopped, unless it is told to start."""
+    with Pause(host) as pause:
+        carry_out(lambda: deployment.install(host, None, WEBHOOK_URL, MANUAL, pause, is_packaged=False))
+    assert host.active == []
+    [step] = deployment.start(host, pause)
+    assert not step.is_done()
+    step.do()
+    assert host.active == ["receipt-watcher.service"]
+
+
+def test_a_replacement_that_fails_has_the_service_run_again(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails once the service was stopped, it is started again; where that fails, too, both are told."""
+    host.active = ["receipt-watcher.service"]
+
+    def fail() -> None:
+        with Pause(host) as pause:
+            pause.begin()
+            assert host.active == []
+            raise ReceiptWatcherError("the disk is full")
+
+    with pytest.raises(ReceiptWatcherError, match="the disk is full"):
+        fail()
+    assert host.active == ["receipt-watcher.service"]
+
+    def refuse(*words: str) -> None:
+        if words[1] == "restart":
+            raise ReceiptWatcherError("systemctl restart failed: see its log")
+        FakeHost.run(host, *words)
+
+    monkeypatch.setattr(host, "run", refuse)
+    with pytest.raises(ReceiptWatcherError, match="the disk is full; and then systemctl restart failed"):
+        fail()
 
 
 def test_a_purge_leaves_receipts_wherever_they_are(tmp_path: Path) -> None:

@@ -100,6 +100,41 @@ def test_an_older_copy_stays_until_the_newer_one_is_whole(tmp_path: Path, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["receipt-watcher"]
 
 
+def test_an_older_copy_is_there_again_when_the_newer_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails when the newer one is whole, or dies between the two renames, the older one is not lost."""
+    folder, old = tmp_path / "receipt-watcher", tmp_path / "receipt-watcher.old"
+    folder.mkdir()
+    (folder / "mark").write_text("the older one")
+    rename = Path.rename
+    monkeypatch.setattr(program, "_files", lambda: iter(()))
+
+    def busy(path: Path, target: Path) -> Path:
+        if path.name.endswith(".new"):
+            raise OSError(16, "Device or resource busy")
+        return rename(path, target)
+
+    def stuck() -> None:
+        assert (folder.with_name("receipt-watcher.new") / "bin/receipt-watcher").is_file()
+        raise ReceiptWatcherError("the service does not stop")
+
+    with pytest.raises(ReceiptWatcherError, match="does not stop"):
+        program.copy(folder, before_swap=stuck)
+    with monkeypatch.context() as context:
+        context.setattr(Path, "rename", busy)
+        with pytest.raises(OSError, match="busy"):
+            program.copy(folder)
+    assert (folder / "mark").read_text() == "the older one"
+    folder.rename(old)
+    with pytest.raises(ReceiptWatcherError, match="does not stop"):
+        program.copy(folder, before_swap=stuck)
+    assert (folder / "mark").read_text() == "the older one"
+    program.copy(folder)
+    assert not (folder / "mark").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["receipt-watcher"]
+
+
 def test_an_interpreter_in_a_home_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service may not look into home folders, so an interpreter there is refused in words that say what to do."""
     monkeypatch.setattr(Path, "is_file", lambda path: "home" in path.parts)

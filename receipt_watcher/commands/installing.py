@@ -38,20 +38,23 @@ def service_install(
 ) -> None:
     """Put program, user, units, folders and a configuration in place, as root; a second run changes nothing.
 
+    A service that runs is stopped while its program is replaced.
+
     Example: receipt-watcher service install --webhook-url https://n8n.office.lan/webhook/receipts
     """
-    from receipt_watcher.deployment import Host, install, start
+    from receipt_watcher.deployment import Host, Pause, install, start
     from receipt_watcher.manpages import command_page, file_page
 
     _be_root(dry_run=dry_run)
     host = Host()
     manual = {"receipt-watcher": command_page(context.find_root().command), "watcher.yaml": file_page()}
     where = inbox.absolute() if inbox else None
-    _carry_out(install(host, where, webhook_url, manual, is_packaged=packaged), dry_run=dry_run)
+    with Pause(host) as pause:
+        _carry_out(install(host, where, webhook_url, manual, pause, is_packaged=packaged), dry_run=dry_run)
     if packaged or dry_run:
         return
     if _is_ready():
-        _carry_out(start(host), dry_run=False)
+        _carry_out(start(host, pause), dry_run=False)
 
 
 @service.command("ready", hidden=True)

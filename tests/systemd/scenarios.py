@@ -33,13 +33,40 @@ def installed_by_command(office: Office) -> str:
         f"done    {UNIT} started"[:30],
     }, again
     office.wait_done(office.scan(3))
+    replaced = _replaced_while_it_runs(office, command)
     gone = run(command, "service", "uninstall").stdout
     assert "kept    /var/lib/receipt-watcher: the job log" in gone
     for path in ("/opt/receipt-watcher", f"/etc/systemd/system/{UNIT}", "/usr/local/bin/receipt-watcher"):
         assert not office.machine.path(path).exists(), path
     assert not office.is_active()
     assert office.places() == {name: ["done"] for name in office.dropped}
-    return f"service install: {len(first.splitlines())} steps, 3 receipts; uninstall left them, job log, configuration"
+    return (
+        f"service install: {len(first.splitlines())} steps, 3 receipts; {replaced}; uninstall left what is not its own"
+    )
+
+
+def _replaced_while_it_runs(office: Office, command: str) -> str:
+    """Install another program over the one that runs: in vain at first, then well."""
+    run, before = office.machine.run, office.property("MainPID")
+    module = "/site-packages/receipt_watcher/__init__.py"
+    run("sh", "-c", f"file=$(echo /home/anna/env/lib/python3*{module}); echo '# of another version' >>$file")
+    run("mount", "--bind", "/opt/receipt-watcher", "/opt/receipt-watcher")  # so that nothing takes its place
+    assert run(command, "service", "install", check=False).returncode != 0
+    run("umount", "--lazy", "/opt/receipt-watcher")  # whose program runs again by now
+    second = office.property("MainPID")
+    assert (office.is_active(), second != before) == (True, True)
+    office.wait_done(office.scan(2))
+    cursor = office.cursor()
+    said = run(command, "service", "install").stdout
+    assert f"is so   {UNIT} started" in said, said
+    assert (office.is_active(), office.property("MainPID") != second) == (True, True)
+    installed = run("sh", "-c", f"cat /opt/receipt-watcher/lib/python3*{module}").stdout
+    assert installed.endswith("# of another version\n")
+    [stopped] = office.since(cursor, RECEIPT_EVENT="daemon.stopped")
+    [started] = office.since(cursor, RECEIPT_EVENT="daemon.started")
+    assert stopped["_PID"] == second != started["_PID"]
+    office.wait_done(office.scan(2))
+    return "replaced while it ran, in vain and well, and ran again"
 
 
 def packaged(office: Office) -> str:
