@@ -376,3 +376,68 @@ def test_a_purge_leaves_receipts_wherever_they_are(tmp_path: Path) -> None:
         folder.rmdir()
     subprocess.run(["sh", "-c", script, "postrm", "purge"], capture_output=True, check=True)
     assert not state.exists()
+
+
+#: What the package's script runs: each of them notes how it was called; systemctl and was-enabled say yes.
+FAKES = ("systemd-sysusers", "systemd-tmpfiles", "journalctl", "deb-systemd-helper", "deb-systemd-invoke", "systemctl")
+
+
+@pytest.mark.parametrize(
+    ("words", "ran", "started"),
+    [
+        (
+            ["configure", ""],
+            None,
+            ["receipt-watcher.socket", "receipt-watcher@north.service", "receipt-watcher.service"],
+        ),
+        (
+            ["configure", "1.0"],
+            None,
+            ["receipt-watcher.socket", "receipt-watcher@north.service", "receipt-watcher.service"],
+        ),
+        (["configure", "1.0"], "receipt-watcher@north.service\n", ["receipt-watcher@north.service"]),
+        (["configure", "1.0"], "", []),
+        (["abort-upgrade", "1.1"], "receipt-watcher.service\n", ["receipt-watcher.service"]),
+        (["abort-upgrade", "1.1"], None, []),
+    ],
+)
+def test_the_package_starts_what_was_on(tmp_path: Path, words: list[str], ran: str | None, started: list[str]) -> None:
+    """New, or after a removal, it starts what is enabled; after an upgrade what ran, and nothing else."""
+    noted, fakes, wants = tmp_path / "noted", tmp_path / "bin", tmp_path / "etc" / "multi-user.target.wants"
+    for folder in (fakes, wants, tmp_path / "system"):
+        folder.mkdir(parents=True)
+    for name in (*FAKES, "receipt-watcher"):
+        (fakes / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{noted}\n')
+        (fakes / name).chmod(0o755)
+    for unit in ("receipt-watcher.socket", "receipt-watcher@north.service"):
+        (wants / unit).symlink_to("/lib/systemd/system/gone")
+    upgrade = tmp_path / "upgrade"
+    if ran is not None:
+        upgrade.write_text(ran)
+    script = (REPOSITORY / "systemd/debian/postinst").read_text()
+    places = {"/run/receipt-watcher.upgrade": upgrade, "/run/systemd/system": tmp_path / "system"}
+    for place, instead in (
+        places | {"/etc/systemd/system": tmp_path / "etc", "/opt/receipt-watcher/bin": fakes}
+    ).items():
+        script = script.replace(place, str(instead))
+    environment = {"PATH": f"{fakes}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", script, "postinst", *words], env=environment, check=True, capture_output=True)
+    lines = noted.read_text().splitlines()
+    assert [line.split()[-1] for line in lines if " start " in line] == started
+    assert ("deb-systemd-helper enable receipt-watcher.service" in lines) == (words[0] == "configure")
+    assert not upgrade.exists()
+
+
+def test_an_upgrade_is_told_from_an_installation(tmp_path: Path) -> None:
+    """What is noted of an upgrade is there in an upgrade where nothing ran, too, and in no installation."""
+    upgrade = tmp_path / "upgrade"
+    script = (REPOSITORY / "systemd/debian/preinst").read_text().replace("/run/receipt-watcher.upgrade", str(upgrade))
+    script = script.replace("/run/systemd/system", str(tmp_path)).replace("/etc/systemd/system", str(tmp_path))
+    subprocess.run(["sh", "-c", script, "preinst", "install", "1.0"], check=True)
+    assert not upgrade.exists()
+    upgrade.write_text("receipt-watcher.service")
+    subprocess.run(["sh", "-c", script, "preinst", "upgrade", "1.0"], check=True)
+    assert upgrade.read_text() == "receipt-watcher.service"
+    upgrade.unlink()
+    subprocess.run(["sh", "-c", script, "preinst", "upgrade", "1.0"], check=True)
+    assert upgrade.read_text() == ""

@@ -45,6 +45,7 @@ class Office:
         self.machine = machine
         self.dropped: dict[str, bytes] = {}
         self._receipts = iter(jpegs(2000))
+        self._packages: dict[str, str] = {}  # by their versions
 
     # --- N8N's side ------------------------------------------------------------------------------------------------
 
@@ -90,10 +91,11 @@ class Office:
         self.machine.run("useradd", "--no-create-home", "--groups", "receipts", "scanner")
 
     def install_package(self, version: str) -> str:
-        """Build the Debian package and install it, as apt has dpkg do it; return what was said."""
-        package = deb.build(self.machine.share, version)
-        ran = self.machine.run("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "-i", f"/mnt/share/{package.name}")
-        package.unlink()
+        """Build the Debian package, once, and install it, as apt has dpkg do it; return what was said."""
+        if version not in self._packages:
+            self._packages[version] = deb.build(self.machine.share, version).name
+        package = f"/mnt/share/{self._packages[version]}"
+        ran = self.machine.run("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "-i", package)
         return ran.stdout + ran.stderr
 
     def drop_in(self, *lines: str) -> None:

@@ -329,9 +329,44 @@ def upgraded(office: Office) -> str:
     return "package upgraded with 60 receipts waiting: started anew, all in done/"
 
 
+def _installed_again(office: Office) -> None:
+    """Remove it and install it again: it is as it was, running where it was enabled, else not."""
+    run, instance = office.machine.run, "receipt-watcher@north.service"
+    run("cp", "--preserve", CONFIG, "/etc/receipt-watcher/north.yaml")
+    folder = f"{SPOOL}/north"
+    for name in ("inbox", "processing", "done", "failed"):
+        run("install", "-d", "-o", "receipts", "-g", "receipts", "-m", "3770", f"{folder}/{name}")
+    quick = {"settle_seconds": 0.2, "patience_seconds": 1}
+    changes = {"inboxes": [{"path": f"{folder}/inbox", "name": "north", **quick}], "http": {"port": 8001}}
+    office.configure(changes, "/etc/receipt-watcher/north.yaml")
+    office.systemctl("enable", "--now", instance)
+    run("apt-get", "remove", "-y", "receipt-watcher")
+    assert not office.is_active()
+    assert not office.is_active(instance)
+    office.install_package("1.1")
+    assert office.is_active()
+    assert office.is_active(instance)
+    assert office.systemctl("is-enabled", UNIT) == "enabled"
+    office.wait_done(office.scan(2))
+    office.systemctl("stop", UNIT)
+    office.install_package("1.2")
+    assert not office.is_active()  # an upgrade starts what ran, and nothing else
+    assert office.is_active(instance)
+    office.systemctl("disable", UNIT)
+    office.systemctl("disable", "--now", instance)
+    run("apt-get", "remove", "-y", "receipt-watcher")
+    office.install_package("1.2")
+    assert not office.is_active()
+    assert not office.is_active(instance)
+    assert office.systemctl("is-enabled", UNIT, check=False) == "disabled"
+    office.systemctl("enable", "--now", UNIT)
+    office.machine.path("/etc/receipt-watcher/north.yaml").unlink()
+
+
 def purged(office: Office) -> str:
     """Removed, and purged: the job log stays until the admin says otherwise; receipts always."""
     run = office.machine.run
+    _installed_again(office)
     run("apt-get", "remove", "-y", "receipt-watcher")
     assert not office.is_active()
     assert office.machine.path(CONFIG).exists()
@@ -348,4 +383,4 @@ def purged(office: Office) -> str:
     found = [name for spool in spools for name, places in office.places(spool).items() for _ in places]
     assert sorted(found) == sorted(office.dropped)
     assert COMMAND.startswith("/opt/receipt-watcher/")
-    return f"removed and purged: the job log only by a yes, {len(office.dropped)} receipts all there"
+    return f"removed and back as it was; purged: the job log only by a yes, {len(office.dropped)} receipts all there"
