@@ -76,16 +76,25 @@ def files_below(root: str, folder: Folder, shut: list[OSError]) -> Iterator[str]
     Raises:
         OSError: the folder itself cannot be read.
     """
-    folders = [root]
+    try:
+        entries = os.scandir(root)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # removed meanwhile
+    with entries:
+        for entry in entries:  # one by one: in processing/ there is a folder for each receipt that waits
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_in([entry.path], folder, shut)
+            elif not _is_ours(entry, folder):
+                yield entry.path
+
+
+def _files_in(folders: list[str], folder: Folder, shut: list[OSError]) -> Iterator[str]:
     while folders:
-        current = folders.pop()
         try:
-            entries = os.scandir(current)
+            entries = os.scandir(folders.pop())
         except (FileNotFoundError, NotADirectoryError):
             continue  # removed meanwhile
         except OSError as error:
-            if current == root:
-                raise
             shut.append(error)
             continue
         with entries:

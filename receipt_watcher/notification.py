@@ -27,7 +27,7 @@ from receipt_watcher.errors import NotToldError
 from receipt_watcher.handholds import HandHolds
 from receipt_watcher.holds import Holds, Standing
 from receipt_watcher.hours import latest_day, time_of
-from receipt_watcher.job import OPEN_STATES, Job, State
+from receipt_watcher.job import Job, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.lastbalance import last_balance
 from receipt_watcher.notices import Away, Day, Hold, Kind, Notice, Stuck, Wording, without_secrets
@@ -436,7 +436,7 @@ class Notification:
             until=now,
             counts=self._log.counts_between(since, now),
             failed=self._log.failed_between(since, now),
-            open_now=sum(self._log.counts()[state] for state in OPEN_STATES),
+            open_now=self._log.open_jobs(),
             holds=[self._hold(url, seen) for url, seen in told.holds.items() if url in held],
             away=away,
         )

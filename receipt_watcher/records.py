@@ -9,9 +9,11 @@ nothing behind.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence, Sized
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,13 +26,12 @@ from receipt_watcher.tables import JOB_COLUMNS, AttemptRow, FactRow, HistoryRow,
 #: against 0.06 ms).
 SELECT_JOB = f"SELECT {', '.join(JOB_COLUMNS)} FROM job"  # noqa: S608 - our own column names
 
-# Ids of what was concluded and filed before a time. A clock that was behind dates a conclusion too early, but rows are
+# What was concluded and filed before a time. A clock that was behind dates a conclusion too early, but rows are
 # numbered in their order: none was recorded before what an earlier one says, unless that lies in the future itself.
+_FIRST_YOUNG = "SELECT MIN(rowid) FROM job WHERE created_at > ? AND created_at <= ?"
 _OLD = (
-    "SELECT job_id FROM (SELECT job_id, inbox, folder, state, move_due, sha256, removed_at, created_at, completed_at,"
-    " MAX(CASE WHEN created_at <= ? THEN created_at END) OVER (ORDER BY rowid) AS seen_at FROM job) AS old"
-    " WHERE move_due = 0 AND state IN ('success', 'failure', 'cancelled', 'duplicate')"
-    " AND MAX(completed_at, created_at, seen_at) <= ?"
+    "move_due = 0 AND state IN ('success', 'failure', 'cancelled', 'duplicate')"
+    " AND completed_at <= ? AND +created_at <= ? AND +job.rowid < ?"
 )
 _OPEN = "state NOT IN ('success', 'failure', 'cancelled', 'duplicate')"  # in the words of the partial indexes
 _FAILED = "NOT (state <> 'failure')"
@@ -52,7 +53,10 @@ WAITING = {
 }
 MOVES_DUE = "SELECT COUNT(*) FROM job WHERE inbox = ? AND move_due = 1"
 OLDEST_OPEN = f"SELECT created_at FROM job WHERE {_OPEN} AND +inbox = ? ORDER BY created_at LIMIT 1"  # noqa: S608
-_OLD_FILES = f"{_OLD} AND inbox = ? AND folder = ? AND sha256 IS NOT NULL AND removed_at IS NULL"
+_OLD_FILES = (
+    f"{_OLD} AND inbox = ? AND folder = ? AND folder <> 'processing' AND sha256 IS NOT NULL AND removed_at IS NULL"
+)
+_ALL = 1 << 62  # beyond the number of any row
 
 
 Answer = TypeVar("Answer")
@@ -168,26 +172,30 @@ class Records(LogFile):
 
     def same_receipts(self, sha256: str, target: str, states: frozenset[State]) -> list[Job]:
         """Return the jobs in these states that the same bytes had before for the same target, the newest first."""
-        statement = f"{SELECT_JOB} WHERE sha256 = ? AND target = ? AND state IN ({marks(states)}) ORDER BY job_id DESC"
+        statement = f"{SELECT_JOB} WHERE sha256 = ? AND target = ? AND state IN ({marks(states)}) ORDER BY rowid DESC"
         return [job_of(row) for row in self.select(statement, sha256, target, *states)]
 
     def earlier_versions(self, inbox: str, path: Path, below_bytes: int) -> list[Job]:
-        """Return the latest jobs of shorter files under the same name, the newest first; at most eight."""
+        """Return the latest jobs of shorter files under the same name, the newest first; at most eight of a hundred.
+
+        Some scanners give each file the same name.
+        """
+        same_name = "SELECT rowid FROM job WHERE inbox = ? AND relative_path = ? ORDER BY rowid DESC LIMIT 100"
         statement = (
-            f"{SELECT_JOB} WHERE inbox = ? AND relative_path = ? AND size > 0 AND size < ? AND sha256 IS NOT NULL"
-            " ORDER BY job_id DESC LIMIT 8"
+            f"{SELECT_JOB} WHERE rowid IN ({same_name}) AND size > 0 AND size < ? AND sha256 IS NOT NULL"
+            " ORDER BY rowid DESC LIMIT 8"
         )
         return [job_of(row) for row in self.select(statement, inbox, path, below_bytes)]
 
     def latest_of(self, inbox: str, path: Path) -> Job | None:
         """Return the newest job of a file by its path below the inbox."""
-        statement = f"{SELECT_JOB} WHERE inbox = ? AND relative_path = ? ORDER BY job_id DESC LIMIT 1"
+        statement = f"{SELECT_JOB} WHERE inbox = ? AND relative_path = ? ORDER BY rowid DESC LIMIT 1"
         found = self.select(statement, inbox, path)
         return job_of(found[0]) if found else None
 
     def with_bytes(self, sha256: str, limit: int) -> list[Job]:
         """Return the jobs of these bytes, whatever their target, the oldest first."""
-        statement = f"{SELECT_JOB} WHERE sha256 = ? ORDER BY job_id LIMIT ?"
+        statement = f"{SELECT_JOB} WHERE sha256 = ? ORDER BY rowid LIMIT ?"
         return [job_of(row) for row in self.select(statement, sha256, limit)]
 
     # --- deliveries and callbacks ------------------------------------------------------------------------------------
@@ -234,14 +242,19 @@ class Records(LogFile):
 
     def due_moves(self, inboxes: Sequence[str], limit: int) -> list[Job]:
         """Return jobs of these inboxes whose file is not where it belongs, the oldest first."""
-        statement = f"{SELECT_JOB} WHERE move_due = 1 AND inbox IN ({marks(inboxes)}) ORDER BY job_id LIMIT ?"
-        return [job_of(row) for row in self.select(statement, *inboxes, limit)]
+        statement = f"{SELECT_JOB} WHERE move_due = 1 AND inbox = ? ORDER BY job_id LIMIT ?"
+        with self.reading():  # one inbox at a time: for several together SQLite would look at all of their jobs
+            found = [job_of(row) for inbox in inboxes for row in self.select(statement, inbox, limit)]
+        return sorted(found, key=lambda job: job.job_id)[:limit]
 
-    def stored_in_processing(self, inbox: str) -> set[str]:
-        """Return the folders of processing/ that jobs of this inbox have their file in."""
-        statement = "SELECT stored_path FROM job WHERE inbox = ? AND folder = 'processing'"
-        with self.reading():  # row by row: there may be very many
-            return {os.fsdecode(path.partition(b"/")[0]) for (path,) in self._execute(statement, [inbox])}
+    def unrecorded_in_processing(self, inbox: str, names: Collection[str]) -> set[str]:
+        """Return those of these folders of processing/ that no job of this inbox has its file in."""
+        statement = (
+            "SELECT value FROM json_each(?) WHERE NOT EXISTS"
+            " (SELECT 1 FROM job WHERE inbox = ? AND folder = 'processing'"  # what follows / is 0
+            " AND stored_path >= CAST(value || '/' AS BLOB) AND stored_path < CAST(value || '0' AS BLOB))"
+        )
+        return {str(name) for (name,) in self.select(statement, json.dumps(sorted(names)), inbox)}
 
     def stored_at(self, inbox: str, folder: Folder, path: Path) -> Job | None:
         """Return the job whose file is, or was, at `path`, relative to a folder of the inbox's spool."""
@@ -271,21 +284,29 @@ class Records(LogFile):
 
         Times after `now` are not believed. Without a digest a file cannot be told from another: it is never among them.
         """
-        statement = f"{SELECT_JOB} WHERE job_id IN ({_OLD_FILES}) ORDER BY completed_at, job_id LIMIT ?"
-        return [job_of(row) for row in self.select(statement, now, before, inbox, folder, limit)]
+        statement = f"{SELECT_JOB} WHERE {_OLD_FILES} ORDER BY completed_at, job_id LIMIT ?"
+        with self.reading():
+            young = self._first_young(before, now)
+            return [job_of(row) for row in self.select(statement, before, before, young, inbox, folder, limit)]
 
     def sum_of_old_files(self, inbox: str, folder: Folder, before: float, now: float) -> tuple[int, int]:
         """Return how many files those are, and how many bytes."""
-        statement = f"SELECT COUNT(*), COALESCE(SUM(size), 0) FROM job WHERE job_id IN ({_OLD_FILES})"  # noqa: S608 - our own text
-        [(files, size)] = self.select(statement, now, before, inbox, folder)
+        statement = f"SELECT COUNT(*), COALESCE(SUM(size), 0) FROM job WHERE {_OLD_FILES}"  # noqa: S608 - our own text
+        with self.reading():
+            [(files, size)] = self.select(statement, before, before, self._first_young(before, now), inbox, folder)
         return files, size
+
+    def _first_young(self, before: float, now: float) -> int:
+        """Return the number of the first row that was recorded after a time; beyond all where there is none."""
+        found = self.select(_FIRST_YOUNG, before, now)[0][0]
+        return _ALL if found is None else int(found)
 
     def is_named_by_another(self, job: Job, beside: Sequence[str]) -> bool:
         """Whether a younger job of these inboxes names the same file: people empty folders, and names come again."""
         statement = (
             "SELECT 1 FROM job WHERE stored_path = ? AND folder <> 'processing' AND folder = ? AND job_id <> ?"  # noqa: S608 - marks only
             " AND removed_at IS NULL AND (completed_at IS NULL OR completed_at >= ?)"
-            f" AND inbox IN ({marks(beside)}) LIMIT 1"
+            f" AND +inbox IN ({marks(beside)}) LIMIT 1"  # the plus: few jobs had this path, many are of an inbox
         )
         return bool(self.select(statement, job.stored_path, job.folder, job.job_id, job.completed_at, *beside))
 
@@ -295,9 +316,19 @@ class Records(LogFile):
         return [job for job in begun if job is not None and job.removed_at is not None]
 
     def old_histories(self, before: float, now: float) -> list[str]:
-        """Return the ids of jobs that were concluded before a time and still have their history."""
-        statement = f"{_OLD} AND EXISTS (SELECT 1 FROM history WHERE history.job_id = old.job_id)"  # noqa: S608 - our own text
-        return [job_id for (job_id,) in self.select(statement, now, before)]
+        """Return the ids of jobs that were concluded before a time and still have a history of before that.
+
+        The histories of old jobs begin before those of young ones: what was trimmed long ago is not looked at.
+        """
+        of_young = "SELECT MIN(id) FROM history WHERE job_id = (SELECT job_id FROM job WHERE rowid = ?)"
+        statement = (
+            "SELECT job_id FROM job WHERE job_id IN (SELECT job_id FROM history WHERE id < ?)"  # noqa: S608 - our own text
+            f" AND {_OLD} ORDER BY job_id"
+        )
+        with self.reading():
+            young = self._first_young(before, now)
+            line = self.select(of_young, young)[0][0] or _ALL
+            return [job_id for (job_id,) in self.select(statement, line, before, before, young)]
 
     # --- for notices -------------------------------------------------------------------------------------------------
 
@@ -325,7 +356,8 @@ class Records(LogFile):
 
     def counts_between(self, since: float, until: float) -> dict[State, int]:
         """Return how many of the jobs that were recorded in a time are in each state."""
-        statement = "SELECT state, COUNT(*) FROM job WHERE created_at >= ? AND created_at < ? GROUP BY state"
+        # The plus: else SQLite goes through all jobs by their states.
+        statement = "SELECT state, COUNT(*) FROM job WHERE created_at >= ? AND created_at < ? GROUP BY +state"
         return dict.fromkeys(State, 0) | {
             State(state): int(count) for state, count in self.select(statement, since, until)
         }
@@ -355,6 +387,11 @@ class Records(LogFile):
         """Whether no open job was recorded at that time or later: then who is open before it is who is open at all."""
         newest = self.select(f"SELECT MAX(created_at) FROM job WHERE {_OPEN}")[0][0]  # noqa: S608
         return newest is not None and newest < before
+
+    def open_jobs(self) -> int:
+        """Return how many jobs are open, be they of an inbox that is configured or not."""
+        # With a time, else SQLite goes through all jobs by their states.
+        return int(self.select(f"SELECT COUNT(*) FROM job WHERE {_OPEN} AND created_at > 0")[0][0])  # noqa: S608
 
     def open_among(self, job_ids: Collection[str]) -> set[str]:
         """Return which of these jobs are open."""
@@ -422,16 +459,37 @@ class Records(LogFile):
         conditions: dict[str, Sequence[object]] = {"job_id > ?": [job_id_prefix(since) if since is not None else ""]}
         if older_than:
             conditions["job_id < ?"] = [older_than]
-        if states:  # the plus: an index of the states alone would have to be sorted
-            conditions[f"+state IN ({marks(states)})"] = states
-        if inbox:
-            conditions["+inbox = ?"] = [inbox]
-        if name:
-            conditions["lower(filename) GLOB lower(?)"] = [name]
+        most = -1 if limit is None else limit
+        with self.reading():
+            if (states or inbox) and not name:
+                ids = self._newest_of(product([inbox] if inbox else self.inboxes(), states or State), conditions, most)
+            else:
+                if states:  # the plus: an index of the states alone would have to be sorted
+                    conditions[f"+state IN ({marks(states)})"] = states
+                if inbox:
+                    conditions["+inbox = ?"] = [inbox]
+                if name:
+                    conditions["lower(filename) GLOB lower(?)"] = [name]
+                ids = self._newest(conditions, most)
+            statement = f"{SELECT_JOB} WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY job_id DESC"  # noqa: S608
+            return [job_of(row) for row in self.select(statement, json.dumps(ids))]
+
+    def _newest_of(
+        self, groups: Iterable[tuple[str, State]], conditions: Mapping[str, Sequence[object]], most: int
+    ) -> list[str]:
+        """Return the newest ids of these inboxes and states: each is asked alone, for that is how the index goes."""
+        found = [
+            job_id
+            for inbox, state in groups
+            for job_id in self._newest({"inbox = ?": [inbox], "state = ?": [state], **conditions}, most)
+        ]
+        found.sort(reverse=True)
+        return found if most < 0 else found[:most]
+
+    def _newest(self, conditions: Mapping[str, Sequence[object]], most: int) -> list[str]:
         values = [value for each in conditions.values() for value in each]
-        found = f"SELECT job_id FROM job WHERE {' AND '.join(conditions)} ORDER BY job_id DESC LIMIT ?"  # noqa: S608 - our own text
-        statement = f"{SELECT_JOB} WHERE job_id IN ({found}) ORDER BY job_id DESC"
-        return [job_of(row) for row in self.select(statement, *values, -1 if limit is None else limit)]
+        statement = f"SELECT job_id FROM job WHERE {' AND '.join(conditions)} ORDER BY job_id DESC LIMIT ?"  # noqa: S608 - our own text
+        return [str(job_id) for (job_id,) in self.select(statement, *values, most)]
 
     def inboxes(self) -> list[str]:
         """Return the names of all inboxes that ever gave a receipt, those that are configured no more too."""
@@ -454,11 +512,11 @@ class Records(LogFile):
         """Return the next jobs of a selection by their ids; `after` is the last one of the page before."""
         conditions: dict[str, Sequence[object]] = {"job_id > ?": [after]}
         if selection.since is not None:
-            conditions["created_at >= ?"] = [selection.since]
+            conditions["+created_at >= ?"] = [selection.since]  # the plus: no index by which each page is sorted anew
         if selection.until is not None:
-            conditions["created_at < ?"] = [selection.until]
+            conditions["+created_at < ?"] = [selection.until]
         if selection.inbox is not None:
-            conditions["+inbox = ?"] = [selection.inbox]  # the plus: no index by which each page is sorted anew
+            conditions["+inbox = ?"] = [selection.inbox]
         if selection.but:
             conditions[f"inbox NOT IN ({marks(selection.but)})"] = sorted(selection.but)
         values = [value for each in conditions.values() for value in each]

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 import uuid
-from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,9 @@ from receipt_watcher.errors import FileVanishedError, SpoolError
 from receipt_watcher.job import Folder
 from receipt_watcher.owner import Owner
 from receipt_watcher.permissions import refusal_and
+
+#: So many folders of processing/ the job log is asked about at once.
+_FOLDERS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,16 +213,16 @@ class Spool:
             if parent == self.folders.processing:
                 return
 
-    def orphans(self, stored: AbstractSet[str]) -> Iterator[tuple[str, Path]]:
-        """Yield (job id, path below the inbox) of each file in a processing/<job_id>/ that is not one of `stored`.
+    def orphans(self, unrecorded: Callable[[Collection[str]], Collection[str]]) -> Iterator[tuple[str, Path]]:
+        """Yield (job id, path below the inbox) of each file in a processing/<job_id>/ that is `unrecorded`.
+
+        That is asked of some folders at a time, by their names, and returns those that no job has its file in.
 
         What a crash left unfinished is removed on the way, its original being still in the inbox: parts of copies,
-        and the empty placeholders of file systems that know neither renameat2 nor link. The folders of `stored` are
-        not looked into: their files are recorded, and there may be very many.
+        and the empty placeholders of file systems that know neither renameat2 nor link. The other folders are not
+        looked into: their files are recorded, and there may be very many.
         """
-        for name in self._folders_in_processing(stored):
-            if not _is_uuid(name):
-                continue
+        for name in self._unrecorded_folders(unrecorded):
             entry = self.folders.processing / name
             for root, _, names in os.walk(entry):
                 for name_below in names:
@@ -230,9 +233,13 @@ class Spool:
                         yield name, path.relative_to(entry)
             self.tidy(name)
 
-    def _folders_in_processing(self, but: AbstractSet[str]) -> list[str]:
+    def _unrecorded_folders(self, unrecorded: Callable[[Collection[str]], Collection[str]]) -> list[str]:
+        found: list[str] = []
         with os.scandir(self.folders.processing) as entries:
-            return sorted(entry.name for entry in entries if entry.name not in but and entry.is_dir())
+            names = (entry.name for entry in entries if _is_uuid(entry.name) and entry.is_dir())
+            while some := list(itertools.islice(names, _FOLDERS_AT_ONCE)):
+                found += unrecorded(some)
+        return sorted(found)
 
     def _is_placeholder(self, path: Path, relative: Path) -> bool:
         original = self.folders.inbox / relative

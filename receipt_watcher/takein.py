@@ -13,6 +13,7 @@ soon as nobody writes it any more.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -224,8 +225,8 @@ class TakeIn:
         the whole log was lost, they may have been sent: they begin as claims that nobody holds, so that their
         callbacks are awaited first.
         """
-        stored = self._log.stored_in_processing(route.name)
-        found = [one for one in route.spool.orphans(stored) if self._log.get(one[0]) is None]
+        unrecorded = functools.partial(self._log.unrecorded_in_processing, route.name)
+        found = [one for one in route.spool.orphans(unrecorded) if self._log.get(one[0]) is None]
         orphans = list({job_id: (job_id, relative) for job_id, relative in reversed(found)}.values())[::-1]
         folder = route.spool.folders.processing
         for stranger in [*route.spool.strangers(), *(folder.joinpath(*one) for one in found if one not in orphans)]:

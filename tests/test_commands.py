@@ -133,14 +133,14 @@ def test_a_million_receipts(job_log: JobLog) -> None:
     )
     job_log.find("scan.pdf")
     connection.set_trace_callback(None)
-    assert len(asked) == 3
+    assert len(asked) == 5
     with contextlib.closing(sqlite3.connect(job_log.path)) as other:
         for statement in asked:
             plan = [row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}")]
-            looks = [step for step in plan if step.startswith(("SCAN", "SEARCH")) and "subquery" not in step]
-            assert looks[0] == "SEARCH job USING INDEX sqlite_autoindex_job_1 (job_id=?)", plan
-            assert len(looks) > 1
-            assert all(re.search(r"COVERING INDEX \w+ \(job_id", step) for step in looks[1:]), plan
+            looks = [step for step in plan if step.startswith(("SCAN job", "SEARCH"))]
+            if statement.startswith("SELECT job_id,"):
+                assert looks.pop(0) == "SEARCH job USING INDEX sqlite_autoindex_job_1 (job_id=?)", plan
+            assert all(re.search(r"COVERING INDEX \w+ \(job_id", step) for step in looks), plan
             assert "USE TEMP B-TREE FOR ORDER BY" not in plan
 
 
