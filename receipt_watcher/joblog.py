@@ -416,9 +416,8 @@ class JobLog(Records):
         known: dict[bytes, str] = {}
         others: list[tuple[str, str]] = []
         with self.transaction():
-            for job_id, path, branch in self._execute(
-                statement, [inbox, *states]
-            ):  # row by row: there may be very many
+            # Row by row: there may be very many.
+            for job_id, path, branch in self._execute(statement, [inbox, *states]):
                 folder = path.rpartition(b"/")[0]
                 if folder not in known:
                     known[folder] = branch_of(Path(os.fsdecode(path)))

@@ -34,7 +34,7 @@ class Taken(BaseModel):
 class Given(BaseModel):
     """What goes to a caller."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)  # only the documentation is made of them
 
 
 # --- what comes ----------------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ def no_thread_leaks() -> Iterator[None]:
 def collected_garbage() -> Iterator[None]:
     """A command may let the collector rest, since its process ends; the tests' own goes on."""
     yield
+    gc.unfreeze()
     gc.enable()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from receipt_watcher import __version__, cli, samples
+from receipt_watcher.commands.shared import hurrying
 from receipt_watcher.holds import HoldKind, Holds
 from receipt_watcher.job import Event, Folder, Reason, State
 from receipt_watcher.joblog import JobLog
@@ -562,3 +564,11 @@ def test_a_reader_that_leaves(job_log: JobLog, config_file: Path) -> None:
         lines.close()
         assert errors.read() == b""
     assert process.returncode == 0
+
+
+def test_the_collector_rests_while_the_daemon_is_loaded() -> None:
+    """Loading makes no garbage, and what was loaded stays: it is not looked at again and again."""
+    with hurrying():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0

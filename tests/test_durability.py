@@ -4,14 +4,18 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from receipt_watcher import samples
-from receipt_watcher.standin import StandIn
+from receipt_watcher.roles import Role, hash_of
+from receipt_watcher.standin import Behaviour, StandIn
+from tests.api_site import SECRETS, bearer
 from tests.conftest import TOKEN
 from tests.running import RunningDaemon, folder_on_another_device, wait_until
 
@@ -92,6 +96,10 @@ class Trace:
         return self.all("fsync fdatasync", "receipts.db-wal>")
 
 
+#: An admin's token for the API.
+API = {"http": {"tokens": {"admin": {"role": "admin", "hash": hash_of(SECRETS[Role.ADMIN])}}}}
+
+
 @pytest.fixture(scope="session")
 def can_trace(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Skip where system calls cannot be watched."""
@@ -115,14 +123,21 @@ def other_device(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def traced(root: Path, n8n: StandIn, **inbox: str) -> tuple[RunningDaemon, Trace]:
-    """Let one receipt, scan.jpg, go through a daemon that is traced, and return what it did."""
+def drop(daemon: RunningDaemon) -> None:
+    """Let one receipt, scan.jpg, go all the way."""
+    daemon.drop("scan.jpg", samples.jpeg(1))
+    daemon.wait_quiet(1)
+
+
+def traced(
+    root: Path, n8n: StandIn, let_go: Callable[[RunningDaemon], None] = drop, inbox: dict[str, str] | None = None
+) -> tuple[RunningDaemon, Trace]:
+    """Let one receipt go through a daemon that is traced, and return what it did."""
     target = root / "trace"
     # With -D the daemon is our child, and strace watches from the side.
     prefix = ["strace", "-D", "-f", "-yy", "-s", "0", "-e", f"trace={','.join(CALLS)}", "-o", str(target)]
-    with RunningDaemon(root, n8n.webhook_url, TOKEN, inbox=inbox, prefix=prefix) as daemon:
-        daemon.drop("scan.jpg", samples.jpeg(1))
-        daemon.wait_quiet(1)
+    with RunningDaemon(root, n8n.webhook_url, TOKEN, inbox=inbox, changes=API, prefix=prefix) as daemon:
+        let_go(daemon)
         assert daemon.terminate() == 0
         assert daemon.process is not None
         end = f"{daemon.process.pid} +++ exited with 0 +++"
@@ -161,6 +176,69 @@ def test_order(can_trace: None, tmp_path: Path, n8n: StandIn) -> None:
     assert not [call for call in trace.commits() if filed.begun < call.ended < flushed.begun]
 
 
+class Caller:
+    """Asks the traced daemon over the API, and knows its connection, so that the answer is found in the trace."""
+
+    def __init__(self) -> None:
+        self.connection = ""
+
+    def post(self, daemon: RunningDaemon, path: str, **options: Any) -> None:
+        """Ask, and be accepted."""
+        with httpx.stream("POST", f"{daemon.url}{path}", headers=bearer(Role.ADMIN), timeout=30, **options) as response:
+            host, port = response.extensions["network_stream"].get_extra_info("client_addr")
+            response.read()
+        assert response.status_code == 202, response.text
+        self.connection = f"->{host}:{port}]"
+
+    def asked(self, trace: Trace) -> Call:
+        """Return when its question was heard first."""
+        return trace.all("recvfrom", self.connection)[0]
+
+    def answered(self, trace: Trace) -> Call:
+        """Return when its answer was sent."""
+        return trace.all("sendto sendmsg", self.connection)[0]
+
+
+def test_order_of_an_upload(can_trace: None, tmp_path: Path, n8n: StandIn) -> None:
+    """An upload is answered when its bytes, its name and its row are durable, and sent to N8N only then, too."""
+    caller = Caller()
+
+    def upload(daemon: RunningDaemon) -> None:
+        caller.post(daemon, "/api/v1/receipts/upload", files={"file": ("scan.jpg", samples.jpeg(1))})
+        daemon.wait_quiet(1)
+
+    daemon, trace = traced(tmp_path, n8n, upload)
+    folder = daemon.processing / daemon.job("scan.jpg").job_id
+    taken, _filed = trace.all("rename renameat renameat2", f'"{folder / "scan.jpg"}"')
+    assert caller.asked(trace).precedes(taken)
+    flushes = [trace.flush(path, taken) for path in (folder / "scan.jpg", folder, daemon.processing)]
+    recorded = next(call for call in trace.commits() if all(flush.precedes(call) for flush in flushes))
+    posted = trace.all("sendto sendmsg write writev", f"->127.0.0.1:{n8n.port}]")[0]
+    assert recorded.precedes(caller.answered(trace))
+    assert recorded.precedes(posted)
+
+
+def test_order_of_a_retry(can_trace: None, tmp_path: Path, n8n: StandIn) -> None:
+    """A retry over the API is in the job log for good before it is answered."""
+    caller = Caller()
+    n8n.behave = lambda delivery: Behaviour(verdict="failure" if delivery.attempt == 1 else "success")
+
+    def retry(daemon: RunningDaemon) -> None:
+        daemon.drop("scan.jpg", samples.jpeg(1))
+        wait_until(lambda: daemon.is_quiet(1) and daemon.files(daemon.failed), "it is in failed/")
+        caller.post(daemon, f"/api/v1/jobs/{daemon.job('scan.jpg').job_id}/retry")
+        wait_until(lambda: daemon.is_quiet(1) and daemon.files(daemon.done), "it is in done/")
+
+    daemon, trace = traced(tmp_path, n8n, retry)
+    asked, answered = caller.asked(trace), caller.answered(trace)
+    assert [call for call in trace.commits() if asked.precedes(call) and call.precedes(answered)]
+    filed, processed = daemon.failed / "scan.jpg", daemon.processing / daemon.job("scan.jpg").job_id / "scan.jpg"
+    _there, back = trace.all("rename renameat renameat2", f'"{filed}"', f'"{processed}"')
+    posted = trace.all("sendto sendmsg write writev", f"->127.0.0.1:{n8n.port}]")[-1]
+    flushed = trace.flush(processed.parent, back)
+    assert [call for call in trace.commits() if flushed.precedes(call) and call.precedes(posted)]
+
+
 def assert_copied(trace: Trace, source: Path, target: Path) -> None:
     """The copy is flushed, then renamed, then its folder is flushed, and only then the original is removed."""
     written = trace.all("write", f"<{target.parent}/.", "partial>")
@@ -176,13 +254,13 @@ def assert_copied(trace: Trace, source: Path, target: Path) -> None:
 def test_order_of_a_copy_from_the_inbox(can_trace: None, tmp_path: Path, other_device: Path, n8n: StandIn) -> None:
     """A copy from an inbox on another file system is durable, name and bytes, before the original is removed."""
     places = {f"{name}_dir": str(tmp_path / name) for name in ("processing", "done", "failed")}
-    daemon, trace = traced(tmp_path, n8n, path=str(other_device / "inbox"), **places)
+    daemon, trace = traced(tmp_path, n8n, inbox={"path": str(other_device / "inbox"), **places})
     assert_copied(trace, daemon.inbox / "scan.jpg", daemon.processing / daemon.job("scan.jpg").job_id / "scan.jpg")
 
 
 def test_order_of_a_copy_to_done(can_trace: None, tmp_path: Path, other_device: Path, n8n: StandIn) -> None:
     """A copy to a done folder on another file system is durable, name and bytes, before the original is removed."""
-    daemon, trace = traced(tmp_path, n8n, done_dir=str(other_device / "done"))
+    daemon, trace = traced(tmp_path, n8n, inbox={"done_dir": str(other_device / "done")})
     job = daemon.job("scan.jpg")
     assert_copied(trace, daemon.processing / job.job_id / "scan.jpg", daemon.done / job.stored_path)
 

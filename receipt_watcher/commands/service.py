@@ -21,6 +21,7 @@ from receipt_watcher.commands.shared import (
     config_option,
     has_log,
     hurry,
+    hurrying,
     json_option,
     load_config,
     open_log,
@@ -47,11 +48,12 @@ def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog
 
     Example: receipt-watcher run --config /etc/receipt-watcher/watcher.yaml
     """
-    from receipt_watcher import service, telemetry
-    from receipt_watcher.once import run_once
-    from receipt_watcher.stopsignal import StopSignal
+    with hurrying():
+        from receipt_watcher import service, telemetry
+        from receipt_watcher.once import run_once
+        from receipt_watcher.stopsignal import StopSignal
 
-    config = load_config(config_file, as_owner=False)
+        config = load_config(config_file, as_owner=False)
     telemetry.configure(config.logging.level, config.logging.format)
     stop = StopSignal()
     stop.listen(reloads=not once and not os.isatty(0))  # a terminal that is closed sends SIGHUP, too

@@ -43,6 +43,15 @@ def hurry() -> None:
     gc.disable()
 
 
+@contextmanager
+def hurrying() -> Iterator[None]:
+    """Let the collector rest for a while only; what was loaded then stays for ever, and is not looked at any more."""
+    hurry()
+    yield
+    gc.freeze()
+    gc.enable()
+
+
 def load_config(config_file: Path | None, *, as_owner: bool = True) -> Config:
     """Return the configuration in force, and go on with the rights of the service's user where we are root.
 
