@@ -24,14 +24,14 @@ from structlog.testing import capture_logs
 from receipt_watcher import disk, note, retention, samples
 from receipt_watcher.config import Retention
 from receipt_watcher.errors import ConfigError
-from receipt_watcher.job import Event, Folder, Job, Reason, State
+from receipt_watcher.job import Event, Folder, Job, Reason, State, new_job_id
 from receipt_watcher.joblog import Attempt, JobLog
 from receipt_watcher.retention import BelievedTime, Remover, Tally, Trimmer
 from receipt_watcher.route import Route
 from receipt_watcher.sources import load
 from receipt_watcher.spool import Spool, SpoolFolders
 from receipt_watcher.standin import Behaviour, StandIn
-from tests.conftest import INSTALLATION, TOKEN, FakeClock
+from tests.conftest import INSTALLATION, TOKEN, FakeClock, make_job
 from tests.running import RunningDaemon, digest, jpegs, wait_until
 from tests.test_disk import Crash, crash, refusing
 from tests.test_filing import Office
@@ -1090,3 +1090,34 @@ def test_a_run_once_removes_nothing(tmp_path: Path, n8n: StandIn) -> None:
         assert job.removed_at is None
         with daemon.job_log() as log:
             assert log.history(job.job_id)
+
+
+_TIMES = st.integers(0, 9).map(float)
+_NOW = 7.0  # what is later lies in the future
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(_TIMES, _TIMES), max_size=6), st.integers(0, 7).map(float))
+def test_what_is_old(log: JobLog, rows: list[tuple[float, float]], before: float) -> None:
+    """A job is old by its own times, if no row up to its own was recorded since, but for those of the future."""
+    for table in ("history", "job"):
+        log.change(f"DELETE FROM {table}")
+    ids = []
+    for created_at, completed_at in rows:
+        changes = {
+            "state": State.FAILURE,
+            "folder": Folder.FAILED,
+            "completed_at": completed_at,
+            "reason": Reason.EMPTY,
+        }
+        ids.append(log.insert(make_job(created_at, job_id=new_job_id(1_700_000_000.0), **changes)).job_id)
+    old = [
+        (completed_at, job_id)
+        for number, (job_id, (created_at, completed_at)) in enumerate(zip(ids, rows, strict=True))
+        if max(created_at, completed_at) <= before
+        and not any(before < earlier <= _NOW for earlier, _ in rows[: number + 1])
+    ]
+    found = log.old_files("office", Folder.FAILED, before, _NOW, 9)
+    assert [job.job_id for job in found] == [job_id for _, job_id in sorted(old)]
+    assert log.sum_of_old_files("office", Folder.FAILED, before, _NOW) == (len(old), 3 * len(old))
+    assert log.old_histories(before, _NOW) == sorted(job_id for _, job_id in old)
