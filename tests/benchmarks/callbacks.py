@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from receipt_watcher.job import State
-from tests.benchmarks.crowd import CHROMIUM
+from tests.benchmarks.crowd import BEGUN, CHROMIUM
 from tests.benchmarks.report import SPREAD, Table, spread
 from tests.benchmarks.stage import far_side, make_receipts, move_all, running_daemon
 from tests.running import REPOSITORY, RunningDaemon, wait_until
@@ -69,6 +69,9 @@ def _crowd(url: str, who: str, *options: str) -> Iterator[subprocess.Popen[str]]
     command = [sys.executable, "-m", "tests.benchmarks.crowd", who, url, *options]
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
+            if who != "caller":
+                assert process.stdout is not None
+                assert process.stdout.readline().strip() == BEGUN
             yield process
         finally:
             process.kill()

@@ -3,7 +3,8 @@
 `caller` is N8N with very much to say: it reads ids of jobs from its standard input and posts a success for each, so
 many a second, whether or not those before were answered. `sender` uploads one receipt after the other, `reader` has
 the overview open in Chromium where there is one, and else asks as its script does; both until their input ends.
-Each writes what it saw as JSON: how long each answer took in milliseconds, by its status.
+They write a line when they had their first answer, and each writes at its end what it saw as JSON: how long each
+answer took in milliseconds, by its status.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from receipt_watcher import samples
 from tests.benchmarks.stage import TOKEN
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BEGUN = "begun"
 _LINES = 32
 _TIMEOUT_SECONDS = 60.0
 #: As the page's script does.
@@ -95,6 +97,8 @@ def send(url: str, is_over: threading.Event) -> Seen:
         head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="sent-{number:05}.jpg"\r\n\r\n'
         body = head.encode() + _commented(content, number) + f"\r\n--{_BOUNDARY}--\r\n".encode()
         line.ask("POST", "/api/v1/receipts/upload", body, kind)
+        if number == 1:
+            _say(BEGUN)
     return seen
 
 
@@ -120,6 +124,7 @@ def read(url: str, is_over: threading.Event) -> Seen:
         page = browser.new_page()
         page.on("requestfinished", note)
         page.goto(url)
+        _say(BEGUN)
         while not is_over.is_set():
             page.wait_for_timeout(_LOOK_MILLISECONDS)
         browser.close()
@@ -128,9 +133,15 @@ def read(url: str, is_over: threading.Event) -> Seen:
 
 def _read_without(url: str, is_over: threading.Event, seen: Seen) -> None:
     line = _Line(url, seen)
+    line.ask("GET", "/", headers={"Accept": "text/html"})
+    _say(BEGUN)
     while not is_over.wait(_PULSE_SECONDS):
         line.ask("GET", "/page/pulse")
         line.ask("GET", "/", headers={"Accept": "text/html"})
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - it is said to the benchmark
 
 
 def _wait_for_end(is_over: threading.Event) -> None:
@@ -151,7 +162,7 @@ def main() -> None:
         is_over = threading.Event()
         threading.Thread(target=_wait_for_end, args=(is_over,), daemon=True).start()
         seen = {"sender": send, "reader": read}[options.who](options.url, is_over)
-    json.dump(seen, sys.stdout)
+    _say(json.dumps(seen))
 
 
 if __name__ == "__main__":
