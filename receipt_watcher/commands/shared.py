@@ -47,9 +47,11 @@ def hurry() -> None:
 def hurrying() -> Iterator[None]:
     """Let the collector rest for a while only; what was loaded then stays for ever, and is not looked at any more."""
     hurry()
-    yield
-    gc.freeze()
-    gc.enable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def load_config(config_file: Path | None, *, as_owner: bool = True) -> Config:
