@@ -25,7 +25,7 @@ from starlette.responses import Response
 from receipt_watcher.config import is_loopback
 from receipt_watcher.jwts import Jwts
 from receipt_watcher.problem import RefusedError
-from receipt_watcher.roles import ApiTokens, Right, Role, may, roles_with
+from receipt_watcher.roles import LOCAL_NAME, ApiTokens, Right, Role, may, roles_with
 from receipt_watcher.sessions import Session, Sessions
 from receipt_watcher.strangers import Slowness
 
@@ -116,7 +116,7 @@ class Access:
             return Caller(session.name, session.role, session)
         if self._trust.local_role is not None and self._is_local(request):
             self._check_site(request)
-            return Caller("this machine", self._trust.local_role)
+            return Caller(LOCAL_NAME, self._trust.local_role)
         return None
 
     async def sign_in(self, request: Request, secret: str) -> str:

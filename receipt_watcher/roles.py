@@ -19,6 +19,9 @@ from enum import Enum, StrEnum, auto
 
 _SCHEME = "sha256:"
 
+#: By which name a job's history knows who came from this machine without a token.
+LOCAL_NAME = "this machine"
+
 
 class Right(Enum):
     """What a caller may do."""
@@ -79,7 +82,7 @@ def is_hash(text: str) -> bool:
 
 def is_token_name(text: str) -> bool:
     """Whether a text may be a token's name."""
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,39}", text) is not None
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,39}", text) is not None and text.lower() != LOCAL_NAME
 
 
 @dataclass(frozen=True, slots=True)

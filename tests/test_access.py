@@ -573,6 +573,12 @@ def test_a_job_tells_whose_provider_token_changed_it(
     assert not is_token_name(name)
 
 
+@pytest.mark.parametrize("name", ["this machine", "This Machine", "", "jwt:anna", "x" * 41, "a\nb"])
+def test_no_token_is_named_like_somebody_else(name: str) -> None:
+    """A job's history never tells a token for who came from this machine or by another issuer's token."""
+    assert not is_token_name(name)
+
+
 @given(st.text(), st.text())
 def test_no_claim_becomes_a_tokens_name(called: str, subject: str) -> None:
     """Whatever a provider calls somebody, it is one line that no token of ours can be named as."""
