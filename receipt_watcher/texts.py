@@ -15,6 +15,7 @@ from typing import Literal
 from receipt_watcher.codes import Code
 from receipt_watcher.hours import local
 from receipt_watcher.job import Reason
+from receipt_watcher.waiting import Wait
 
 Language = Literal["en", "de"]
 LANGUAGES: tuple[Language, ...] = ("en", "de")
@@ -411,6 +412,74 @@ REASONS_DE: dict[Reason, tuple[str, str]] = {
     ),
 }
 
+#: Likewise, why a file in an inbox is not taken yet. Not one table: some reasons are spelt like some of these.
+WAITS_DE: dict[Wait, tuple[str, str]] = {
+    Wait.GROWING: (
+        "Sie hat sich eben noch geändert: Übernommen wird sie, wenn sie settle_seconds lang gleich geblieben ist.",
+        "Nichts.",
+    ),
+    Wait.EMPTY: (
+        "Sie hat noch keinen Inhalt; manche Programme legen eine Datei Sekunden früher an, als sie sie füllen.",
+        "Abwarten; nach patience_seconds gilt sie als gescheitert. Öfter? Dann die Verbindung des Scanners prüfen.",
+    ),
+    Wait.UNDATED: (
+        "Ihre Änderungszeit ist 0: So lässt rsync eine Datei zurück, deren Übertragung abbrach.",
+        "Die Übertragung wiederholen; nach patience_seconds wird sie genommen, wie sie ist.",
+    ),
+    Wait.PLACEHOLDER: (
+        "Sie hat eine Größe, aber keinen Inhalt auf dieser Platte: noch nicht geladen, oder nur Platz vorgemerkt.",
+        "Den Sync-Client diesen Ordner auf dem Gerät behalten lassen, oder warten, bis das Kopieren beginnt.",
+    ),
+    Wait.OPEN: (
+        "Ein Programm hat sie zum Schreiben geöffnet.",
+        "Warten, bis dieses Programm sie schließt; lsof nennt es.",
+    ),
+    Wait.INCOMPLETE: (
+        "Sie endet früher, als ihr Format es sagt: Es wird noch etwas erwartet.",
+        "Abwarten; bleibt sie patience_seconds lang so, gilt sie als gescheitert. Dann neu einscannen oder kopieren.",
+    ),
+    Wait.UNREADABLE: (
+        "Der Dienst darf sie nicht lesen.",
+        "Scanner oder Freigabe so einstellen, dass der Benutzer des Dienstes ihre Dateien lesen darf.",
+    ),
+    Wait.IMMOVABLE: (
+        "Der Dienst darf sie nicht aus dem Eingang nehmen.",
+        "Den Benutzer des Dienstes in dem Ordner schreiben lassen.",
+    ),
+    Wait.IGNORED: (
+        "Ihr Name sagt, dass sie kein Beleg ist.",
+        "Umbenennen, wenn doch, oder ignore_packs und ignore dieses Eingangs ändern.",
+    ),
+    Wait.NO_FILE: (
+        "Sie ist keine gewöhnliche Datei; Verknüpfungen folgen wir nie, Pipes, Sockets und Geräte öffnen wir nie.",
+        "Die Datei selbst in den Eingang kopieren.",
+    ),
+    Wait.SUBFOLDER: (
+        "Sie liegt in einem Unterordner, und dieser Eingang nimmt aus keinem.",
+        "Die Dateien nach oben verschieben, oder recursive: true setzen.",
+    ),
+    Wait.NOTE: (
+        "Sie ist eine Notiz von uns zu einem gescheiterten Beleg.",
+        "Nichts; sie geht, wenn ihr Beleg erledigt ist.",
+    ),
+    Wait.BACKLOG: (
+        "Sie lag schon vor dem allerersten Start hier, mit mehr alten Dateien als limits.backlog_files.",
+        "Wegräumen, was nicht gebucht werden soll, dann einmal mit run --accept-backlog starten.",
+    ),
+    Wait.UNAVAILABLE: (
+        "Der Eingang oder ein Ordner daneben lässt sich gerade nicht benutzen.",
+        "Beheben, was gemeldet ist; der Eingang öffnet von selbst wieder.",
+    ),
+    Wait.HELD: (
+        "Ein Admin hat diesen Eingang angehalten.",
+        "Ihn weitermachen lassen: receipt-watcher resume, mit dem Namen des Eingangs.",
+    ),
+    Wait.NOT_RUNNING: (
+        "Der Dienst läuft nicht; nichts wird übernommen.",
+        "Ihn starten: systemctl start receipt-watcher.",
+    ),
+}
+
 _KINDS = {
     "application/pdf": "PDF",
     "image/jpeg": "JPEG",
@@ -452,14 +521,18 @@ class Texts:
 
     def meaning(self, code: Code) -> str:
         """Return what a code means."""
-        return self._of_code(code, 0) or code.meaning
+        return self._of_code(code)[0]
 
     def advice(self, code: Code) -> str:
         """Return what to do about it."""
-        return self._of_code(code, 1) or code.advice
+        return self._of_code(code)[1]
 
-    def _of_code(self, code: Code, part: int) -> str:
-        return REASONS_DE[code][part] if self.language == "de" and isinstance(code, Reason) else ""
+    def _of_code(self, code: Code) -> tuple[str, str]:
+        if self.language == "de" and isinstance(code, Reason):
+            return REASONS_DE[code]
+        if self.language == "de" and isinstance(code, Wait):
+            return WAITS_DE[code]
+        return code.meaning, code.advice
 
     # --- numbers and times -----------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ from receipt_watcher.signin import SignInPage
 from receipt_watcher.snapshot import Waiting
 from receipt_watcher.spool import Spool
 from receipt_watcher.strangers import Slowness, Strangers
-from receipt_watcher.texts import Texts
+from receipt_watcher.texts import WAITS_DE, Texts
 from receipt_watcher.thumbnails import Thumbnails
 from receipt_watcher.tokens import CallbackTokens
 from receipt_watcher.uploads import Uploads
@@ -262,6 +262,19 @@ def test_an_inbox_says_how_it_is(office: Office) -> None:
     assert "and 2 more" in text
     assert Wait.OPEN.advice in text
     assert 'class="headline bad"' in html
+
+
+def test_what_waits_in_an_inbox_is_said_in_the_readers_language(office: Office) -> None:
+    """Why a file waits is said in German, too; what was found stands there as the log has it, as English."""
+    found = "It is a PDF without its end marker."
+    waiting = Waiting("scan.pdf", Wait.INCOMPLETE, found, 5, 0, office.clock.now, office.clock.now, None)
+    office.inbox = InboxNow("office", "/srv/inbox", "native", "", True, None, None, (waiting,))
+    english, german = office.shown("/"), office.get("/", Accept_Language="de").text
+    assert found in english
+    assert Wait.INCOMPLETE.advice in english
+    assert " ".join(WAITS_DE[Wait.INCOMPLETE]) in words_of(german)
+    assert Wait.INCOMPLETE.advice not in german
+    assert f'lang="en">{found}<' in german
 
 
 # --- lists ---------------------------------------------------------------------------------------------------------
