@@ -462,7 +462,7 @@ class Pages:
 
     def _beat(self) -> str:
         """Return a word that is another one when there is something else to show."""
-        told = (self._search.last_event(), self._standings(), self._held_by_hand(), list(self._inboxes()))
+        told = (self._search.beat(), self._standings(), self._held_by_hand(), list(self._inboxes()))
         return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
@@ -491,15 +491,15 @@ class _Day:
     def __init__(self, search: Search) -> None:
         self._search = search
         self._lock = threading.Lock()
-        self._kept: tuple[tuple[float, int], list[Hour]] | None = None
+        self._kept: tuple[tuple[float, tuple[int, int]], list[Hour]] | None = None
 
     def hours(self, now: float) -> list[Hour]:
         """Return the last 24 hours."""
         key = now // _DAY_SECONDS_KEPT
-        event = self._search.last_event()
+        beat = self._search.beat()
         with self._lock:
-            if self._kept is None or self._kept[0] != (key, event):
-                self._kept = (key, event), self._search.day(now)
+            if self._kept is None or self._kept[0] != (key, beat):
+                self._kept = (key, beat), self._search.day(now)
             return self._kept[1]
 
 

@@ -183,9 +183,13 @@ class Search:
         oldest = min((at for _, _, at in counted), default=None)
         return Sums({State(state): int(number) for state, number, _ in counted}, oldest, int(failed))
 
-    def last_event(self) -> int:
-        """Return the number of the newest line of all histories; it grows whenever anything happens to a receipt."""
-        return self._log.last_event()
+    def beat(self) -> tuple[int, int]:
+        """Return what is another one whenever something has happened to a receipt, be it that its file was moved.
+
+        No history has a line of that; but a file is moved only after a line that made the move due.
+        """
+        [(moves_due,)] = self._log.select("SELECT COUNT(*) FROM job WHERE move_due = 1")
+        return self._log.last_event(), moves_due
 
     def day(self, now: float) -> list[Hour]:
         """Return the last 24 hours, the present one last, each from a full hour to the next."""

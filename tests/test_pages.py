@@ -778,6 +778,15 @@ def test_the_pulse_changes_when_there_is_something_to_show(office: Office) -> No
     assert len(set(seen)) == 4
 
 
+def test_the_pulse_changes_when_a_file_was_moved(office: Office) -> None:
+    """No line of a history tells that a file is where it belongs now, and the page says where it is."""
+    [job] = office.record()
+    assert office.log.advance(job.job_id, Event.FAIL, office.clock.advance(1), reason=Reason.EMPTY)
+    before = office.get("/page/pulse").json()
+    office.log.finish_moves([(office.job(job), Folder.FAILED, Path(job.job_id))], office.clock.now)
+    assert office.get("/page/pulse").json() != before
+
+
 def test_pages_work_below_a_path_of_a_proxy(office: Office) -> None:
     """Where a proxy puts us below a path, every address of a page has it in front."""
     office.failed()

@@ -222,6 +222,7 @@ def ask_the_others(log: JobLog) -> None:
     """Ask all that asks the log by itself."""
     search = Search(log)
     search.sums()
+    search.beat()
     search.day(NOW)
     for text, states, inbox, since, until, place in product(
         ["", "x", "01890000-0000"],

@@ -136,6 +136,7 @@ def test_retry_and_cancel(office: Office, visit: Visit) -> None:
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#answer .badge")).to_have_text("Cancelled")
     expect(page.get_by_role("button", name="Retry")).to_be_visible()
+    expect(page.locator("#facts")).to_contain_text("/failed/slow-too.jpg")
 
 
 def test_retry_one_and_these_of_the_failed(office: Office, visit: Visit, receipts: dict[str, Job]) -> None:
