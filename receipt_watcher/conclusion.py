@@ -95,7 +95,7 @@ class Conclusion:
         named = {} if verdict.execution_id is None else {"execution_id": verdict.execution_id}
         if verdict.success:
             return self._log.advance(
-                job.job_id,
+                job,
                 Event.SUCCEED,
                 now,
                 detail=detail,
@@ -104,7 +104,7 @@ class Conclusion:
                 **named,
             )
         return self._log.advance(
-            job.job_id, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=verdict.message, **named
+            job, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=verdict.message, **named
         )
 
     def _repeated(self, job: Job, verdict: Verdict, now: float) -> Reception:

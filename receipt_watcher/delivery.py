@@ -189,7 +189,7 @@ class Delivery:
         if not self._settings.drain_per_minute or standing.is_held or standing.resumed_at is None:
             return False
         oldest = self._log.oldest_due(branches, now)
-        return oldest is not None and oldest < job_id_prefix(standing.resumed_at)
+        return oldest is not None and oldest.job_id < job_id_prefix(standing.resumed_at)
 
     def _pause_of_drain(self, standing: Standing, branches: Sequence[str], now: float) -> float:
         """Return how long the pace keeps a destination that drains waiting, in seconds."""
@@ -267,7 +267,7 @@ class Delivery:
             # the receipt's, however late.
             is_ours = current is not None and current.attempts == job.attempts
             is_success = isinstance(outcome, Concluded) and outcome.verdict.success
-            after = self._follow(branch, job, outcome, now) if is_ours or is_success else None
+            after = self._follow(branch, current, outcome, now) if current and (is_ours or is_success) else None
             execution_id = outcome.execution_id if isinstance(outcome, Accepted | Concluded) else None
             if (is_ours or is_success) and execution_id is not None:  # also where the callback was faster
                 self._log.keep_execution(job.job_id, execution_id)
@@ -314,10 +314,8 @@ class Delivery:
         detail, message = in_words(verdict), verdict.message
         if verdict.success:
             page = verdict.notion_page_url
-            return self._log.advance(
-                job.job_id, Event.SUCCEED, now, detail=detail, message=message, notion_page_url=page
-            )
-        return self._log.advance(job.job_id, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=message)
+            return self._log.advance(job, Event.SUCCEED, now, detail=detail, message=message, notion_page_url=page)
+        return self._log.advance(job, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=message)
 
     def _lose(self, branch: Branch, job: Job, outcome: Lost, now: float) -> Job | None:
         self._miss(branch, outcome, now)
@@ -326,7 +324,7 @@ class Delivery:
     def _await_callback(self, job: Job, event: Event, detail: str, now: float, failed_at: float | None) -> Job | None:
         """Wait for the callback until the deadline. A job that had one before was sent again, and that counts."""
         return self._log.advance(
-            job.job_id,
+            job,
             event,
             now,
             detail=detail,
@@ -342,7 +340,7 @@ class Delivery:
         self._miss(branch, outcome, now, is_proven=is_proven)
         after = self._holds.get(branch.destination.url)
         return self._log.advance(
-            job.job_id,
+            job,
             Event.DEFER,
             now,
             detail=outcome.message,
@@ -372,10 +370,10 @@ class Delivery:
         failures = job.failures + 1
         if failures >= self._settings.max_attempts:
             return self._log.advance(
-                job.job_id, Event.FAIL, now, reason=Reason.ATTEMPTS_EXHAUSTED, message=message, failures=failures
+                job, Event.FAIL, now, reason=Reason.ATTEMPTS_EXHAUSTED, message=message, failures=failures
             )
         return self._log.advance(
-            job.job_id,
+            job,
             Event.DEFER,
             now,
             detail=message,
@@ -390,7 +388,7 @@ class Delivery:
             # Two different receipts, none accepted between them: a limit of the destination, not of one receipt.
             deferred = Deferred(outcome.message, outcome.status_code, is_ambiguous=True)
             return self._defer(branch, job, deferred, now, is_proven=True)
-        return self._log.advance(job.job_id, Event.FAIL, now, reason=outcome.reason, message=outcome.message)
+        return self._log.advance(job, Event.FAIL, now, reason=outcome.reason, message=outcome.message)
 
     def _miss(self, branch: Branch, outcome: Deferred | Lost, now: float, *, is_proven: bool = False) -> None:
         """Count a failure of the destination; hold it when there were enough in a row, or where one is proof.

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.records import marks
 
 #: So many different jobs that expire with no callback in between mean that callbacks do not arrive at all.
 SILENT_JOBS_BEFORE_HOLD = 3
@@ -157,9 +158,13 @@ class Holds:
         )
 
     def _keep(self, url: str, **values: object) -> None:
-        columns = ", ".join(f"{name} = ?" for name in values)
-        self._log.change("INSERT INTO destination (url) VALUES (?) ON CONFLICT (url) DO NOTHING", url)
-        self._log.change(f"UPDATE destination SET {columns} WHERE url = ?", *values.values(), url)  # noqa: S608 - our names
+        named = {"url": url, **values}
+        changes = ", ".join(f"{name} = excluded.{name}" for name in values)
+        self._log.change(
+            f"INSERT INTO destination ({', '.join(named)}) VALUES ({marks(named)})"  # noqa: S608 - our names
+            f" ON CONFLICT (url) DO UPDATE SET {changes}",
+            *named.values(),
+        )
 
 
 _COLUMNS = (

@@ -20,6 +20,8 @@ from receipt_watcher.joblog import JobLog
 
 DuplicatePolicy = Literal["skip", "send", "fail"]
 
+_NO_COPIES = frozenset(State) - {State.DUPLICATE}
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -61,13 +63,14 @@ class Intake:
             return [self._record_one(arrival, now) for arrival in arrivals]
 
     def _record_one(self, arrival: Arrival, now: float) -> Job:
-        earlier = self._earlier(arrival, OPEN_STATES | {State.SUCCESS})
+        seen = self._seen(arrival)
+        earlier = [job for job in seen if job.state in OPEN_STATES or job.state is State.SUCCESS]
         bereft = [job for job in earlier if self._is_bereft(job)]
         if bereft and len(bereft) == len(earlier):
             return self._bring(arrival, bereft[0], now)
         if earlier and arrival.refusal is None and arrival.duplicates != "send":
             return self._record_copy(arrival, next(job for job in reversed(earlier) if job not in bereft), now)
-        failed = [] if earlier and arrival.duplicates != "send" else self._failed_before(arrival)
+        failed = [] if earlier and arrival.duplicates != "send" else [job for job in seen if _was_to_be_sent(job)]
         gone = [job for job in failed if not self._is_in_failed(job)]
         if gone:
             return self._go_on(arrival, gone[0], now)
@@ -87,14 +90,10 @@ class Intake:
         has_failed_before = job.folder is Folder.FAILED and job.state in (State.QUEUED, State.SUCCESS)
         return has_failed_before and job.removed_at is None and not self._is_in_failed(job)
 
-    def _earlier(self, arrival: Arrival, states: frozenset[State]) -> list[Job]:
+    def _seen(self, arrival: Arrival) -> list[Job]:
+        """Return the jobs that these bytes had before for the same target, but for copies, the newest first."""
         sha256 = arrival.examination.sha256
-        return [] if sha256 is None else self._log.same_receipts(sha256, arrival.target, states)
-
-    def _failed_before(self, arrival: Arrival) -> list[Job]:
-        """Return the failed jobs of these bytes that were meant to be sent: not those that were copies themselves."""
-        failed = self._earlier(arrival, frozenset({State.FAILURE, State.CANCELLED}))
-        return [job for job in failed if job.reason is not Reason.ALREADY_SEEN]
+        return [] if sha256 is None else self._log.same_receipts(sha256, arrival.target, _NO_COPIES)
 
     def _record_copy(self, arrival: Arrival, original: Job, now: float) -> Job:
         if arrival.duplicates == "skip":
@@ -185,3 +184,8 @@ class Intake:
             return None
         original = self._log.latest_of(arrival.inbox, arrival.original_path)
         return original.job_id if original else None
+
+
+def _was_to_be_sent(job: Job) -> bool:
+    """Whether a job has failed, or was cancelled, that was meant to be sent: no copy itself."""
+    return job.state in (State.FAILURE, State.CANCELLED) and job.reason is not Reason.ALREADY_SEEN

@@ -29,8 +29,8 @@ from receipt_watcher.job import (
     Reason,
     State,
 )
-from receipt_watcher.records import Records, marks
-from receipt_watcher.tables import JOB_COLUMNS, FactRow, JobRow
+from receipt_watcher.records import SELECT_JOB, Records, marks
+from receipt_watcher.tables import JOB_COLUMNS, FactRow, JobRow, job_of
 
 # SQL, and not Peewee's queries, for the same reason as in `records`.
 _INSERT_JOB = f"INSERT INTO job ({', '.join(JOB_COLUMNS)}) VALUES ({', '.join('?' * len(JOB_COLUMNS))})"  # noqa: S608
@@ -58,7 +58,7 @@ _SHIFT_FAILURES = (
 _QUEUED = "state = 'queued' AND move_due = 0"  # in the words of the partial indexes, or they are not used
 _NEXT_DUE = f"SELECT MIN(next_attempt_at) FROM job WHERE {_QUEUED} AND branch = ?"  # noqa: S608
 # The plus keeps SQLite from finding all that is due first, and sorting it.
-_OLDEST_DUE = f"SELECT job_id FROM job WHERE {_QUEUED} AND branch = ? AND +next_attempt_at <= ? ORDER BY job_id LIMIT 1"  # noqa: S608
+_OLDEST_DUE = f"{SELECT_JOB} WHERE {_QUEUED} AND branch = ? AND +next_attempt_at <= ? ORDER BY job_id LIMIT 1"
 _INTEND = (
     "UPDATE job SET moving_to_folder = ?, moving_to_path = ?"
     " WHERE job_id = ? AND folder = ? AND stored_path = ? AND move_due = 1 AND moving_to_path IS NULL"
@@ -141,14 +141,15 @@ class JobLog(Records):
         return job
 
     def advance(
-        self, job_id: str, event: Event, now: float, *, detail: str | None = None, **changes: Any
+        self, job: str | Job, event: Event, now: float, *, detail: str | None = None, **changes: Any
     ) -> Job | None:
         """Let `event` happen to a job, with `changes` to other columns; return the job, or None where it lost a race.
 
-        The one place that writes `state`. A closed job's file is due to be moved, and so are its copies'.
+        The one place that writes `state`. A closed job's file is due to be moved, and so are its copies'. The job is
+        named by its id; one that was read in the same transaction may be given as it was read.
         """
         with self.transaction():
-            before = self.get(job_id)
+            before = self.get(job) if isinstance(job, str) else job
             return None if before is None else self._advance(before, event, now, detail, changes)
 
     def _advance(
@@ -184,23 +185,22 @@ class JobLog(Records):
         destination is to be a different receipt each time.
         """
         with self.transaction():
-            job_id = self._least_failed(branches, now) if least_failed_first else self.oldest_due(branches, now)
-            job = None if job_id is None else self.get(job_id)
+            job = self._least_failed(branches, now) if least_failed_first else self.oldest_due(branches, now)
             if job is None:
                 return None
             return self._advance(job, Event.CLAIM, now, None, {"attempts": job.attempts + 1})
 
-    def oldest_due(self, branches: Iterable[str], now: float) -> str | None:
-        """Return the id of the due job that came first: ids grow with the time when they were given."""
+    def oldest_due(self, branches: Iterable[str], now: float) -> Job | None:
+        """Return the due job that came first: ids grow with the time when they were given."""
         # One branch at a time: for several together SQLite would sort all that is due.
-        found = [row[0] for branch in branches for row in self.select(_OLDEST_DUE, branch, now)]
-        return min(found, default=None)
+        found = [row for branch in branches for row in self.select(_OLDEST_DUE, branch, now)]
+        return job_of(min(found)) if found else None
 
-    def _least_failed(self, branches: Sequence[str], now: float) -> str | None:
-        statement = f"SELECT job_id FROM job WHERE {_queued(branches)} AND next_attempt_at <= ?"  # noqa: S608 - marks only
+    def _least_failed(self, branches: Sequence[str], now: float) -> Job | None:
+        statement = f"{SELECT_JOB} WHERE {_queued(branches)} AND next_attempt_at <= ?"
         order = "ORDER BY COALESCE(destination_failed_at, 0), job_id LIMIT 1"
         found = self.select(f"{statement} {order}", *branches, now)
-        return found[0][0] if found else None
+        return job_of(found[0]) if found else None
 
     def next_due(self, branches: Sequence[str]) -> float | None:
         """Return when the next queued job of these branches is due, in Unix seconds; None where none is queued."""

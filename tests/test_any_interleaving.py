@@ -101,8 +101,7 @@ def _claim_of_what_was_read_before(
     delivery: Delivery, _url: str, inboxes: Mapping[str, Sequence[str]], now: float
 ) -> Job | None:
     log = delivery._log
-    job_id = log.oldest_due([branch for branches in inboxes.values() for branch in branches], now)
-    job = None if job_id is None else log.get(job_id)
+    job = log.oldest_due([branch for branches in inboxes.values() for branch in branches], now)
     if job is None:
         return None
     with log.transaction():
