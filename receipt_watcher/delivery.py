@@ -88,6 +88,7 @@ class Delivery:
         self._clock = clock
         self._jitter = jitter
         self._turn = 0
+        self._idle: set[str] = set()  # destinations that the last round had nothing for
         self._served: dict[str, str] = {}  # destination to the inbox whose receipt it was given last
         self._paces: dict[str, Pace] = {}  # of each destination; a restart lets one go early
         self._in_flight: dict[str, str] = {}  # job to inbox; entered with the log's lock held, as the claim is made
@@ -144,34 +145,48 @@ class Delivery:
     def _claim(self, url: str, inboxes: Mapping[str, Sequence[str]], now: float) -> Job | None:
         """Claim the next job for a destination, if it may have one now.
 
+        A transaction keeps others waiting: where the last round found nothing, it is first seen whether one is needed.
+        """
+        if url in self._idle and not self._is_due(_all_of(inboxes), now):
+            return None
+        with self._log.transaction():
+            job = self._claim_if_it_may(url, inboxes, now)
+            if job is None:
+                self._idle.add(url)
+            else:
+                self._idle.discard(url)
+                self._in_flight[job.job_id] = job.inbox
+            return job
+
+    def _is_due(self, branches: Sequence[str], now: float) -> bool:
+        due_at = self._log.next_due(branches)
+        return due_at is not None and due_at <= now
+
+    def _claim_if_it_may(self, url: str, inboxes: Mapping[str, Sequence[str]], now: float) -> Job | None:
+        """Claim one, inside a transaction, unless something speaks against it.
+
         While an admin holds it: none, and no probe. While it is held: one probe at a time, when its time has come.
         While it drains: at its pace. Until it has called back for the first time ever: one receipt at a time, so that a
         wrong callback URL costs one receipt its patience, not a thousand.
         """
         branches = _all_of(inboxes)
-        due_at = self._log.next_due(branches)
-        if due_at is None or due_at > now:
+        if not self._is_due(branches, now) or self._sending() >= self._settings.workers:
             return None
-        with self._log.transaction():
-            if self._sending() >= self._settings.workers or self._hand_holds.of_destination(url) is not None:
-                return None
-            standing = self._holds.get(url)
-            if (standing.probe_at or 0.0) > now or self._pause_of_drain(standing, branches, now) > 0:
-                return None
-            if standing.is_held:
-                if self._log.count(branches, State.DELIVERING):
-                    return None
-                job = self._log.claim(branches, now, least_failed_first=True)
-            elif standing.called_back_at is None and self._log.count(branches, State.DELIVERING, State.PROCESSING):
-                return None
-            else:
-                drains = self._is_draining(standing, branches, now)
-                job = self._claim_in_turn(url, inboxes, now)
-                if job is not None and drains:
-                    self._pace_of(url).take(now)
-            if job is not None:
-                self._in_flight[job.job_id] = job.inbox
-            return job
+        standing = self._holds.get(url)
+        if self._hand_holds.of_destination(url) is not None or (standing.probe_at or 0.0) > now:
+            return None
+        if standing.is_held:
+            is_probed = self._log.count(branches, State.DELIVERING) > 0
+            return None if is_probed else self._log.claim(branches, now, least_failed_first=True)
+        if standing.called_back_at is None and self._log.count(branches, State.DELIVERING, State.PROCESSING):
+            return None
+        drains = self._is_draining(standing, branches, now)
+        if drains and self._pace_of(url).wait_seconds(now) > 0:
+            return None
+        job = self._claim_in_turn(url, inboxes, now)
+        if job is not None and drains:
+            self._pace_of(url).take(now)
+        return job
 
     def _claim_in_turn(self, url: str, inboxes: Mapping[str, Sequence[str]], now: float) -> Job | None:
         """Claim the oldest job of the inbox whose turn it is: the first one after the one that was served last."""
