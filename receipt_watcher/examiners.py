@@ -59,6 +59,7 @@ from receipt_watcher.examination import (
     unreadable,
 )
 from receipt_watcher.job import Reason
+from receipt_watcher.onecore import leave_core
 
 logger = structlog.get_logger()
 
@@ -450,7 +451,7 @@ class Examiners:
             if self._is_closed:
                 raise OSError(errno.ECANCELED, "the daemon is stopping")
             # The kernel kills an examiner when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG).
-            self._starter = self._starter or ThreadPoolExecutor(1, "examiners")
+            self._starter = self._starter or ThreadPoolExecutor(1, "examiners", initializer=leave_core)
             started = self._starter.submit(_Examiner, self._module, self._bounds)
         try:
             examiner = started.result()

@@ -23,7 +23,7 @@ _FORBIDDEN = {
     "to change an owner": "os.chown('.', 0, 0)",
     "a socket of another family": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
     "memory that is written and run": "mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)",
-    "another place to run": "os.sched_setaffinity(0, {0})",
+    "another rank to run": "os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))",
 }
 
 
@@ -54,6 +54,8 @@ def test_receipts_arrive_under_the_filter(tmp_path: Path, n8n: StandIn, prefix: 
             daemon.drop(name, content)
         daemon.wait_quiet(len(contents))
         wait_until(lambda: daemon.count("balance.checked"), "the balance is made")
+        assert daemon.process is not None
+        assert len(os.sched_getaffinity(daemon.process.pid)) == 1
         assert daemon.terminate() == 0
         assert [line for line in daemon.events() if line["level"] in ("warning", "error")] == []
     jobs = assert_consistent(daemon, n8n.deliveries, contents.values())

@@ -51,9 +51,11 @@ def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog
     with hurrying():
         from receipt_watcher import service, telemetry
         from receipt_watcher.once import run_once
+        from receipt_watcher.onecore import keep_to_one_core
         from receipt_watcher.stopsignal import StopSignal
 
         config = load_config(config_file, as_owner=False)
+    keep_to_one_core()
     telemetry.configure(config.logging.level, config.logging.format)
     stop = StopSignal()
     stop.listen(reloads=not once and not os.isatty(0))  # a terminal that is closed sends SIGHUP, too

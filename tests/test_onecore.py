@@ -1,0 +1,33 @@
+"""All of the daemon keeps to one processor, as Python can use one at a time; examiners use whatever is free."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from receipt_watcher import samples
+from receipt_watcher.standin import StandIn
+from tests.conftest import TOKEN
+from tests.running import RunningDaemon
+
+ALLOWED = os.sched_getaffinity(0)
+
+pytestmark = pytest.mark.skipif(len(ALLOWED) == 1, reason="there is one processor")
+
+
+def test_one_processor_for_the_daemon_and_all_for_examiners(tmp_path: Path, n8n: StandIn) -> None:
+    """Every thread is on the same processor, but for the one that starts examiners, which have all that we may use."""
+    with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN) as daemon:
+        daemon.drop("scan.jpg", samples.jpeg(1))
+        daemon.wait_quiet(1)
+        assert daemon.process is not None
+        tasks = list(Path(f"/proc/{daemon.process.pid}/task").iterdir())
+        masks = [os.sched_getaffinity(int(task.name)) for task in tasks]
+        examiners = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        assert examiners
+        assert all(os.sched_getaffinity(pid) == ALLOWED for pid in examiners)
+        kept = [mask for mask in masks if mask != ALLOWED]
+        assert (len(kept), {len(mask) for mask in kept}) == (len(masks) - 1, {1})
+        assert len(set(map(frozenset, kept))) == 1
