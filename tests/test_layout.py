@@ -99,6 +99,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "peewee": frozenset({"joblog", "logfile", "records", "tables"}),
     "pillow_heif": frozenset({"drawing", "receipt", "samples"}),
     "playhouse": frozenset({"logfile"}),
+    "pybase64": frozenset({"destinations.n8n"}),
     "pydantic": frozenset(
         {"api", "config", "example", "manpages", "masking", "operations", "schemas", "sources", "values"}
     ),

@@ -11,7 +11,6 @@ What n8n really answers was measured with n8n 2.41.1: its start-up page comes wi
 
 from __future__ import annotations
 
-import binascii
 import email.utils
 import json
 import uuid
@@ -20,6 +19,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any, Literal
+
+import pybase64
 
 from receipt_watcher.acceptance import AUTO, outcome_of_success, shown_answer
 from receipt_watcher.config import Accept
@@ -239,13 +240,16 @@ class _Body:
 
 
 def _json_body(fields: dict[str, Any]) -> _Body:
-    """The contract's JSON, put together from bytes: json.dumps of the image itself would cost fifty times as much."""
+    """The contract's JSON, put together from bytes: json.dumps of the image itself would cost fifty times as much.
+
+    So does the standard library's base64, beside pybase64's: 0.3 ms for 200 kB, in which nothing else can run.
+    """
     head = json.dumps(fields).encode("ascii")[:-1]
     return _Body(
         content_type="application/json",
         before=head + b', "image_data": "',
         behind=b'"}',
-        encode=lambda piece: binascii.b2a_base64(piece, newline=False),
+        encode=pybase64.b64encode,
         encoded_length=lambda size: (size + 2) // 3 * 4,
     )
 
