@@ -1,8 +1,9 @@
 """What goes around each answer: the request's id, how long it took, and what a browser must not do with it.
 
 What it promises: `X-Request-ID` comes back on each answer as it was sent, where it is short and printable, or is made
-here; problems and log lines have it as their correlation id. No answer can be framed, be taken for another type, or
-have a script or picture of another site run in it. Runs in uvicorn's thread; nothing is kept.
+here; problems and log lines have it as their correlation id. Each answer has its date (RFC 9110, 6.6.1). None can be
+framed, be taken for another type, or have a script or picture of another site run in it. Runs in uvicorn's thread;
+nothing is kept.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from email.utils import formatdate
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,6 +58,7 @@ class Envelope:
                 headers = MutableHeaders(scope=message)
                 for name, text in _ALWAYS.items():
                     headers.setdefault(name, text)
+                headers["Date"] = formatdate(usegmt=True)
                 headers["X-Request-ID"] = own
                 headers["Server-Timing"] = f"app;dur={(loop.time() - began) * 1000:.1f}"
                 if scope.get("scheme") == "https":

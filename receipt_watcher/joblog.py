@@ -59,6 +59,8 @@ _QUEUED = "state = 'queued' AND move_due = 0"  # in the words of the partial ind
 _NEXT_DUE = f"SELECT MIN(next_attempt_at) FROM job WHERE {_QUEUED} AND branch = ?"  # noqa: S608
 # The plus keeps SQLite from finding all that is due first, and sorting it.
 _OLDEST_DUE = f"{SELECT_JOB} WHERE {_QUEUED} AND branch = ? AND +next_attempt_at <= ? ORDER BY job_id LIMIT 1"
+# So the probes of a hold find theirs at once, however many wait.
+_OLDEST_NEVER_FAILED = _OLDEST_DUE.replace(" ORDER", " AND destination_failed_at IS NULL ORDER")
 _INTEND = (
     "UPDATE job SET moving_to_folder = ?, moving_to_path = ?"
     " WHERE job_id = ? AND folder = ? AND stored_path = ? AND move_due = 1 AND moving_to_path IS NULL"
@@ -197,6 +199,10 @@ class JobLog(Records):
         return job_of(min(found)) if found else None
 
     def _least_failed(self, branches: Sequence[str], now: float) -> Job | None:
+        """Return the due job at which the destination failed the longest ago, or never, which is most of them."""
+        found = [row for branch in branches for row in self.select(_OLDEST_NEVER_FAILED, branch, now)]
+        if found:
+            return job_of(min(found))
         statement = f"{SELECT_JOB} WHERE {_queued(branches)} AND next_attempt_at <= ?"
         order = "ORDER BY COALESCE(destination_failed_at, 0), job_id LIMIT 1"
         found = self.select(f"{statement} {order}", *branches, now)

@@ -37,9 +37,6 @@ _ACCEPT_AT_ONCE = 64
 #: side that sends must be the one that closes, or a callback may run into the closing.
 _KEEP_ALIVE_SECONDS = 15
 
-#: How often the date that answers bear is set; it has seconds.
-_DATE_SECONDS = 1.0
-
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket.
@@ -148,6 +145,7 @@ class Server:
             access_log=False,
             proxy_headers=False,  # else a caller could claim to be local
             server_header=False,
+            date_header=False,  # see `envelope`: uvicorn would have to look at the clock each second
             lifespan="off",
             timeout_graceful_shutdown=max(1, int(stop_timeout_seconds)),
             ssl_certfile=certificate.chain if certificate else None,
@@ -295,10 +293,9 @@ class _Uvicorn(uvicorn.Server):
             bound.listen(_BACKLOG)  # uvicorn took what may be accepted at once for what may wait
 
     async def main_loop(self) -> None:
-        """Wait to be stopped; uvicorn's own wakes up ten times a second to see whether it is."""
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stops.wait(), _DATE_SECONDS)
+        """Wait to be stopped; uvicorn's own wakes up ten times a second to see whether it is, and what time it is."""
+        if not await self.on_tick(0):
+            await self._stops.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, and let requests that are being answered end."""

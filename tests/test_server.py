@@ -24,7 +24,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from receipt_watcher import server as server_module
+from receipt_watcher.envelope import Envelope
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.server import Certificate, Server, bind, bind_unix
 from tests.running import wait_until
@@ -125,9 +125,8 @@ def test_stop_may_be_called_twice(site: Site) -> None:
     assert bound.fileno() == -1
 
 
-def test_no_tick_stands_between_a_stop_and_the_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_tick_stands_between_a_stop_and_the_end(site: Site) -> None:
     """A stop is heard at once: nothing wakes up again and again only to look for one."""
-    monkeypatch.setattr(server_module, "_DATE_SECONDS", 1000.0)
     bound = bind("127.0.0.1", 0)
     server = Server(site.app, bound, 5)
     server.start()
@@ -136,11 +135,10 @@ def test_no_tick_stands_between_a_stop_and_the_end(site: Site, monkeypatch: pyte
     assert not server.is_alive()
 
 
-def test_answers_bear_the_date(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_bear_the_date(site: Site) -> None:
     """The date in an answer is right as long as the server runs (RFC 9110, 6.6.1)."""
-    monkeypatch.setattr(server_module, "_DATE_SECONDS", 0.01)
     bound = bind("127.0.0.1", 0)
-    server = Server(site.app, bound, 5)
+    server = Server(Envelope(site.app), bound, 5)
     server.start()
     first = httpx.get(url_of(bound)).headers["date"]
     wait_until(lambda: httpx.get(url_of(bound)).headers["date"] != first, "the next second has come")
