@@ -37,6 +37,9 @@ _ACCEPT_AT_ONCE = 64
 #: side that sends must be the one that closes, or a callback may run into the closing.
 _KEEP_ALIVE_SECONDS = 15
 
+#: Turns of the event loop from a connection that is accepted to its first bytes: four, and some more.
+_LAST_TURNS = 10
+
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket.
@@ -298,6 +301,15 @@ class _Uvicorn(uvicorn.Server):
             await self._stops.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop accepting, and let requests that are being answered end."""
+        """Stop accepting, and let requests that are being answered end.
+
+        Who was accepted a moment ago is answered, too: it takes some turns of the loop until there is a connection,
+        which asyncio fails to make, and leaves open for ever, where its server is closed meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        for bound in (each for accepting in self.servers for each in accepting.sockets):
+            loop.remove_reader(bound.fileno())
+        for _ in range(_LAST_TURNS):
+            await asyncio.sleep(0)
         self._crowd.end_strangers()
         await super().shutdown(sockets)

@@ -135,6 +135,29 @@ def test_no_tick_stands_between_a_stop_and_the_end(site: Site) -> None:
     assert not server.is_alive()
 
 
+def test_who_is_accepted_with_the_stop_is_answered(site: Site) -> None:
+    """A request that comes in the same turn of the loop as the stop is answered, and does not hold the stop up."""
+    bound = bind("127.0.0.1", 0)
+    server = Server(site.app, bound, 1000)
+    server.start()
+    assert httpx.get(url_of(bound)).status_code == 200
+    is_blocked, goes_on = threading.Event(), threading.Event()
+
+    def block() -> None:
+        is_blocked.set()
+        goes_on.wait()
+
+    server.ask(block)
+    assert is_blocked.wait(30)
+    with socket.create_connection(bound.getsockname(), timeout=30) as wire:
+        wire.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        server._server.ask_to_stop()
+        goes_on.set()
+        server.stop(30)
+        assert not server.is_alive()
+        assert b"".join(iter(lambda: wire.recv(4096), b"")).endswith(b"here")
+
+
 def test_answers_bear_the_date(site: Site) -> None:
     """The date in an answer is right as long as the server runs (RFC 9110, 6.6.1)."""
     bound = bind("127.0.0.1", 0)
