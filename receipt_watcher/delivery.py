@@ -91,12 +91,18 @@ class Delivery:
         self._idle: set[str] = set()  # destinations that the last round had nothing for
         self._served: dict[str, str] = {}  # destination to the inbox whose receipt it was given last
         self._paces: dict[str, Pace] = {}  # of each destination; a restart lets one go early
-        self._in_flight: dict[str, str] = {}  # job to inbox; entered with the log's lock held, as the claim is made
+        self._in_flight: dict[int, Job] = {}  # by worker; entered with the log's lock held, as the claim is made
 
     # --- one round ---------------------------------------------------------------------------------------------
 
     def deliver_due(self) -> bool:
         """Deliver one receipt that is due; return False where none is, or none may go out now."""
+        try:
+            return self._deliver_next()
+        finally:  # also where a claim was not written after all: it would take a worker's place for ever
+            self._in_flight.pop(threading.get_ident(), None)
+
+    def _deliver_next(self) -> bool:
         now = self._clock()
         destinations = list(self._branches(now).items())
         self._turn += 1  # which destination is asked first changes from round to round, so that none starves another
@@ -104,10 +110,7 @@ class Delivery:
             url, inboxes = destinations[(self._turn + offset) % len(destinations)]
             job = self._claim(url, inboxes, now)
             if job is not None:
-                try:
-                    self._deliver(job)
-                finally:
-                    self._in_flight.pop(job.job_id, None)
+                self._deliver(job)
                 return True
         return False
 
@@ -155,7 +158,7 @@ class Delivery:
                 self._idle.add(url)
             else:
                 self._idle.discard(url)
-                self._in_flight[job.job_id] = job.inbox
+                self._in_flight[threading.get_ident()] = job
             return job
 
     def _is_due(self, branches: Sequence[str], now: float) -> bool:
@@ -217,7 +220,7 @@ class Delivery:
     def _sending(self) -> int:
         """Return how many receipts are being sent; one whose file system answers nothing keeps no other waiting."""
         ready = {route.name for route in self._routes if route.is_ready}
-        return sum(inbox in ready for inbox in tuple(self._in_flight.values()))
+        return sum(job.inbox in ready for job in tuple(self._in_flight.values()))
 
     def _deliver(self, job: Job) -> None:
         route = next(route for route in self._routes if route.name == job.inbox)
@@ -465,7 +468,8 @@ class Delivery:
         with self._log.transaction():
             now = self._clock()
             deadline_at = now + self._settings.callback_deadline_seconds
-            jobs = self._log.lose_claims(now, deadline_at, detail, but=self._in_flight.keys())
+            held = {job.job_id for job in tuple(self._in_flight.values())}
+            jobs = self._log.lose_claims(now, deadline_at, detail, but=held)
         for job in jobs:
             logger.warning("job.lost", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=detail)
         return jobs

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.delivery import Delivery, DeliverySettings
 from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused
-from receipt_watcher.errors import ChangedOnDiskError
+from receipt_watcher.errors import ChangedOnDiskError, JobLogError
 from receipt_watcher.holds import HoldKind, Holds, Standing
 from receipt_watcher.job import Event, Job, Reason, State, new_job_id
 from receipt_watcher.joblog import JobLog
@@ -25,6 +25,7 @@ from receipt_watcher.spool import Spool, SpoolFolders
 from receipt_watcher.verdict import Verdict
 from receipt_watcher.window import Window
 from tests.conftest import INSTALLATION, FakeClock, make_job
+from tests.running import wait_until
 
 URL = "http://n8n.example.com/webhook/receipts"
 SETTINGS = DeliverySettings(
@@ -934,6 +935,35 @@ def test_outcome_that_could_not_be_written_is_awaited(known: World, monkeypatch:
     assert [lost.job_id for lost in known.delivery.recover("could not be written")] == [job.job_id]
     assert known.job(job).state is State.PROCESSING
     assert known.destination.delivered == [job.job_id]
+
+
+def test_claims_that_could_not_be_written_take_no_workers_place(known: World) -> None:
+    """Where the commit of claims failed, as on a full disk, all go out once it does not; no worker counts as busy."""
+    jobs = known.record(6)
+    connection: sqlite3.Connection = known.log._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
+    workers = [threading.Thread(target=_deliver_in_vain, args=(known,)) for _ in range(SETTINGS.workers)]
+    with known.log._lock:  # as somebody else who writes: all claims share one commit
+        connection.set_authorizer(_refuse_commits)
+        for worker in workers:
+            worker.start()
+        wait_until(lambda: len(known.log._waiting) == len(workers), "all workers wait for their turn")
+    for worker in workers:
+        worker.join()
+    connection.set_authorizer(None)
+    assert {known.job(job).state for job in jobs} == {State.QUEUED}
+    known.clock.now += 1
+    assert [known.delivery.deliver_due() for _ in jobs] == [True] * len(jobs)
+    assert sorted(known.destination.delivered) == sorted(job.job_id for job in jobs)
+
+
+def _deliver_in_vain(known: World) -> None:
+    with pytest.raises(JobLogError):
+        known.delivery.deliver_due()
+
+
+def _refuse_commits(action: int, what: str | None, *_: str | None) -> int:
+    is_commit = action == sqlite3.SQLITE_TRANSACTION and what == "COMMIT"
+    return sqlite3.SQLITE_DENY if is_commit else sqlite3.SQLITE_OK
 
 
 def test_same_id_on_every_attempt(known: World) -> None:
