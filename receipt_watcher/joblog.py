@@ -441,6 +441,11 @@ class JobLog(Records):
                 conflict_target=[FactRow.name], update={FactRow.value: value}
             ).execute()
 
+    def replace_in_facts(self, prefix: str, old: str, new: str) -> None:
+        """Put one id for another in the facts whose names begin so."""
+        statement = "UPDATE fact SET value = replace(value, ?, ?) WHERE name >= ? AND name < ? AND instr(value, ?) > 0"
+        self.change(statement, old, new, prefix, f"{prefix}~", old)
+
     def forget_facts(self, prefix: str, below: str) -> None:
         """Remove the facts whose names begin so and whose values are smaller."""
         self.change("DELETE FROM fact WHERE name >= ? AND name < ? AND value < ?", prefix, f"{prefix}~", below)

@@ -15,13 +15,22 @@ import contextlib
 import ctypes
 import os
 
+
+def _allowed() -> set[int]:
+    try:
+        return os.sched_getaffinity(0)
+    except OSError:  # it is refused; then so is to change it
+        return set()
+
+
 #: The processors that we may use, as taskset or systemd (CPUAffinity=) has it.
-_ALLOWED = os.sched_getaffinity(0)
+_ALLOWED = _allowed()
 
 
 def keep_to_one_core() -> None:
     """Have this thread, and all that it starts, run on the processor where it runs now."""
-    with contextlib.suppress(AttributeError, OSError):  # the first: a C library without it
+    # A C library without it; a call that is refused; a system that does not know where it runs, and says -1.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
         os.sched_setaffinity(0, {ctypes.CDLL(None).sched_getcpu()})
 
 

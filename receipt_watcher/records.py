@@ -462,7 +462,9 @@ class Records(LogFile):
         most = -1 if limit is None else limit
         with self.reading():
             if (states or inbox) and not name:
-                ids = self._newest_of(product([inbox] if inbox else self.inboxes(), states or State), conditions, most)
+                ids = self._newest_of(
+                    product([inbox] if inbox else self.inboxes(), dict.fromkeys(states or State)), conditions, most
+                )
             else:
                 if states:  # the plus: an index of the states alone would have to be sorted
                     conditions[f"+state IN ({marks(states)})"] = states

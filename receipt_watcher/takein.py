@@ -67,6 +67,10 @@ class _Taken:
     examination: Examination | None = None
 
 
+#: How the names of facts begin that keep which job an Idempotency-Key stands for.
+UPLOAD_FACT = "upload:"
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A file that came by HTTP, whole and examined, for a job of this id.
@@ -133,7 +137,8 @@ class TakeIn:
         if upload.is_known() or route.spool.has_orphan(upload.job_id):
             return None
         route.spool.receive(upload.path, upload.relative, upload.job_id)
-        jobs = self._record(route, [_Taken(upload.job_id, upload.relative, upload.examination)], note=upload.note)
+        taken = _Taken(upload.job_id, upload.relative, upload.examination)
+        jobs = self._record(route, [taken], note=lambda _arrival, job: upload.note(job))
         if not jobs:
             raise OSError(errno.EIO, "the disk does not give it back", str(upload.relative))
         return jobs[0]
@@ -245,8 +250,14 @@ class TakeIn:
                 route,
                 [_Taken(*orphan) for orphan in quiet[start:][:BATCH_FILES]],
                 may_have_been_sent=may_have_been_sent,
+                note=self._pass_key_on,
             )
         ]
+
+    def _pass_key_on(self, arrival: Arrival, job: Job) -> None:
+        """Where an upload goes on as an earlier job of its bytes, let its Idempotency-Key stand for that one."""
+        if job.job_id != arrival.job_id:
+            self._log.replace_in_facts(UPLOAD_FACT, arrival.job_id, job.job_id)
 
     def _quiet(self, route: Route, orphans: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
         """Return those that nobody writes any more; remember how the others were when they were last looked at."""
@@ -285,7 +296,7 @@ class TakeIn:
         taken: Sequence[_Taken],
         *,
         may_have_been_sent: bool = False,
-        note: Callable[[Job], None] = lambda _job: None,
+        note: Callable[[Arrival, Job], None] = lambda _arrival, _job: None,
     ) -> list[Job]:
         found = [arrival for arrival in self._arrivals(route, taken) if arrival is not None]
         arrivals = [arrival for arrival in self._with_revisions(route, found) if arrival is not None]
@@ -297,8 +308,8 @@ class TakeIn:
             jobs = Intake(self._log, self._is_in_failed).record(arrivals, now)
             if may_have_been_sent:
                 jobs = [self._claimed(job, now) for job in jobs]
-            for job in jobs:
-                note(job)
+            for arrival, job in zip(arrivals, jobs, strict=True):
+                note(arrival, job)
         self._deliveries.ring(len(jobs))
         if any(job.move_due for job in jobs):
             self._filings.ring()

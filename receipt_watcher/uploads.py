@@ -42,7 +42,7 @@ from receipt_watcher.gate import MOVE_LIMIT_SECONDS, Gate
 from receipt_watcher.job import OPEN_STATES, Job, State, new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.problem import NeverTakenError, RefusedError
-from receipt_watcher.takein import Upload
+from receipt_watcher.takein import UPLOAD_FACT, Upload
 from receipt_watcher.timelimit import within
 from receipt_watcher.view import iso_time
 
@@ -65,7 +65,6 @@ _RESERVE_BYTES = 64 * 1024 * 1024
 #: For how long an Idempotency-Key is known.
 _KEY_SECONDS = 86400.0
 _KEY = re.compile("[!-~]{1,255}")
-_KEY_FACT = "upload:"
 _FIELDS = {"inbox", "notion_database_id", "csrf"}
 
 
@@ -290,10 +289,10 @@ class Uploads:
         if key is None:
             return new
         with self._log.transaction():
-            fact = self._log.fact(_KEY_FACT + key)
+            fact = self._log.fact(UPLOAD_FACT + key)
             if fact is None:
-                self._log.keep_fact(_KEY_FACT + key, new.as_fact(now))
-                self._log.forget_facts(_KEY_FACT, iso_time(now - _KEY_SECONDS) or "")
+                self._log.keep_fact(UPLOAD_FACT + key, new.as_fact(now))
+                self._log.forget_facts(UPLOAD_FACT, iso_time(now - _KEY_SECONDS) or "")
                 return new
         claim = _Claim(*json.loads(fact.partition(" ")[2]))
         if claim.sha256 != sha256:
@@ -318,7 +317,11 @@ class Uploads:
 
         if key is not None:
             self._moving.add(key)
-        return within(_TAKEN_SECONDS, move, "the file system")
+        try:
+            return within(_TAKEN_SECONDS, move, "the file system")
+        except RuntimeError:  # no thread could be started
+            self._moving.discard(key or "")
+            raise
 
     def _note(self, job: Job, caller: Caller, claim: _Claim, key: str | None) -> None:
         """Write down who brought it, and the answer to its key; called inside the transaction of its row."""
@@ -326,7 +329,7 @@ class Uploads:
         self._log.note(job.job_id, now, "upload", detail=f"by {caller.name}")
         if key is not None:
             answered = replace(claim, job_id=job.job_id, status=_status_of(job))
-            self._log.keep_fact(_KEY_FACT + key, answered.as_fact(now))
+            self._log.keep_fact(UPLOAD_FACT + key, answered.as_fact(now))
 
     def _taken(self, job: Job, status: int) -> Taken:
         """Return what was taken.

@@ -397,6 +397,7 @@ FAKES = ("systemd-sysusers", "systemd-tmpfiles", "journalctl", "deb-systemd-help
         ),
         (["configure", "1.0"], "receipt-watcher@north.service\n", ["receipt-watcher@north.service"]),
         (["configure", "1.0"], "", []),
+        (["configure", "1.0"], "\n", []),
         (["abort-upgrade", "1.1"], "receipt-watcher.service\n", ["receipt-watcher.service"]),
         (["abort-upgrade", "1.1"], None, []),
     ],
@@ -441,3 +442,26 @@ def test_an_upgrade_is_told_from_an_installation(tmp_path: Path) -> None:
     upgrade.unlink()
     subprocess.run(["sh", "-c", script, "preinst", "upgrade", "1.0"], check=True)
     assert upgrade.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "active", "noted"),
+    [
+        ("upgrade", ["receipt-watcher.service"], "receipt-watcher.service\n"),
+        ("upgrade", [], "\n"),
+        ("remove", ["receipt-watcher.service"], None),
+    ],
+)
+def test_what_ran_is_noted_before_it_is_stopped(
+    tmp_path: Path, word: str, active: list[str], noted: str | None
+) -> None:
+    """Before an upgrade it is noted what runs, also that nothing does: dpkg-reconfigure starts nothing, either."""
+    upgrade, fake = tmp_path / "upgrade", tmp_path / "systemctl"
+    lines = "".join(f"{unit} loaded active running\\n" for unit in active)
+    fake.write_text(f'#!/bin/sh\n[ "$1" != list-units ] || printf "{lines}"\n')
+    fake.chmod(0o755)
+    script = (REPOSITORY / "systemd/debian/prerm").read_text().replace("/run/receipt-watcher.upgrade", str(upgrade))
+    script = script.replace("/run/systemd/system", str(tmp_path))
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", script, "prerm", word, "1.0"], env=environment, check=True)
+    assert (upgrade.read_text() if upgrade.exists() else None) == noted

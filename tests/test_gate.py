@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from receipt_watcher.config import Inbox
 from receipt_watcher.filing import Filing
 from receipt_watcher.gate import Gate, GateSettings
 from receipt_watcher.inbox import InboxWatch
-from receipt_watcher.job import Job
+from receipt_watcher.job import Event, Folder, Job, Reason
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.problem import RefusedError
 from receipt_watcher.receipt import examine
@@ -186,6 +187,42 @@ def test_a_key_whose_file_waits_for_its_row_is_under_way(porch: Porch, monkeypat
         porch.clock.advance(60)
     third = porch.bring(brought, content, "scan-1").result(30)
     assert [job.job_id for job in porch.jobs()] == [third.job.job_id]
+
+
+def test_a_key_stands_for_the_job_that_its_file_goes_on_as(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where recovery takes an upload's file for a failed receipt's, dropped again, its key is that receipt's."""
+    [content] = jpegs(1)
+    brought = porch.uploads()
+    failed = porch.bring(brought, content).result(30).job
+    assert porch.log.advance(failed.job_id, Event.FAIL, porch.clock.now, reason=Reason.N8N_FAILURE)
+    porch.log.finish_moves([(failed, Folder.FAILED, Path(failed.job_id))], porch.clock.now)
+    shutil.rmtree(porch.route.spool.folders.processing / failed.job_id)  # an admin has taken it out of failed/
+    with monkeypatch.context() as context:
+        context.setattr("receipt_watcher.intake.Intake.record", disk_full)
+        with pytest.raises(sqlite3.OperationalError):
+            porch.bring(brought, content, "scan-1").result(30)
+    for _ in range(2):  # it is looked at twice, whether it still grows
+        porch.gate.round()
+        porch.clock.advance(60)
+    assert [job.job_id for job in porch.jobs()] == [failed.job_id]
+    for _ in range(2):
+        assert porch.bring(brought, content, "scan-1").result(30).job.job_id == failed.job_id
+    assert len(porch.jobs()) == 1
+
+
+def test_a_key_is_free_again_where_no_thread_could_be_started(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that never began to move its file holds up no later one."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    [content] = jpegs(1)
+    brought = porch.uploads()
+    with monkeypatch.context() as context:
+        context.setattr(uploads, "within", fail)
+        with pytest.raises(RuntimeError):
+            porch.bring(brought, content, "scan-1").result(30)
+    assert porch.bring(brought, content, "scan-1").result(30).status == 202
 
 
 def test_a_key_is_for_one_file_of_one_inbox(porch: Porch) -> None:

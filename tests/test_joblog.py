@@ -808,6 +808,13 @@ def test_a_listing_is_narrowed(log: JobLog) -> None:
     assert len(log.listing(limit=None)) == 3
 
 
+def test_a_state_that_is_asked_for_twice_is_listed_once(log: JobLog) -> None:
+    """Who names a state twice gets as many jobs as who names it once."""
+    for number in range(6):
+        log.insert(make_job(NOW + number))
+    assert log.listing(states=[State.QUEUED] * 2, limit=4) == log.listing(states=[State.QUEUED], limit=4)
+
+
 def test_a_job_is_found_by_what_an_admin_calls_it(log: JobLog) -> None:
     """A job is found by its id, the beginning of it, or its file's whole name; at most ten."""
     job = put(log, filename="50%_off.jpg")

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from receipt_watcher import samples
+from receipt_watcher import onecore, samples
 from receipt_watcher.standin import StandIn
 from tests.conftest import TOKEN
 from tests.running import RunningDaemon
 
 ALLOWED = os.sched_getaffinity(0)
 
-pytestmark = pytest.mark.skipif(len(ALLOWED) == 1, reason="there is one processor")
 
-
+@pytest.mark.skipif(len(ALLOWED) == 1, reason="there is one processor")
 def test_one_processor_for_the_daemon_and_all_for_examiners(tmp_path: Path, n8n: StandIn) -> None:
     """Every thread is on the same processor, but for the one that starts examiners, which have all that we may use."""
     with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN) as daemon:
@@ -31,3 +30,30 @@ def test_one_processor_for_the_daemon_and_all_for_examiners(tmp_path: Path, n8n:
         kept = [mask for mask in masks if mask != ALLOWED]
         assert (len(kept), {len(mask) for mask in kept}) == (len(masks) - 1, {1})
         assert len(set(map(frozenset, kept))) == 1
+
+
+def test_a_system_that_does_not_know_its_processor_keeps_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sched_getcpu(3) fails, which is -1, or is missing, all goes on as without it."""
+
+    class Ignorant:
+        @staticmethod
+        def sched_getcpu() -> int:
+            return -1
+
+    for library in (Ignorant, object):
+        monkeypatch.setattr("ctypes.CDLL", lambda _name, library=library: library())
+        onecore.keep_to_one_core()
+        assert os.sched_getaffinity(0) == ALLOWED
+
+
+def test_processors_that_may_not_be_asked_for_are_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the calls are refused, nothing is changed, and nothing fails."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.sched_getaffinity", refuse)
+    assert onecore._allowed() == set()
+    monkeypatch.setattr("os.sched_setaffinity", refuse)
+    onecore.keep_to_one_core()
+    onecore.leave_core()

@@ -148,6 +148,7 @@ def write(log: JobLog) -> Job:
     log.finish_removals("office", [], {each.job_id: "" for each in intended}, NOW + 3)
     log.trim([job.job_id], NOW + 9)
     log.keep_fact("a", "b")
+    log.replace_in_facts("upload:", "old", "new")
     log.forget_facts("a", "c")
     return filed
 
