@@ -7,6 +7,7 @@ may take, so that a far side that is down does not keep a cron job for ever.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from receipt_watcher.config import Config, Retention
@@ -51,20 +52,24 @@ def run_once(config: Config, stop: StopSignal, *, take_over: bool, accept_backlo
 
 
 def _wait(daemon: Daemon, stop: StopSignal) -> None:
-    changed_at, before = time.monotonic(), _progress(daemon)
+    changed_at, before = time.monotonic(), _progress(daemon.log.counts())
     while not stop.wait(_LOOK_SECONDS) and not daemon.condition.is_quiet():
-        now = _progress(daemon)
+        counts = daemon.log.counts()
+        now = _progress(counts)
         if now != before or not all(gate.is_idle or gate.unavailable for gate in daemon.gates):
             changed_at, before = time.monotonic(), now
-        if time.monotonic() - changed_at > daemon.config.callback.deadline_seconds:
+        # What is being sent is waited for: its outcome says what is wrong, and comes within n8n.timeout_seconds.
+        if not counts[State.DELIVERING] and time.monotonic() - changed_at > daemon.config.callback.deadline_seconds:
             return
 
 
-def _progress(daemon: Daemon) -> dict[State, int]:
+def _progress(counts: Mapping[State, int]) -> dict[State, int]:
     """Return how many jobs are in each state; one that is tried in vain, again and again, makes no difference."""
-    counts = daemon.log.counts()
-    counts[State.QUEUED] += counts.pop(State.DELIVERING)
-    return counts
+    return {
+        **counts,
+        State.QUEUED: counts[State.QUEUED] + counts[State.DELIVERING],
+        State.DELIVERING: 0,
+    }
 
 
 def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:

@@ -59,7 +59,7 @@ def test_one_that_fails(tmp_path: Path, n8n: StandIn) -> None:
 
 def test_n8n_is_down(tmp_path: Path, n8n: StandIn) -> None:
     """An N8N that is down keeps it no longer than a callback may take; it says so, and the next run goes on."""
-    daemon = office(tmp_path, n8n, changes={"n8n": {"hold_after": 1}, "callback": {"deadline_seconds": 0.5}})
+    daemon = office(tmp_path, n8n, changes={"n8n": {"hold_after": 1}, "callback": {"deadline_seconds": 2}})
     content = samples.jpeg(1)
     daemon.drop("scan.jpg", content)
     n8n.stop_listening()
@@ -77,7 +77,7 @@ def test_secrets_of_the_url_are_not_printed(tmp_path: Path, n8n: StandIn) -> Non
     """A hold is told with user, password and query of the webhook's URL masked."""
     url = f"{n8n.webhook_url.replace('//', '//hush-user:hush-password@')}?key=hush-key&hush-flag"
     daemon = RunningDaemon(
-        tmp_path, url, TOKEN, changes={"n8n": {"hold_after": 1}, "callback": {"deadline_seconds": 0.5}}
+        tmp_path, url, TOKEN, changes={"n8n": {"hold_after": 1}, "callback": {"deadline_seconds": 2}}
     )
     daemon.drop("scan.jpg", samples.jpeg(1))
     n8n.stop_listening()
@@ -106,7 +106,7 @@ def test_n8n_and_an_inbox_are_away(tmp_path: Path, n8n: StandIn) -> None:
         {"path": str(tmp_path / "share" / "inbox"), "name": "share"},
     ]
     daemon = office(
-        tmp_path, n8n, changes={"inboxes": inboxes, "n8n": {"hold_after": 1}, "callback": {"deadline_seconds": 0.5}}
+        tmp_path, n8n, changes={"inboxes": inboxes, "n8n": {"hold_after": 1}, "callback": {"deadline_seconds": 2}}
     )
     daemon.drop("scan.jpg", samples.jpeg(1))
     n8n.stop_listening()
