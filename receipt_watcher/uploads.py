@@ -89,8 +89,8 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
-    """What an Idempotency-Key stands for; `status` is that of the answer, once there was one."""
+class _Binding:
+    """The job that an Idempotency-Key is bound to; `status` is that of the answer, once there was one."""
 
     job_id: str
     status: int | None
@@ -234,24 +234,24 @@ class Uploads:
         try:
             path = (folder / _UNFINISHED).rename(folder / place.relative.name)  # its name is examined, too
             examination = self._examine(path, gate.route.limits)
-            claim = self._claim(key, gate, examination)
-            known = self._known(claim)
+            binding = self._binding(key, gate, examination)
+            known = self._known(binding)
             if known is not None:
                 return self._taken(*known)
             upload = Upload(
-                claim.job_id,
+                binding.job_id,
                 path,
                 place.relative,
                 examination,
-                is_known=lambda: key is not None and self._known(self._claim(key, gate, examination)) is not None,
-                note=lambda job: self._note(job, caller, claim, key),
+                is_known=lambda: key is not None and self._known(self._binding(key, gate, examination)) is not None,
+                note=lambda job: self._note(job, caller, binding, key),
             )
             job = self._moved(gate, upload, key)
         except (OSError, SpoolError) as error:
             why = f"It cannot be taken in now ({getattr(error, 'strerror', None) or error}); send it again in a moment."
             raise RefusedError(503, why, headers={"Retry-After": "10"}) from error
         if job is None:  # the first call with this key has just been here, or a crash left its file to be recorded
-            known = self._known(self._claim(key, gate, examination))
+            known = self._known(self._binding(key, gate, examination))
             if known is None:
                 raise _under_way()
             return self._taken(*known)
@@ -278,14 +278,14 @@ class Uploads:
             raise RefusedError(422, f"Say which inbox it is for (the field inbox): {names}.")
         return _Place(self._gates[0], Path(name))
 
-    def _claim(self, key: str | None, gate: Gate, examination: Examination) -> _Claim:
-        """Return what a key stands for; a new one, or none, gets an id for a job of its own.
+    def _binding(self, key: str | None, gate: Gate, examination: Examination) -> _Binding:
+        """Return what a key is bound to; a new one, or none, gets an id for a job of its own.
 
         Raises:
             RefusedError: it came with another file before, or, not taken yet, for another inbox.
         """
         sha256, inbox, now = examination.sha256, gate.route.name, self._clock()
-        new = _Claim(new_job_id(now), None, sha256, inbox)
+        new = _Binding(new_job_id(now), None, sha256, inbox)
         if key is None:
             return new
         with self._log.transaction():
@@ -294,17 +294,17 @@ class Uploads:
                 self._log.keep_fact(UPLOAD_FACT + key, new.as_fact(now))
                 self._log.forget_facts(UPLOAD_FACT, iso_time(now - _KEY_SECONDS) or "")
                 return new
-        claim = _Claim(*json.loads(fact.partition(" ")[2]))
-        if claim.sha256 != sha256:
+        binding = _Binding(*json.loads(fact.partition(" ")[2]))
+        if binding.sha256 != sha256:
             raise RefusedError(422, "This Idempotency-Key came with another file before.")
-        if claim.status is None and claim.inbox != inbox:
-            raise RefusedError(422, f"This Idempotency-Key came for the inbox {claim.inbox} before.")
-        return claim
+        if binding.status is None and binding.inbox != inbox:
+            raise RefusedError(422, f"This Idempotency-Key came for the inbox {binding.inbox} before.")
+        return binding
 
-    def _known(self, claim: _Claim) -> tuple[Job, int] | None:
+    def _known(self, binding: _Binding) -> tuple[Job, int] | None:
         """Return the job of a key and how it is answered; None where it has none yet."""
-        job = self._log.get(claim.job_id)
-        return None if job is None else (job, claim.status or _status_of(job))
+        job = self._log.get(binding.job_id)
+        return None if job is None else (job, binding.status or _status_of(job))
 
     def _moved(self, gate: Gate, upload: Upload, key: str | None) -> Job | None:
         """Have the gate take it in; what takes too long goes on, and keeps its key until it ends."""
@@ -323,12 +323,12 @@ class Uploads:
             self._moving.discard(key or "")
             raise
 
-    def _note(self, job: Job, caller: Caller, claim: _Claim, key: str | None) -> None:
+    def _note(self, job: Job, caller: Caller, binding: _Binding, key: str | None) -> None:
         """Write down who brought it, and the answer to its key; called inside the transaction of its row."""
         now = self._clock()
         self._log.note(job.job_id, now, "upload", detail=f"by {caller.name}")
         if key is not None:
-            answered = replace(claim, job_id=job.job_id, status=_status_of(job))
+            answered = replace(binding, job_id=job.job_id, status=_status_of(job))
             self._log.keep_fact(UPLOAD_FACT + key, answered.as_fact(now))
 
     def _taken(self, job: Job, status: int) -> Taken:

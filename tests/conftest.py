@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +84,20 @@ def spool(folders: SpoolFolders) -> Iterator[Spool]:
     spool.open(INSTALLATION)
     yield spool
     spool.close()
+
+
+@contextmanager
+def refusing_commits(log: JobLog) -> Iterator[None]:
+    """Have SQLite refuse each commit of a log, as a disk that is full may."""
+
+    def judge(action: int, what: str | None, *_: str | None) -> int:
+        is_commit = action == sqlite3.SQLITE_TRANSACTION and what == "COMMIT"
+        return sqlite3.SQLITE_DENY if is_commit else sqlite3.SQLITE_OK
+
+    connection: sqlite3.Connection = log._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
+    connection.set_authorizer(judge)
+    yield
+    connection.set_authorizer(None)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from receipt_watcher.route import Bell, Branch, Route
 from receipt_watcher.spool import Spool, SpoolFolders
 from receipt_watcher.verdict import Verdict
 from receipt_watcher.window import Window
-from tests.conftest import INSTALLATION, FakeClock, make_job
+from tests.conftest import INSTALLATION, FakeClock, make_job, refusing_commits
 from tests.running import wait_until
 
 URL = "http://n8n.example.com/webhook/receipts"
@@ -940,16 +940,14 @@ def test_outcome_that_could_not_be_written_is_awaited(known: World, monkeypatch:
 def test_claims_that_could_not_be_written_take_no_workers_place(known: World) -> None:
     """Where the commit of claims failed, as on a full disk, all go out once it does not; no worker counts as busy."""
     jobs = known.record(6)
-    connection: sqlite3.Connection = known.log._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
     workers = [threading.Thread(target=_deliver_in_vain, args=(known,)) for _ in range(SETTINGS.workers)]
-    with known.log._lock:  # as somebody else who writes: all claims share one commit
-        connection.set_authorizer(_refuse_commits)
+    with refusing_commits(known.log):
+        with known.log._lock:  # as somebody else who writes: all claims share one commit
+            for worker in workers:
+                worker.start()
+            wait_until(lambda: len(known.log._waiting) == len(workers), "all workers wait for their turn")
         for worker in workers:
-            worker.start()
-        wait_until(lambda: len(known.log._waiting) == len(workers), "all workers wait for their turn")
-    for worker in workers:
-        worker.join()
-    connection.set_authorizer(None)
+            worker.join()
     assert {known.job(job).state for job in jobs} == {State.QUEUED}
     known.clock.now += 1
     assert [known.delivery.deliver_due() for _ in jobs] == [True] * len(jobs)
@@ -959,11 +957,6 @@ def test_claims_that_could_not_be_written_take_no_workers_place(known: World) ->
 def _deliver_in_vain(known: World) -> None:
     with pytest.raises(JobLogError):
         known.delivery.deliver_due()
-
-
-def _refuse_commits(action: int, what: str | None, *_: str | None) -> int:
-    is_commit = action == sqlite3.SQLITE_TRANSACTION and what == "COMMIT"
-    return sqlite3.SQLITE_DENY if is_commit else sqlite3.SQLITE_OK
 
 
 def test_same_id_on_every_attempt(known: World) -> None:

@@ -6,15 +6,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.joblog import JobLog
-from tests.conftest import make_job
+from tests.conftest import make_job, refusing_commits
 from tests.running import DEADLINE_SECONDS, wait_until
 
 Work = Callable[[], object]
@@ -25,15 +24,6 @@ _SOON_SECONDS = 0.2
 
 class PlannedError(Exception):
     """Raised in the middle of a transaction."""
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[JobLog]:
-    """An open job log."""
-    log = JobLog(tmp_path / "receipts.db")
-    log.open()
-    yield log
-    log.close()
 
 
 def facts(log: JobLog) -> set[str]:
@@ -162,13 +152,12 @@ def test_a_full_disk_fails_the_whole_group(log: JobLog) -> None:
 
 def test_a_commit_that_fails_fails_all_its_parts(log: JobLog) -> None:
     """What could not be committed is told to everybody who wrote it; whoever only looked knows it as well."""
-    connection: sqlite3.Connection = log._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
+    with ExitStack() as refused, capture_logs() as lines:
 
-    def write_in_vain() -> None:
-        log.keep_fact("first", "")
-        connection.set_authorizer(_refuse_commits)
+        def write_in_vain() -> None:
+            log.keep_fact("first", "")
+            refused.enter_context(refusing_commits(log))
 
-    with capture_logs() as lines:
         with (
             pytest.raises(JobLogError, match="cannot be used now"),
             queued(log, [lambda: log.keep_fact("second", ""), lambda: log.fact("first")]) as futures,
@@ -176,15 +165,10 @@ def test_a_commit_that_fails_fails_all_its_parts(log: JobLog) -> None:
             write_in_vain()
         assert [type(future.exception()) for future in futures] == [JobLogError, JobLogError]
         assert facts(log) == set()
-        connection.set_authorizer(None)
+        refused.close()
         log.keep_fact("third", "")
     assert facts(log) == {"third"}
     assert [line["event"] for line in lines] == ["job_log.failing", "job_log.mended"]
-
-
-def _refuse_commits(action: int, what: str | None, *_: str | None) -> int:
-    is_commit = action == sqlite3.SQLITE_TRANSACTION and what == "COMMIT"
-    return sqlite3.SQLITE_DENY if is_commit else sqlite3.SQLITE_OK
 
 
 def test_closing_commits_what_was_left_to_others(log: JobLog) -> None:

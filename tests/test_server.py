@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 import ssl
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import Queue
 
 import httpx
 import pytest
@@ -125,12 +127,15 @@ def test_stop_may_be_called_twice(site: Site) -> None:
     assert bound.fileno() == -1
 
 
-def test_no_tick_stands_between_a_stop_and_the_end(site: Site) -> None:
-    """A stop is heard at once: nothing wakes up again and again only to look for one."""
+def test_a_server_that_waits_has_no_tick(site: Site) -> None:
+    """Nothing wakes up again and again only to see what time it is, or whether it shall stop."""
     bound = bind("127.0.0.1", 0)
     server = Server(site.app, bound, 5)
     server.start()
-    assert httpx.get(url_of(bound)).status_code == 200
+    wait_until(lambda: server._server.started, "it accepts")
+    timers: Queue[int] = Queue()
+    server.ask(lambda: timers.put(len(asyncio.get_running_loop()._scheduled)))  # type: ignore[attr-defined]
+    assert timers.get(timeout=30) == 0
     server.stop(30)
     assert not server.is_alive()
 
