@@ -31,6 +31,7 @@ from receipt_watcher.config import Config, Key, Section, default_state_dir
 from receipt_watcher.disk import display_name
 from receipt_watcher.errors import ConfigError, Problem
 from receipt_watcher.example import is_mapping, kind_of, known_keys, model_of, rule_of
+from receipt_watcher.injected import is_injected
 from receipt_watcher.masking import masked
 from receipt_watcher.values import Unquoted
 
@@ -260,7 +261,8 @@ class _Sources:
                 continue
             key = SHORT_NAMES.get(name) or _key_of(name)
             if key is None:
-                self._unknown(name)
+                if not is_injected(name, environ):
+                    self._unknown(name)
             elif environ[found.setdefault(key, name)] != environ[name]:
                 wrong, source = f"{found[key]} has another value", f"environment variable {name}"
                 self.blame(key, wrong, "unset one of the two", source=source)

@@ -278,6 +278,67 @@ def test_a_mistake_in_the_environment_names_its_variable(
     assert texts(written(tmp_path, MINIMAL), environ) == messages
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {
+            "RECEIPT_WATCHER_SERVICE_HOST": "10.96.12.7",
+            "RECEIPT_WATCHER_SERVICE_PORT": "8000",
+            "RECEIPT_WATCHER_SERVICE_PORT_HTTP": "8000",
+            "RECEIPT_WATCHER_PORT": "tcp://10.96.12.7:8000",
+            "RECEIPT_WATCHER_PORT_8000_TCP": "tcp://10.96.12.7:8000",
+            "RECEIPT_WATCHER_PORT_8000_TCP_PROTO": "tcp",
+            "RECEIPT_WATCHER_PORT_8000_TCP_PORT": "8000",
+            "RECEIPT_WATCHER_PORT_8000_TCP_ADDR": "10.96.12.7",
+        },
+        {
+            "RECEIPT_WATCHER_METRICS_EU_1_SERVICE_HOST": "fd00::7",
+            "RECEIPT_WATCHER_METRICS_EU_1_SERVICE_PORT": "9100",
+            "RECEIPT_WATCHER_METRICS_EU_1_SERVICE_PORT_SYSLOG_TLS": "6514",
+            "RECEIPT_WATCHER_METRICS_EU_1_PORT": "udp://[fd00::7]:9100",
+            "RECEIPT_WATCHER_METRICS_EU_1_PORT_9100_UDP": "udp://[fd00::7]:9100",
+            "RECEIPT_WATCHER_METRICS_EU_1_PORT_9100_UDP_ADDR": "fd00::7",
+            "RECEIPT_WATCHER_METRICS_EU_1_PORT_9100_UDP_PROTO": "udp",
+        },
+        {
+            "RECEIPT_WATCHER_NAME": "/n8n/receipt-watcher",
+            "RECEIPT_WATCHER_PORT_8000_TCP_START": "tcp://172.17.0.5:8000",
+            "RECEIPT_WATCHER_PORT_8000_TCP_PORT_END": "8004",
+            "RECEIPT_WATCHER_ENV_RECEIPT_WATCHER_N8N__API_KEY": "of the other container",
+        },
+    ],
+)
+def test_variables_of_services_and_links_are_no_options(tmp_path: Path, environ: dict[str, str]) -> None:
+    """What Kubernetes and Docker inject for a Service or a container of this name changes nothing."""
+    path = written(tmp_path, MINIMAL)
+    assert load(path, environ | HOME) == load(path, HOME)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RECEIPT_WATCHER_PORT", "8000"),
+        ("RECEIPT_WATCHER_PORT", "http://10.96.12.7:8000"),
+        ("RECEIPT_WATCHER_PORT", "tcp://n8n:8000"),
+        ("RECEIPT_WATCHER_HTTP_PORT", "8000"),
+        ("RECEIPT_WATCHER_HTP__PORT", "tcp://10.96.12.7:8000"),
+        ("RECEIPT_WATCHER_HTTP__HOST_PORT", "8000"),
+        ("RECEIPT_WATCHER_HOST", "10.96.12.7"),
+        ("RECEIPT_WATCHER_SERVICE_HOST", "receipts.office.lan"),
+        ("RECEIPT_WATCHER_SERVICE_PORT", "99999"),
+        ("RECEIPT_WATCHER_SERVICE", "10.96.12.7"),
+        ("RECEIPT_WATCHER_PORT_8000_TCP_PROTO", "udp"),
+        ("RECEIPT_WATCHER_PORT_HTTP_TCP", "tcp://10.96.12.7:8000"),
+        ("RECEIPT_WATCHER_NAME", "office"),
+        ("RECEIPT_WATCHER_ENV_N8N__API_KEY", "without a link's name beside it"),
+    ],
+)
+def test_what_only_resembles_an_injected_variable_is_a_mistake(tmp_path: Path, name: str, value: str) -> None:
+    """A mistyped option stays an error: name and value must both be of the injected shape."""
+    problems = texts(written(tmp_path, MINIMAL), {name: value})
+    assert [problem.partition(": is no option")[0] for problem in problems] == [f"environment variable {name}: {name}"]
+
+
 def test_the_same_value_twice_is_no_conflict(tmp_path: Path) -> None:
     """A short and a long name may both be set, as long as they agree."""
     environ = {"N8N_API_KEY": "same", "RECEIPT_WATCHER_N8N__API_KEY": "same", **HOME}
