@@ -30,9 +30,11 @@ class LastBalance:
 
 
 def last_balance(log: JobLog) -> LastBalance | None:
-    """Return the result of the last balance of the daemon, where there is one."""
-    fact = log.fact(_FACT)
-    return None if fact is None else LastBalance(**json.loads(fact))
+    """Return the result of the daemon's last balance; None if there is none, or another version wrote it otherwise."""
+    try:
+        return LastBalance(**json.loads(log.fact(_FACT) or "null"))
+    except (ValueError, TypeError):
+        return None
 
 
 def keep_balance(log: JobLog, found: LastBalance) -> None:

@@ -29,6 +29,7 @@ from playhouse.migrations import Runner
 
 from receipt_watcher.disk import PARTIAL_SUFFIX, flush_file, flush_folder, move_file
 from receipt_watcher.errors import JobLogError, NewerLogError, ReceiptWatcherError
+from receipt_watcher.migrations import WITHDRAWN
 from receipt_watcher.permissions import owner_name
 from receipt_watcher.tables import TABLES, stored
 
@@ -136,7 +137,7 @@ class LogFile:
 
     def _migrate(self) -> None:
         runner = Runner(self._database, directory=str(Path(__file__).parent / "migrations"))
-        found = runner.status()
+        found = [migration for migration in runner.status() if migration.name not in WITHDRAWN]
         unknown = [migration.name for migration in found if migration.path is None]
         if unknown:
             self.close()

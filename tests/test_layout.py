@@ -25,6 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "migrations.0001_first migrations.0002_branches migrations.0003_retention",
         "migrations.0004_order migrations.0005_stored migrations.0006_holds migrations.0007_notices",
         "migrations.0008_execution migrations.0009_commands migrations.0010_listing migrations.0011_retention",
+        "migrations.0012_withdrawn",
         "window verdict hours signing links roles masking turns injected",
         "values",
         "job config pace program names waiting timelimit permissions clock problem tokens strangers entries journal",
