@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from receipt_watcher.config import Config, Inbox, Subfolder
 from receipt_watcher.delivery import DeliverySettings
@@ -70,7 +71,13 @@ def _branch(config: Config, inbox: Inbox, sending: Sending, subfolder: str, own:
 
 
 def gate_settings(
-    config: Config, inbox: Inbox, *, installation_id: Callable[[], str], take_over: bool, accept_backlog: bool
+    config: Config,
+    inbox: Inbox,
+    *,
+    installation_id: Callable[[], str],
+    runtime_folder: Path,
+    take_over: bool,
+    accept_backlog: bool,
 ) -> GateSettings:
     """Return what an inbox's gate is told; the last two are the command line's."""
     return GateSettings(
@@ -78,7 +85,8 @@ def gate_settings(
         take_over=take_over,
         accept_backlog=accept_backlog,
         backlog_files=config.limits.backlog_files,
-        snapshot_file=snapshot_file(config.state_dir, inbox.name),
+        snapshot_file=snapshot_file(runtime_folder, inbox.name),
+        tells_scans=runtime_folder != config.state_dir,
     )
 
 

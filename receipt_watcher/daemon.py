@@ -12,6 +12,7 @@ has one; watchdog has its own. Beside each loop there is one round, which is wha
 from __future__ import annotations
 
 import functools
+import os
 import random
 import threading
 import time
@@ -53,6 +54,7 @@ from receipt_watcher.pages import Pages
 from receipt_watcher.rendering import Rendering
 from receipt_watcher.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
 from receipt_watcher.route import Bell, Route
+from receipt_watcher.runtimefolder import note_runtime_folder, runtime_folder
 from receipt_watcher.server import certificate_of
 from receipt_watcher.signin import SignInPage
 from receipt_watcher.snapshot import remove, snapshot_file
@@ -126,6 +128,7 @@ class Daemon:
         self.installation = self._ground.installation
         self._tell_words = tell_status
         self._words = ""  # as they were told last
+        self._runtime_folder = runtime_folder(config.state_dir, os.environ)
         self._log_answered_at = self._http_turned_at = monotonic()
         self.log = JobLog(config.database_path)
         self.holds = Holds(self.log)
@@ -204,6 +207,7 @@ class Daemon:
             self.config,
             inbox,
             installation_id=self.installation.installation_id,
+            runtime_folder=self._runtime_folder,
             take_over=self._take_over,
             accept_backlog=self._accept_backlog,
         )
@@ -350,6 +354,7 @@ class Daemon:
         """
         self._ground.take()
         self.installation.installation_id()  # made now: soon each inbox's thread asks for it
+        self._begin_telling()
         uploads.clear(self.config.state_dir)
         self.log.open()
         self.metrics.start()
@@ -363,6 +368,14 @@ class Daemon:
         self._start_loops()
         self._log_answered_at = self._http_turned_at = self._monotonic()
         logger.info("daemon.started", version=__version__, public_url=self._public_url, inboxes=len(self.routes))
+
+    def _begin_telling(self) -> None:
+        """Say where the commands find what the inboxes tell; an earlier version told it in the state folder."""
+        state = self.config.state_dir
+        note_runtime_folder(state, self._runtime_folder)
+        if self._runtime_folder != state:
+            for route in self.routes:
+                remove(snapshot_file(state, route.name))
 
     def _open_gates(self) -> None:
         """Open all inboxes, each in a thread of its own: a file system that answers nothing delays nobody else.
@@ -653,7 +666,7 @@ class Daemon:
             for gate in self.gates:
                 gate.leave()
                 if self._openings:  # else they are those of the daemon that kept us out
-                    remove(snapshot_file(self.config.state_dir, gate.route.name))
+                    remove(snapshot_file(self._runtime_folder, gate.route.name))
             self.log.close()
             self._examiners.close()
             self._thumbnails.close()

@@ -23,6 +23,7 @@ from receipt_watcher.job import OPEN_STATES, Folder, Job, State, job_id_prefix
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.note import NOTE_SUFFIX
 from receipt_watcher.permissions import owner_of
+from receipt_watcher.runtimefolder import noted_runtime_folder
 from receipt_watcher.snapshot import Snapshot
 from receipt_watcher.timelimit import within
 from receipt_watcher.view import full_view, iso_time
@@ -162,7 +163,8 @@ class Explainer:
     def _snapshot_of(self, inbox: Inbox) -> Snapshot | None:
         if not self._is_running:
             return None
-        return snapshots.read(snapshots.snapshot_file(self._config.state_dir, inbox.name))
+        folder = noted_runtime_folder(self._config.state_dir)
+        return snapshots.read(snapshots.snapshot_file(folder, inbox.name))
 
     def _in_inbox(self, inbox: Inbox, relative: str) -> Explanation | None:
         path = inbox.path / relative

@@ -21,7 +21,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -80,6 +80,7 @@ class GateSettings:
     accept_backlog: bool
     backlog_files: int
     snapshot_file: Path | None = None
+    tells_scans: bool = False  # beside the snapshot, which is in memory then
 
 
 @dataclass(frozen=True, slots=True)
@@ -517,13 +518,18 @@ class Gate:
             tuple(waiting),
             self._told_scan(now),
         )
-        if found != self._snapshot:
-            self._snapshot = found
-            if self._settings.snapshot_file is not None:
-                snapshot.write(self._settings.snapshot_file, found)
+        before, self._snapshot = self._snapshot, found
+        told = before.scanned_at if before is not None else None
+        file = self._settings.snapshot_file
+        if file is None:
+            return
+        if before is None or found != replace(before, scanned_at=found.scanned_at):
+            snapshot.write(file, found)
+        if self._settings.tells_scans and found.scanned_at is not None and found.scanned_at != told:
+            snapshot.note_scan(file, found.scanned_at)
 
     def _told_scan(self, now: float) -> float | None:
-        """Return when the inbox was last scanned, in Unix seconds: not each time anew, so that a disk may rest."""
+        """Return when the inbox was last scanned, in Unix seconds; another time once a minute only."""
         if self.watch.scanned_at is None:
             return None
         scanned_at = round(self._clock() - (now - self.watch.scanned_at))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,10 @@ SHORT_NAMES: dict[str, Key] = {
     "NOTIFY_WEBHOOK_URL": ("notify", "webhook_url"),
     "NOTIFY_HEARTBEAT_URL": ("notify", "heartbeat_url"),
 }
+#: What the units hand over for a credential file that is not there. No secret may hold a space.
+NOT_SET_CREDENTIAL = "(not set)"
+#: The same in units of earlier versions, which may still be in place.
+_EARLIER_NOT_SET_CREDENTIAL = "\n"
 _DROP = object()
 
 
@@ -97,6 +101,7 @@ def _gathered(path: Path | None, environ: Mapping[str, str]) -> tuple[Config | N
         sources.read_file(path)
     sources.read_credentials(environ)
     sources.read_environment(environ)
+    sources.blame_empty_secrets()
     tree = dict(sources.tree)
     if tree.get("state_dir") is None:
         tree["state_dir"] = default_state_dir(environ)
@@ -240,26 +245,32 @@ class _Sources:
     def read_credentials(self, environ: Mapping[str, str]) -> None:
         """Lay systemd's credential files over it."""
         folder = environ.get("CREDENTIALS_DIRECTORY")
+        found: dict[str, str] = {}
         for name, key in ((name.lower(), key) for name, key in SHORT_NAMES.items() if folder):
             try:
-                text = Path(str(folder), name).read_text("utf-8").removesuffix("\n")
+                found[name] = Path(str(folder), name).read_text("utf-8")
             except FileNotFoundError:
                 continue
             except (OSError, UnicodeDecodeError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
                 self.blame(key, f"cannot be read: {reason}", "mend or remove the file", source=f"credential {name}")
                 self.give_up(key)
-                continue
-            if text:
-                self._put(key, text, f"credential {name}")
+        not_set = {NOT_SET_CREDENTIAL}
+        if NOT_SET_CREDENTIAL not in found.values():  # the unit may be an earlier one
+            not_set.add(_EARLIER_NOT_SET_CREDENTIAL)
+        for name, text in found.items():
+            if text not in not_set:
+                self._put(SHORT_NAMES[name.upper()], text.removesuffix("\n"), f"credential {name}")
 
     def read_environment(self, environ: Mapping[str, str]) -> None:
         """Lay the environment over it: whole sections first, so that a single option wins over them."""
         found: dict[Key, str] = {}
         for name in sorted(environ):
-            if not environ[name] or name == CONFIG_VARIABLE or not (name in SHORT_NAMES or name.startswith(PREFIX)):
+            if name == CONFIG_VARIABLE or not (name in SHORT_NAMES or name.startswith(PREFIX)):
                 continue
             key = SHORT_NAMES.get(name) or _key_of(name)
+            if not environ[name] and not _is_secret(key):
+                continue
             if key is None:
                 if not is_injected(name, environ):
                     self._unknown(name)
@@ -270,6 +281,20 @@ class _Sources:
                 found[key] = name
         for key in sorted(found, key=lambda key: (len(key), key)):
             self._lay(key, environ[found[key]], f"environment variable {found[key]}")
+
+    def blame_empty_secrets(self) -> None:
+        """Note each secret that is given and empty: a mistake of whoever filled it in, and a risk without a word."""
+        for key in _empty_secrets(self.tree):
+            origin = self._origin_of(key)
+            if origin.startswith("environment variable"):
+                right = "set it, or unset the variable"
+            elif origin.startswith("credential"):
+                right = f"write the secret into the file {origin.removeprefix('credential ')}, or remove the file"
+            else:
+                right = "write the secret, or remove the line"
+            self.blame(key, "is empty", right)
+            self.give_up(key)
+            self.tree = _with(self.tree, key, _DROP)
 
     def _unknown(self, name: str) -> None:
         index = re.search(r"__(\d+)(?=__|$)", name)
@@ -299,6 +324,34 @@ class _Sources:
                 self._put((*key, name), inner, origin)
         else:
             self._put(key, value, origin)
+
+
+def _is_secret(key: Key | None) -> bool:
+    field = None if key is None else _field_at(key)
+    return field is not None and kind_of(field.annotation) is SecretStr
+
+
+def _empty_secrets(tree: Any) -> Iterator[Key]:
+    """Yield the keys of all secrets that are given as nothing: null, no text, blanks, or such an item of a list."""
+    for known in filter(_is_secret, known_keys(Config)):
+        for key, value in _found(tree, known):
+            items = [((*key, number), item) for number, item in enumerate(value)] if isinstance(value, list) else []
+            yield from (each for each, given in ((key, value), *items) if _is_blank(given))
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _found(branch: Any, known: Key, above: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Yield what the tree holds for an option: its keys, with numbers of inboxes for 0, and values."""
+    if not known:
+        yield above, branch
+    elif known[0] == 0 and isinstance(branch, list):
+        for number, inner in enumerate(branch):
+            yield from _found(inner, known[1:], (*above, number))
+    elif isinstance(branch, dict) and known[0] in branch:
+        yield from _found(branch[known[0]], known[1:], (*above, known[0]))
 
 
 def _key_of(variable: str) -> Key | None:

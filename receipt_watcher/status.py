@@ -29,6 +29,7 @@ from receipt_watcher.joblog import VERSION_FACT, JobLog
 from receipt_watcher.lastbalance import LastBalance, last_balance
 from receipt_watcher.listing import listing_of
 from receipt_watcher.masking import masked
+from receipt_watcher.runtimefolder import noted_runtime_folder
 from receipt_watcher.snapshot import Snapshot
 from receipt_watcher.timelimit import within
 from receipt_watcher.view import iso_time
@@ -337,7 +338,8 @@ def _usage_of(folder: Path) -> tuple[int, Any]:
 
 
 def _inbox_status(config: Config, inbox: Inbox, log: JobLog, now: float, *, is_running: bool) -> InboxStatus:
-    snapshot = snapshots.read(snapshots.snapshot_file(config.state_dir, inbox.name)) if is_running else None
+    folder = noted_runtime_folder(config.state_dir)
+    snapshot = snapshots.read(snapshots.snapshot_file(folder, inbox.name)) if is_running else None
     waiting, trouble = None, None
     waits: list[LongWait] = []
     try:

@@ -37,7 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "channels",
         "channels.webhook channels.apprise_url",
         "channels.registry",
-        "note sources owner logfile installation destinations view progress writers snapshot examination",
+        "note sources owner logfile installation destinations view progress writers snapshot runtimefolder examination",
         "workflows deployment reach forms operations",
         "listing spool records examiners bodies connections content readiness",
         "joblog search",

@@ -18,7 +18,7 @@ from receipt_watcher import sources
 from receipt_watcher.errors import ConfigError, Problem
 from receipt_watcher.example import example_yaml
 from receipt_watcher.masking import redacted
-from receipt_watcher.sources import find_config_file, load
+from receipt_watcher.sources import NOT_SET_CREDENTIAL, SHORT_NAMES, find_config_file, load
 
 MINIMAL = "inboxes: [{path: /x/inbox}]\nn8n: {webhook_url: http://n8n/hook}\n"
 SECRET = "Tr0ub4dor-and-3-horses"
@@ -350,6 +350,63 @@ def test_lists_grow_by_index(tmp_path: Path) -> None:
     environ = {"RECEIPT_WATCHER_INBOXES__1__PATH": "/y/second", "RECEIPT_WATCHER_INBOXES__0__NAME": "first", **HOME}
     config = load(written(tmp_path, MINIMAL), environ)
     assert [inbox.name for inbox in config.inboxes] == ["first", "second"]
+
+
+BLANKS = ["", " ", "\n", " \n", "\r\n", "\t\n\n"]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize("name", ["n8n_api_key", "callback_secret_token", "n8n_signing_secret", "notify_urls"])
+def test_an_empty_credential_file_is_a_mistake(tmp_path: Path, name: str, blank: str) -> None:
+    """A credential file without a secret in it is told with its name, and never taken for one that is not there."""
+    path = written(tmp_path, MINIMAL + f"callback: {{secret_token: {SECRET}}}\n")
+    (tmp_path / name).write_text(blank, newline="")
+    (tmp_path / "notify_heartbeat_url").write_text(NOT_SET_CREDENTIAL)  # as the unit has it today
+    (told,) = texts(path, {"CREDENTIALS_DIRECTORY": str(tmp_path), **HOME})
+    assert told.startswith(f"credential {name}: ")
+    assert told.endswith(f"is empty; write the secret into the file {name}, or remove the file")
+
+
+@pytest.mark.parametrize("placeholder", [NOT_SET_CREDENTIAL, "\n"])
+def test_what_stands_for_a_missing_credential_is_none(tmp_path: Path, placeholder: str) -> None:
+    """The unit's placeholder, today's or the one of an earlier unit, leaves the value of the file in force."""
+    path = written(tmp_path, MINIMAL + f"callback: {{secret_token: {SECRET}}}\n")
+    for name in SHORT_NAMES:
+        (tmp_path / name.lower()).write_text(placeholder)
+    config = load(path, {"CREDENTIALS_DIRECTORY": str(tmp_path), **HOME})
+    assert config.callback.secret_token is not None
+    assert config.callback.secret_token.get_secret_value() == SECRET
+    assert config.n8n.api_key is None
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+@pytest.mark.parametrize("name", ["N8N_API_KEY", "RECEIPT_WATCHER_CALLBACK__SECRET_TOKEN", "NOTIFY_URLS"])
+def test_an_empty_variable_of_a_secret_is_a_mistake(tmp_path: Path, name: str, blank: str) -> None:
+    """A secret that a variable sets to nothing is told; for any other option an empty variable counts as unset."""
+    path = written(tmp_path, MINIMAL)
+    (told,) = texts(path, {name: blank, **HOME})
+    assert told.startswith(f"environment variable {name}: ")
+    assert told.endswith("is empty; set it, or unset the variable")
+    assert load(path, {"RECEIPT_WATCHER_LOGGING__LEVEL": "", **HOME}).logging.level == "info"
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ("callback: {secret_token: }", "callback.secret_token"),
+        ("callback: {secret_token: null}", "callback.secret_token"),
+        ("callback: {previous_secret_token: '  '}", "callback.previous_secret_token"),
+        ("notify: {webhook_url: ~}", "notify.webhook_url"),
+        ("notify: {urls: }", "notify.urls"),
+        ("notify: {urls: ''}", "notify.urls"),
+        ("notify: {urls: ['ntfys://ntfy.example.com/x', ' ']}", "notify.urls[1]"),
+    ],
+)
+def test_an_empty_secret_in_the_file_is_a_mistake(tmp_path: Path, lines: str, key: str) -> None:
+    """A secret that the file names and does not give is told with its line; a list without items is one."""
+    (told,) = texts(written(tmp_path, f"{MINIMAL}{lines}\n"), HOME)
+    assert f"{key}: is empty; write the secret, or remove the line" in told
+    assert load(written(tmp_path, MINIMAL + "notify: {urls: []}\n"), HOME).notify.urls == ()
 
 
 def test_a_credential_that_cannot_be_read_is_told_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from receipt_watcher.config import Config, Section
 from receipt_watcher.masking import secrets_of
-from receipt_watcher.sources import SHORT_NAMES, load
+from receipt_watcher.sources import NOT_SET_CREDENTIAL, SHORT_NAMES, load
 from tests.running import REPOSITORY
 
 UNITS = REPOSITORY / "systemd"
@@ -110,9 +110,11 @@ def test_each_secret_is_a_credential() -> None:
 
 
 def test_a_credential_that_is_not_there_is_no_secret(tmp_path: Path) -> None:
-    """What stands for a missing credential (a line break alone) counts as none, and the default is used."""
+    """What the unit has stand for a missing credential counts as none, and the default is used."""
+    stand_ins = [line.partition(":")[2] for line in directives(SERVICE) if line.startswith("SetCredential=")]
+    assert set(stand_ins) == {NOT_SET_CREDENTIAL}
     for name in secret_names():
-        (tmp_path / name).write_text("\n")
+        (tmp_path / name).write_text(NOT_SET_CREDENTIAL)
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "RECEIPT_WATCHER_INBOXES__0__PATH": "/srv/receipts/inbox"}
     config = load(None, environ | {"N8N_WEBHOOK_URL": "http://127.0.0.1:9/webhook/receipts"})
     assert secrets_of(config) == set()
