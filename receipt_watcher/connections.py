@@ -13,7 +13,6 @@ All of it runs in uvicorn's thread. Nothing is kept.
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import resource
 import socket
@@ -46,7 +45,12 @@ _PIECE_BYTES = 16 * 1024
 
 _MOST_CONNECTIONS = 256
 _TELL_SECONDS = 60.0
-_OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+#: During a stop: how long a body may still arrive that bears no right token, and how long a connection that was
+#: answered before stays open for the next request. A caller who uses it within this time learns of its end from the
+#: answer; otherwise a request could meet the closing.
+STRANGER_SECONDS = 1.0
+REUSE_SECONDS = 1.0
 
 
 class Crowd:
@@ -80,21 +84,22 @@ class Crowd:
             if self._is_news("crowded"):
                 logger.warning("http.crowded", most=self._most, closed=self._closed, advice="who opens so many?")
 
-    def end_strangers(self) -> None:
-        """End what would hold up a stop: bodies still on their way that bear no right token."""
+    def end_unused(self, stopping_at: float) -> bool:
+        """Close what no answer is owed to, once a stop has begun at `stopping_at`; return whether all have ended."""
         for connection in list(self._open):
-            if connection.is_sending and not connection.is_trusted:
-                connection.transport.abort()
+            connection.end_if_unused(stopping_at)
+        return not self._open
 
-    def on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Tell of what asyncio met outside of any request; see loop.set_exception_handler."""
-        error = context.get("exception")
-        if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:
-            self._close_oldest()  # asyncio tries again after a second
-            if self._is_news("no_files"):
-                logger.warning("http.no_files", error=str(error), advice="raise LimitNOFILE of the service (ulimit -n)")
-        else:
-            loop.default_exception_handler(context)
+    def abort_all(self) -> None:
+        """Close what is left when the time of a stop is over."""
+        for connection in list(self._open):
+            connection.transport.abort()
+
+    def on_no_files(self, error: OSError) -> None:
+        """Make room when no connection can be accepted, since files are used up."""
+        self._close_oldest()
+        if self._is_news("no_files"):
+            logger.warning("http.no_files", error=str(error), advice="raise LimitNOFILE of the service (ulimit -n)")
 
     def _close_oldest(self) -> bool:
         closable: Iterable[Connection] = (each for each in self._open if not each.is_trusted)
@@ -131,6 +136,9 @@ class Connection(H11Protocol):
         #: Whether the request that is being answered, or an earlier one, bore a right token.
         self.is_trusted = self.was_trusted = False
         self.since = self.loop.time()
+        #: When the head of the last request had come, and when the last answer had gone.
+        self._asked_at = self.since
+        self._answered_at: float | None = None
         self._crowd = crowd
         self._has_begun = False
         self._head_limit: asyncio.TimerHandle | None = None
@@ -166,6 +174,19 @@ class Connection(H11Protocol):
         """Whether the body of that request is still to come."""
         return self.is_answering and self.cycle.more_body
 
+    def end_if_unused(self, stopping_at: float) -> None:
+        """Close it if no answer is owed any more, or to no caller that we trust.
+
+        One that has just been accepted, and has said nothing or half a head, has its HEAD_SECONDS as ever.
+        """
+        now = self.loop.time()
+        if self.is_answering:
+            is_strange = self.is_sending and not self.is_trusted
+            if is_strange and now - max(self._asked_at, stopping_at) >= STRANGER_SECONDS:
+                self.transport.abort()
+        elif self._answered_at is not None and not self._has_begun and now - self._answered_at >= REUSE_SECONDS:
+            self.shutdown()
+
     # --- what asyncio calls ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -182,6 +203,8 @@ class Connection(H11Protocol):
                 return
             super().data_received(received[start : start + _PIECE_BYTES])
         if self.is_answering:
+            if self._head_limit is not None:
+                self._asked_at = self.loop.time()
             _cancel(self._head_limit)
             self._head_limit = None
         elif self._head_limit is None:
@@ -219,6 +242,7 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """Be ready for the next request, which may have come already."""
         self.is_trusted = self._has_begun = False
+        self._answered_at = self.loop.time()
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it is always the same

@@ -72,6 +72,9 @@ logger = structlog.get_logger()
 #: How long a start waits for inboxes to open. One whose file system hangs is opened when that answers again.
 OPEN_LIMIT_SECONDS = 6.0
 
+#: How long callers that were accepted have to be answered, when deliveries took up all the time of a stop.
+_HEARING_SECONDS = 5.0
+
 #: The periodic tasks: name, and every how many seconds; one thread does them, in this order: nothing expires by a
 #: clock that has jumped. The README's table is compared with this one.
 PERIODIC_TASKS = {
@@ -455,7 +458,7 @@ class Daemon:
             pages=self._pages(access, parts, rendering),
         )
         certificate = certificate_of(http.tls_certificate, http.tls_key)
-        self._ground.answer(web.app, self.config.limits.stop_timeout_seconds, certificate)
+        self._ground.answer(web.app, certificate)
 
     def _rest(self, downloads: Downloads) -> site.Rest:
         return site.Rest(
@@ -657,7 +660,9 @@ class Daemon:
         ended = self._wait_for_openings(max(0.1, ends_at - self._monotonic())) and ended
         if not ended:
             logger.warning("daemon.cut_off", advice="raise limits.stop_timeout_seconds above n8n.timeout_seconds")
-        (self._ground.pause if for_the_next else self._ground.hang_up)(max(1.0, ends_at - self._monotonic()))
+        (self._ground.pause if for_the_next else self._ground.hang_up)(
+            max(_HEARING_SECONDS, ends_at - self._monotonic())
+        )
         try:
             if self.log.is_open:
                 self._periodic.do("check_log")  # once more: what was deleted just now would be gone

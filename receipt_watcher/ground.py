@@ -1,8 +1,9 @@
 """The ground that a daemon stands on, and that a reload keeps: the state directory's lock, the port, HTTP's thread.
 
 What it promises: from the first `take` until `release` no other daemon gets in. From `answer` until `hang_up` each
-connection is accepted, and each request answered; between two daemons it waits, for as long as `pause` lasts. The main
-thread calls it. After a crash the kernel gives lock and port back.
+connection is accepted, and each request answered; between two daemons it waits, for as long as `pause` lasts. A
+connection that was accepted before `hang_up` is served; with a listener that outlives us, one that was not yet accepted
+is left to the next process. The main thread calls it. After a crash the kernel gives lock and port back.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Ground:
     def __init__(self, state_dir: Path, listener: socket.socket | None = None) -> None:
         self.installation = Installation(state_dir)
         self._listener = listener
+        self._is_shared = listener is not None
         self._is_taken = False
         self._relay = server.Relay()
         self._server: server.Server | None = None
@@ -52,7 +54,7 @@ class Ground:
         number: int = self._listener.getsockname()[1]
         return number
 
-    def answer(self, app: ASGIApp, stop_timeout_seconds: float, certificate: server.Certificate | None = None) -> None:
+    def answer(self, app: ASGIApp, certificate: server.Certificate | None = None) -> None:
         """Have an application answer from now on; the port is bound. A certificate is that of the first one.
 
         Raises:
@@ -60,7 +62,9 @@ class Ground:
         """
         self._relay.begin(app)
         if self._server is None and self._listener is not None:
-            self._server = server.Server(self._relay, self._listener, stop_timeout_seconds, certificate=certificate)
+            self._server = server.Server(
+                self._relay, self._listener, certificate=certificate, is_shared=self._is_shared
+            )
             self._server.start()
 
     def ask(self, note: Callable[[], None]) -> None:
@@ -78,8 +82,9 @@ class Ground:
         self._relay.pause(timeout_seconds)
 
     def hang_up(self, timeout_seconds: float) -> None:
-        """Accept nothing any more; requests that are being answered have so long. Harmless when called twice."""
+        """Accept nothing more; connections that were accepted have so long. Harmless when called twice."""
         if self._server is not None:
+            self._relay.end()
             self._server.stop(timeout_seconds)
         elif self._listener is not None:
             self._listener.close()

@@ -316,7 +316,7 @@ def _hearing(config: Config, installation: Installation, tokens: CallbackTokens,
         check_health=lambda: {"daemon": "a test is running, not the daemon"},
         keep_rehearsal=kept.append,
     )
-    listening = server.Server(web.app, server.bind(config.http.host, config.http.port), 1)
+    listening = server.Server(web.app, server.bind(config.http.host, config.http.port))
     listening.start()
     try:
         yield lambda job_id: next(filter(None, (_kept(text, job_id) for text in list(kept))), None)

@@ -18,10 +18,13 @@ from pathlib import Path
 
 import structlog
 import uvicorn
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from receipt_watcher.accepting import Acceptor
 from receipt_watcher.connections import Crowd
 from receipt_watcher.errors import ReceiptWatcherError
+from receipt_watcher.problem import MEDIA_TYPE, problem
 
 logger = structlog.get_logger()
 
@@ -30,15 +33,16 @@ _BACKLOG = 1024
 #: A proxy in the socket's group may come in.
 _SOCKET_MODE = 0o660
 
-#: So many connections are taken in one turn of the event loop, before those that are too many can be closed.
-_ACCEPT_AT_ONCE = 64
-
 #: Longer than the 5 seconds after which the clients of Node, so n8n's, close a connection that they do not use: the
 #: side that sends must be the one that closes, or a callback may run into the closing.
 _KEEP_ALIVE_SECONDS = 15
 
-#: Turns of the event loop from a connection that is accepted to its first bytes: four, and some more.
-_LAST_TURNS = 10
+#: How often a stop looks whether all connections have ended.
+_LOOK_SECONDS = 0.02
+#: What the thread needs after the time of its stop is over.
+_ENDING_SECONDS = 1.0
+
+_CLOSE = (b"connection", b"close")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -125,12 +129,12 @@ class Server:
         self,
         app: ASGIApp,
         bound: socket.socket,
-        stop_timeout_seconds: float,
         crowd: Crowd | None = None,
         *,
         certificate: Certificate | None = None,
+        is_shared: bool = False,
     ) -> None:
-        """Make ready.
+        """Make ready; `is_shared` says that another process keeps the socket open after us.
 
         Raises:
             ReceiptWatcherError: the certificate or its key cannot be used.
@@ -142,7 +146,6 @@ class Server:
             app,
             http=crowd.connection,  # type: ignore[arg-type]  # uvicorn only calls it, as it calls a class
             ws="none",
-            backlog=_ACCEPT_AT_ONCE,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             log_config=None,
             access_log=False,
@@ -150,7 +153,6 @@ class Server:
             server_header=False,
             date_header=False,  # see `envelope`: uvicorn would have to look at the clock each second
             lifespan="off",
-            timeout_graceful_shutdown=max(1, int(stop_timeout_seconds)),
             ssl_certfile=certificate.chain if certificate else None,
             ssl_keyfile=certificate.key if certificate else None,
         )
@@ -163,12 +165,12 @@ class Server:
             bound.close()
             raise ReceiptWatcherError(_unusable(certificate, error)) from error
         self._context = config.ssl
-        self._server = _Uvicorn(config, crowd)
+        self._server = _Uvicorn(config, crowd, bound, is_shared=is_shared)
         self._socket = bound
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def _run(self) -> None:
-        self._server.run(sockets=[self._socket])
+        self._server.run()
 
     def renew_certificate(self) -> None:
         """Read certificate and key anew where they changed; connections that are there go on with the old one."""
@@ -200,10 +202,10 @@ class Server:
         return self._thread.is_alive()
 
     def stop(self, timeout_seconds: float) -> None:
-        """End; requests that are being answered have so long."""
-        self._server.ask_to_stop()
+        """End; requests that are being answered, or that were accepted and are still to come, have so long."""
+        self._server.ask_to_stop(timeout_seconds)
         if self._thread.ident is not None:
-            self._thread.join(timeout_seconds)
+            self._thread.join(timeout_seconds + _ENDING_SECONDS)
         self._socket.close()
 
 
@@ -253,12 +255,24 @@ class Relay:
         for turn in waiting:
             turn.get_loop().call_soon_threadsafe(_let_go, turn)
 
+    def end(self) -> None:
+        """Have those that still wait answered with 503, since no application comes after the last one."""
+        with self._lock:
+            is_paused = self._app is None
+        if is_paused:
+            self.begin(_answer_stopped)
+
     def pause(self, timeout_seconds: float) -> bool:
         """Let requests wait from now on; return whether those that are being answered ended within the time."""
         with self._lock:
             self._app = None
             self._note_rest()
         return self._at_rest.wait(timeout_seconds)
+
+
+async def _answer_stopped(scope: Scope, receive: Receive, send: Send) -> None:
+    said = problem(503, "receipt-watcher has stopped. Nothing was written down, so send it again in a minute.")
+    await JSONResponse(said, 503, {"Retry-After": "60"}, MEDIA_TYPE)(scope, receive, send)
 
 
 def _let_go(turn: asyncio.Future[None]) -> None:
@@ -272,44 +286,60 @@ def _unusable(certificate: Certificate | None, error: OSError) -> str:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn, with an eye on what happens outside of requests."""
+    """uvicorn with an acceptor and a stop of our own."""
 
-    def __init__(self, config: uvicorn.Config, crowd: Crowd) -> None:
+    def __init__(self, config: uvicorn.Config, crowd: Crowd, bound: socket.socket, *, is_shared: bool) -> None:
         super().__init__(config)
         self._crowd = crowd
+        self._socket = bound
+        self._is_shared = is_shared
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._acceptor: Acceptor | None = None
         self._stops = asyncio.Event()
+        self._stop_seconds = 0.0
 
-    def ask_to_stop(self) -> None:
-        """Let it end soon; any thread may ask."""
+    def ask_to_stop(self, timeout_seconds: float) -> None:
+        """Let it end within this time; any thread may ask."""
+        self._stop_seconds = timeout_seconds
         self.should_exit = True
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended by itself
                 self.loop.call_soon_threadsafe(self._stops.set)
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - ours is known
         """Begin to accept."""
         self.loop = asyncio.get_running_loop()
-        self.loop.set_exception_handler(self._crowd.on_loop_error)
-        await super().startup(sockets)
-        for bound in sockets or []:
-            bound.listen(_BACKLOG)  # uvicorn took what may be accepted at once for what may wait
+        await super().startup([])
+        self._acceptor = Acceptor(
+            self._socket,
+            lambda: self._crowd.connection(self.config, self.server_state, self.lifespan.state),
+            tls=self.config.ssl,
+            on_no_files=self._crowd.on_no_files,
+            is_shared=self._is_shared,
+        )
+        self._acceptor.start()
 
     async def main_loop(self) -> None:
         """Wait to be stopped; uvicorn's own wakes up ten times a second to see whether it is, and what time it is."""
         if not await self.on_tick(0):
             await self._stops.wait()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop accepting, and let requests that are being answered end.
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - ours is known
+        """Accept no more, and answer what was accepted.
 
-        Who was accepted a moment ago is answered, too: it takes some turns of the loop until there is a connection,
-        which asyncio fails to make, and leaves open for ever, where its server is closed meanwhile.
+        uvicorn's own closes each connection that has no request at this moment. That resets a caller who has connected
+        and is about to send, or who sends its next request by a connection that it used before.
         """
         loop = asyncio.get_running_loop()
-        for bound in (each for accepting in self.servers for each in accepting.sockets):
-            loop.remove_reader(bound.fileno())
-        for _ in range(_LAST_TURNS):
-            await asyncio.sleep(0)
-        self._crowd.end_strangers()
-        await super().shutdown(sockets)
+        stopping_at = loop.time()
+        self.server_state.default_headers.append(_CLOSE)  # the list that running answers have, too
+        if self._acceptor is not None:
+            await self._acceptor.stop()
+        while loop.time() < stopping_at + self._stop_seconds:
+            has_ended = self._crowd.end_unused(stopping_at) and not self.server_state.tasks
+            if has_ended and (self._acceptor is None or not self._acceptor.beginning):
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._crowd.abort_all()
+        for task in self.server_state.tasks:
+            task.cancel("the time of the stop is over")

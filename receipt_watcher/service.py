@@ -97,12 +97,12 @@ class Service:
             telemetry.configure(config.logging.level, config.logging.format)
         self._logging = config.logging
 
-    def _start(self, daemon: Daemon) -> None:
-        """Start a daemon, or leave nothing of it running; requests wait for the next one."""
+    def _start(self, daemon: Daemon, *, for_the_next: bool = False) -> None:
+        """Start a daemon, or leave nothing of it running; with `for_the_next`, requests then wait for another one."""
         try:
             daemon.start()
         except BaseException:
-            daemon.stop(for_the_next=True)
+            daemon.stop(for_the_next=for_the_next)
             raise
         self._vigil.follow(daemon.standing_still)
         self._ready(daemon)
@@ -190,7 +190,7 @@ class Service:
         if is_new:
             before, self._refusal = self._refusal, ""
             try:
-                self._start(daemon)
+                self._start(daemon, for_the_next=True)
             except BaseException:
                 self._refusal = before
                 raise

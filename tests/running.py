@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -81,6 +82,17 @@ def without_capabilities(*names: str) -> list[str]:
     if shutil.which("setpriv") is None or subprocess.run([*prefix, "true"], check=False).returncode != 0:
         pytest.skip("root's power over permissions cannot be laid down: setpriv is missing, or may not do it")
     return prefix
+
+
+_HAND_OVER = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1');"
+    "os.execvp(sys.argv[2], sys.argv[2:])"
+)
+
+
+def handing_over(held: socket.socket) -> list[str]:
+    """Return what goes before a command to hand it a listening socket, as a socket unit does; see `pass_fds`."""
+    return [sys.executable, "-c", _HAND_OVER, str(held.fileno())]
 
 
 def digest(content: bytes) -> str:

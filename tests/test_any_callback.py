@@ -188,7 +188,7 @@ def test_any_path(site: Site, path: str) -> None:
 def port(site: Site) -> Iterator[int]:
     """Where the real server listens, before the application."""
     bound = server.bind("127.0.0.1", 0)
-    running = server.Server(site.app, bound, 5)
+    running = server.Server(site.app, bound)
     running.start()
     yield bound.getsockname()[1]
     running.stop(5)

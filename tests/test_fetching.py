@@ -327,7 +327,7 @@ def test_strangers_do_not_cut_off_who_fetches(site: Fetchable) -> None:
     """When there are too many connections, those that say nothing make room before one by which a file goes out."""
     job = site.put(CONTENT * 8)
     bound = server.bind("127.0.0.1", 0)
-    running = server.Server(site.app, bound, 5, Crowd(3))
+    running = server.Server(site.app, bound, Crowd(3))
     running.start()
     port = bound.getsockname()[1]
     with contextlib.ExitStack() as stack:
@@ -349,7 +349,7 @@ def test_the_kernel_holds_little_of_a_file(site: Fetchable) -> None:
     """What is not sent yet waits with us: a slow line with megabytes in the kernel would look like a dead one."""
     job = site.put(CONTENT * 8)
     bound = server.bind("127.0.0.1", 0)
-    running = server.Server(site.app, bound, 5)
+    running = server.Server(site.app, bound)
     running.start()
     with contextlib.ExitStack() as stack:
         stack.callback(running.stop, 5)

@@ -442,7 +442,7 @@ class Listening:
         bound = server.bind("127.0.0.1", 0)
         self.site = site
         self.port: int = bound.getsockname()[1]
-        self.server = server.Server(site.app, bound, 5, crowd)
+        self.server = server.Server(site.app, bound, crowd)
         self.server.start()
 
     def connect(self) -> socket.socket:

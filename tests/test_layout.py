@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "window verdict hours signing links roles masking turns injected",
         "values",
         "job config pace program names waiting timelimit permissions clock problem tokens strangers entries journal",
-        "systemd statusline onecore",
+        "systemd statusline onecore accepting",
         "envelope schemas jwts disk formats samples clashes example tables outbound telemetry",
         "standin stopsignal mounts events settling",
         "rights schema provenance manpages",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import ssl
@@ -28,6 +29,7 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.envelope import Envelope
 from receipt_watcher.errors import ReceiptWatcherError
+from receipt_watcher.ground import Ground
 from receipt_watcher.server import Certificate, Server, bind, bind_unix
 from tests.running import wait_until
 
@@ -64,7 +66,7 @@ def url_of(bound: socket.socket) -> str:
 def test_port_zero_is_any_free_port(site: Site) -> None:
     """Port 0 takes a free port, which the socket knows before the server runs."""
     bound = bind("127.0.0.1", 0)
-    server = Server(site.app, bound, 5)
+    server = Server(site.app, bound)
     url = url_of(bound)
     server.start()
     assert httpx.get(url).text == "here"
@@ -93,7 +95,7 @@ def test_port_is_free_again_after_stop(site: Site) -> None:
     """After stop the same port can be bound at once, as a restart does."""
     bound = bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
-    server = Server(site.app, bound, 5)
+    server = Server(site.app, bound)
     server.start()
     assert httpx.get(f"http://127.0.0.1:{port}").status_code == 200
     server.stop(5)
@@ -107,7 +109,7 @@ def test_callback_that_comes_before_the_start_waits(site: Site) -> None:
     bound = bind("127.0.0.1", 0)
     with socket.create_connection(bound.getsockname(), timeout=10) as wire:
         wire.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        server = Server(site.app, bound, 5)
+        server = Server(site.app, bound)
         server.start()
         answer = b"".join(iter(lambda: wire.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 200 ")
@@ -118,7 +120,7 @@ def test_callback_that_comes_before_the_start_waits(site: Site) -> None:
 def test_stop_may_be_called_twice(site: Site) -> None:
     """A second stop does no harm."""
     bound = bind("127.0.0.1", 0)
-    server = Server(site.app, bound, 5)
+    server = Server(site.app, bound)
     server.start()
     assert httpx.get(url_of(bound)).status_code == 200
     server.stop(5)
@@ -130,7 +132,7 @@ def test_stop_may_be_called_twice(site: Site) -> None:
 def test_a_server_that_waits_has_no_tick(site: Site) -> None:
     """Nothing wakes up again and again only to see what time it is, or whether it shall stop."""
     bound = bind("127.0.0.1", 0)
-    server = Server(site.app, bound, 5)
+    server = Server(site.app, bound)
     server.start()
     wait_until(lambda: server._server.started, "it accepts")
     timers: Queue[int] = Queue()
@@ -143,7 +145,7 @@ def test_a_server_that_waits_has_no_tick(site: Site) -> None:
 def test_who_is_accepted_with_the_stop_is_answered(site: Site) -> None:
     """A request that comes in the same turn of the loop as the stop is answered, and does not hold the stop up."""
     bound = bind("127.0.0.1", 0)
-    server = Server(site.app, bound, 1000)
+    server = Server(site.app, bound)
     server.start()
     assert httpx.get(url_of(bound)).status_code == 200
     is_blocked, goes_on = threading.Event(), threading.Event()
@@ -156,17 +158,163 @@ def test_who_is_accepted_with_the_stop_is_answered(site: Site) -> None:
     assert is_blocked.wait(30)
     with socket.create_connection(bound.getsockname(), timeout=30) as wire:
         wire.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        server._server.ask_to_stop()
+        server._server.ask_to_stop(30)
         goes_on.set()
         server.stop(30)
         assert not server.is_alive()
         assert b"".join(iter(lambda: wire.recv(4096), b"")).endswith(b"here")
 
 
+class Stopping:
+    """A server that is stopped in a thread of its own, and has left its socket when `begin` returns."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._thread = threading.Thread(target=server.stop, args=[30])
+
+    def begin(self) -> None:
+        """Begin the stop."""
+        self._thread.start()
+        wait_until(lambda: self._server._socket.fileno() == -1, "it accepts no more")
+
+    def end(self) -> None:
+        """Wait for the stop to end, long before its time is over."""
+        self._thread.join(30)
+        assert not self._server.is_alive()
+
+
+_ASKED = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def read_whole(wire: socket.socket) -> bytes:
+    """Return what comes until the other side closes."""
+    return b"".join(iter(lambda: wire.recv(4096), b""))
+
+
+@pytest.mark.parametrize("said", [b"", _ASKED[:1], _ASKED[:20]], ids=["nothing", "a byte", "half a head"])
+def test_an_accepted_connection_is_served_during_a_stop(site: Site, said: bytes) -> None:
+    """A caller who was accepted before the stop, and asks only after it has begun, gets an answer that says close."""
+    bound = bind("127.0.0.1", 0)
+    server = Server(site.app, bound)
+    server.start()
+    with socket.create_connection(bound.getsockname(), timeout=30) as wire:
+        wire.sendall(said)
+        wait_until(lambda: server._server.server_state.connections, "it is accepted")
+        stopping = Stopping(server)
+        stopping.begin()
+        wire.sendall(_ASKED[len(said) :])
+        answer = read_whole(wire)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
+    assert answer.endswith(b"here")
+    stopping.end()
+
+
+def test_a_connection_that_is_used_again_learns_of_the_stop(site: Site) -> None:
+    """A request by a connection that was answered before is answered during a stop, and told to use another one."""
+    bound = bind("127.0.0.1", 0)
+    server = Server(site.app, bound)
+    server.start()
+    with httpx.Client(base_url=url_of(bound)) as client:
+        assert "connection" not in client.get("/").headers
+        stopping = Stopping(server)
+        stopping.begin()
+        answer = client.get("/")
+    assert (answer.text, answer.headers["connection"]) == ("here", "close")
+    stopping.end()
+
+
+def test_a_handshake_that_is_under_way_is_served_during_a_stop(tmp_path: Path) -> None:
+    """A caller who was accepted, and begins TLS only after the stop has begun, is answered."""
+    certificate = certificate_for(tmp_path, "here")
+    bound = bind("127.0.0.1", 0)
+    server = Server(Starlette(), bound, certificate=certificate)
+    server.start()
+    context = ssl.create_default_context(cafile=str(certificate.chain))
+    with socket.create_connection(bound.getsockname(), timeout=30) as wire:
+        wait_until(
+            lambda: server._server._acceptor is not None and server._server._acceptor.beginning, "it is accepted"
+        )
+        stopping = Stopping(server)
+        stopping.begin()
+        with context.wrap_socket(wire, server_hostname="localhost") as encrypted:
+            encrypted.sendall(_ASKED)
+            assert read_whole(encrypted).startswith(b"HTTP/1.1 404 ")
+    stopping.end()
+
+
+def blocked(server: Server) -> threading.Event:
+    """Keep the event loop from its work until the event that is returned is set."""
+    is_blocked, goes_on = threading.Event(), threading.Event()
+
+    def block() -> None:
+        is_blocked.set()
+        goes_on.wait()
+
+    server.ask(block)
+    assert is_blocked.wait(30)
+    return goes_on
+
+
+def test_a_queue_that_would_be_lost_is_served(site: Site) -> None:
+    """All callers who wait in the queue of a socket that ends with us are answered, more than one turn accepts."""
+    bound = bind("127.0.0.1", 0)
+    server = Server(site.app, bound)
+    server.start()
+    wait_until(lambda: server._server.started, "it accepts")
+    with contextlib.ExitStack() as stack:
+        goes_on = blocked(server)
+        wires = [stack.enter_context(socket.create_connection(bound.getsockname(), timeout=30)) for _ in range(100)]
+        for wire in wires:
+            wire.sendall(_ASKED)
+        stopping = Stopping(server)
+        server._server.ask_to_stop(30)
+        goes_on.set()
+        stopping.begin()
+        assert [read_whole(wire)[-4:] for wire in wires] == [b"here"] * 100
+    stopping.end()
+
+
+def test_a_queue_that_outlives_us_is_left_to_the_next(site: Site) -> None:
+    """A socket that another process keeps is left with those who wait in its queue; the next server answers them."""
+    with bind("127.0.0.1", 0) as held:
+        server = Server(site.app, held.dup(), is_shared=True)
+        server.start()
+        wait_until(lambda: server._server.started, "it accepts")
+        goes_on = blocked(server)
+        stopping = Stopping(server)
+        server._server.ask_to_stop(30)
+        goes_on.set()
+        stopping.begin()
+        stopping.end()
+        with socket.create_connection(held.getsockname(), timeout=30) as wire:
+            wire.sendall(_ASKED)
+            following = Server(site.app, held.dup(), is_shared=True)
+            following.start()
+            assert wire.recv(4096).startswith(b"HTTP/1.1 200 ")
+            wire.close()
+            following.stop(30)
+
+
+def test_a_request_that_no_daemon_follows_for_is_told_so(site: Site, tmp_path: Path) -> None:
+    """A request that waits for the next daemon is answered 503 when none comes: a reload failed, and so did the old."""
+    ground = Ground(tmp_path)
+    port = ground.bind("127.0.0.1", 0)
+    ground.answer(site.app)
+    ground.pause(30)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as wire:
+        wire.sendall(_ASKED)
+        wait_until(lambda: ground._relay._waiting, "it waits")
+        ground.hang_up(30)
+        answer = read_whole(wire)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 60" in answer
+
+
 def test_answers_bear_the_date(site: Site) -> None:
     """The date in an answer is right as long as the server runs (RFC 9110, 6.6.1)."""
     bound = bind("127.0.0.1", 0)
-    server = Server(Envelope(site.app), bound, 5)
+    server = Server(Envelope(site.app), bound)
     server.start()
     first = httpx.get(url_of(bound)).headers["date"]
     wait_until(lambda: httpx.get(url_of(bound)).headers["date"] != first, "the next second has come")
@@ -176,7 +324,7 @@ def test_answers_bear_the_date(site: Site) -> None:
 def test_stop_before_start_frees_the_port(site: Site) -> None:
     """A server that never started gives its port back, too."""
     bound = bind("127.0.0.1", 0)
-    server = Server(site.app, bound, 5)
+    server = Server(site.app, bound)
     server.stop(5)
     assert not server.is_alive()
     assert bound.fileno() == -1
@@ -185,7 +333,7 @@ def test_stop_before_start_frees_the_port(site: Site) -> None:
 def test_stop_right_after_start_ends(site: Site) -> None:
     """A stop that comes before the server has come up ends it all the same."""
     for _ in range(5):
-        server = Server(site.app, bind("127.0.0.1", 0), 5)
+        server = Server(site.app, bind("127.0.0.1", 0))
         server.start()
         server.stop(5)
         assert not server.is_alive()
@@ -195,7 +343,7 @@ def test_stop_right_after_start_ends(site: Site) -> None:
 def test_garbage_behind_an_answer_ends_the_connection(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """A body that turns into nonsense when its answer is out ends the connection, without a traceback."""
     bound = bind("127.0.0.1", 0)
-    server = Server(site.app, bound, 5)
+    server = Server(site.app, bound)
     server.start()
     with socket.create_connection(bound.getsockname(), timeout=10) as wire:
         wire.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -211,7 +359,7 @@ def test_answer_under_way_ends_before_stop(site: Site) -> None:
     """A request that is being answered when stop comes gets its answer."""
     bound = bind("127.0.0.1", 0)
     url = url_of(bound)
-    server = Server(site.app, bound, 5)
+    server = Server(site.app, bound)
     server.start()
     answers: list[str] = []
     asking = threading.Thread(target=lambda: answers.append(httpx.get(f"{url}/slow", timeout=10).text))
@@ -257,7 +405,7 @@ def test_a_renewed_certificate_is_read_anew(tmp_path: Path) -> None:
     certificate = certificate_for(tmp_path, "first")
     bound = bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
-    running = Server(Starlette(), bound, 5, certificate=certificate)
+    running = Server(Starlette(), bound, certificate=certificate)
     running.start()
     try:
         with httpx.Client(verify=ssl.create_default_context(cafile=str(certificate.chain))) as client:
@@ -282,7 +430,7 @@ def test_a_certificate_that_is_none_is_an_error_of_the_start(tmp_path: Path) -> 
     """What cannot be used is said by its options, before anything is served."""
     certificate = Certificate(tmp_path / "none.pem", tmp_path / "none.key")
     with pytest.raises(ReceiptWatcherError, match=r"http\.tls_certificate .*none\.pem"):
-        Server(Starlette(), bind("127.0.0.1", 0), 5, certificate=certificate)
+        Server(Starlette(), bind("127.0.0.1", 0), certificate=certificate)
 
 
 def test_a_socket_for_a_proxy(tmp_path: Path) -> None:
@@ -291,7 +439,7 @@ def test_a_socket_for_a_proxy(tmp_path: Path) -> None:
     bind_unix(path).close()  # leaves its file behind, as a crash does
     bound = bind_unix(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
-    running = Server(Starlette(), bound, 5)
+    running = Server(Starlette(), bound)
     running.start()
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sqlite3
-import sys
 import tempfile
 import threading
 import uuid
@@ -29,7 +28,7 @@ from receipt_watcher.systemd import Systemd, handed_over, systemd_of
 from receipt_watcher.vigil import Vigil
 from tests.conftest import TOKEN
 from tests.hanging import COPY_HANGS, SIGNALS
-from tests.running import RunningDaemon, assert_consistent, jpegs, merge, wait_until
+from tests.running import RunningDaemon, assert_consistent, handing_over, jpegs, merge, wait_until
 
 
 class FakeSystemd:
@@ -461,19 +460,13 @@ def test_callbacks_wait_for_a_reload(tmp_path: Path, n8n: StandIn) -> None:
 
 # --- socket activation ---------------------------------------------------------------------------------------------
 
-_HAND_OVER = (
-    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1');"
-    "os.execvp(sys.argv[2], sys.argv[2:])"
-)
-
 
 def test_callbacks_wait_for_a_restart(tmp_path: Path, n8n: StandIn) -> None:
     """With a socket that systemd holds, a callback that comes while no daemon runs is answered 200 by the next one."""
     n8n.behave = lambda _: Behaviour(verdict=None)
     content = samples.jpeg(1)
     with socket.create_server(("127.0.0.1", 0)) as held:
-        prefix = [sys.executable, "-c", _HAND_OVER, str(held.fileno())]
-        daemon = service(tmp_path, n8n, prefix=prefix, changes={"http": {"port": 1}})
+        daemon = service(tmp_path, n8n, prefix=handing_over(held), changes={"http": {"port": 1}})
         daemon.pass_fds = (held.fileno(),)
         with daemon, ThreadPoolExecutor(1) as caller:
             assert daemon.url == f"http://127.0.0.1:{held.getsockname()[1]}"

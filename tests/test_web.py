@@ -108,7 +108,7 @@ def site(log: JobLog, spool: Spool, clock: FakeClock) -> Site:
 def served(site: Site) -> Iterator[str]:
     """Have the application answer at a port while this lasts, and yield the address."""
     bound = server.bind("127.0.0.1", 0)
-    running = server.Server(site.app, bound, 5)
+    running = server.Server(site.app, bound)
     running.start()
     yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     running.stop(5)

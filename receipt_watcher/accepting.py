@@ -1,0 +1,104 @@
+"""Accepts connections at the listening socket, and knows each one from the first moment.
+
+asyncio's own server forgets a connection whose TLS handshake is under way when the server is closed. Here a stop waits
+for all that were accepted. When the socket outlives this process (socket activation), the connections that still wait
+in its queue are left to the next process; otherwise all of them are accepted, since closing the socket resets them.
+
+Runs in the event loop's thread. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+
+#: Accepted in one turn of the event loop, before those that are too many can be closed.
+_ACCEPT_AT_ONCE = 64
+
+#: How long a TLS handshake may take.
+HANDSHAKE_SECONDS = 10.0
+
+#: When accepting is tried again after files were used up.
+_RETRY_SECONDS = 1.0
+_OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Acceptor:
+    """Accepts at one socket; `is_shared` says that another process keeps it open after us."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        make_protocol: Callable[[], asyncio.Protocol],
+        *,
+        tls: ssl.SSLContext | None,
+        on_no_files: Callable[[OSError], None],
+        is_shared: bool = False,
+    ) -> None:
+        self._listener = listener
+        self._make_protocol = make_protocol
+        self._tls = tls
+        self._on_no_files = on_no_files
+        self._is_shared = is_shared
+        self._loop = asyncio.get_running_loop()
+        self._retry: asyncio.TimerHandle | None = None
+        self._beginning: set[asyncio.Task[None]] = set()
+        listener.settimeout(0)
+
+    @property
+    def beginning(self) -> int:
+        """How many connections were accepted that have no protocol yet, or are in their TLS handshake."""
+        return len(self._beginning)
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._retry = None
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    async def stop(self) -> None:
+        """Accept nothing more, and close our side of the socket."""
+        self._loop.remove_reader(self._listener.fileno())
+        may_wait = not self._is_shared
+        while may_wait:
+            may_wait = self._accept()
+            await asyncio.sleep(0)  # those that are too many are closed meanwhile
+        if self._retry is not None:
+            self._retry.cancel()
+        self._listener.close()
+
+    def _accept(self) -> bool:
+        """Accept some of those that wait; return whether more may wait."""
+        for _ in range(_ACCEPT_AT_ONCE):
+            try:
+                wire, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return False
+            except ConnectionAbortedError:  # the caller left while it waited
+                continue
+            except OSError as error:
+                if error.errno not in _OUT_OF_FILES:
+                    raise
+                self._pause(error)
+                return False
+            wire.settimeout(0)
+            task = self._loop.create_task(self._begin(wire))
+            self._beginning.add(task)
+            task.add_done_callback(self._beginning.discard)
+        return True
+
+    def _pause(self, error: OSError) -> None:
+        """Look away for a moment: the socket stays readable, so the loop would turn without a rest."""
+        self._loop.remove_reader(self._listener.fileno())
+        self._retry = self._loop.call_later(_RETRY_SECONDS, self.start)
+        self._on_no_files(error)
+
+    async def _begin(self, wire: socket.socket) -> None:
+        limit = HANDSHAKE_SECONDS if self._tls is not None else None
+        with contextlib.suppress(OSError):  # the caller left, or speaks no TLS: asyncio has closed it
+            await self._loop.connect_accepted_socket(
+                self._make_protocol, wire, ssl=self._tls, ssl_handshake_timeout=limit
+            )
