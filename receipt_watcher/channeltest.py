@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from receipt_watcher.channels import Channel
-from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
+from receipt_watcher.channels.registry import channels_of
+from receipt_watcher.clients import notice_client
 from receipt_watcher.config import Config
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.job import new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.masking import secrets_of
 from receipt_watcher.notices import example_notice, without_secrets
-from receipt_watcher.outbound import Outbound
 from receipt_watcher.outbox import Outbox
 
 
@@ -33,7 +33,7 @@ class Said:
 
 @contextmanager
 def _channels(config: Config) -> Iterator[list[Channel]]:
-    with Outbound(timeout_seconds=LIMIT_SECONDS, connections=1) as outbound:
+    with notice_client(config) as outbound:
         yield channels_of(config.notify, outbound)
 
 

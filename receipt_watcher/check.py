@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
+from receipt_watcher.channels.registry import channels_of
+from receipt_watcher.clients import n8n_client, notice_client
 from receipt_watcher.config import Config, Inbox, Retention, is_loopback
 from receipt_watcher.disk import display_name
 from receipt_watcher.errors import ConfigError, JobLogError, NotSentError
@@ -32,6 +33,7 @@ from receipt_watcher.listing import listing_of
 from receipt_watcher.names import OWN_PREFIX
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.permissions import file_advice, folder_advice, refusal
+from receipt_watcher.proxycheck import told_of
 from receipt_watcher.retention import DAY_SECONDS
 from receipt_watcher.timelimit import within
 from receipt_watcher.view import iso_time
@@ -60,6 +62,7 @@ def check_all(config: Config) -> list[Finding]:
         _check_examiner(config),
         *(found for inbox in config.inboxes for found in _check_inbox(config, inbox)),
         *_check_retention(config, time.time()),
+        *_check_proxies(config),
         *_check_webhooks(config),
         *_check_callback_url(config),
         *_check_channels(config),
@@ -70,7 +73,7 @@ def check_all(config: Config) -> list[Finding]:
 def _check_channels(config: Config) -> Iterator[Finding]:
     """See whether the channels can be used as they are written; nothing is sent."""
     try:
-        with Outbound(timeout_seconds=LIMIT_SECONDS, connections=1) as outbound:
+        with notice_client(config) as outbound:
             names = [channel.name for channel in channels_of(config.notify, outbound)]
     except ConfigError as error:
         for problem in error.problems:
@@ -294,6 +297,12 @@ def _old_files(log: JobLog, inbox: Inbox, retention: Retention, now: float) -> I
 # --- N8N -------------------------------------------------------------------------------------------------------
 
 
+def _check_proxies(config: Config) -> Iterator[Finding]:
+    """Say how each URL is reached; a proxy that cannot be used is said with the first client that needs it."""
+    for told in told_of(config):
+        yield Finding("warning" if told.advice else "ok", told.what, told.advice)
+
+
 def _check_webhooks(config: Config) -> Iterator[Finding]:
     with _outbound_of(config) as outbound:
         for url in config.webhook_urls():
@@ -301,12 +310,7 @@ def _check_webhooks(config: Config) -> Iterator[Finding]:
 
 
 def _outbound_of(config: Config) -> Outbound:
-    return Outbound(
-        timeout_seconds=min(_ANSWER_SECONDS, config.n8n.timeout_seconds),
-        connections=1,
-        verify_tls=config.n8n.verify_tls,
-        ca_file=str(config.n8n.ca_file or ""),
-    )
+    return n8n_client(config, timeout_seconds=min(_ANSWER_SECONDS, config.n8n.timeout_seconds), connections=1)
 
 
 def _check_webhook(url: str, outbound: Outbound) -> Iterator[Finding]:
@@ -326,9 +330,10 @@ def _check_webhook(url: str, outbound: Outbound) -> Iterator[Finding]:
     if answer.status == 200 and '"ok"' in answer.text:  # noqa: PLR2004 - RFC 9110
         yield Finding("ok", f"N8N at {address} answers and is healthy")
     else:
+        through = f" through the proxy {answer.proxy}" if answer.proxy else ""
         yield Finding(
             "warning",
-            f"{address} answers, but /healthz says {answer.status}: a proxy, a starting N8N, or no N8N at all",
+            f"{address} answers{through}, but /healthz says {answer.status}: a proxy, a starting N8N, or no N8N at all",
             "the webhook itself is not tried, since that would book a receipt",
         )
 

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from receipt_watcher.masking import redacted
+from receipt_watcher.proxies import ENVIRONMENT, Proxies
 from receipt_watcher.values import (
     AbsolutePath,
     BaseUrl,
@@ -40,6 +41,7 @@ from receipt_watcher.values import (
     Networks,
     Origins,
     PromFile,
+    ProxyChoice,
     RootPath,
     Seconds,
     Secret,
@@ -315,6 +317,11 @@ class N8n(Section):
     deliver_when: DeliverWhen | None = Field(
         default=None, description="When receipts are sent; outside of it they wait. By default always."
     )
+    proxy: ProxyChoice = Field(
+        default=ENVIRONMENT,
+        description="How N8N is reached: by HTTP_PROXY, HTTPS_PROXY and NO_PROXY (environment), directly (none), or "
+        "through the proxy at a URL.",
+    )
     verify_tls: bool = Field(default=True, description="Whether certificates are checked; rather set ca_file.")
     ca_file: AbsolutePath | None = Field(default=None, description="The certificate of a private authority (PEM).")
 
@@ -569,6 +576,10 @@ class Config(Section):
                 for subfolder in (None, *inbox.routes.values())
             )
         )
+
+    def proxies(self) -> Proxies:
+        """Return the rules by which a URL is reached, as the environment is now."""
+        return Proxies(self.n8n.proxy, self.webhook_urls(), dict(os.environ))
 
     def branches_to(self, url: str) -> list[str]:
         """Return whose receipts go to a URL, as the job log names them: inboxes, and subfolders with their own."""

@@ -25,7 +25,8 @@ from receipt_watcher.api import Api, Parts
 from receipt_watcher.assembly import Sending, delivery_settings, gate_settings, notification_settings, route_of
 from receipt_watcher.audit import Audit
 from receipt_watcher.callers import Access
-from receipt_watcher.channels.registry import LIMIT_SECONDS, channels_of
+from receipt_watcher.channels.registry import channels_of
+from receipt_watcher.clients import n8n_client, notice_client
 from receipt_watcher.clock import SteadyClock
 from receipt_watcher.conclusion import Conclusion
 from receipt_watcher.condition import Condition
@@ -135,11 +136,10 @@ class Daemon:
         self._log_answered_at = self._http_turned_at = monotonic()
         self.log = JobLog(config.database_path)
         self.holds = Holds(self.log)
-        self._outbound = Outbound(
+        self._outbound = n8n_client(
+            config,
             timeout_seconds=config.n8n.timeout_seconds,
             connections=config.n8n.workers,
-            verify_tls=config.n8n.verify_tls,
-            ca_file=str(config.n8n.ca_file or ""),
             stopping=self._stopping,
         )
         sending = Sending(self._outbound, self._callback_token_of, self._file_url_of)
@@ -236,7 +236,7 @@ class Daemon:
         notify = self.config.notify
         if not notify.webhook_url and not notify.heartbeat_url:
             return self._outbound  # which nothing is told by: a client of its own costs time and memory
-        return Outbound(timeout_seconds=LIMIT_SECONDS, connections=1, stopping=self._stopping)
+        return notice_client(self.config, self._stopping)
 
     def _notification(self) -> Notification | None:
         """Build what tells people, where there is somebody to tell.

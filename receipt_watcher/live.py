@@ -26,10 +26,11 @@ from urllib.parse import urlsplit
 
 from receipt_watcher import samples, server
 from receipt_watcher.check import Finding
+from receipt_watcher.clients import n8n_client
 from receipt_watcher.conclusion import Reception
 from receipt_watcher.config import Accept, Config
 from receipt_watcher.destinations import Accepted, Concluded, Outcome
-from receipt_watcher.destinations.n8n import N8N, N8NSettings
+from receipt_watcher.destinations.n8n import N8N, N8NSettings, is_of_proxy
 from receipt_watcher.downloads import Downloads
 from receipt_watcher.errors import JobLogError, NotSentError, ReceiptWatcherError
 from receipt_watcher.fetching import Fetching
@@ -84,12 +85,7 @@ def check_live(config: Config, *, may_book: bool = False, find_size: bool = Fals
     tokens = CallbackTokens(secret, per_job=callback.per_job_tokens)
     links = FileLinks([secret], config.n8n.link_seconds, time.time)
     with (
-        Outbound(
-            timeout_seconds=min(_ANSWER_SECONDS, config.n8n.timeout_seconds),
-            connections=1,
-            verify_tls=config.n8n.verify_tls,
-            ca_file=str(config.n8n.ca_file or ""),
-        ) as outbound,
+        n8n_client(config, timeout_seconds=min(_ANSWER_SECONDS, config.n8n.timeout_seconds), connections=1) as outbound,
         _hearing(config, installation, tokens, links) as heard,
     ):
         trip = _Round(config, outbound, tokens, heard, time.time)
@@ -122,13 +118,16 @@ def _go_round(trip: _Round, url: str, *, may_book: bool, find_size: bool) -> Ite
 
 def _look(trip: _Round, url: str) -> Iterator[Finding | str]:
     """Ask the webhook what it is, without a receipt; yield its name among the findings, where it is one of ours."""
-    parts = urlsplit(url)
+    choice = trip.config.proxies().choice_for(url)
+    yield Finding("ok", f"{_shown(url)} is reached {choice.in_words}")
+    parts = urlsplit(choice.url or url)  # a proxy looks the name of N8N up by itself
     host = parts.hostname or ""
     began = time.monotonic()
     try:
-        found = socket.getaddrinfo(host, parts.port or parts.scheme, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, parts.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        yield Finding("error", f"DNS: {host} is not found ({error.strerror})", "look at n8n.webhook_url and at the DNS")
+        advice = f"look at {choice.key or 'n8n.webhook_url'} and at the DNS"
+        yield Finding("error", f"DNS: {host} is not found ({error.strerror})", advice)
         return
     addresses = sorted({str(one[4][0]) for one in found})
     yield Finding("ok", f"DNS: {host} is {', '.join(addresses)} ({_ms(time.monotonic() - began)})")
@@ -151,7 +150,10 @@ def _identity(answer: Answer, url: str) -> Iterator[Finding | str]:
         yield Finding("ok", f"key and workflow: {_shown(url)} is {name!r} of ours ({_ms(answer.elapsed_seconds)})")
         yield str(name)
         return
-    if answer.status in (401, 403):
+    if is_of_proxy(answer):
+        advice = "look at the proxy's rules, or lead past it by NO_PROXY or n8n.proxy: none"
+        yield Finding("error", f"{answer.status} came through the proxy {answer.proxy}, not in N8N's words", advice)
+    elif answer.status in (401, 403):
         advice = "compare n8n.api_key with the header-auth credential of the webhook node"
         yield Finding("error", f"the key is refused ({answer.status})", advice)
     elif answer.status == 404 and "not registered for GET" not in answer.text:  # noqa: PLR2004 - RFC 9110

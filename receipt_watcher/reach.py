@@ -31,5 +31,6 @@ def reach(url: str, outbound: Outbound) -> Reach:
         return Reach(is_there=False, said=f"{address} cannot be reached: {error}")
     if answer.status == 200 and '"ok"' in answer.text:  # noqa: PLR2004 - RFC 9110
         return Reach(is_there=True, said=f"N8N at {address} answers and is healthy", seconds=answer.elapsed_seconds)
-    said = f"{address} answers, but /healthz says {answer.status}: a proxy, a starting N8N, or no N8N at all"
+    through = f" through the proxy {answer.proxy}" if answer.proxy else ""
+    said = f"{address} answers{through}, but /healthz says {answer.status}: a proxy, a starting N8N, or no N8N at all"
     return Reach(is_there=False, said=said, seconds=answer.elapsed_seconds)

@@ -16,6 +16,7 @@ from receipt_watcher.api import Parts
 from receipt_watcher.callers import Access, Trust
 from receipt_watcher.config import Config, Jwt
 from receipt_watcher.downloads import Downloads
+from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.examination import Examination, Limits
 from receipt_watcher.feed import Feed
 from receipt_watcher.gate import Gate
@@ -97,8 +98,21 @@ def _jwt_settings(jwt: Jwt, outbound: Outbound) -> JwtSettings:
         audience=jwt.audience,
         role_claim=jwt.role_claim,
         roles={word: Role(role) for word, role in jwt.roles.items()} or {role.value: role for role in Role},
-        read_keys=(lambda: outbound.get(url).text) if file is None else (lambda: file.read_text("utf-8")),
+        read_keys=(lambda: _fetched(url, outbound)) if file is None else (lambda: file.read_text("utf-8")),
     )
+
+
+def _fetched(url: str, outbound: Outbound) -> str:
+    """Fetch the keys of an identity provider.
+
+    Raises:
+        ReceiptWatcherError: there is no connection, or another answer than 200.
+    """
+    answer = outbound.get(url)
+    if answer.status != 200:  # noqa: PLR2004 - RFC 9110
+        through = f" through the proxy {answer.proxy}" if answer.proxy else ""
+        raise ReceiptWatcherError(f"http.jwt.jwks_url answered {answer.status}{through}")
+    return answer.text
 
 
 def _inbox_view(gate: Gate, log: JobLog, now: float) -> dict[str, Any]:

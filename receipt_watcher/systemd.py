@@ -10,6 +10,7 @@ Any thread may tell. Nothing is kept, so a crash leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 from collections.abc import MutableMapping
 
@@ -69,7 +70,8 @@ def systemd_of(environ: MutableMapping[str, str], pid: int) -> Systemd:
     """Return who is to be told, and take the variables that say so out of the environment."""
     address = environ.pop("NOTIFY_SOCKET", "")
     microseconds, whose = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", str(pid))
-    is_watched = microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0 and whose == str(pid)
+    is_number = re.fullmatch(r"[0-9]{1,20}", microseconds) is not None  # of 64 bits
+    is_watched = is_number and int(microseconds) > 0 and whose == str(pid)
     return Systemd(address if address[:1] in ("/", "@") else "", int(microseconds) / 1e6 if is_watched else None)
 
 

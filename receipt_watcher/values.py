@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from receipt_watcher import hours
+from receipt_watcher import hours, proxies
 from receipt_watcher.roles import is_hash, is_token_name
 from receipt_watcher.signing import key_of
 from receipt_watcher.window import read_days, read_hours, read_zone
@@ -74,6 +74,14 @@ def _url(value: str) -> str:
         usable = False
     if not usable or re.search(r"[\s\x00-\x1f]", value):
         raise mistake("is no URL", "write it whole: http:// or https://, the host, the path")
+    return value
+
+
+def _proxy(value: str) -> str:
+    if value in (proxies.NONE, proxies.ENVIRONMENT):
+        return value
+    if (wrong := proxies.mistake_in(value)) is not None:
+        raise mistake(wrong, "write environment, none, or the proxy as http://host:port")
     return value
 
 
@@ -246,6 +254,7 @@ def _prom(value: Path) -> Path:
 
 Text = Annotated[str, BeforeValidator(_quoted)]
 Url = Annotated[str, AfterValidator(_url)]
+ProxyChoice = Annotated[str, BeforeValidator(_quoted), AfterValidator(_proxy)]
 Secret = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_sendable)]
 Token = Annotated[Secret, AfterValidator(_long)]
 SecretUrl = Annotated[SecretStr, BeforeValidator(_quoted), AfterValidator(_secret_url)]

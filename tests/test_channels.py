@@ -179,3 +179,15 @@ def test_a_wrong_channel_is_told_at_start(tmp_path: Path, n8n: StandIn) -> None:
         assert found.returncode == (1 if command == "check" else 2)
         assert "smoke://********" in found.stdout + found.stderr
         assert "x-y-z" not in found.stdout + found.stderr
+
+
+def test_whatever_apprise_raises_is_a_mistake_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A channel whose plugin fails while it is loaded is told by its masked name, without its URL."""
+
+    def break_down(*_: object) -> bool:
+        raise RuntimeError("ntfy://s3cret-topic cannot be parsed")
+
+    monkeypatch.setattr("apprise.Apprise.add", break_down)
+    with pytest.raises(ConfigError, match=r"apprise cannot load ntfy://\*+#[0-9a-f]{6} \(RuntimeError\)") as caught:
+        AppriseChannel("ntfy://s3cret-topic")
+    assert "s3cret" not in str(caught.value)

@@ -540,7 +540,7 @@ def test_refusals_have_their_reason(status: int, reason: Reason) -> None:
 @pytest.mark.parametrize("status", [*range(300, 309), *range(400, 432), *range(500, 512)])
 def test_only_unclear_answers_may_become_the_receipts_own(status: int) -> None:
     """What certainly says nothing of the receipt is never counted against it, whatever passes beside it."""
-    certain = {*range(300, 400), 401, 403, 404, 405, 408, 410, 425, 429, 502, 503, 504}
+    certain = {*range(300, 400), 401, 403, 404, 405, 407, 408, 410, 425, 429, 502, 503, 504}
     outcome = outcome_of(Answer(status, {}, "", 0.1), NOW)
     if isinstance(outcome, Deferred):
         assert outcome.is_ambiguous == (status not in certain)

@@ -104,6 +104,7 @@ OTHER: dict[str, tuple[str, object]] = {
     "n8n.drain_per_minute": ("7.5", 7.5),
     "n8n.accept": ('{"status": 202}', {"mode": None} | RULE | {"status": 202}),
     "n8n.deliver_when": ('{"hours": "22:00-06:00"}', {"days": "mon-sun", "hours": "22:00-06:00", "time_zone": ""}),
+    "n8n.proxy": ("http://u:p@proxy:3128", "http://********@proxy:3128"),
     "n8n.verify_tls": ("false", False),
     "n8n.ca_file": ("/ca.pem", "/ca.pem"),
     "callback.secret_token": (SECRET, "********"),

@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "migrations.0004_order migrations.0005_stored migrations.0006_holds migrations.0007_notices",
         "migrations.0008_execution migrations.0009_commands migrations.0010_listing migrations.0011_retention",
         "migrations.0012_withdrawn",
-        "window verdict hours signing links roles masking turns injected",
+        "window verdict hours signing links roles masking turns injected proxies",
         "values",
         "job config pace program names waiting timelimit permissions clock problem tokens strangers entries journal",
         "systemd statusline onecore accepting",
@@ -37,6 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "channels",
         "channels.webhook channels.apprise_url",
         "channels.registry",
+        "clients",
         "note sources owner logfile installation destinations view progress writers snapshot runtimefolder examination",
         "workflows deployment reach forms operations",
         "listing spool records examiners bodies connections content readiness",
@@ -51,7 +52,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "inbox holds handholds intake examiner acceptance demo_receipts",
         "destinations.n8n",
         "route demo_play causes closed outbox",
-        "statusfile notification heartbeat channeltest textfile healthcheck",
+        "statusfile notification heartbeat channeltest textfile healthcheck proxycheck",
         "takein delivery conclusion filing retention explain rebuild",
         "fetching actions feed texts",
         "downloads thumbnails pageview",
@@ -136,11 +137,13 @@ EVERYWHERE = {"structlog"}
 
 #: Words that say nothing, and why a name may have one all the same.
 EMPTY_WORDS = {"manager", "helper", "helpers", "util", "utils", "handle", "handler", "process", "data"}
-EXCUSED_NAMES = {"data_received": "asyncio calls it so"}
+EXCUSED_NAMES = {"data_received": "asyncio calls it so", "handle_request": "httpx calls it so"}
 
 #: Where any error whatever is caught: (module, function), and why.
 CATCH_ALL = {
     ("daemon", "_open_gate"): "the entry of each thread that opens an inbox: it logs, and the rounds go on",
+    ("outbound", "__init__"): "httpx promises nothing about what it raises for bad proxies and certificates",
+    ("channels.apprise_url", "_loaded"): "apprise loads a hundred plugins, and what they load",
     ("health", "_trouble_of_log"): "whatever the database raises, the answer is «not ready»",
     ("timelimit", "run"): "whatever it is, it is raised again in the thread that asked",
     ("loops", "_loop"): "the entry of each stage's thread: it logs and goes on",

@@ -505,6 +505,7 @@ def test_the_variables_are_for_us_alone() -> None:
         ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "5000000"}, True, 5.0),
         ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "5000000", "WATCHDOG_PID": "8"}, True, None),
         ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "soon"}, True, None),
+        ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "9" * 5000}, True, None),
         ({"NOTIFY_SOCKET": "vsock:2:1234"}, False, None),
     ],
 )

@@ -49,16 +49,23 @@ class AppriseChannel:
 def _loaded(url: str, name: str) -> Apprise:
     try:
         from apprise import Apprise  # noqa: PLC0415 - see the module's text
-    except ImportError as error:
-        advice = "pip install 'receipt-watcher[notify]', or take the URL out; notify.webhook_url needs nothing more"
-        problem = Problem("configuration", "notify.urls", "apprise, which sends to them, is not installed", advice)
-        raise ConfigError([problem]) from error
-    logging.getLogger("apprise").propagate = False
-    found = Apprise()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it loads all its plugins now, and what they load warns of this and that
-        is_known = found.add(url)
+
+        logging.getLogger("apprise").propagate = False
+        found = Apprise()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it loads all its plugins now, and what they load warns of this and that
+            is_known = found.add(url)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "apprise":
+            advice = "pip install 'receipt-watcher[notify]', or take the URL out; notify.webhook_url needs nothing more"
+            raise _mistake("apprise, which sends to them, is not installed", advice) from error
+        wrong = f"apprise cannot load {name} ({type(error).__name__})"  # its words may hold the URL
+        raise _mistake(wrong, "compare it with https://github.com/caronc/apprise/wiki, and update apprise") from error
     if not is_known:
         advice = "look up how it is written: https://github.com/caronc/apprise/wiki"
-        raise ConfigError([Problem("configuration", "notify.urls", f"{name} is no URL that apprise knows", advice)])
+        raise _mistake(f"{name} is no URL that apprise knows", advice)
     return found
+
+
+def _mistake(wrong: str, right: str) -> ConfigError:
+    return ConfigError([Problem("configuration", "notify.urls", wrong, right)])

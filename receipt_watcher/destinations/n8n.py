@@ -29,6 +29,7 @@ from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Ou
 from receipt_watcher.errors import AnswerLostError, NotSentError
 from receipt_watcher.job import Job, Reason, subfolder_of
 from receipt_watcher.outbound import Answer, Outbound
+from receipt_watcher.proxies import OPTION
 from receipt_watcher.signing import NOT_PROVEN, Signer
 from receipt_watcher.verdict import execution_id_of
 
@@ -43,6 +44,7 @@ _ADVICE = {
     404: "no such webhook: the workflow is not published (publish or activate it in n8n), or its Production URL is not "
     "n8n.webhook_url",
     405: "the webhook node does not take POST",
+    407: "a proxy asks for a login: write user and password into its URL, in n8n.proxy or in the environment",
     408: "N8N, or a proxy before it, gave up waiting",
     410: "the webhook is gone; compare n8n.webhook_url with the workflow's production URL",
     429: "N8N asks us to slow down",
@@ -51,7 +53,10 @@ _ADVICE = {
     503: "N8N is not available; is it starting or overloaded?",
     504: "the proxy waited too long for N8N",
 }
-_NEVER_THE_RECEIPT = frozenset({*range(300, 400), 401, 403, 404, 405, 408, 410, 425, 429, 502, 503, 504})
+_NEVER_THE_RECEIPT = frozenset({*range(300, 400), 401, 403, 404, 405, 407, 408, 410, 425, 429, 502, 503, 504})
+#: What a proxy between us and N8N answers by itself, when it refuses a host or cannot reach it.
+_OF_PROXIES = frozenset({400, 403, 407, 500, 502, 503, 504, 511})
+_WRONG_CREDENTIAL = "Authorization data is wrong"
 _NO_CREDENTIAL = "No authentication data defined on node"
 _OWN_FAILURES = {413: Reason.REFUSED_TOO_LARGE, 415: Reason.REFUSED_TYPE, 422: Reason.REFUSED}
 
@@ -143,6 +148,10 @@ def outcome_of(answer: Answer, now: float, accept: Accept = AUTO) -> Outcome:
     if 200 <= answer.status < 300:  # noqa: PLR2004 - RFC 9110, 15.3
         return outcome_of_success(answer, accept)
     shown = shown_answer(answer)
+    if is_of_proxy(answer):
+        advice = f"look at the proxy's rules, or lead past it by NO_PROXY or {OPTION}: none"
+        said = f"{shown} came through the proxy {answer.proxy}, not in N8N's words: most likely the proxy refuses"
+        return Deferred(f"{said}; {advice}", answer.status, _retry_after(answer, now))
     if answer.status in _OWN_FAILURES:
         return Refused(_OWN_FAILURES[answer.status], f"N8N answered {shown}", answer.status)
     if 300 <= answer.status < 400:  # noqa: PLR2004 - RFC 9110, 15.4
@@ -158,6 +167,16 @@ def outcome_of(answer: Answer, now: float, accept: Accept = AUTO) -> Outcome:
         advice = _ADVICE.get(answer.status, "this answer is not expected of a webhook")
     ambiguous = answer.status not in _NEVER_THE_RECEIPT and _NO_CREDENTIAL not in answer.text
     return Deferred(f"N8N answered {shown}; {advice}", answer.status, _retry_after(answer, now), ambiguous)
+
+
+def is_of_proxy(answer: Answer) -> bool:
+    """Whether an answer is most likely the proxy's own: one may have answered, and N8N does not speak like this.
+
+    n8n refuses a credential in words of its own, and reports all other trouble as JSON.
+    """
+    if not answer.proxy or answer.status not in _OF_PROXIES:
+        return False
+    return answer.status == 407 or not (_WRONG_CREDENTIAL in answer.text or _as_json(answer.text) is not None)  # noqa: PLR2004 - RFC 9110
 
 
 def _retry_after(answer: Answer, now: float) -> float | None:
