@@ -1,4 +1,4 @@
-"""Accepts connections at the listening socket, and knows each one from the first moment.
+"""Accepts connections at the listening socket, and has each one counted from the first moment.
 
 asyncio's own server forgets a connection whose TLS handshake is under way when the server is closed. Here a stop waits
 for all that were accepted. When the socket outlives this process (socket activation), the connections that still wait
@@ -16,14 +16,19 @@ import socket
 import ssl
 from collections.abc import Callable
 
-#: Accepted in one turn of the event loop, before those that are too many can be closed.
-_ACCEPT_AT_ONCE = 64
+from receipt_watcher.admission import Admission
+from receipt_watcher.connections import Connection
 
-#: How long a TLS handshake may take.
+#: Accepted in one turn of the event loop. A callback's token is read some turns after it was accepted, and until then
+#: others may displace it: so not too many.
+_ACCEPT_AT_ONCE = 8
+
+#: How long a TLS handshake may take, and how long a caller may take to consent to the end of TLS.
 HANDSHAKE_SECONDS = 10.0
+_FAREWELL_SECONDS = 5.0
 
-#: When accepting is tried again after files were used up.
-_RETRY_SECONDS = 1.0
+#: When accepting is tried again after files were used up: what was closed for it is gone by then.
+_RETRY_SECONDS = 0.05
 _OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -33,16 +38,16 @@ class Acceptor:
     def __init__(
         self,
         listener: socket.socket,
-        make_protocol: Callable[[], asyncio.Protocol],
+        make_connection: Callable[[], Connection],
+        admission: Admission,
         *,
         tls: ssl.SSLContext | None,
-        on_no_files: Callable[[OSError], None],
         is_shared: bool = False,
     ) -> None:
         self._listener = listener
-        self._make_protocol = make_protocol
+        self._make_connection = make_connection
+        self._admission = admission
         self._tls = tls
-        self._on_no_files = on_no_files
         self._is_shared = is_shared
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
@@ -72,9 +77,9 @@ class Acceptor:
 
     def _accept(self) -> bool:
         """Accept some of those that wait; return whether more may wait."""
-        for _ in range(_ACCEPT_AT_ONCE):
+        for number in range(_ACCEPT_AT_ONCE):
             try:
-                wire, _ = self._listener.accept()
+                wire, place = self._listener.accept()
             except (BlockingIOError, InterruptedError):
                 return False
             except ConnectionAbortedError:  # the caller left while it waited
@@ -82,10 +87,14 @@ class Acceptor:
             except OSError as error:
                 if error.errno not in _OUT_OF_FILES:
                     raise
-                self._pause(error)
+                if number == 0:  # the kernel says so before it looks whether anybody waits
+                    self._pause(error)
                 return False
             wire.settimeout(0)
-            task = self._loop.create_task(self._begin(wire))
+            connection = self._make_connection()
+            connection.take(wire, place[0] if wire.family != socket.AF_UNIX else None)
+            self._admission.admit(connection, wire.fileno())
+            task = self._loop.create_task(self._begin(connection, wire))
             self._beginning.add(task)
             task.add_done_callback(self._beginning.discard)
         return True
@@ -94,11 +103,19 @@ class Acceptor:
         """Look away for a moment: the socket stays readable, so the loop would turn without a rest."""
         self._loop.remove_reader(self._listener.fileno())
         self._retry = self._loop.call_later(_RETRY_SECONDS, self.start)
-        self._on_no_files(error)
+        self._admission.on_no_files(str(error))
 
-    async def _begin(self, wire: socket.socket) -> None:
-        limit = HANDSHAKE_SECONDS if self._tls is not None else None
+    async def _begin(self, connection: Connection, wire: socket.socket) -> None:
+        has_begun = False
+        limit, farewell = (None, None) if self._tls is None else (HANDSHAKE_SECONDS, _FAREWELL_SECONDS)
         with contextlib.suppress(OSError):  # the caller left, or speaks no TLS: asyncio has closed it
             await self._loop.connect_accepted_socket(
-                self._make_protocol, wire, ssl=self._tls, ssl_handshake_timeout=limit
+                lambda: connection,
+                wire,
+                ssl=self._tls,
+                ssl_handshake_timeout=limit,
+                ssl_shutdown_timeout=farewell,
             )
+            has_begun = True
+        if not has_begun:
+            self._admission.forget(connection)

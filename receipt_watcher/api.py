@@ -26,7 +26,8 @@ from receipt_watcher import __version__, schemas
 from receipt_watcher.actions import Actions
 from receipt_watcher.bodies import whole_body
 from receipt_watcher.callers import Access, Caller
-from receipt_watcher.downloads import Downloads, tell_connection
+from receipt_watcher.connections import tell_connection
+from receipt_watcher.downloads import Downloads
 from receipt_watcher.feed import Feed
 from receipt_watcher.handholds import HandHold, HandHolds, Held, hand_hold_view
 from receipt_watcher.holds import Holds, Standing

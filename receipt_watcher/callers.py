@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from receipt_watcher.config import is_loopback
+from receipt_watcher.connections import tell_connection
 from receipt_watcher.jwts import Jwts
 from receipt_watcher.problem import RefusedError
 from receipt_watcher.roles import LOCAL_NAME, ApiTokens, Right, Role, may, roles_with
@@ -107,12 +108,15 @@ class Access:
         """
         bearers = _bearers(request)
         if bearers:
-            return await self._bearer(request, bearers)
+            known = await self._bearer(request, bearers)
+            tell_connection(request, "prefer")
+            return known
         session = self.sessions.judge(request.cookies.get(COOKIE, ""))
         if session is not None:
             self._check_site(request)
             if request.method not in _SAFE_METHODS:
                 self._check_header(request, session, has_field=has_field)
+            tell_connection(request, "prefer")
             return Caller(session.name, session.role, session)
         if self._trust.local_role is not None and self._is_local(request):
             self._check_site(request)
@@ -217,12 +221,12 @@ class Access:
     def address(self, request: Request) -> str | None:
         """Return the address that a request is from, as far as it can be believed."""
         here = request.client.host if request.client else None
-        if not self._is_proxy(here):
+        if not self.is_proxy(here):
             return here
         for each in reversed(",".join(request.headers.getlist("x-forwarded-for")).split(",")):
             if each.strip():
                 here = each.strip()
-            if not self._is_proxy(here):
+            if not self.is_proxy(here):
                 break
         return here
 
@@ -231,16 +235,16 @@ class Access:
 
         nginx, unless it is told otherwise, says nothing of them, and asks for us by our own address.
         """
-        return is_local(request) and not self._is_proxy(request.client.host if request.client else None)
+        return is_local(request) and not self.is_proxy(request.client.host if request.client else None)
 
     def is_encrypted(self, request: Request) -> bool:
         """Whether the caller came by TLS, to us or to a proxy that we trust."""
         if request.url.scheme == "https":
             return True
         here = request.client.host if request.client else None
-        return self._is_proxy(here) and request.headers.get("x-forwarded-proto") == "https"
+        return self.is_proxy(here) and request.headers.get("x-forwarded-proto") == "https"
 
-    def _is_proxy(self, host: str | None) -> bool:
+    def is_proxy(self, host: str | None) -> bool:
         """Whether a host is a trusted proxy; who comes by our UNIX socket is one where any is trusted."""
         if host is None:
             return bool(self._proxies)

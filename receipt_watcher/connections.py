@@ -1,35 +1,31 @@
-"""The connections to the HTTP server, bounded in number, time and memory, whoever is at the other end.
+"""The connections to the HTTP server, bounded in time and memory, whoever is at the other end.
 
-What it promises: a caller who is slow, silent, or talks nonsense gets a clear answer where one can be sent, and ends;
-how many there are never keeps out the next one. When there are too many, the oldest is closed that is not just
-handing over a callback with a right token. When no connection can be taken since files are used up, one line a
-minute says so, and room is made likewise.
+What it promises: a caller who is slow, silent, or talks nonsense gets a clear answer where one can be sent, and ends.
+A request's head has at most 16 KiB, however it comes: in one piece, in many, or behind another request. No caller keeps
+the event loop for longer than 16 KiB of his take. How many connections there are is bounded by `admission`.
 
-uvicorn alone bounds neither the time of a request's head nor the number of silent connections, and asyncio writes
-a traceback for each of some thousand vain tries a second. So `Connection` is uvicorn's protocol on h11 with limits.
-All of it runs in uvicorn's thread. Nothing is kept.
+uvicorn alone bounds neither the time of a request's head nor its size: h11 looks at the size only while the end is
+missing. So `Connection` is uvicorn's protocol on h11 with limits. All of it runs in uvicorn's thread. Nothing is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import resource
 import socket
 import sys
-from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 import h11
-import structlog
+from starlette.requests import Request
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from receipt_watcher.admission import Admission
 from receipt_watcher.problem import MEDIA_TYPE, problem
-
-logger = structlog.get_logger()
 
 #: How long the first line and the headers of a request may take, and a connection may say nothing at first.
 HEAD_SECONDS = 10.0
@@ -40,11 +36,12 @@ WRITE_SECONDS = 10.0
 #: How much of a file the kernel may hold that is not sent yet (TCP_NOTSENT_LOWAT, tcp(7)).
 _UNSENT_BYTES = 64 * 1024
 
-#: Given to the parser at a time, so that its own limit for a head (16 KiB) holds also for what comes at once.
-_PIECE_BYTES = 16 * 1024
+#: What the first line and the headers of a request may have together, and how many headers there may be.
+HEAD_BYTES = 16 * 1024
+_MOST_HEADERS = 100
 
-_MOST_CONNECTIONS = 256
-_TELL_SECONDS = 60.0
+#: What is read at a time.
+BUFFER_BYTES = 16 * 1024
 
 #: During a stop: how long a body may still arrive that bears no right token, and how long a connection that was
 #: answered before stays open for the next request. A caller who uses it within this time learns of its end from the
@@ -52,95 +49,74 @@ _TELL_SECONDS = 60.0
 STRANGER_SECONDS = 1.0
 REUSE_SECONDS = 1.0
 
-
-class Crowd:
-    """All connections of one server.
-
-    At most `most` of them, by default 256 or a quarter of the files that the process may open (ulimit -n), the rest
-    being for receipts and the job log.
-    """
-
-    def __init__(self, most: int | None = None) -> None:
-        self._most = most or min(_MOST_CONNECTIONS, max(1, _allowed_files() // 4))
-        self._open: set[Connection] = set()
-        self._told_at: dict[str, float] = {}
-        self._closed = 0
-
-    def connection(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> asyncio.Protocol:
-        """Return the protocol for a new connection, as uvicorn asks for it."""
-        # All connections, those that are just closing too; uvicorn keeps it.
-        self._open = cast("set[Connection]", server_state.connections)
-        return Connection(self, config, server_state, app_state, _loop)
-
-    def make_room(self) -> None:
-        """Close the oldest connections until there is room for one more."""
-        while len(self._open) >= self._most and self._close_oldest():
-            if self._is_news("crowded"):
-                logger.warning("http.crowded", most=self._most, closed=self._closed, advice="who opens so many?")
-
-    def end_unused(self, stopping_at: float) -> bool:
-        """Close what no answer is owed to, once a stop has begun at `stopping_at`; return whether all have ended."""
-        for connection in list(self._open):
-            connection.end_if_unused(stopping_at)
-        return not self._open
-
-    def abort_all(self) -> None:
-        """Close what is left when the time of a stop is over."""
-        for connection in list(self._open):
-            connection.transport.abort()
-
-    def on_no_files(self, error: OSError) -> None:
-        """Make room when no connection can be accepted, since files are used up."""
-        self._close_oldest()
-        if self._is_news("no_files"):
-            logger.warning("http.no_files", error=str(error), advice="raise LimitNOFILE of the service (ulimit -n)")
-
-    def _close_oldest(self) -> bool:
-        closable: Iterable[Connection] = (each for each in self._open if not each.is_trusted)
-        oldest = min(closable, key=lambda each: (each.was_trusted, each.since), default=None)
-        if oldest is None:
-            return False
-        self._open.discard(oldest)  # now: its end comes with the next turn of the loop, others may come before
-        oldest.transport.abort()
-        self._closed += 1
-        return True
-
-    def _is_news(self, what: str) -> bool:
-        """Whether this was not told within the last minute."""
-        now = asyncio.get_running_loop().time()
-        if now - self._told_at.get(what, -_TELL_SECONDS) < _TELL_SECONDS:
-            return False
-        self._told_at[what] = now
-        return True
+#: A chunk costs the parser as much time as some hundred bytes: beyond the first ones they must not be tiny.
+_FREE_CHUNKS = 256
+_CHUNK_BYTES = 32
 
 
-class Connection(H11Protocol):
-    """One connection."""
+class _Parser(h11.Connection):
+    """h11's parser, with a bound on what costs it time: headers and chunks."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        self._chunks = self._body_bytes = 0
+
+    def next_event(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
+        """Return what comes next.
+
+        Raises:
+            h11.RemoteProtocolError: it is no HTTP/1.1, or too much of it.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Data):
+            self._chunks += event.chunk_end
+            self._body_bytes += len(event.data)
+            if self._chunks > _FREE_CHUNKS + self._body_bytes // _CHUNK_BYTES:
+                raise h11.RemoteProtocolError(f"the chunks have fewer than {_CHUNK_BYTES} bytes each")
+        elif isinstance(event, h11.Request):
+            self._chunks = self._body_bytes = 0
+            if len(event.headers) > _MOST_HEADERS:
+                raise h11.RemoteProtocolError(f"there are more than {_MOST_HEADERS} headers", error_status_hint=431)
+        return event
+
+    @property
+    def waits_for_head(self) -> bool:
+        """Whether a request's head is what comes next."""
+        return self.their_state is h11.IDLE
+
+    @property
+    def waits_for_answer(self) -> bool:
+        """Whether a request has come whole, so that what comes behind it has to wait for its answer."""
+        return self.their_state not in (h11.IDLE, h11.SEND_BODY, h11.ERROR)
+
+
+class Connection(H11Protocol, asyncio.BufferedProtocol):
+    """One connection; `buffer` is what it reads into, and may be that of all others, too."""
 
     def __init__(
         self,
-        crowd: Crowd,
+        admission: Admission,
+        buffer: memoryview,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        hooks = {"trust": self._trust, "prefer": self._prefer, "abort": self._abort}
-        super().__init__(config, server_state, {**app_state, **hooks}, _loop)
+        hooks = {"trust": self._trust, "prefer": self._prefer, "abort": self._abort, "stream": self._stream}
+        super().__init__(config, server_state, {**app_state, **hooks})
+        self.conn: _Parser = _Parser()
         #: Whether the request that is being answered, or an earlier one, bore a right token.
         self.is_trusted = self.was_trusted = False
         self.since = self.loop.time()
         #: When the head of the last request had come, and when the last answer had gone.
         self._asked_at = self.since
         self._answered_at: float | None = None
-        self._crowd = crowd
+        self.host: str | None = None
+        self._wire: socket.socket | None = None  # until there is a transport
+        self._admission = admission
+        self._buffer = buffer
+        self._unread = bytearray()  # what the parser may not have yet
         self._has_begun = False
+        self._ends_with_caller = False
         self._head_limit: asyncio.TimerHandle | None = None
         self._write_limit: asyncio.TimerHandle | None = None
 
@@ -149,11 +125,13 @@ class Connection(H11Protocol):
         self.is_trusted = self.was_trusted = True
 
     def _prefer(self) -> None:
-        """Called by the application for who may fetch a file: closed after all strangers, but before a callback.
+        """Called by the application for a caller who is known: closed after all strangers, but before a callback.
 
         Without a bound the kernel takes megabytes of the file, and then none until a third of them has gone: over a
         slow line that looks as if the caller did not read.
         """
+        if self.was_trusted:
+            return
         self.was_trusted = True
         wire = self.transport.get_extra_info("socket")
         if wire.family != socket.AF_UNIX:
@@ -162,6 +140,22 @@ class Connection(H11Protocol):
     def _abort(self) -> None:
         """Called by the application when an answer that has begun cannot be ended."""
         self.transport.abort()
+
+    def _stream(self) -> None:
+        """Called by the application when an answer has no end: it ends as soon as the caller closes his half."""
+        self._ends_with_caller = True
+
+    def take(self, wire: socket.socket, host: str | None) -> None:
+        """Know the socket that was accepted, and who is at its other end; a transport comes later."""
+        self._wire, self.host = wire, host
+
+    def end(self) -> None:
+        """Close it now; a socket without a transport is left to asyncio, which reads its end."""
+        if self._wire is None:
+            self.transport.abort()
+        else:
+            with contextlib.suppress(OSError):  # the caller has closed it
+                self._wire.shutdown(socket.SHUT_RDWR)
 
     @property
     def is_answering(self) -> bool:
@@ -190,35 +184,57 @@ class Connection(H11Protocol):
     # --- what asyncio calls ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin, once there is room."""
-        self._crowd.make_room()
+        """Begin."""
+        self._wire = None
         super().connection_made(transport)
+        if self.scheme == "http":
+            transport.set_write_buffer_limits(0)  # so that `pause_writing` tells of each byte that nobody reads
         self._expect_head()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - it is always the same
+        """Return what is read into; `buffer_updated` follows at once, so all connections may share it."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Read on."""
+        self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, received: bytes) -> None:
         """Read on."""
         self._has_begun = True
-        for start in range(0, len(received), _PIECE_BYTES):
-            if self.transport.is_closing():
+        self._unread += received
+        self._parse()
+        self._time_head()
+
+    def _parse(self) -> None:
+        """Give the parser what has come: of a head no more than one may have, and of the next request nothing yet."""
+        while self._unread and not self.transport.is_closing():
+            if self.conn.waits_for_answer:
+                self.flow.pause_reading()
                 return
-            super().data_received(received[start : start + _PIECE_BYTES])
-        if self.is_answering:
-            if self._head_limit is not None:
-                self._asked_at = self.loop.time()
-            _cancel(self._head_limit)
-            self._head_limit = None
-        elif self._head_limit is None:
-            self._expect_head()
+            room = len(self._unread)
+            if self.conn.waits_for_head:
+                room = HEAD_BYTES - len(self.conn.trailing_data[0])
+            if room <= 0:
+                self._refuse(431, f"The request's headers are larger than {HEAD_BYTES} bytes.")
+                return
+            piece = bytes(self._unread[:room])
+            del self._unread[:room]
+            super().data_received(piece)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn's never keeps it open
-        """Answer a caller who has said everything and closed his half; True keeps ours open until then."""
-        if not self.is_answering or self.is_sending:
+        """Answer a caller who has said everything and closed his half; True keeps ours open until then.
+
+        TLS has no halves. A listener who closes his half has left.
+        """
+        if self._ends_with_caller or not self.is_answering or self.is_sending or self.scheme == "https":
             return None
         self.cycle.keep_alive = False
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
+        self._admission.forget(self)
         _cancel(self._head_limit)
         self._head_limit = None
         _cancel(self._write_limit)
@@ -241,9 +257,13 @@ class Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Be ready for the next request, which may have come already."""
-        self.is_trusted = self._has_begun = False
+        self.is_trusted = self._ends_with_caller = False
         self._answered_at = self.loop.time()
         super().on_response_complete()
+        self._parse()
+        self._has_begun = bool(self.conn.trailing_data[0])
+        if self._has_begun:
+            self._time_head()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it is always the same
         """Answer what is no HTTP; called while h11's error is being caught, which says what is wrong."""
@@ -252,6 +272,16 @@ class Connection(H11Protocol):
         self._refuse(status, f"This cannot be read as a request of HTTP/1.1: {error}"[:200])
 
     # --- refusing ----------------------------------------------------------------------------------------------
+
+    def _time_head(self) -> None:
+        """Give a head its time; once the application has the request there is no more to wait for."""
+        if self.is_answering:
+            if self._head_limit is not None:
+                self._asked_at = self.loop.time()
+            _cancel(self._head_limit)
+            self._head_limit = None
+        elif self._head_limit is None:
+            self._expect_head()
 
     def _expect_head(self) -> None:
         self._head_limit = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
@@ -290,7 +320,12 @@ def _cancel(timer: asyncio.TimerHandle | None) -> None:
         timer.cancel()
 
 
-def _allowed_files() -> int:
-    """Return how many files the process may have open (getrlimit(2))."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft if soft != resource.RLIM_INFINITY else 4 * _MOST_CONNECTIONS
+def tell_connection(request: Request, what: str) -> None:
+    """Tell the connection of a request, if it is a real one: `trust`, `prefer`, `stream` or `abort`.
+
+    `trust` is for who hands over a callback with a right token, `prefer` for any other caller who is known, `stream`
+    for an answer without end, and `abort` for one that cannot be ended.
+    """
+    hook = request.scope.get("state", {}).get(what)
+    if hook is not None:
+        hook()

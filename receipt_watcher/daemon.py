@@ -458,7 +458,7 @@ class Daemon:
             pages=self._pages(access, parts, rendering),
         )
         certificate = certificate_of(http.tls_certificate, http.tls_key)
-        self._ground.answer(web.app, certificate)
+        self._ground.answer(web.app, certificate, lambda host: host is None or access.is_proxy(host))
 
     def _rest(self, downloads: Downloads) -> site.Rest:
         return site.Rest(

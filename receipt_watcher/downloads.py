@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from receipt_watcher.connections import tell_connection
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.fetching import Absence, Fetching, OpenReceipt
 from receipt_watcher.job import Job
@@ -135,10 +136,3 @@ def headers_of(job: Job) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "Accept-Ranges": "none",
     }
-
-
-def tell_connection(request: Request, what: str) -> None:
-    """Tell the connection, where it is a real one: `trust` and `prefer` its caller, or `abort` it."""
-    hook = request.scope.get("state", {}).get(what)
-    if hook is not None:
-        hook()

@@ -54,8 +54,15 @@ class Ground:
         number: int = self._listener.getsockname()[1]
         return number
 
-    def answer(self, app: ASGIApp, certificate: server.Certificate | None = None) -> None:
+    def answer(
+        self,
+        app: ASGIApp,
+        certificate: server.Certificate | None = None,
+        is_proxy: Callable[[str | None], bool] = lambda host: host is None,
+    ) -> None:
         """Have an application answer from now on; the port is bound. A certificate is that of the first one.
+
+        `is_proxy` says which hosts bring many callers, and so have no bound of their own; None is our UNIX socket.
 
         Raises:
             ReceiptWatcherError: the certificate cannot be used.
@@ -66,6 +73,8 @@ class Ground:
                 self._relay, self._listener, certificate=certificate, is_shared=self._is_shared
             )
             self._server.start()
+        if self._server is not None:
+            self._server.admission.is_proxy = is_proxy
 
     def ask(self, note: Callable[[], None]) -> None:
         """Have the event loop call `note` in its next turn; returns at once."""

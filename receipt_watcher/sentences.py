@@ -264,9 +264,14 @@ SENTENCES: dict[str, Sentence] = {
         "Too many connections are open at once; never one that hands over a callback was closed.",
         "Look who opens so many.",
     ),
+    "http.address_crowded": Sentence(
+        "{client} has opened more than {most} connections; its oldest ones are closed",
+        "One address has opened too many connections. Its oldest ones are closed, never a callback's.",
+        "Look what runs there. If it is a proxy of yours, name it in http.trusted_proxies.",
+    ),
     "http.no_files": Sentence(
-        "no connection can be accepted[: {error}][; {advice}]",
-        "The process may open no more files.",
+        "too few files can be opened, so connections are closed[: {error}][; {advice}]",
+        "The process may open few files or none, so connections are closed. A quarter is kept for receipts.",
         "Raise LimitNOFILE of the service.",
     ),
     # --- the job log ---

@@ -1,7 +1,8 @@
 """uvicorn in a thread of its own, on a socket that is bound before anything else starts.
 
 So a port that is taken is an error at start, port 0 works, and callbacks that arrive while we start wait in the
-socket's queue. `stop` lets requests that are being answered end. What bounds connections is in `connections`.
+socket's queue. `stop` lets requests that are being answered end. What bounds connections is in `admission`
+and `connections`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receipt_watcher.accepting import Acceptor
-from receipt_watcher.connections import Crowd
+from receipt_watcher.admission import Admission
+from receipt_watcher.connections import BUFFER_BYTES, Connection
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.problem import MEDIA_TYPE, problem
 
@@ -129,7 +131,7 @@ class Server:
         self,
         app: ASGIApp,
         bound: socket.socket,
-        crowd: Crowd | None = None,
+        admission: Admission | None = None,
         *,
         certificate: Certificate | None = None,
         is_shared: bool = False,
@@ -139,12 +141,12 @@ class Server:
         Raises:
             ReceiptWatcherError: the certificate or its key cannot be used.
         """
-        crowd = crowd or Crowd()
+        #: Which connections there are; it may be told who is a proxy.
+        self.admission = Admission() if admission is None else admission
         # It warns of each malformed request, so whoever sends those could fill the log.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         config = uvicorn.Config(
             app,
-            http=crowd.connection,  # type: ignore[arg-type]  # uvicorn only calls it, as it calls a class
             ws="none",
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             log_config=None,
@@ -165,7 +167,7 @@ class Server:
             bound.close()
             raise ReceiptWatcherError(_unusable(certificate, error)) from error
         self._context = config.ssl
-        self._server = _Uvicorn(config, crowd, bound, is_shared=is_shared)
+        self._server = _Uvicorn(config, self.admission, bound, is_shared=is_shared)
         self._socket = bound
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
@@ -288,9 +290,10 @@ def _unusable(certificate: Certificate | None, error: OSError) -> str:
 class _Uvicorn(uvicorn.Server):
     """uvicorn with an acceptor and a stop of our own."""
 
-    def __init__(self, config: uvicorn.Config, crowd: Crowd, bound: socket.socket, *, is_shared: bool) -> None:
+    def __init__(self, config: uvicorn.Config, admission: Admission, bound: socket.socket, *, is_shared: bool) -> None:
         super().__init__(config)
-        self._crowd = crowd
+        self._admission = admission
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._socket = bound
         self._is_shared = is_shared
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -311,13 +314,16 @@ class _Uvicorn(uvicorn.Server):
         self.loop = asyncio.get_running_loop()
         await super().startup([])
         self._acceptor = Acceptor(
-            self._socket,
-            lambda: self._crowd.connection(self.config, self.server_state, self.lifespan.state),
-            tls=self.config.ssl,
-            on_no_files=self._crowd.on_no_files,
-            is_shared=self._is_shared,
+            self._socket, self._connection, self._admission, tls=self.config.ssl, is_shared=self._is_shared
         )
         self._acceptor.start()
+
+    def _connection(self) -> Connection:
+        return Connection(self._admission, self._buffer, self.config, self.server_state, self.lifespan.state)
+
+    def _connections(self) -> list[Connection]:
+        """Return all that have begun, those that are just closing too."""
+        return [each for each in self.server_state.connections if isinstance(each, Connection)]
 
     async def main_loop(self) -> None:
         """Wait to be stopped; uvicorn's own wakes up ten times a second to see whether it is, and what time it is."""
@@ -336,10 +342,13 @@ class _Uvicorn(uvicorn.Server):
         if self._acceptor is not None:
             await self._acceptor.stop()
         while loop.time() < stopping_at + self._stop_seconds:
-            has_ended = self._crowd.end_unused(stopping_at) and not self.server_state.tasks
+            for connection in self._connections():
+                connection.end_if_unused(stopping_at)
+            has_ended = not self.server_state.connections and not self.server_state.tasks
             if has_ended and (self._acceptor is None or not self._acceptor.beginning):
                 break
             await asyncio.sleep(_LOOK_SECONDS)
-        self._crowd.abort_all()
+        for connection in self._connections():
+            connection.end()
         for task in self.server_state.tasks:
             task.cancel("the time of the stop is over")

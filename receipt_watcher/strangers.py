@@ -95,7 +95,7 @@ class Strangers:
         return len(self._known)
 
     def _stranger(self, host: str | None, now: float) -> tuple[str, _Stranger]:
-        address = _address_of(host)
+        address = address_of(host)
         if address not in self._known and len(self._known) >= MOST_ADDRESSES:
             oldest, forgettable = next(iter(self._known.items()))
             if forgettable.untold or now - forgettable.heard_at < LIMIT_TRIES * FORGET_SECONDS:
@@ -145,7 +145,7 @@ def log_callers(address: str, tries: int, path: str) -> None:
     logger.warning("access.refused", client=address, tries=tries, path=path)
 
 
-def _address_of(host: str | None) -> str:
+def address_of(host: str | None) -> str:
     """Return what counts as one address: of IPv6 a whole network, for whoever has one address has 2**64."""
     try:
         address = ipaddress.ip_address((host or "").partition("%")[0])

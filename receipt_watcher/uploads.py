@@ -34,7 +34,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from receipt_watcher.callers import Access, Caller
-from receipt_watcher.downloads import tell_connection
+from receipt_watcher.connections import tell_connection
 from receipt_watcher.errors import SpoolError
 from receipt_watcher.examination import Examination, Limits
 from receipt_watcher.forms import Form, file_at_end

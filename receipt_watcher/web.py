@@ -31,7 +31,8 @@ from starlette.routing import Route
 from receipt_watcher.bodies import BODY_SECONDS, Drained, read_body
 from receipt_watcher.callers import TOO_MANY, Access, is_local
 from receipt_watcher.conclusion import Conclusion, Reception
-from receipt_watcher.downloads import Downloads, tell_connection
+from receipt_watcher.connections import tell_connection
+from receipt_watcher.downloads import Downloads
 from receipt_watcher.envelope import Envelope
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.job import REHEARSAL_PREFIX

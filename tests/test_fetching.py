@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from receipt_watcher import connections, fetching, server
-from receipt_watcher.connections import Crowd
+from receipt_watcher.admission import Admission
 from receipt_watcher.downloads import headers_of
 from receipt_watcher.fetching import OpenReceipt
 from receipt_watcher.job import Folder, Job
@@ -327,7 +327,7 @@ def test_strangers_do_not_cut_off_who_fetches(site: Fetchable) -> None:
     """When there are too many connections, those that say nothing make room before one by which a file goes out."""
     job = site.put(CONTENT * 8)
     bound = server.bind("127.0.0.1", 0)
-    running = server.Server(site.app, bound, Crowd(3))
+    running = server.Server(site.app, bound, Admission(3))
     running.start()
     port = bound.getsockname()[1]
     with contextlib.ExitStack() as stack:
