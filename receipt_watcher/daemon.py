@@ -28,7 +28,7 @@ from receipt_watcher.callers import Access
 from receipt_watcher.channels.registry import channels_of
 from receipt_watcher.clients import n8n_client, notice_client
 from receipt_watcher.clock import SteadyClock
-from receipt_watcher.conclusion import Conclusion
+from receipt_watcher.conclusion import Conclusion, Reception
 from receipt_watcher.condition import Condition
 from receipt_watcher.config import Config, Inbox
 from receipt_watcher.delivery import Delivery
@@ -45,6 +45,7 @@ from receipt_watcher.holds import Holds
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.job import Job
 from receipt_watcher.joblog import VERSION_FACT, JobLog
+from receipt_watcher.keptcallbacks import KeptCallback, KeptCallbacks
 from receipt_watcher.lastbalance import last_balance
 from receipt_watcher.links import FileLinks
 from receipt_watcher.masking import secrets_of
@@ -66,6 +67,7 @@ from receipt_watcher.textfile import Textfile
 from receipt_watcher.thumbnails import Thumbnails
 from receipt_watcher.tokens import CallbackTokens
 from receipt_watcher.values import Secret
+from receipt_watcher.verdict import parse_verdict
 from receipt_watcher.web import REHEARSAL_FACT, Web
 
 logger = structlog.get_logger()
@@ -112,8 +114,7 @@ class Daemon:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
-        self._take_over = take_over
-        self._accept_backlog = accept_backlog
+        self._take_over, self._accept_backlog = take_over, accept_backlog
         self._audits = audits
         self._clock = SteadyClock(clock, monotonic)
         self._monotonic = monotonic
@@ -159,6 +160,7 @@ class Daemon:
             clock=self._clock,
             monotonic=monotonic,
         )
+        self.callbacks = KeptCallbacks(config.state_dir / "callbacks", self.log, self._conclude_kept, clock=self._clock)
         self.delivery = self._delivery()
         self.conclusion = Conclusion(
             self.log,
@@ -170,6 +172,7 @@ class Daemon:
             deliveries=self._deliveries,
             filings=self._filings,
             clock=self._clock,
+            are_callbacks_due=lambda: self.callbacks.are_due,
         )
         self.filing = Filing(
             self.log, self.routes, examine=self._examiners.examine, deliveries=self._deliveries, clock=self._clock
@@ -318,6 +321,7 @@ class Daemon:
             stopping=self._stopping,
             clock=self._clock,
             jitter=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
+            are_callbacks_due=lambda: self.callbacks.are_due,
         )
 
     def _textfile(self) -> Textfile | None:
@@ -360,6 +364,7 @@ class Daemon:
         self._begin_telling()
         uploads.clear(self.config.state_dir)
         self.log.open()
+        self.callbacks.load()
         self.metrics.start()
         self._recover_log()
         if self.log.fact(VERSION_FACT) != __version__:
@@ -414,6 +419,7 @@ class Daemon:
         """Deadlines stood still while we were away; claims of the last process become awaited callbacks."""
         for route in self.routes:
             self.log.assign_branches(route.name, route.key_at)
+        self.callbacks.apply()
         now = self._clock()
         alive_at = float(self.log.fact(_ALIVE) or now)
         with self.log.transaction():
@@ -450,6 +456,7 @@ class Daemon:
             tell_waiting=self.condition.waiting,
             show_metrics=self.metrics.page,
             keep_rehearsal=lambda said: self.log.keep_fact(REHEARSAL_FACT, said),
+            keep_callback=self.callbacks.keep,
             more=[*api.routes(), *SignInPage(access, rendering).routes()],
             access=access,
             file_of_known=api.file_of_known,
@@ -514,6 +521,7 @@ class Daemon:
     # --- rounds ------------------------------------------------------------------------------------------------
 
     def _delivery_round(self) -> float:
+        self.callbacks.apply()
         return 0.0 if self.delivery.deliver_due() else self.delivery.wait_seconds(loops.TICK_SECONDS)
 
     def _filing_round(self, route: Route) -> float:
@@ -559,12 +567,28 @@ class Daemon:
                 self._is_rescuing_log = False
         if self.log.trouble is not None:
             self.log.keep_fact(_ALIVE, repr(self._clock()))
+        self.log.prove_writable()  # also while nothing is to be written: a program that keeps it locked is told of
+        self.callbacks.apply()
+
+    def _conclude_kept(self, callback: KeptCallback) -> Reception:
+        """Write down a callback that was kept while the log could not be written."""
+        why = callback.why
+        try:
+            verdict = None if why is not None else parse_verdict(callback.body)
+        except ValueError as error:  # another version kept it
+            verdict, why = None, str(error)
+        if verdict is not None:
+            return self.conclusion.conclude(callback.job_id, verdict)
+        is_known = self.conclusion.keep_unreadable(callback.job_id, callback.body, why or "")
+        return Reception.RECEIVED if is_known else Reception.UNKNOWN
 
     def _shift_times(self, seconds: float, now: float) -> None:
         self.log.shift_times(seconds, now)
         self.holds.shift_times(seconds)
 
     def _expire(self) -> None:
+        self.callbacks.apply()
+        self.callbacks.apply_to_new_jobs()
         self.conclusion.expire_due()
 
     def _settle_claims(self) -> None:

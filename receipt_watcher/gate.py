@@ -258,7 +258,10 @@ class Gate:
     def is_hanging(self) -> bool:
         """Whether the file system has not answered in time, and still has not."""
         answers_by = self._answers_by
-        return answers_by is not None and self._monotonic() > answers_by
+        if answers_by is None:
+            return False
+        # While another program keeps the log locked, it is the log that we wait for.
+        return self._monotonic() > max(answers_by, self._log.locked.last_at + LOOK_LIMIT_SECONDS)
 
     def supervise(self) -> None:
         """Say so when a round hangs: its own thread cannot."""

@@ -88,7 +88,7 @@ class Health:
 
     def _trouble_of_log(self) -> str | None:
         try:
-            self._log.next_deadline()
+            self._log.prove_writable()
         except Exception as error:  # noqa: BLE001 - whatever the database raises, the answer is «not ready»
             return str(error)
         return self._log.trouble

@@ -333,3 +333,11 @@ def new_job_id(now: float) -> str:
     rest = int.from_bytes(os.urandom(10), "big")
     value = milliseconds << 80 | 0x7 << 76 | (rest >> 62 & 0xFFF) << 64 | 0b10 << 62 | rest & (2**62 - 1)
     return str(uuid.UUID(int=value))
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a text has the form of a job's id."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False

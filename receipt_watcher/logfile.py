@@ -29,6 +29,7 @@ from playhouse.migrations import Runner
 
 from receipt_watcher.disk import PARTIAL_SUFFIX, flush_file, flush_folder, move_file
 from receipt_watcher.errors import JobLogError, NewerLogError, ReceiptWatcherError
+from receipt_watcher.locked import Locked, patience_seconds
 from receipt_watcher.migrations import WITHDRAWN
 from receipt_watcher.permissions import owner_name
 from receipt_watcher.tables import TABLES, stored
@@ -45,14 +46,22 @@ class _Logger:
 
 logger = _Logger()
 
+#: How long a caller waits at most while another program keeps the log locked; a request is less patient (`locked`).
 BUSY_TIMEOUT_SECONDS = 10
+
+#: How long SQLite itself waits for a lock before we look whether there is time left; and for how long a request sleeps
+#: while it waits for its turn.
+_BUSY_STEP_SECONDS = 0.25
+_LOOK_SECONDS = 0.05
+
+_LOCKED = "another program keeps it locked"
 
 #: What is wrong and what to do, by how the name of SQLite's error begins (sqlite.org/rescode.html).
 _TROUBLES = {
     "SQLITE_FULL": ("its disk is full", "make room in {folder}"),
     "SQLITE_IOERR": ("its disk fails", "look at the disk of {folder} (dmesg, df)"),
-    "SQLITE_BUSY": ("another program keeps it locked", "end that program; fuser {path} names it"),
-    "SQLITE_LOCKED": ("another program keeps it locked", "end that program; fuser {path} names it"),
+    "SQLITE_BUSY": (_LOCKED, "{locked}"),
+    "SQLITE_LOCKED": (_LOCKED, "{locked}"),
     "SQLITE_READONLY": ("it cannot be written", "let the service's user write {path} and in {folder}"),
     "SQLITE_CANTOPEN": ("it cannot be opened", "let the service's user write in {folder}; is it there, and not full?"),
     "SQLITE_CORRUPT": ("it is damaged", "{rescue}"),
@@ -107,6 +116,7 @@ class LogFile:
         self._is_writing = False  # it is inside of a transaction
         self._group: _Group | None = None  # what was written in this turn and those before, and is not committed
         self._openings = 0
+        self.locked = Locked([path, *self._beside()])
         self._database = SqliteDatabase(
             f"file:{quote(os.fsencode(path))}?mode=ro" if read_only else str(path),
             pragmas={} if read_only else writing,
@@ -130,10 +140,14 @@ class LogFile:
         except (DatabaseError, OSError) as error:
             self.close()
             raise JobLogError(f"the job log {self.path} cannot be used: {self._in_words(error)}") from error
+        self._let_sqlite_wait(min(_BUSY_STEP_SECONDS, BUSY_TIMEOUT_SECONDS))
         self._openings += 1
         self._identity = {}
         self._is_gone = self._is_given_up = self._was_closed = False
         self.is_displaced()  # takes note of what is there now
+
+    def _let_sqlite_wait(self, seconds: float) -> None:
+        self._connection().execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     def _migrate(self) -> None:
         runner = Runner(self._database, directory=str(Path(__file__).parent / "migrations"))
@@ -224,9 +238,11 @@ class LogFile:
             return
         self._waiting.append(None)
         try:
-            self._lock.acquire()
+            is_ours = self._has_taken_turn()
         finally:
             self._waiting.pop()
+        if not is_ours:
+            self._give_up_turn()
         try:
             self._owner = threading.get_ident()
             yield
@@ -241,6 +257,48 @@ class LogFile:
         if group is not None:
             group.wait()
 
+    def _has_taken_turn(self) -> bool:
+        """Wait for the connection; return False when another program has locked the log for longer than we wait.
+
+        A caller that is less patient than others finds out at once whether it still is locked: reading may go on
+        meanwhile, but what is shown then may be about to change, and the next write would keep the caller waiting.
+        """
+        patience = patience_seconds.get()
+        if patience is None:
+            return self._lock.acquire()
+        while not self._lock.acquire(timeout=_LOOK_SECONDS):
+            if self.locked.seconds >= patience:
+                return False
+        if self.locked.seconds >= patience and self._is_still_locked():
+            self._lock.release()
+            return False
+        return True
+
+    def _give_up_turn(self) -> None:
+        """Leave without a turn.
+
+        Raises:
+            JobLogError: always: another program keeps the log locked.
+        """
+        if self._group is not None:  # whose last part may have left the commit to us
+            with self._alone():
+                pass
+        raise JobLogError(f"the job log {self.path} cannot be used now: {_LOCKED}; {self.locked.advice}")
+
+    def _is_still_locked(self) -> bool:
+        """Ask SQLite for the lock without waiting for it."""
+        if self._group is not None or not self.is_open:
+            return False
+        self._let_sqlite_wait(0)
+        try:
+            self._connection().execute("BEGIN IMMEDIATE").connection.rollback()
+        except sqlite3.OperationalError as error:
+            return _is_busy(error)
+        finally:
+            self._let_sqlite_wait(min(_BUSY_STEP_SECONDS, BUSY_TIMEOUT_SECONDS))
+        self.locked.is_over()
+        return False
+
     @contextlib.contextmanager
     def _part(self) -> Iterator[_Group]:
         """Write as a part of a group, which begins with its first part; a later one that fails is taken back alone."""
@@ -249,6 +307,7 @@ class LogFile:
         if group is None:
             group = _Group(self._changes())
             self._execute("BEGIN IMMEDIATE", ())
+            self.locked.is_over()
             self._group = group
         else:
             self._execute("SAVEPOINT part", ())
@@ -315,9 +374,31 @@ class LogFile:
         with self.transaction():
             return int(self._execute(statement, values).rowcount)
 
+    def prove_writable(self) -> None:
+        """See that it could be written now; nothing is.
+
+        Raises:
+            JobLogError: it could not.
+        """
+        with self.transaction():
+            pass
+
     def _execute(self, statement: str, values: Sequence[object]) -> Any:
         execute: Callable[..., Any] = self._database.execute_sql
-        return execute(statement, [stored(value) for value in values])
+        given = [stored(value) for value in values]
+        while True:
+            try:
+                return execute(statement, given)
+            except OperationalError as error:
+                if not _is_busy(error) or not self._may_wait():
+                    raise
+
+    def _may_wait(self) -> bool:
+        """Note that another program keeps the log locked; return whether the caller is patient still."""
+        self.locked.found()
+        patience = patience_seconds.get()
+        most = BUSY_TIMEOUT_SECONDS if patience is None else min(patience, BUSY_TIMEOUT_SECONDS)
+        return self.locked.seconds < most
 
     def _connection(self) -> sqlite3.Connection:
         connection: Callable[[], sqlite3.Connection] = self._database.connection
@@ -352,7 +433,8 @@ class LogFile:
                 raise
             why = self._why(error)
             self._is_given_up = self._is_given_up or _is_damage(error)
-            self._note_trouble(why)
+            if patience_seconds.get() is None or not _is_busy(error):  # else those who wait longer may still succeed
+                self._note_trouble(why)
             raise JobLogError(why) from error
 
     def _note_trouble(self, why: str) -> None:
@@ -369,7 +451,12 @@ class LogFile:
         if self._is_read_only and (missing := self._missing_right(name)):
             return missing
         what, advice = next((texts for begin, texts in _TROUBLES.items() if name.startswith(begin)), _UNKNOWN_TROUBLE)
-        advice = advice.format(path=self.path, folder=self.path.parent, rescue=_RESCUE)
+        advice = advice.format(
+            path=self.path,
+            folder=self.path.parent,
+            rescue=_RESCUE,
+            locked=self.locked.advice if what is _LOCKED else "",
+        )
         return f"{what} ({error}); {advice}"
 
     def _missing_right(self, name: str) -> str | None:
@@ -499,6 +586,10 @@ class LogFile:
 
     def _damaged(self, found: str) -> str:
         return f"the job log {self.path} is damaged ({found}); {_RESCUE}"
+
+
+def _is_busy(error: BaseException) -> bool:
+    return _errorname(_first(error)).startswith("SQLITE_BUSY")
 
 
 def _is_damage(error: BaseException) -> bool:

@@ -209,6 +209,29 @@ SENTENCES: dict[str, Sentence] = {
         "A callback with a right token could not be read; it is kept in the job's history.",
         "Mend the body that the workflow posts.",
     ),
+    "callback.kept": Sentence(
+        "the callback for job {job_id} is kept until the job log can be written",
+        "The job log could not take a callback; it is kept in state_dir/callbacks and answered.",
+        "See job_log.failing for what keeps the log; then the callback is applied first.",
+    ),
+    "callback.applied": Sentence(
+        "a kept callback for job {job_id} is in the job log now", "A callback that had been kept was written down."
+    ),
+    "callback.not_kept": Sentence(
+        "the callback for job {job_id} could not be kept in {path} ({why}); it is to be sent again",
+        "Neither the job log nor the state folder took a callback; N8N was asked to send it again.",
+        "Make room in state_dir, or let the service's user write there.",
+    ),
+    "callback.unknown_job": Sentence(
+        "a kept callback names job {job_id}, which is not in the job log; it stays in {path} for a day",
+        "A kept callback is for a job that is not there; if the job comes back within a day, it is applied.",
+        "If the job log was restored, nothing; else look which workflow posts it.",
+    ),
+    "callback.dropped": Sentence(
+        "a kept callback [for job {job_id} ]is given up: {why}[; {path}]",
+        "A kept callback was for no job for a day, or its file cannot be read.",
+        "Look at the executions of that job in N8N.",
+    ),
     "access.refused": Sentence(
         "calls of the API with a wrong token from {client}: {tries}[, the last for {path}]",
         "Somebody calls the API with a wrong token.",
@@ -277,7 +300,7 @@ SENTENCES: dict[str, Sentence] = {
     # --- the job log ---
     "job_log.failing": Sentence(
         "nothing is taken or sent: the job log fails[: {why}]",
-        "The job log cannot be written, so nothing is taken or sent; callbacks are asked to come again.",
+        "The job log cannot be written, so nothing is taken or sent; callbacks are kept until it can.",
         "Make room, or do what the line says.",
     ),
     "job_log.mended": Sentence("the job log can be written again", "The job log can be written again; work goes on."),

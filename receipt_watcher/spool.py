@@ -18,14 +18,13 @@ import errno
 import itertools
 import os
 import stat
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from receipt_watcher import disk
 from receipt_watcher.errors import FileVanishedError, SpoolError
-from receipt_watcher.job import Folder
+from receipt_watcher.job import Folder, is_job_id
 from receipt_watcher.owner import Owner
 from receipt_watcher.permissions import refusal_and
 
@@ -236,7 +235,7 @@ class Spool:
     def _unrecorded_folders(self, unrecorded: Callable[[Collection[str]], Collection[str]]) -> list[str]:
         found: list[str] = []
         with os.scandir(self.folders.processing) as entries:
-            names = (entry.name for entry in entries if _is_uuid(entry.name) and entry.is_dir())
+            names = (entry.name for entry in entries if is_job_id(entry.name) and entry.is_dir())
             while some := list(itertools.islice(names, _FOLDERS_AT_ONCE)):
                 found += unrecorded(some)
         return sorted(found)
@@ -251,7 +250,7 @@ class Spool:
             names = [
                 entry.name
                 for entry in entries
-                if entry.name != ".owner" and not (entry.is_dir() and _is_uuid(entry.name))
+                if entry.name != ".owner" and not (entry.is_dir() and is_job_id(entry.name))
             ]
         return [self.folders.processing / name for name in sorted(names)]
 
@@ -352,10 +351,3 @@ class Spool:
         for root, _, _ in os.walk(top, topdown=False):
             with contextlib.suppress(OSError):
                 Path(root).rmdir()
-
-
-def _is_uuid(name: str) -> bool:
-    try:
-        return str(uuid.UUID(name)) == name
-    except ValueError:
-        return False

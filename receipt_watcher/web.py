@@ -17,6 +17,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
 import structlog
 from starlette.applications import Starlette
@@ -27,6 +28,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receipt_watcher.bodies import BODY_SECONDS, Drained, read_body
 from receipt_watcher.callers import TOO_MANY, Access, is_local
@@ -37,6 +39,7 @@ from receipt_watcher.envelope import Envelope
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.job import REHEARSAL_PREFIX
 from receipt_watcher.links import FileLinks, LinkStanding
+from receipt_watcher.locked import patience_seconds
 from receipt_watcher.pages import Pages
 from receipt_watcher.problem import MEDIA_TYPE, RefusedError, problem, request_id
 from receipt_watcher.readiness import Readiness
@@ -56,11 +59,17 @@ _LOOKING_THREADS = 4
 
 _SHOWN_CHARACTERS = 80
 
+#: For how long an answer waits while another program keeps the job log locked. A callback comes only once, and is kept
+#: when it has waited for longer; all others are told to come again.
+_PATIENCE_SECONDS = 1.0
+_CALLBACK_PATIENCE_SECONDS = 5.0
+
 #: Where the log keeps what was last called back for a made-up receipt of `check --live`.
 REHEARSAL_FACT = "rehearsal"
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+Written = TypeVar("Written")
 HealthCheck = Callable[[], Mapping[str, str | None]]
 Answering = Callable[[Request], Awaitable[Response]]
 
@@ -70,6 +79,8 @@ class Web:
 
     `tell_degraded` names what works by halves, such as a destination that is held; `tell_waiting` what waits as it
     should, such as for a delivery window. `show_metrics` returns them in Prometheus' text format.
+    `keep_callback` keeps a callback that the job log does not take now, durably: its job's id, its body, and why it is
+    no verdict, if it is none; it returns False if it cannot.
     `keep_rehearsal` keeps what was called back for a made-up receipt of `check --live`, which is no job.
     `access` judges who may see the metrics; without it callers on this machine may. `more` are the API's routes,
     `file_of_known` its answer to who has no link; `origins` may call it from a browser. `pages` are the status page.
@@ -88,6 +99,7 @@ class Web:
         tell_waiting: Callable[[], Mapping[str, str]] = dict,
         show_metrics: Callable[[], bytes] = bytes,
         keep_rehearsal: Callable[[str], None] = lambda _said: None,
+        keep_callback: Callable[[str, bytes, str | None], bool] = lambda _job_id, _body, _why: False,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         access: Access | None = None,
         more: Sequence[Route] = (),
@@ -109,6 +121,7 @@ class Web:
         self._tell_waiting = tell_waiting
         self._show_metrics = show_metrics
         self._keep_rehearsal = keep_rehearsal
+        self._keep_callback = keep_callback
         self._concluding = asyncio.Semaphore(_CONCLUDING_THREADS)
         self._looking = asyncio.Semaphore(_LOOKING_THREADS)
         inner = Starlette(
@@ -130,7 +143,9 @@ class Web:
             },
         )
         inner.router.redirect_slashes = False  # a POST that is redirected is lost
-        self.app = Envelope(inner, root_path)  # outside of it, so that an error of ours has its headers, too
+        self.app = Envelope(
+            _Impatient(inner), root_path
+        )  # outside of it, so that an error of ours has its headers, too
 
     # --- errors ------------------------------------------------------------------------------------------------
 
@@ -169,6 +184,7 @@ class Web:
     async def _hear(self, request: Request, job_id: str) -> Response:
         """Read and write down what came with a right token."""
         tell_connection(request, "trust")
+        patience_seconds.set(_CALLBACK_PATIENCE_SECONDS)
         try:
             body = await read_body(request, CALLBACK_MAX_BYTES)
         except ClientDisconnect:
@@ -186,9 +202,26 @@ class Web:
             said = {"job_id": job_id, "success": verdict.success, "message": verdict.message}
             await run_in_threadpool(self._keep_rehearsal, json.dumps(said))
             return _answer_reception(Reception.RECEIVED, job_id)
-        async with self._concluding:
-            reception = await run_in_threadpool(self._conclusion.conclude, job_id, verdict)
+        reception = await self._written_down(
+            lambda: self._conclusion.conclude(job_id, verdict), job_id, body, None, Reception.RECEIVED
+        )
         return _answer_reception(reception, job_id)
+
+    async def _written_down(
+        self, write: Callable[[], Written], job_id: str, body: bytes, why: str | None, if_kept: Written
+    ) -> Written:
+        """Return what `write` returns; or `if_kept`, if the job log does not take the callback and it is kept instead.
+
+        Raises:
+            JobLogError: the log does not take it, and it cannot be kept either.
+        """
+        async with self._concluding:
+            try:
+                return await run_in_threadpool(write)
+            except JobLogError:
+                if not await run_in_threadpool(self._keep_callback, job_id, body, why):
+                    raise
+                return if_kept
 
     async def _refuse(self, request: Request, job_id: str, status: int, detail: str) -> Response:
         """Answer a wrong token, or a wrong link: the more of them, the later; nobody's thread waits meanwhile."""
@@ -199,9 +232,9 @@ class Web:
 
     async def _keep_unreadable(self, job_id: str, body: bytes, status: int, why: str) -> Response:
         """Keep what N8N said, for it says it only once, and answer why it is no verdict."""
-        async with self._concluding:
-            is_kept = await run_in_threadpool(self._conclusion.keep_unreadable, job_id, body, why)
-        if not is_kept:
+        if not await self._written_down(
+            lambda: self._conclusion.keep_unreadable(job_id, body, why), job_id, body, why, if_kept=True
+        ):
             return _no_job(job_id)
         kept = "It" if body else "That it came"
         # Whoever was too slow is not waited for once more.
@@ -240,7 +273,11 @@ class Web:
         return JSONResponse(found.as_json(), status)
 
     def _readiness(self) -> Readiness:
-        return Readiness(self._check_health(), self._tell_degraded(), self._tell_waiting())
+        checks, degraded = self._check_health(), self._tell_degraded()
+        try:
+            return Readiness(checks, degraded, self._tell_waiting())
+        except JobLogError as error:  # also when it fails only now
+            return Readiness({**checks, "job_log": str(error)}, degraded, {})
 
     async def _metrics(self, request: Request) -> Response:
         if self._access is not None:
@@ -250,6 +287,18 @@ class Web:
         async with self._looking:
             page = await run_in_threadpool(self._show_metrics)
         return Response(page, media_type=_METRICS_TYPE)
+
+
+class _Impatient:
+    """ASGI middleware: nobody who asks waits for long while another program keeps the job log locked."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        patience_seconds.set(_PATIENCE_SECONDS)  # of this request's task, and of the threads that work for it
+        await self._app(scope, receive, send)
 
 
 _WRONG_TOKEN = "The header X-Callback-Token is missing or wrong; compare it with callback.secret_token."  # noqa: S105 - no token
@@ -330,9 +379,14 @@ async def _answer_http_error(_request: Request, error: Exception) -> Response:
     return _problem(status, "There is nothing here." if status == 404 else str(error), headers=headers)  # noqa: PLR2004
 
 
-async def _answer_trouble(_request: Request, error: Exception) -> Response:
-    """The verdict could not be written down: whoever sent it is to send it again."""
-    answer = _problem(503, f"Nothing was written down, so send it again in a minute: {error}")
+async def _answer_trouble(request: Request, error: Exception) -> Response:
+    """Answer what cannot be read or written now; after a change the caller must know that nothing was written."""
+    again = (
+        "Ask again in a minute"
+        if request.method in ("GET", "HEAD")
+        else "Nothing was written; send it again in a minute"
+    )
+    answer = _problem(503, f"{again}: {error}")
     answer.headers["Retry-After"] = "60"
     return answer
 

@@ -244,7 +244,7 @@ class Process:
         self.is_listening = False
         self.actors: dict[str, Actor] = {}
         holds = Holds(self.log)
-        bells = {"deliveries": Bell(), "filings": Bell()}
+        bells: dict[str, Any] = {"deliveries": Bell(), "filings": Bell()}
         self.take_in = TakeIn(self.log, [self.route], examine=examine, **bells, clock=clock, monotonic=clock)
         self.delivery = Delivery(
             self.log,

@@ -63,7 +63,7 @@ class Site(Concluding):
         super().__init__(log, clock, spool)
         self.checks: dict[str, str | None] = {"job_log": None, "inbox:office": None}
         self.degraded: dict[str, str] = {}
-        self.app = Web(
+        self.web = Web(
             self.conclusion,
             tokens or CallbackTokens(TOKEN),
             Strangers(clock),
@@ -74,7 +74,8 @@ class Site(Concluding):
             show_metrics=lambda: b"up 1\n",
             pause=pause,
             more=[Route("/defect", fail)],
-        ).app
+        )
+        self.app = self.web.app
 
     def ask(self, method: str, path: str, client: tuple[str, int] = LOCAL, **options: Any) -> httpx.Response:
         """Ask the application, without a network."""
