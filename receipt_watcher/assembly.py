@@ -42,6 +42,7 @@ def route_of(config: Config, inbox: Inbox, sending: Sending) -> Route:
         name=inbox.name,
         spool=Spool(inbox.name, folders),
         branches=(*subfolders, _branch(config, inbox, sending, "", None)),
+        takes_any_database=inbox.upload_database == "any",
         limits=Limits(int(config.limits.max_file_mb * _MEBIBYTE), int(config.limits.max_megapixels * 1_000_000)),
     )
 

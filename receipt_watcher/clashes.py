@@ -42,8 +42,15 @@ def clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
         if (first := names.index(name)) != number:
             keys = (("inboxes", number, "name"), ("inboxes", first, "name"))
             yield keys, f'"{name}" is also the name of inboxes[{first}]', "give one of them another name"
+    yield from _n8n_clashes(config)
+    yield from _http_clashes(config)
+    yield from _folder_clashes(config)
+    yield from _state_clashes(config)
+
+
+def _n8n_clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
     if config.n8n.backoff_max_seconds < config.n8n.backoff_initial_seconds:
-        keys = (("n8n", "backoff_max_seconds"), ("n8n", "backoff_initial_seconds"))
+        keys: tuple[Key, ...] = (("n8n", "backoff_max_seconds"), ("n8n", "backoff_initial_seconds"))
         yield keys, "is less than n8n.backoff_initial_seconds", "make it the larger of the two"
     token, previous = config.callback.secret_token, config.callback.previous_secret_token
     if token is not None and token == previous:
@@ -53,9 +60,9 @@ def clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
     if signing is not None and signing == previous:
         keys = (("n8n", "previous_signing_secret"), ("n8n", "signing_secret"))
         yield keys, "is the same as n8n.signing_secret", "set it to the secret before that, or remove it"
-    yield from _http_clashes(config)
-    yield from _folder_clashes(config)
-    yield from _state_clashes(config)
+    if config.n8n.ca_file is not None and not config.n8n.verify_tls:
+        keys = (("n8n", "verify_tls"), ("n8n", "ca_file"))
+        yield keys, "is false, so n8n.ca_file has no effect", "remove verify_tls, or ca_file"
 
 
 def _http_clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:

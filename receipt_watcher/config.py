@@ -210,6 +210,10 @@ class Inbox(Section):
     deliver_when: DeliverWhen | None = Field(
         default=None, description="When the receipts of this inbox are sent; by default n8n.deliver_when."
     )
+    upload_database: Literal["inbox", "any"] = Field(
+        default="inbox",
+        description="Which Notion database an upload may name: the inbox's own and its subfolders', or any.",
+    )
     recursive: bool = Field(default=False, description="Whether subfolders are watched too.")
     observer: Literal["auto", "native", "polling"] = Field(
         default="auto", description="How new files are noticed; a network share sends no events and needs polling."

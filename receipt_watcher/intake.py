@@ -20,6 +20,13 @@ from receipt_watcher.joblog import JobLog
 
 DuplicatePolicy = Literal["skip", "send", "fail"]
 
+#: How the name of the fact begins that keeps the database that an upload named, if it is not its branch's. It is kept
+#: before the file is moved, so that a crash in between does not book the receipt in the inbox's database.
+DATABASE_FACT = "database:"
+
+#: Among how many jobs of the same bytes such an upload is looked for.
+_MOST_JOBS = 100
+
 _NO_COPIES = frozenset(State) - {State.DUPLICATE}
 
 
@@ -36,6 +43,7 @@ class Arrival:
     duplicates: DuplicatePolicy
     examination: Examination
     branch: str = ""
+    has_own_database: bool = False
     revision_of: str | None = None
     original_path: Path | None = None
 
@@ -60,7 +68,11 @@ class Intake:
     def record(self, arrivals: Sequence[Arrival], now: float) -> list[Job]:
         """Give each arrival its row, all in one commit, and return the job that each file now belongs to."""
         with self._log.transaction():
-            return [self._record_one(arrival, now) for arrival in arrivals]
+            return [
+                self._record_one(arrival, now) if uploaded is None else self._go_on(arrival, uploaded, now)
+                for arrival in arrivals
+                for uploaded in [self._failed_upload(arrival)]
+            ]
 
     def _record_one(self, arrival: Arrival, now: float) -> Job:
         seen = self._seen(arrival)
@@ -94,6 +106,20 @@ class Intake:
         """Return the jobs that these bytes had before for the same target, but for copies, the newest first."""
         sha256 = arrival.examination.sha256
         return [] if sha256 is None else self._log.same_receipts(sha256, arrival.target, _NO_COPIES)
+
+    def _failed_upload(self, arrival: Arrival) -> Job | None:
+        """Return the failed upload whose file was dropped in again, if it had a database of its own.
+
+        A file in the inbox cannot say that database, so it would be booked in another one.
+        """
+        sha256 = arrival.examination.sha256
+        if sha256 is None or arrival.has_own_database:
+            return None
+        for job in reversed(self._log.with_bytes(sha256, _MOST_JOBS)):
+            is_other = job.inbox == arrival.inbox and job.target != arrival.target and _was_to_be_sent(job)
+            if is_other and self._log.fact(DATABASE_FACT + job.job_id) is not None and not self._is_in_failed(job):
+                return job
+        return None
 
     def _record_copy(self, arrival: Arrival, original: Job, now: float) -> Job:
         if arrival.duplicates == "skip":

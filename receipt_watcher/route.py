@@ -57,7 +57,11 @@ class Branch:
     @property
     def target(self) -> str:
         """What makes two receipts with the same bytes the same: where they are sent and booked."""
-        return f"{self.destination.url} {self.notion_database_id}"
+        return self.target_in(self.notion_database_id)
+
+    def target_in(self, database_id: str) -> str:
+        """Return the same for a receipt that is booked in another database."""
+        return f"{self.destination.url} {database_id}"
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class Route:
     spool: Spool
     branches: tuple[Branch, ...]
     limits: Limits
+    takes_any_database: bool = False  # an upload may name one that is no branch's
     is_ready: bool = field(default=False)
 
     def branch_at(self, relative: Path) -> Branch:

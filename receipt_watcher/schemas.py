@@ -6,9 +6,9 @@ Pure; any thread may use them. Times are ISO 8601, in UTC where they are given, 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from receipt_watcher.job import Reason, State
 from receipt_watcher.roles import Role
@@ -55,6 +55,12 @@ class Choice(Taken):
     )
     since: Moment | None = Field(default=None, description="Taken in from then on.")
     until: Moment | None = Field(default=None, description="Taken in before then.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError("since is not before until, so no job can be meant")
+        return self
 
 
 class JobsQuery(Choice):
@@ -107,7 +113,11 @@ class UploadForm(Taken):
         description="The file, with its name."
     )
     inbox: str | None = Field(default=None, description="For this inbox; not needed where there is one only.")
-    notion_database_id: str | None = Field(default=None, description="Or for the inbox that goes to this database.")
+    notion_database_id: str | None = Field(
+        default=None,
+        description="For the inbox, or its subfolder, that goes to this database; any other one needs upload_database: "
+        "any. A contradiction to inbox is answered 422.",
+    )
     csrf: str | None = Field(default=None, description="The form token of who is signed in, where no header has it.")
 
 

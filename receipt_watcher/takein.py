@@ -24,7 +24,7 @@ import structlog
 from receipt_watcher.disk import SHARE_IS_GONE, TROUBLE_OF_ALL, beginnings, display_name
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.examination import Examination, Limits
-from receipt_watcher.intake import Arrival, Intake
+from receipt_watcher.intake import DATABASE_FACT, Arrival, Intake
 from receipt_watcher.job import Event, Job, Reason, State, new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.listing import signature
@@ -65,6 +65,7 @@ class _Taken:
     job_id: str
     relative: Path
     examination: Examination | None = None
+    database: str | None = None  # that an upload named, if it is not its branch's
 
 
 #: How the names of facts begin that keep which job an Idempotency-Key stands for.
@@ -73,7 +74,7 @@ UPLOAD_FACT = "upload:"
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that came by HTTP, whole and examined, for a job of this id.
+    """A file that came by HTTP, whole and examined, for a job of this id; `database` is None for its branch's.
 
     `is_known` is asked with the gate held, whether it was taken before; `note` is told its job, inside the transaction
     of the row.
@@ -85,6 +86,7 @@ class Upload:
     examination: Examination
     is_known: Callable[[], bool]
     note: Callable[[Job], None]
+    database: str | None = None
 
 
 class TakeIn:
@@ -136,8 +138,10 @@ class TakeIn:
         """
         if upload.is_known() or route.spool.has_orphan(upload.job_id):
             return None
+        if upload.database is not None:
+            self._log.keep_fact(DATABASE_FACT + upload.job_id, upload.database)
         route.spool.receive(upload.path, upload.relative, upload.job_id)
-        taken = _Taken(upload.job_id, upload.relative, upload.examination)
+        taken = _Taken(upload.job_id, upload.relative, upload.examination, upload.database)
         jobs = self._record(route, [taken], note=lambda _arrival, job: upload.note(job))
         if not jobs:
             raise OSError(errno.EIO, "the disk does not give it back", str(upload.relative))
@@ -248,7 +252,10 @@ class TakeIn:
             for start in range(0, len(quiet), BATCH_FILES)
             for job in self._record(
                 route,
-                [_Taken(*orphan) for orphan in quiet[start:][:BATCH_FILES]],
+                [
+                    _Taken(job_id, relative, database=self._log.fact(DATABASE_FACT + job_id))
+                    for job_id, relative in quiet[start:][:BATCH_FILES]
+                ],
                 may_have_been_sent=may_have_been_sent,
                 note=self._pass_key_on,
             )
@@ -353,8 +360,9 @@ class TakeIn:
             inbox=route.name,
             filename=display_name(taken.relative.name),
             relative_path=taken.relative,
-            target=branch.target,
-            notion_database_id=branch.notion_database_id,
+            target=branch.target if taken.database is None else branch.target_in(taken.database),
+            notion_database_id=branch.notion_database_id if taken.database is None else taken.database,
+            has_own_database=taken.database is not None,
             duplicates=branch.duplicates,
             examination=examination,
             branch=branch.key,

@@ -64,16 +64,18 @@ _FORM_BYTES = 64 * 1024
 _RESERVE_BYTES = 64 * 1024 * 1024
 #: For how long an Idempotency-Key is known.
 _KEY_SECONDS = 86400.0
+_MOST_DATABASE_CHARACTERS = 200
 _KEY = re.compile("[!-~]{1,255}")
 _FIELDS = {"inbox", "notion_database_id", "csrf"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a receipt goes."""
+    """Where a receipt goes; `database` is what it named, if that is not its branch's."""
 
     gate: Gate
     relative: Path
+    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +98,11 @@ class _Binding:
     status: int | None
     sha256: str | None
     inbox: str | None = None
+    database: str | None = None
 
     def as_fact(self, now: float) -> str:
         """Return it as the log keeps it: by the time first, so that old ones are found."""
-        return f"{iso_time(now)} {json.dumps([self.job_id, self.status, self.sha256, self.inbox])}"
+        return f"{iso_time(now)} {json.dumps([self.job_id, self.status, self.sha256, self.inbox, self.database])}"
 
 
 class Uploads:
@@ -234,7 +237,7 @@ class Uploads:
         try:
             path = (folder / _UNFINISHED).rename(folder / place.relative.name)  # its name is examined, too
             examination = self._examine(path, gate.route.limits)
-            binding = self._binding(key, gate, examination)
+            binding = self._binding(key, place, examination)
             known = self._known(binding)
             if known is not None:
                 return self._taken(*known)
@@ -243,15 +246,16 @@ class Uploads:
                 path,
                 place.relative,
                 examination,
-                is_known=lambda: key is not None and self._known(self._binding(key, gate, examination)) is not None,
+                is_known=lambda: key is not None and self._known(self._binding(key, place, examination)) is not None,
                 note=lambda job: self._note(job, caller, binding, key),
+                database=place.database,
             )
             job = self._moved(gate, upload, key)
         except (OSError, SpoolError) as error:
             why = f"It cannot be taken in now ({getattr(error, 'strerror', None) or error}); send it again in a moment."
             raise RefusedError(503, why, headers={"Retry-After": "10"}) from error
         if job is None:  # the first call with this key has just been here, or a crash left its file to be recorded
-            known = self._known(self._binding(key, gate, examination))
+            known = self._known(self._binding(key, place, examination))
             if known is None:
                 raise _under_way()
             return self._taken(*known)
@@ -259,33 +263,28 @@ class Uploads:
         return self._taken(job, _status_of(job))
 
     def _place_of(self, form: Form) -> _Place:
-        """Return where a receipt goes: to the inbox that is named, to that of the database, or to the only one."""
+        """Return where a receipt goes: to the inbox that is named, to that of the database, or to the only one.
+
+        Raises:
+            RefusedError: there is none, there are several, or inbox and database contradict each other.
+        """
         inbox, database = form.fields.get("inbox", ""), form.fields.get("notion_database_id", "")
         name = form.filename or ""
-        if inbox:
-            gate = next((gate for gate in self._gates if gate.route.name == inbox), None)
-            if gate is None:
-                raise RefusedError(422, f"There is no inbox {inbox[:80]!r}.")
-            return _Place(gate, Path(name))
+        gates = [gate for gate in self._gates if inbox in ("", gate.route.name)]
+        if not gates:
+            raise RefusedError(422, f"There is no inbox {inbox[:80]!r}.")
         if database:
-            for gate in self._gates:
-                for branch in reversed(gate.route.branches):
-                    if branch.notion_database_id == database:
-                        return _Place(gate, Path(branch.subfolder) / name)
-            raise RefusedError(422, f"No inbox goes to the database {database[:80]!r}.")
-        if len(self._gates) > 1:
-            names = ", ".join(gate.route.name for gate in self._gates)
-            raise RefusedError(422, f"Say which inbox it is for (the field inbox): {names}.")
-        return _Place(self._gates[0], Path(name))
+            return _place_by_database(gates, database, name)
+        return _Place(_only(gates, ""), Path(name))
 
-    def _binding(self, key: str | None, gate: Gate, examination: Examination) -> _Binding:
+    def _binding(self, key: str | None, place: _Place, examination: Examination) -> _Binding:
         """Return what a key is bound to; a new one, or none, gets an id for a job of its own.
 
         Raises:
-            RefusedError: it came with another file before, or, not taken yet, for another inbox.
+            RefusedError: it came with another file before, or for another inbox or database.
         """
-        sha256, inbox, now = examination.sha256, gate.route.name, self._clock()
-        new = _Binding(new_job_id(now), None, sha256, inbox)
+        sha256, inbox, now = examination.sha256, place.gate.route.name, self._clock()
+        new = _Binding(new_job_id(now), None, sha256, inbox, place.database)
         if key is None:
             return new
         with self._log.transaction():
@@ -297,8 +296,10 @@ class Uploads:
         binding = _Binding(*json.loads(fact.partition(" ")[2]))
         if binding.sha256 != sha256:
             raise RefusedError(422, "This Idempotency-Key came with another file before.")
-        if binding.status is None and binding.inbox != inbox:
+        if binding.inbox != inbox:
             raise RefusedError(422, f"This Idempotency-Key came for the inbox {binding.inbox} before.")
+        if binding.database != place.database:
+            raise RefusedError(422, "This Idempotency-Key came for another database before.")
         return binding
 
     def _known(self, binding: _Binding) -> tuple[Job, int] | None:
@@ -326,7 +327,8 @@ class Uploads:
     def _note(self, job: Job, caller: Caller, binding: _Binding, key: str | None) -> None:
         """Write down who brought it, and the answer to its key; called inside the transaction of its row."""
         now = self._clock()
-        self._log.note(job.job_id, now, "upload", detail=f"by {caller.name}")
+        where = "" if binding.database is None else f", for the database {binding.database}"
+        self._log.note(job.job_id, now, "upload", detail=f"by {caller.name}{where}")
         if key is not None:
             answered = replace(binding, job_id=job.job_id, status=_status_of(job))
             self._log.keep_fact(UPLOAD_FACT + key, answered.as_fact(now))
@@ -344,6 +346,44 @@ class Uploads:
             raise RefusedError(422, detail or "It was refused.", reason=code, job_id=job.job_id)
         first = self._log.get(job.duplicate_of or "") if job.state is State.DUPLICATE else None
         return Taken(job, first or job, status)
+
+
+def _place_by_database(gates: Sequence[Gate], database: str, name: str) -> _Place:
+    """Return where a receipt for a database goes: to a subfolder or inbox that has it, or to one that takes any."""
+    found = {
+        gate: branch
+        for gate in gates
+        for branch in gate.route.branches  # the outermost comes last
+        if branch.notion_database_id == database
+    }
+    if found:
+        # Inboxes that send to one workflow are as good as each other.
+        is_one = len({branch.target for branch in found.values()}) == 1
+        gate = next(iter(found)) if is_one else _only(list(found), f" with the database {database[:80]!r}")
+        return _Place(gate, Path(found[gate].subfolder) / name)
+    takers = [gate for gate in gates if gate.route.takes_any_database]
+    if not takers:
+        which = f"The inbox {gates[0].route.name} does not go" if len(gates) == 1 else "No inbox goes"
+        raise RefusedError(
+            422,
+            f"{which} to the database {database[:80]!r}. Leave out notion_database_id or name another one; an admin "
+            "can let uploads name any: upload_database: any.",
+        )
+    if len(database) > _MOST_DATABASE_CHARACTERS or not database.isprintable():
+        raise RefusedError(422, f"A database has {_MOST_DATABASE_CHARACTERS} printable characters at the most.")
+    return _Place(_only(takers, ""), Path(name), database)
+
+
+def _only(gates: Sequence[Gate], which: str) -> Gate:
+    """Return the one gate that is possible.
+
+    Raises:
+        RefusedError: there are several.
+    """
+    if len(gates) > 1:
+        names = ", ".join(gate.route.name for gate in gates)
+        raise RefusedError(422, f"Say which inbox{which} it is for (the field inbox): {names}.")
+    return gates[0]
 
 
 def clear(state_dir: Path) -> None:

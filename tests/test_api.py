@@ -435,3 +435,12 @@ def test_openapi_names_each_call(site: ApiSite) -> None:
         OPERATIONS
     )
     assert "#/$defs" not in json.dumps(told)
+
+
+def test_a_time_span_that_holds_nothing_is_refused(site: ApiSite, log: JobLog) -> None:
+    """A list and a retry whose since is not before until are refused, instead of being empty without a word."""
+    put(log, 1, state=State.FAILURE, reason=Reason.BROKEN)
+    span = {"since": "2026-11-02T00:00:00Z", "until": "2026-11-01T00:00:00Z"}
+    answer = site.near("GET", f"/api/v1/jobs?since={span['since']}&until={span['until']}")
+    assert "since is not before until" in assert_problem(answer, 422)["detail"]
+    assert_problem(site.ask("POST", "/api/v1/jobs/retry", Role.OPERATOR, json=span), 422)

@@ -90,6 +90,23 @@ def test_json_lines(command: Command, four_jobs: JobLog) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("jobs", "--json", "--json-lines"),
+        ("balance", "--force"),
+        ("balance", "--force", "--csv", "-"),
+        ("n8n-workflow", "echo", "--credentials"),
+        ("n8n-workflow", "--signed"),
+    ],
+)
+def test_options_that_contradict_are_refused(words: tuple[str, ...], command: Command, four_jobs: JobLog) -> None:
+    """Of two options that exclude each other none is dropped without a word."""
+    said = command(*words)
+    assert said.code == 2
+    assert "--" in said.err
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("2h", "2026-11-20T12:05"),

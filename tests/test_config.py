@@ -94,6 +94,13 @@ def test_an_inbox_is_named_after_its_folder(tmp_path: Path, folder: str, name: s
     assert load(path, HOME).inboxes[0].name == name
 
 
+def test_a_certificate_that_is_not_checked_needs_no_authority(tmp_path: Path) -> None:
+    """With verify_tls off an authority has no effect, so one of the two is a mistake."""
+    text = "inboxes: [{path: in}]\nn8n: {webhook_url: https://n8n/x, ca_file: ca.pem, verify_tls: false}"
+    with pytest.raises(ConfigError, match=r"n8n\.verify_tls: is false, so n8n\.ca_file has no effect"):
+        load(written(tmp_path, text), HOME)
+
+
 def test_paths_are_absolute_afterwards(tmp_path: Path) -> None:
     """A relative path starts at the file's folder, ~ is the home folder, .. goes up."""
     inboxes = "inboxes: [{path: in, done_dir: ~/done, failed_dir: ../failed}]\n"

@@ -69,6 +69,7 @@ OTHER: dict[str, tuple[str, object]] = {
     "inboxes.0.path": ("/other/in", "/other/in"),
     "inboxes.0.name": ("office", "office"),
     "inboxes.0.notion_database_id": ("0123", "0123"),
+    "inboxes.0.upload_database": ("any", "any"),
     "inboxes.0.webhook_url": ("http://other/hook", "http://other/hook"),
     "inboxes.0.accept": ("respond", {"mode": "respond"} | RULE),
     "inboxes.0.deliver_when": ('{"days": "sat, sun"}', {"days": "sat, sun", "hours": "00:00-24:00", "time_zone": ""}),

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ from receipt_watcher.forms import Form, safe_name
 from receipt_watcher.job import Reason, State
 from receipt_watcher.problem import RefusedError
 from receipt_watcher.roles import Role, hash_of
-from receipt_watcher.standin import StandIn
+from receipt_watcher.standin import Behaviour, StandIn
 from receipt_watcher.texts import REASONS_DE
 from tests.api_site import SECRETS, bearer
 from tests.conftest import TOKEN
@@ -267,6 +268,90 @@ def test_the_database_says_the_inbox(tmp_path: Path, n8n: StandIn) -> None:
         daemon.wait_quiet(2)
         found = {job.filename: (str(job.relative_path), job.notion_database_id) for job in daemon.recorded()}
     assert found == {"1.jpg": ("travel/1.jpg", "trips"), "2.jpg": ("2.jpg", "usual")}
+
+
+def test_an_inbox_and_a_database_that_contradict_are_refused(tmp_path: Path, n8n: StandIn) -> None:
+    """An upload that names an inbox and another one's database is refused in words, also with a key that was used."""
+    inbox = {"recursive": True, "notion_database_id": "usual", "routes": {"travel": "trips"}}
+    [one] = jpegs(1)
+    key = {"Idempotency-Key": "scan-1"}
+    with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN, inbox=inbox, changes=TOKENS) as daemon:
+        for fields in ({"inbox": "office", "notion_database_id": "other"}, {"notion_database_id": "other"}):
+            refused = assert_problem(upload(daemon, one, data=fields), 422)["detail"]
+            assert "'other'" in refused
+            assert "upload_database: any" in refused
+            assert "usual" not in refused
+        assert daemon.recorded() == []
+        fitting = {"inbox": "office", "notion_database_id": "trips"}
+        assert upload(daemon, one, data=fitting, headers=key).status_code == 202
+        daemon.wait_quiet(1)
+        assert str(daemon.job("scan.jpg").relative_path) == "travel/scan.jpg"
+        assert_problem(upload(daemon, one, data={"notion_database_id": "other"}, headers=key), 422)
+
+
+def test_an_upload_may_carry_a_database_of_its_own(tmp_path: Path, n8n: StandIn) -> None:
+    """With upload_database any, N8N is sent the database that the upload names; its key stands for that one only."""
+    inbox = {"notion_database_id": "usual", "upload_database": "any"}
+    one, two = jpegs(2)
+    key = {"Idempotency-Key": "scan-1"}
+    with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN, inbox=inbox, changes=TOKENS) as daemon:
+        own = {"inbox": "office", "notion_database_id": "its own"}
+        answer = upload(daemon, one, "1.jpg", data=own, headers=key)
+        assert answer.status_code == 202
+        assert upload(daemon, two, "2.jpg", data={"notion_database_id": "usual"}).status_code == 202
+        daemon.wait_quiet(2)
+        assert {sent.filename: sent.notion_database_id for sent in n8n.deliveries} == {
+            "1.jpg": "its own",
+            "2.jpg": "usual",
+        }
+        again = upload(daemon, one, "1.jpg", data=own, headers=key)
+        assert (again.status_code, again.json()["job_id"]) == (202, answer.json()["job_id"])
+        elsewhere = own | {"notion_database_id": "another"}
+        assert "database" in assert_problem(upload(daemon, one, "1.jpg", data=elsewhere, headers=key), 422)["detail"]
+        assert upload(daemon, one, "3.jpg", data=own).status_code == 200  # the same bytes in the same database
+        assert upload(daemon, one, "4.jpg", data=elsewhere).status_code == 202
+        assert_problem(upload(daemon, one, data=own | {"notion_database_id": "a\nb"}), 422)
+        daemon.wait_quiet(4)
+
+
+def test_a_database_of_its_own_outlives_a_crash_and_a_failure(tmp_path: Path, n8n: StandIn) -> None:
+    """An upload's own database is sent also after a crash before the row, and when its failed file is dropped in."""
+    inbox = {"notion_database_id": "usual", "upload_database": "any"}
+    [content] = jpegs(1)
+    daemon = RunningDaemon(tmp_path, n8n.webhook_url, TOKEN, inbox=inbox, changes=TOKENS)
+    n8n.behave = lambda _: Behaviour(verdict="failure")
+    try:
+        daemon.start(crash_at="examined")
+        with contextlib.suppress(httpx.HTTPError):
+            upload(daemon, content, data={"notion_database_id": "its own"})
+        daemon.ended()
+        daemon.start()
+        daemon.wait_quiet(1)
+        n8n.behave = lambda _: Behaviour()
+        [failed] = daemon.files(daemon.failed)
+        failed.rename(daemon.inbox / failed.name)
+        daemon.wait_quiet(1)
+        assert daemon.job("scan.jpg").state is State.SUCCESS
+        assert [sent.notion_database_id for sent in n8n.deliveries] == ["its own", "its own"]
+    finally:
+        daemon.close()
+
+
+@pytest.mark.parametrize(("webhook_url", "status"), [(None, 202), ("http://127.0.0.1:1/webhook/x", 422)])
+def test_a_database_of_several_inboxes(tmp_path: Path, n8n: StandIn, webhook_url: str | None, status: int) -> None:
+    """A database that two inboxes have says enough if both send to one workflow; otherwise the inbox must be named."""
+    second = {"path": str(tmp_path / "phone" / "inbox"), "name": "phone", "notion_database_id": "usual"}
+    second |= {"webhook_url": webhook_url} if webhook_url else {}
+    (tmp_path / "phone" / "inbox").mkdir(parents=True)
+    [content] = jpegs(1)
+    daemon = RunningDaemon(tmp_path, n8n.webhook_url, TOKEN, inbox={"notion_database_id": "usual"}, changes=TOKENS)
+    written = yaml.safe_load(daemon.config_file.read_text())
+    written["inboxes"].append(second)
+    daemon.config_file.write_text(yaml.safe_dump(written))
+    with daemon:
+        answer = upload(daemon, content, data={"notion_database_id": "usual"})
+        assert answer.status_code == status
+        assert status == 202 or "office, phone" in answer.json()["detail"]
 
 
 def test_old_keys_are_forgotten(daemon: RunningDaemon) -> None:

@@ -63,6 +63,8 @@ def balance(
     is_piped = str(csv_file) == "-"
     if is_piped and as_json:
         raise click.UsageError("Standard output takes one of the two: --json, or --csv -.")
+    if force and (csv_file is None or is_piped):
+        raise click.UsageError("--force goes with --csv FILE.")
     with open_log(config) as log:
         if inbox is not None and inbox not in (each.name for each in config.inboxes) and not log.has_jobs_of(inbox):
             raise click.UsageError(f"There is no inbox {inbox!r}.")

@@ -125,6 +125,10 @@ def n8n_workflow(
     """
     from receipt_watcher.workflows import WORKFLOWS, Services, workflow_json
 
+    if credentials and name is not None:
+        raise click.UsageError("Give one of the two: NAME prints a workflow, --credentials its credentials.")
+    if signed and name is None and not credentials:
+        raise click.UsageError("--signed goes with NAME or with --credentials.")
     if credentials:
         config = load_config(config_file)
         print_json([*_credentials(config), *([_signing_credential(config)] if signed else [])])

@@ -74,6 +74,8 @@ def jobs(
     """
     from receipt_watcher.since import moment_of
 
+    if as_json and as_lines:
+        raise click.UsageError("Give one of the two: --json, or --json-lines.")
     try:
         begin = None if since is None else moment_of(since, datetime.now())  # noqa: DTZ005 - the office's clock is meant
     except ValueError as error:
