@@ -10,6 +10,7 @@ Runs in uvicorn's thread; whatever touches the job log or N8N runs in a few work
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from starlette.routing import Route as WebRoute
 
 from receipt_watcher import __version__, schemas
 from receipt_watcher.actions import Actions
-from receipt_watcher.bodies import whole_body
+from receipt_watcher.bodies import MOST_PARAMETERS, whole_body
 from receipt_watcher.callers import Access, Caller
 from receipt_watcher.connections import tell_connection
 from receipt_watcher.downloads import Downloads
@@ -161,7 +162,8 @@ class Api:
         return StreamingResponse(stream, headers={"Content-Type": EVENTS, "X-Accel-Buffering": "no"})
 
     async def _openapi(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
-        return JSONResponse(openapi(__version__, request.scope.get("root_path", "")))
+        root: str = request.scope.get("root_path", "")
+        return Response(await run_in_threadpool(_openapi_text, root), media_type="application/json")
 
     # --- changing --------------------------------------------------------------------------------------------------
 
@@ -336,15 +338,23 @@ def _job_id(request: Request) -> str:
     return job_id
 
 
+@functools.cache  # of the one path that a proxy takes away; it takes a tenth of a second, and anybody may ask
+def _openapi_text(root_path: str) -> str:
+    return json.dumps(openapi(__version__, root_path), ensure_ascii=False, separators=(",", ":"))
+
+
 def _query(model: type[_Taken], request: Request) -> _Taken:
-    """Return the query, checked."""
-    said: dict[str, Any] = {}
-    for name in request.query_params:
-        texts = request.query_params.getlist(name)
-        known = model.model_fields.get(name)
-        is_list = known is not None and get_origin(known.annotation) is list
-        said[name] = texts if is_list or len(texts) > 1 else texts[0]
+    """Return the query, checked; it is gone through once (`bodies` bounds it)."""
+    texts: dict[str, list[str]] = {}
+    for name, text in request.query_params.multi_items():
+        texts.setdefault(name, []).append(text)
+    said = {name: given if len(given) > 1 or _is_list(model, name) else given[0] for name, given in texts.items()}
     return _checked(model, said)
+
+
+def _is_list(model: type[_Taken], name: str) -> bool:
+    known = model.model_fields.get(name)
+    return known is not None and get_origin(known.annotation) is list
 
 
 async def _body(model: type[_Taken], request: Request) -> _Taken:
@@ -361,6 +371,8 @@ async def _body(model: type[_Taken], request: Request) -> _Taken:
 
 
 def _checked(model: type[_Taken], said: Any) -> _Taken:
+    if isinstance(said, dict) and len(said) > MOST_PARAMETERS:  # each one would be a mistake of its own, in words
+        raise RefusedError(422, f"There are more than {MOST_PARAMETERS} fields.")
     try:
         return model.model_validate(said)
     except ValidationError as error:

@@ -1,8 +1,9 @@
-"""The bodies of requests, read in bounds.
+"""The queries and bodies of requests, read in bounds.
 
 What it promises: no body is kept in memory beyond the limit that is asked for. No answer is sent before the body has
 come to its end, or has been waited for, and thrown away, long enough: who is cut off in the midst of sending never
-reads the answer. A request whose end a proxy may see elsewhere than we do is refused.
+reads the answer. A request whose end a proxy may see elsewhere than we do is refused, and so is
+one with more parameters than any call has, before they are read.
 
 Runs in uvicorn's thread. Nothing is kept.
 """
@@ -27,6 +28,9 @@ DRAIN_MAX_BYTES = 32 * 1024 * 1024
 
 #: What the forms of our pages need, and some more.
 _FORM_BYTES, _FORM_FIELDS = 16 * 1024, 20
+
+#: How many parameters a query may have: a status may be named for each state, and pages have some ten.
+MOST_PARAMETERS = 50
 
 _CLOSE = (b"connection", b"close")
 
@@ -101,6 +105,9 @@ class Drained:
             await refusal(scope, receive, send)
         elif scope["http_version"] not in ("1.0", "1.1"):
             await _refusal(505, "Only HTTP/1.1 is spoken here.")(scope, receive, send)
+        elif scope["query_string"].count(b"&") >= MOST_PARAMETERS:
+            many = f"The query has more than {MOST_PARAMETERS} parameters."
+            await _refusal(422, many)(scope, receive, send)
         else:
             await self._app(scope, rest.receive, answer)
 

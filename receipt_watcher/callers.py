@@ -37,6 +37,8 @@ TOO_MANY = "Too many wrong tokens came from this address. A right one is answere
 _FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MOST_TOKEN_CHARACTERS = 8192
+#: How many proxies of ours a request may come through.
+_MOST_HOPS = 20
 _JUDGING_THREADS = 2
 _ASK_FOR_TOKEN = {"WWW-Authenticate": 'Bearer realm="receipt-watcher"'}
 _NO_TOKEN = "Show a token: Authorization: Bearer …, or sign in. receipt-watcher token create makes one."  # noqa: S105
@@ -111,7 +113,7 @@ class Access:
             known = await self._bearer(request, bearers)
             tell_connection(request, "prefer")
             return known
-        session = self.sessions.judge(request.cookies.get(COOKIE, ""))
+        session = self.sessions.judge(cookie_of(request, COOKIE))
         if session is not None:
             self._check_site(request)
             if request.method not in _SAFE_METHODS:
@@ -223,7 +225,8 @@ class Access:
         here = request.client.host if request.client else None
         if not self.is_proxy(here):
             return here
-        for each in reversed(",".join(request.headers.getlist("x-forwarded-for")).split(",")):
+        hops = ",".join(request.headers.getlist("x-forwarded-for")).rsplit(",", _MOST_HOPS)[-_MOST_HOPS:]
+        for each in reversed(hops):
             if each.strip():
                 here = each.strip()
             if not self.is_proxy(here):
@@ -260,6 +263,17 @@ def _bearers(request: Request) -> list[str]:
     """Return the tokens that it bears; other schemes are none of ours, such as the password for a proxy."""
     given = [each.partition(" ") for each in request.headers.getlist("authorization")]
     return [secret.strip() for scheme, _, secret in given if scheme.lower() == "bearer"]
+
+
+def cookie_of(request: Request, name: str) -> str:
+    """Return a cookie as it came, or "": ours need no unquoting, which takes quadratic time in some Pythons."""
+    found = ""
+    for header in request.headers.getlist("cookie"):
+        for part in header.split(";"):
+            key, _, text = part.partition("=")
+            if key.strip() == name:
+                found = text.strip()
+    return found
 
 
 def _cookie_path(request: Request) -> str:

@@ -20,6 +20,7 @@ from receipt_watcher.problem import RefusedError
 
 _FIELD_BYTES = 1024
 _HEADER_BYTES = 4096
+_TYPE_CHARACTERS = 256
 _MOST_PARTS = 8
 _NAME_BYTES = 255
 _FILE = "file"
@@ -34,7 +35,8 @@ class Form:
         Raises:
             RefusedError: it is no such form.
         """
-        kind, options = parse_options_header(content_type)
+        # A long one could take quadratic time to be read.
+        kind, options = parse_options_header(content_type if len(content_type) <= _TYPE_CHARACTERS else "")
         boundary = options.get(b"boundary", b"")
         if kind != b"multipart/form-data" or not 0 < len(boundary) <= 70:  # noqa: PLR2004 - RFC 2046, 5.1.1
             raise RefusedError(415, "Send a form: multipart/form-data with the part «file», such as curl -F file=@….")

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from receipt_watcher import __version__, pageview
-from receipt_watcher.callers import Caller
+from receipt_watcher.callers import Caller, cookie_of
 from receipt_watcher.disk import display_name
 from receipt_watcher.telemetry import printable
 from receipt_watcher.texts import LANGUAGES, NAMES, Texts, language_of
@@ -100,7 +100,7 @@ class Rendering:
     def visit(self, request: Request, visitor: Visitor | None = None) -> Visit:
         """Return a visit of somebody, by default of nobody, in his language."""
         asked = request.query_params.get("lang")
-        chosen = asked if asked in LANGUAGES else request.cookies.get("lang")
+        chosen = asked if asked in LANGUAGES else cookie_of(request, "lang")
         texts = Texts(language_of(chosen, request.headers.get("accept-language", "")), self._zone)
         query = {name: value for name, value in request.query_params.items() if name != "lang"}
         return Visit(request, visitor or Visitor(), texts, self._clock(), query)

@@ -88,7 +88,9 @@ class Strangers:
         """Log what was counted since the last line about each address, where that is a minute ago."""
         now = self._monotonic()
         with self._lock:
-            for address, stranger in self._known.items():
+            known = list(self._known.items())
+        for address, stranger in known:  # a thousand lines take a while, for which uvicorn's thread need not wait
+            with self._lock:
                 self._tell_one(address, stranger, now)
 
     def __len__(self) -> int:

@@ -53,6 +53,9 @@ logger = structlog.get_logger()
 #: A callback carries a few words and perhaps extracted fields; more than this is a mistake or an attack.
 CALLBACK_MAX_BYTES = 1024 * 1024
 
+#: From this size on reading a callback's JSON takes milliseconds, and the event loop does not wait for it.
+_LONG_BYTES = 16 * 1024
+
 #: How many threads callbacks and lookups may occupy: those who only look never keep a callback waiting.
 _CONCLUDING_THREADS = 8
 _LOOKING_THREADS = 4
@@ -195,7 +198,7 @@ class Web:
         if body is None:
             return await self._keep_unreadable(job_id, b"", 413, f"The body is larger than {CALLBACK_MAX_BYTES} bytes.")
         try:
-            verdict = parse_verdict(body)
+            verdict = await run_in_threadpool(parse_verdict, body) if len(body) > _LONG_BYTES else parse_verdict(body)
         except ValueError as error:
             return await self._keep_unreadable(job_id, body, 422, f"{error}{_as_it_came(request)}")
         if job_id.startswith(REHEARSAL_PREFIX):

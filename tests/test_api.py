@@ -98,6 +98,22 @@ def test_what_is_no_query_is_said(site: ApiSite) -> None:
         assert name in assert_problem(site.near("GET", f"/api/v1/jobs?{query}"), 422)["detail"]
 
 
+def test_a_query_is_gone_through_once(site: ApiSite) -> None:
+    """Each parameter is found by one pass, so that many of one name, or of many names, take no longer together."""
+    for number in range(3):
+        put(site.log, number)
+    states = "&".join(["status=queued"] * 19 + ["status=failure"])
+    assert len(ids_of(site, f"{states}&limit=2&inbox=office")) == 2
+    said = assert_problem(site.near("GET", "/api/v1/jobs?" + "&".join(f"{n:x}=1" for n in range(50))), 422)["detail"]
+    assert "0: Extra inputs are not permitted" in said
+
+
+def test_a_body_of_many_fields_is_refused_as_one(site: ApiSite) -> None:
+    """A body with more fields than any call has is one mistake, not thousands; also of a caller without a token."""
+    said = {f"{number:x}": 1 for number in range(5000)}
+    assert "50 fields" in assert_problem(site.ask("POST", "/api/v1/session", json=said), 422)["detail"]
+
+
 # --- one job -------------------------------------------------------------------------------------------------------
 
 
@@ -426,6 +442,13 @@ def test_no_answer_can_be_framed(site: ApiSite, path: str) -> None:
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
     assert (headers["x-frame-options"], headers["x-content-type-options"]) == ("DENY", "nosniff")
+
+
+def test_openapi_is_made_once(site: ApiSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """openapi.json takes a tenth of a second to make, and anybody may ask for it: so it is made once."""
+    site.ask("GET", "/openapi.json")
+    monkeypatch.setattr("receipt_watcher.api.openapi", lambda *_: 1 / 0)
+    assert site.ask("GET", "/openapi.json").json()["openapi"] == "3.1.0"
 
 
 def test_openapi_names_each_call(site: ApiSite) -> None:
