@@ -1,4 +1,4 @@
-"""What people change by the API: retry, cancel, hold, resume; each with their name, in the job's history or in the log.
+"""What people change by the API: retry, settle, cancel, hold, resume; with their name, in the history or the log.
 
 What it promises: each change is one guarded step of the state machine; losing a race is an answer in words, not an
 error. Called in the worker threads of the HTTP side. A crash leaves whole steps or none.
@@ -13,10 +13,10 @@ import structlog
 
 from receipt_watcher.handholds import HandHolds, Held
 from receipt_watcher.holds import Holds
-from receipt_watcher.job import Event, Job, State, next_state
+from receipt_watcher.job import MAY_BE_BOOKED_WORDS, Event, Job, State, may_be_booked, next_state, standing_of
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.masking import masked
-from receipt_watcher.route import Bell
+from receipt_watcher.route import Bell, tell_concluded
 from receipt_watcher.search import Place, Search, Wanted
 from receipt_watcher.view import iso_time
 
@@ -53,18 +53,25 @@ class Actions:
         self._filings = filings
         self._clock = clock
 
-    def retry(self, job_id: str, by: str) -> Job | str | None:
-        """Try a failed or cancelled job again; return it, why that cannot be, or None for no such job."""
-        return self._advance(job_id, Event.RETRY, by)
+    def retry(self, job_id: str, by: str, *, is_forced: bool = False) -> Job | str | None:
+        """Try a failed or cancelled job again; return it, why that cannot be, or None for no such job.
+
+        One that may have been booked is retried only if that is forced.
+        """
+        return self._changed(job_id, lambda job: self._retried(job, by, is_forced=is_forced))
+
+    def settle(self, job_id: str, by: str, *, is_delivered: bool) -> Job | str | None:
+        """Say what became of a job that may be booked; return it, why that cannot be, or None for no such job."""
+        return self._changed(job_id, lambda job: self._settled(job, by, is_delivered=is_delivered))
 
     def cancel(self, job_id: str, by: str) -> Job | str | None:
         """End a job that waits; return it, why that cannot be, or None for no such job."""
-        return self._advance(job_id, Event.CANCEL, by)
+        return self._changed(job_id, lambda job: self._cancelled(job, by))
 
     def retry_all(self, wanted: Wanted, before: str | None, by: str) -> Retried:
-        """Try all again that are wanted, the newest first, so many at a time."""
+        """Try all again that are wanted, the newest first, a page at a time; none that may have been booked."""
         page = Search(self._log).page(wanted, Place(before) if before else None, MOST_RETRIED)
-        done = [isinstance(self._step(job, Event.RETRY, by), Job) for job in page.jobs]
+        done = [isinstance(self._retried(job, by), Job) for job in page.jobs]
         self._ring()
         logger.info("jobs.retried", by=by, retried=sum(done), refused=len(done) - sum(done))
         return Retried(sum(done), len(done) - sum(done), page.older.job_id if page.older else None)
@@ -89,19 +96,30 @@ class Actions:
         self._deliveries.ring()
         return True
 
-    def _advance(self, job_id: str, event: Event, by: str) -> Job | str | None:
+    def _changed(self, job_id: str, change: Callable[[Job], Job | str]) -> Job | str | None:
         before = self._log.get(job_id)
         if before is None:
             return None
-        after = self._step(before, event, by)
+        after = change(before)
         self._ring()
         return after
 
-    def _step(self, job: Job, event: Event, by: str) -> Job | str:
-        now = self._clock()
-        changes = {"next_attempt_at": now} if event is Event.RETRY else {}
-        after = self._log.advance(job.job_id, event, now, detail=f"by {by}", **changes)
-        return why_not(job, event) if after is None else after
+    def _retried(self, job: Job, by: str, *, is_forced: bool = False) -> Job | str:
+        after = self._log.retry(job.job_id, self._clock(), f"by {by}", is_forced=is_forced)
+        if after is None and may_be_booked(job) and not is_forced:
+            return f'{MAY_BE_BOOKED_WORDS} Settle it, or send {{"force": true}} to have it sent again.'
+        return why_not(job, Event.RETRY) if after is None else after
+
+    def _settled(self, job: Job, by: str, *, is_delivered: bool) -> Job | str:
+        after = self._log.settle(job.job_id, self._clock(), f"by {by}", is_delivered=is_delivered)
+        if after is None:
+            return f"Only a failure that may have been booked can be settled; {standing_of(job)}."
+        tell_concluded(after, self._clock())
+        return after
+
+    def _cancelled(self, job: Job, by: str) -> Job | str:
+        after = self._log.advance(job.job_id, Event.CANCEL, self._clock(), detail=f"by {by}")
+        return why_not(job, Event.CANCEL) if after is None else after
 
     def _ring(self) -> None:
         self._deliveries.ring()

@@ -15,6 +15,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar, get_origin
 
 from pydantic import ValidationError
@@ -168,7 +169,12 @@ class Api:
     # --- changing --------------------------------------------------------------------------------------------------
 
     async def _retry(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
-        return await self._advance(self._parts.actions.retry, request, caller)
+        forced = (await _body(schemas.RetryRequest, request)).force
+        return await self._advance(partial(self._parts.actions.retry, is_forced=forced), request, caller)
+
+    async def _settle(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        delivered = (await _body(schemas.SettleRequest, request)).delivered
+        return await self._advance(partial(self._parts.actions.settle, is_delivered=delivered), request, caller)
 
     async def _cancel(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
         return await self._advance(self._parts.actions.cancel, request, caller)

@@ -58,6 +58,7 @@ def _branch(config: Config, inbox: Inbox, sending: Sending, subfolder: str, own:
         accept=config.accept_of(inbox, own),
         file_url_of=sending.file_url_of,
         signing_secrets=config.signing_secrets(),
+        remembers_jobs=config.remembers_jobs_of(inbox, own),
     )
     database_id, done_subfolder = (own.notion_database_id, own.done_subfolder) if own else (None, None)
     return Branch(

@@ -83,7 +83,7 @@ def commands() -> None:
 
 for _command in (
     *(service.run, service.check, service.demo, service.status, service.notify, service.backup),
-    *(receipts.jobs, receipts.show, receipts.explain, receipts.tail, receipts.retry, receipts.cancel),
+    *(receipts.jobs, receipts.show, receipts.explain, receipts.tail, receipts.retry, receipts.settle, receipts.cancel),
     *(holding.hold, holding.resume, manual.completion, manual.man),
     *(monitoring.health, monitoring.metrics),
     *(books.balance, configuration.init, configuration.config, configuration.n8n_workflow),

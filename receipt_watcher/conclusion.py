@@ -17,7 +17,7 @@ import structlog
 
 from receipt_watcher.handholds import HandHolds
 from receipt_watcher.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
-from receipt_watcher.job import Event, Job, Reason, State
+from receipt_watcher.job import Event, Job, Reason, State, may_be_booked
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.route import Bell, Route, branches_of, tell_concluded
 from receipt_watcher.verdict import KEPT_CHARACTERS, Verdict, in_words
@@ -26,6 +26,9 @@ logger = structlog.get_logger()
 
 #: A callback that was heard so short a time ago shows that callbacks arrive. By taste: some looks for deadlines.
 _HEARD_LATELY_SECONDS = 10.0
+
+#: What of an unreadable callback goes into a job's message; its history has more.
+_SHOWN_CHARACTERS = 500
 
 
 class Reception(StrEnum):
@@ -82,7 +85,7 @@ class Conclusion:
                 return Reception.UNKNOWN
             if before.state is State.DUPLICATE:
                 return Reception.NEVER_SENT
-            after = self._advance(before, verdict, now)
+            after = self._advance(before, verdict, now) or self._settled(before, verdict, now)
             is_news = self._note_called_back(before, now)
             if after is None:
                 return self._repeated(before, verdict, now)
@@ -109,6 +112,15 @@ class Conclusion:
             job, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=verdict.message, **named
         )
 
+    def _settled(self, job: Job, verdict: Verdict, now: float) -> Job | None:
+        """Let N8N's late failure say that a receipt that may have been booked was not booked."""
+        if verdict.success or not may_be_booked(job):
+            return None
+        reason, detail = Reason.N8N_FAILURE, in_words(verdict)
+        return self._log.advance(
+            job, Event.SETTLE_NOT_DELIVERED, now, detail=detail, reason=reason, message=verdict.message
+        )
+
     def _repeated(self, job: Job, verdict: Verdict, now: float) -> Reception:
         """The verdict changes nothing: it was given before, or it came too late to fail what had succeeded."""
         if verdict.success or job.state is not State.SUCCESS:
@@ -122,26 +134,57 @@ class Conclusion:
 
     def _note_called_back(self, job: Job, now: float) -> bool:
         """Note that a destination has called back; return whether that is news, by which the next receipt may go."""
-        route = next((route for route in self._routes if route.name == job.inbox), None)
-        if route is None:
+        url = self._url_of(job)
+        if url is None:
             return False
-        url = route.branch_of(job).destination.url
         is_first, self._heard_at[url] = url not in self._heard_at, now
         ends_hold = self._holds.called_back(url, now)
         if ends_hold:
             self._log.forget_resends(branches_of(self._routes, url))
-            logger.info("destination.resumed", inbox=route.name, why="callbacks arrive again")
+            logger.info("destination.resumed", inbox=job.inbox, why="callbacks arrive again")
         return is_first or ends_hold
 
+    def _url_of(self, job: Job) -> str | None:
+        """Return where a job goes; None if its inbox is not configured any more."""
+        route = next((route for route in self._routes if route.name == job.inbox), None)
+        return None if route is None else route.branch_of(job).destination.url
+
     def keep_unreadable(self, job_id: str, body: bytes, why: str) -> bool:
-        """Keep an authenticated callback that cannot be read: N8N posts it only once. Return whether the job exists."""
+        """Keep an authenticated callback that cannot be read: N8N posts it only once. Return whether the job exists.
+
+        It proves that the workflow ran, so an open job that was sent is concluded and never sent again by itself. A
+        verdict that stands is not touched, and a readable success that comes later wins.
+        """
+        now = self._clock()
         with self._log.transaction():
-            if self._log.get(job_id) is None:
+            job = self._log.get(job_id)
+            if job is None:
                 return False
             shown = body[:KEPT_CHARACTERS].decode("utf-8", "backslashreplace")
-            self._log.note(job_id, self._clock(), "callback.unreadable", detail=f"{why}: {shown}")
+            after = self._give_up_unreadable(job, why, shown[:_SHOWN_CHARACTERS], now)
+            self._log.note(job_id, now, "callback.unreadable", detail=f"{why}: {shown}")
         logger.warning("callback.unreadable", job_id=job_id, why=why)
+        if after is not None:
+            tell_concluded(after, now)
+            self._filings.ring()
         return True
+
+    def _give_up_unreadable(self, job: Job, why: str, shown: str, now: float) -> Job | None:
+        if job.state is State.QUEUED and not self._was_sent(job):
+            return None
+        event = Event.FAIL if job.state is State.QUEUED else Event.GIVE_UP
+        message = f"{why} It came as: {shown}" if shown else why
+        after = self._log.advance(job, event, now, reason=Reason.UNREADABLE_VERDICT, message=message)
+        url = self._url_of(job)
+        if after is not None and url is not None:
+            message = f"N8N's verdicts cannot be read: {why}"
+            if self._holds.unreadable(url, job.job_id, message, now, now + self._probe_seconds):
+                logger.warning("destination.held", inbox=job.inbox, message=message)
+        return after
+
+    def _was_sent(self, job: Job) -> bool:
+        """Whether a job that waits was sent before, so that a callback may be about that."""
+        return job.deadline_at is not None or bool(self._log.attempts(job.job_id))
 
     # --- deadlines ---------------------------------------------------------------------------------------------
 
@@ -169,16 +212,21 @@ class Conclusion:
         """Whether an overdue job may go on: not under a hold, unless no other could be its probe.
 
         Else a hold would last until the next receipt is dropped, perhaps for ever: the overdue job becomes its probe.
-        A job without resends left waits for another one's luck, so the hold stays until that one was accepted: N8N may
-        have booked it, and does not know repeats by itself.
+        A job without resends left, or one that is sent once, waits for another one's luck, so the hold stays until that
+        one was accepted: N8N may have booked it, and does not know repeats by itself.
         """
         standing = self._holds.get(url)
         if not standing.is_held:
             return True
-        if now < (standing.probe_at or 0.0) or job.resends >= self._max_resends:
+        if now < (standing.probe_at or 0.0) or job.resends >= self._max_resends or self._is_sent_once(job):
             return False
         ready = branches_of([route for route in self._routes if route.is_ready], url)
         return self._log.next_due(ready) is None and not self._log.count(branches, State.DELIVERING)
+
+    def _is_sent_once(self, job: Job) -> bool:
+        """Whether a job must not be sent again: no callback can be expected from where it goes."""
+        route = next((route for route in self._routes if route.name == job.inbox), None)
+        return route is not None and route.branch_of(job).destination.sends_once
 
     def _is_silence(self, url: str, job: Job) -> bool:
         """Whether a job without a callback is evidence that none arrives.
@@ -204,13 +252,16 @@ class Conclusion:
                 self._holds.hold(url, HoldKind.SILENCE, message, now, now + self._probe_seconds)
                 logger.warning("destination.held", inbox=job.inbox, message=message)
                 return None
-            if current.resends >= self._max_resends and (standing := self._holds.get(url)).misses:
+            is_last = current.resends >= self._max_resends or self._is_sent_once(current)
+            if is_last and (standing := self._holds.get(url)).misses:
                 # It may be N8N's failure, so the last word is not spoken: it waits until another one has passed.
                 probe_at = now + self._probe_seconds
                 self._holds.hold(url, HoldKind.ANSWERS, standing.hold_message or "", now, probe_at)
                 logger.warning("destination.held", inbox=job.inbox, message=standing.hold_message)
                 return None
-            if job.resends < self._max_resends:
+            if self._is_sent_once(current):
+                after = self._log.give_up(current, now, "no callback came")
+            elif job.resends < self._max_resends:
                 after = self._log.advance(job.job_id, Event.RESEND, now, detail="no callback", next_attempt_at=now)
             else:
                 message = f"No callback within {self._deadline_seconds:g} seconds, sent {job.resends + 1} times."

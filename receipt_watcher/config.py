@@ -172,6 +172,7 @@ class Subfolder(Section):
     notion_database_id: Text | None = Field(default=None, description="Goes to N8N with each receipt.")
     webhook_url: Url | None = Field(default=None, description="The workflow for this subfolder.")
     accept: Acceptance | None = Field(default=None, description="Which answer is an acceptance.")
+    remembers_jobs: bool | None = Field(default=None, description="Whether its workflow books no job_id twice.")
     deliver_when: DeliverWhen | None = Field(default=None, description="When its receipts are sent.")
     duplicates: Duplicates | None = Field(default=None, description="What becomes of a second copy.")
     done_subfolder: DatedSubfolder | None = Field(
@@ -206,6 +207,9 @@ class Inbox(Section):
     )
     accept: Acceptance | None = Field(
         default=None, description="Which answer of that workflow is an acceptance; by default n8n.accept."
+    )
+    remembers_jobs: bool | None = Field(
+        default=None, description="Whether that workflow books no job_id twice; by default n8n.remembers_jobs."
     )
     deliver_when: DeliverWhen | None = Field(
         default=None, description="When the receipts of this inbox are sent; by default n8n.deliver_when."
@@ -317,6 +321,11 @@ class N8n(Section):
     accept: Acceptance | None = Field(
         default=None,
         description="Which answer accepts: auto, immediately, last_node, respond, any_2xx, or a rule; by default auto.",
+    )
+    remembers_jobs: bool = Field(
+        default=False,
+        description="Whether the workflow books no job_id twice, as those that ship do; with last_node and respond a "
+        "receipt whose answer is lost is then sent again.",
     )
     deliver_when: DeliverWhen | None = Field(
         default=None, description="When receipts are sent; outside of it they wait. By default always."
@@ -597,6 +606,11 @@ class Config(Section):
     def accept_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> Accept:
         """Return which answer is an acceptance for the receipts of `inbox`, or of one of its subfolders."""
         return (subfolder and subfolder.accept) or inbox.accept or self.n8n.accept or Accept(mode="auto")
+
+    def remembers_jobs_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> bool:
+        """Return whether the workflow of `inbox`, or of one of its subfolders, books no job id twice."""
+        given = (subfolder.remembers_jobs if subfolder else None, inbox.remembers_jobs)
+        return next((each for each in given if each is not None), self.n8n.remembers_jobs)
 
     def window_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> Window | None:
         """Return when the receipts of `inbox`, or of one of its subfolders, are sent; None for always."""

@@ -690,6 +690,7 @@ class Daemon:
         try:
             if self.log.is_open:
                 self._periodic.do("check_log")  # once more: what was deleted just now would be gone
+                self._periodic.do("settle_claims")  # an outcome that the log did not take so far
                 self._periodic.do("note_alive")
         finally:  # a disk that is full must not keep the locks
             for gate in self.gates:

@@ -2,7 +2,8 @@
 
 What it promises: the claim is durable before anything is sent; whatever happens in between, the job leaves the
 state `delivering`: by its outcome, by a release when nothing was sent, or, when that is not certain, as a lost
-answer, whose callback is awaited before anything is sent again. A failure that is the destination's costs the receipt
+answer, whose callback is awaited before anything is sent again; if none can come, the receipt is given up. An outcome
+that the log does not take is kept in memory until it does. A failure that is the destination's costs the receipt
 no attempt, and `hold_after` of them in a row hold the destination; it is the receipt's own only by evidence: another
 receipt passed the same destination after it had failed, and it fails again.
 
@@ -10,12 +11,13 @@ What is due goes out in order of arrival within an inbox, and inboxes that share
 thousand receipts of one delay the single receipt of another by one. Outside its delivery window nothing of a branch
 goes out, be it a probe or a resend. What waited for a hold's end goes out at `drain_per_minute`.
 
-`deliver_due` does one round; several workers call it at once. A crash leaves claims: `recover` turns each into an
-awaited callback.
+`deliver_due` does one round; several workers call it at once. A crash leaves claims: `recover` turns each into a lost
+answer.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,8 +26,8 @@ from typing import cast
 
 import structlog
 
-from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused
-from receipt_watcher.errors import ChangedOnDiskError
+from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
+from receipt_watcher.errors import ChangedOnDiskError, JobLogError
 from receipt_watcher.handholds import HandHolds
 from receipt_watcher.holds import HoldKind, Holds, Standing
 from receipt_watcher.job import Event, Job, Reason, State, backoff_seconds, job_id_prefix
@@ -42,7 +44,11 @@ _EVENT_OF: dict[type[Outcome], str] = {
     Deferred: "job.deferred",
     Refused: "job.refused",
     Lost: "job.lost",
+    Unreadable: "job.unreadable",
 }
+
+#: The branches whose receipts are sent once, as of the last start: a claim that it left may be of such a delivery.
+_SENDS_ONCE_FACT = "sends_once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,9 @@ class Delivery:
         self._idle: set[str] = set()  # destinations that the last round had nothing for
         self._served: dict[str, str] = {}  # destination to the inbox whose receipt it was given last
         self._paces: dict[str, Pace] = {}  # of each destination; a restart lets one go early
+        self._unwritten: dict[
+            str, tuple[Branch, Job, Outcome, float]
+        ] = {}  # outcomes that the log did not take, by job
         self._in_flight: dict[int, Job] = {}  # by worker; entered with the log's lock held, as the claim is made
 
     # --- one round ---------------------------------------------------------------------------------------------
@@ -281,6 +290,18 @@ class Delivery:
     # --- what follows from an outcome --------------------------------------------------------------------------
 
     def _settle(self, branch: Branch, job: Job, outcome: Outcome, started_at: float) -> None:
+        """Write an outcome down; `recover` does it later if the log does not take it now.
+
+        Raises:
+            JobLogError: the log does not take it.
+        """
+        try:
+            self._write_down(branch, job, outcome, started_at)
+        except JobLogError:
+            self._unwritten[job.job_id] = branch, job, outcome, started_at
+            raise
+
+    def _write_down(self, branch: Branch, job: Job, outcome: Outcome, started_at: float) -> None:
         """Write an outcome down, in one commit. A callback may have overtaken it: then only the attempt is kept."""
         with self._log.transaction():
             now = self._clock()  # here, so that no jump of the clock comes between it and the times that are set
@@ -290,7 +311,7 @@ class Delivery:
             is_ours = current is not None and current.attempts == job.attempts
             is_success = isinstance(outcome, Concluded) and outcome.verdict.success
             after = self._follow(branch, current, outcome, now) if current and (is_ours or is_success) else None
-            execution_id = outcome.execution_id if isinstance(outcome, Accepted | Concluded) else None
+            execution_id = outcome.execution_id if isinstance(outcome, Accepted | Concluded | Unreadable) else None
             if (is_ours or is_success) and execution_id is not None:  # also where the callback was faster
                 self._log.keep_execution(job.job_id, execution_id)
             counted = after is None or after.attempts == job.attempts
@@ -314,6 +335,8 @@ class Delivery:
                 return self._defer(branch, job, outcome, now)
             case Refused():
                 return self._refuse(branch, job, outcome, now)
+            case Unreadable():
+                return self._give_up_unreadable(branch, job, outcome, now)
 
     def _accept(self, branch: Branch, job: Job, outcome: Accepted, now: float) -> Job | None:
         url = branch.destination.url
@@ -341,7 +364,21 @@ class Delivery:
 
     def _lose(self, branch: Branch, job: Job, outcome: Lost, now: float) -> Job | None:
         self._miss(branch, outcome, now)
+        if branch.destination.sends_once:
+            return self._log.give_up(job, now, outcome.message)
         return self._await_callback(job, Event.LOSE, outcome.message, now, failed_at=now)
+
+    def _give_up_unreadable(self, branch: Branch, job: Job, outcome: Unreadable, now: float) -> Job | None:
+        """Fail a receipt whose verdict cannot be read, and keep it as it came; several in a row hold N8N."""
+        url = branch.destination.url
+        if self._holds.accepted(url, now):
+            self._log.forget_resends(branches_of(self._routes, url))
+            self._tell_resumed(branch, "it answers receipts again")
+        probe_at = now + self._probe_pause(self._holds.get(url))
+        if self._holds.unreadable(url, job.job_id, outcome.message, now, probe_at):
+            logger.warning("destination.held", inbox=branch.inbox, message=outcome.message)
+        reason, text = Reason.UNREADABLE_VERDICT, outcome.text
+        return self._log.advance(job, Event.GIVE_UP, now, detail=text, reason=reason, message=outcome.message)
 
     def _await_callback(self, job: Job, event: Event, detail: str, now: float, failed_at: float | None) -> Job | None:
         """Wait for the callback until the deadline. A job that had one before was sent again, and that counts."""
@@ -465,18 +502,36 @@ class Delivery:
     # --- start and stop ----------------------------------------------------------------------------------------
 
     def recover(self, detail: str) -> list[Job]:
-        """Settle claims that no worker holds: the receipt may have been sent, so its callback is awaited first.
+        """Settle claims that no worker holds: the receipt may have been sent, so its answer is lost.
 
-        At start every claim is one; while running only those whose outcome could not be written down.
+        At start every claim is one; while running only those whose outcome could not be written down. An outcome that
+        is still known is written down instead.
         """
+        for job_id, unwritten in tuple(self._unwritten.items()):
+            self._write_down(*unwritten)
+            del self._unwritten[job_id]
         with self._log.transaction():
             now = self._clock()
             deadline_at = now + self._settings.callback_deadline_seconds
             held = {job.job_id for job in tuple(self._in_flight.values())}
-            jobs = self._log.lose_claims(now, deadline_at, detail, but=held)
+            jobs = self._log.lose_claims(now, deadline_at, detail, but=held, sent_once=self._branches_sent_once())
         for job in jobs:
             logger.warning("job.lost", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=detail)
+            if job.state is State.FAILURE:
+                tell_concluded(job, now)
+                self._filings.ring()
         return jobs
+
+    def _branches_sent_once(self) -> set[str]:
+        """Return the branches whose claims must not be sent again: of this start and of the one before.
+
+        The workflow, and with it `n8n.accept`, may have been changed while a receipt was out.
+        """
+        now = {branch.key for route in self._routes for branch in route.branches if branch.destination.sends_once}
+        before = set(json.loads(self._log.fact(_SENDS_ONCE_FACT) or "[]"))
+        if now != before:
+            self._log.keep_fact(_SENDS_ONCE_FACT, json.dumps(sorted(now)))
+        return now | before
 
 
 def _level_of(outcome: Outcome, job: Job, *, is_held: bool) -> Callable[..., object]:

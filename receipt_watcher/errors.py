@@ -15,12 +15,14 @@
     └── DeliveryError           a delivery that got no answer
         ├── NotSentError        certainly not read by the far side: send it again
         └── AnswerLostError     it may have been read: wait for the callback first
+            └── CutAnswerError  the answer began, and its end did not arrive
 
 Each text is written for the admin: what happened, to which file or key, what to do next.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,3 +101,14 @@ class NotSentError(DeliveryError):
 
 class AnswerLostError(DeliveryError):
     """The request went out whole and no answer came back."""
+
+
+class CutAnswerError(AnswerLostError):
+    """An answer began and broke off; `text` is what came of it, the rest is as in `outbound.Answer`."""
+
+    def __init__(self, message: str, status: int, headers: Mapping[str, str], text: str, proxy: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+        self.text = text
+        self.proxy = proxy

@@ -22,7 +22,7 @@ from receipt_watcher import disk, note
 from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
 from receipt_watcher.examination import Examination, Limits
 from receipt_watcher.intake import DuplicatePolicy
-from receipt_watcher.job import EXAMINATION_REASONS, OPEN_STATES, Event, Folder, Job, Reason, State
+from receipt_watcher.job import EXAMINATION_REASONS, OPEN_STATES, Event, Folder, Job, Reason, State, may_be_booked
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.route import Bell, Route, tell_concluded
 
@@ -108,7 +108,8 @@ class Filing:
         moves: list[Move] = []
         for job in jobs:
             folder = self._log.home_of(job)
-            if folder is job.folder:  # a copy whose original is open again, or a verdict that changed back
+            if folder is job.folder:  # a copy whose original is open again, a verdict or a reason that changed
+                self._renew_note(route, job)
                 self._log.finish_moves([(job, job.folder, job.stored_path)], self._clock())
                 continue
             wanted = self._wanted_path(route, job, folder)
@@ -297,6 +298,13 @@ class Filing:
             return None
         return beside.relative_to(root) if written else None
 
+    def _renew_note(self, route: Route, job: Job) -> None:
+        """Write the note beside a failed file again if it stands there: what it says may have changed."""
+        if job.folder is Folder.FAILED and job.note_path is not None and job.removed_at is None:
+            place = route.spool.folders.failed / job.note_path
+            if note.is_about(place, job.job_id):
+                self._write_note(route, job, job.stored_path)
+
     def _note_text(self, job: Job) -> str:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.completed_at or self._clock()))
         if job.state is State.DUPLICATE:
@@ -308,7 +316,13 @@ class Filing:
             )
         reason = job.reason or Reason.N8N_FAILURE
         said = f"\n{job.message}" if job.message else ""
-        again = "\nTo try again: move the file back into the inbox." if reason not in _NOT_BY_THE_SAME_FILE else ""
+        again = "" if reason in _NOT_BY_THE_SAME_FILE else "\nTo try again: move the file back into the inbox."
+        if may_be_booked(job):
+            again = (
+                "\nIf it was not booked: move the file back into the inbox, and it is sent again."
+                "\nIf it was booked: leave the file here, or it is booked twice. Ask an admin to mark it delivered:"
+                f"\nreceipt-watcher settle {job.job_id} --delivered"
+            )
         return (
             f"{job.filename}\n\nWhat happened ({when}):\n{reason.meaning}{said}\n\nWhat to do:\n{reason.advice}{again}"
         )

@@ -138,6 +138,16 @@ class Holds:
             self._keep(url, silent_jobs=json.dumps(list(jobs)))
             return len(jobs)
 
+    def unreadable(self, url: str, job_id: str, message: str, now: float, probe_at: float) -> bool:
+        """Note a verdict that cannot be read; return whether that began a hold: the next one would end the same way.
+
+        One does not hold, as several jobs without a callback do, if no readable one came between.
+        """
+        with self._log.transaction():
+            if self.silent(url, job_id) < SILENT_JOBS_BEFORE_HOLD:
+                return False
+            return self.hold(url, HoldKind.SILENCE, message, now, probe_at)
+
     def too_large(self, url: str, job_id: str) -> bool:
         """Note a 413; return whether different receipts got one since the destination last took one."""
         with self._log.transaction():

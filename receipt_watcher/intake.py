@@ -1,7 +1,8 @@
 """Which job an arriving file belongs to: a new one, a copy of an earlier one, or one that failed and is retried.
 
 What it promises: the decision and the row are one transaction, so that two copies that arrive together are not
-both sent; every file gets a row; a failed receipt that is dropped in again goes on under its old id.
+both sent; every file gets a row; a failed receipt that is dropped in again goes on under its old id. A copy of one that
+may have been booked sends nothing: only the file itself, moved out of failed/, does.
 
 Called by the inbox threads. A crash before the commit leaves the files in processing/ without a row: recovery
 records them then.
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from receipt_watcher.examination import Examination
-from receipt_watcher.job import CLOSED_STATES, OPEN_STATES, Event, Folder, Job, Reason, State
+from receipt_watcher.job import CLOSED_STATES, OPEN_STATES, Event, Folder, Job, Reason, State, may_be_booked
 from receipt_watcher.joblog import JobLog
 
 DuplicatePolicy = Literal["skip", "send", "fail"]
@@ -84,15 +85,22 @@ class Intake:
             return self._record_copy(arrival, next(job for job in reversed(earlier) if job not in bereft), now)
         failed = [] if earlier and arrival.duplicates != "send" else [job for job in seen if _was_to_be_sent(job)]
         gone = [job for job in failed if not self._is_in_failed(job)]
-        if gone:
+        if gone:  # moved back by somebody, on purpose: the note beside it said what that means
             return self._go_on(arrival, gone[0], now)
         if arrival.refusal is not None:
             return self._insert(arrival, now, State.FAILURE, reason=arrival.refusal, message=arrival.message)
+        return self._copy_of_failed(arrival, failed, now) or self._insert(arrival, now, State.QUEUED)
+
+    def _copy_of_failed(self, arrival: Arrival, failed: Sequence[Job], now: float) -> Job | None:
+        """Record a copy of what lies in failed/, which then is sent; None if there is none, or each copy is sent."""
+        unknown = [job for job in failed if may_be_booked(job)]
+        if unknown:  # nobody has asked for it to be sent again
+            return None if arrival.duplicates == "send" else self._record_copy(arrival, unknown[0], now)
         if failed and self._log.advance(
             failed[0].job_id, Event.RETRY, now, detail="a copy was dropped in", next_attempt_at=now
         ):
             return self._insert(arrival, now, State.DUPLICATE, duplicate_of=failed[0].job_id)
-        return self._insert(arrival, now, State.QUEUED)
+        return None
 
     def _is_bereft(self, job: Job) -> bool:
         """Whether a job that has failed before lacks its file: somebody dropped it in again, and it is this one.

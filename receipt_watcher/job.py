@@ -54,6 +54,9 @@ class Event(StrEnum):
     EXPIRE = "expire"
     SUCCEED = "succeed"
     FAIL = "fail"
+    GIVE_UP = "give_up"
+    SETTLE_DELIVERED = "settle_delivered"
+    SETTLE_NOT_DELIVERED = "settle_not_delivered"
     RETRY = "retry"
     CANCEL = "cancel"
 
@@ -91,6 +94,17 @@ TRANSITIONS: dict[Event, Transition] = {
         OPEN_STATES | {State.FAILURE, State.CANCELLED}, State.SUCCESS, "N8N's success, however early or late"
     ),
     Event.FAIL: Transition(OPEN_STATES, State.FAILURE, "N8N's failure, or a refusal that is the receipt's own"),
+    Event.GIVE_UP: Transition(
+        frozenset({State.DELIVERING, State.PROCESSING}),
+        State.FAILURE,
+        "it may have been booked and no callback can tell, or the verdict cannot be read; never sent again by itself",
+    ),
+    Event.SETTLE_DELIVERED: Transition(
+        frozenset({State.FAILURE}), State.SUCCESS, "an admin says that a receipt that may have been booked was booked"
+    ),
+    Event.SETTLE_NOT_DELIVERED: Transition(
+        frozenset({State.FAILURE}), State.FAILURE, "an admin, or N8N's late failure, says that it was not booked"
+    ),
     Event.RETRY: Transition(
         frozenset({State.FAILURE, State.CANCELLED}), State.QUEUED, "an admin, or the file dropped into the inbox again"
     ),
@@ -206,7 +220,22 @@ class Reason(Code):
     NO_CALLBACK = (
         "no_callback",
         "N8N took the receipt but never reported back in time.",
-        "Look at the executions in N8N, and whether it can reach the callback URL; then retry.",
+        "Look at the executions in N8N, and whether it can reach the callback URL; then retry or mark it delivered.",
+    )
+    OUTCOME_UNKNOWN = (
+        "outcome_unknown",
+        "N8N's answer was lost and no callback can come: the receipt may have been booked.",
+        "Look for its execution in N8N; then mark it delivered, or retry it if it was not booked.",
+    )
+    UNREADABLE_VERDICT = (
+        "unreadable_verdict",
+        "N8N reported back in a form that cannot be read: the workflow ran, so the receipt may have been booked.",
+        "Look for its execution in N8N and fix what the workflow reports; then mark it delivered, or retry it.",
+    )
+    NOT_DELIVERED = (
+        "not_delivered",
+        "An admin looked in N8N and found that the receipt was not booked.",
+        "Retry it, or move the file back into the inbox.",
     )
     CHANGED = (
         "changed",
@@ -239,6 +268,13 @@ EXAMINATION_REASONS = frozenset(
         Reason.UNEXAMINABLE,
     }
 )
+
+
+#: N8N may have booked such a receipt: it is not sent again unless a person insists, and a person may settle it.
+MAY_BE_BOOKED = frozenset({Reason.OUTCOME_UNKNOWN, Reason.UNREADABLE_VERDICT, Reason.NO_CALLBACK})
+
+#: Why such a receipt is not simply sent again.
+MAY_BE_BOOKED_WORDS = "N8N may have booked it, and sending it again may book it twice: look for it in N8N first."
 
 
 #: What the ids of `check --live`'s made-up receipts begin with; they are no jobs, and are in no log.
@@ -299,6 +335,23 @@ def subfolder_of(job: Job) -> str:
     """Return the subfolder of the inbox that a receipt was dropped into, as safe text; "" for none."""
     parent = job.relative_path.parent
     return "" if parent == Path() else os.fsencode(parent).decode("utf-8", "backslashreplace")
+
+
+def may_be_booked(job: Job) -> bool:
+    """Return whether a job has failed without a word on whether N8N booked it."""
+    return job.state is State.FAILURE and job.reason in MAY_BE_BOOKED
+
+
+def standing_of(job: Job) -> str:
+    """Return how a job stands, in words that go on after a semicolon."""
+    return f"this one is {job.state.value}" + (f" ({job.reason.value})" if job.reason else "")
+
+
+def unknown_outcome(job: Job, why: str) -> str:
+    """Return what to tell of a job whose outcome nobody knows, and where to look for it in N8N."""
+    execution = f"execution {job.execution_id}" if job.execution_id else f"the execution of job {job.job_id}"
+    why = why[:1].upper() + why[1:].removesuffix(".")
+    return f"{why}. It may have been booked. Look in N8N for {execution}, then retry or mark it delivered."
 
 
 def next_state(state: State, event: Event) -> State | None:

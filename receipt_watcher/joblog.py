@@ -28,6 +28,8 @@ from receipt_watcher.job import (
     Job,
     Reason,
     State,
+    may_be_booked,
+    unknown_outcome,
 )
 from receipt_watcher.records import SELECT_JOB, Records, marks
 from receipt_watcher.tables import JOB_COLUMNS, FactRow, JobRow, job_of
@@ -90,6 +92,9 @@ _CHANGES_OF: dict[Event, dict[str, Any]] = {
     Event.SUCCEED: _CLOSING | {"reason": None},
     Event.FAIL: _CLOSING,
     Event.EXPIRE: _CLOSING,
+    Event.GIVE_UP: _CLOSING,
+    Event.SETTLE_DELIVERED: _CLOSING | {"reason": None},
+    Event.SETTLE_NOT_DELIVERED: _CLOSING,
     Event.CANCEL: _CLOSING | {"reason": Reason.CANCELLED},
     Event.RETRY: {
         "reason": None,
@@ -154,6 +159,28 @@ class JobLog(Records):
             before = self.get(job) if isinstance(job, str) else job
             return None if before is None else self._advance(before, event, now, detail, changes)
 
+    def retry(self, job_id: str, now: float, detail: str, *, is_forced: bool = False) -> Job | None:
+        """Send a failed or cancelled job again; one that may have been booked only if that is forced."""
+        with self.transaction():
+            before = self.get(job_id)
+            if before is None or (may_be_booked(before) and not is_forced):
+                return None
+            return self.advance(before, Event.RETRY, now, detail=detail, next_attempt_at=now)
+
+    def settle(self, job_id: str, now: float, by: str, *, is_delivered: bool) -> Job | None:
+        """Write down what a person found out about a job that may have been booked; None if it is no such job."""
+        with self.transaction():
+            before = self.get(job_id)
+            if before is None or not may_be_booked(before):
+                return None
+            if is_delivered:
+                return self.advance(
+                    before, Event.SETTLE_DELIVERED, now, detail=by, message=f"Marked as delivered {by}."
+                )
+            message = f"Marked as not delivered {by}."
+            reason = Reason.NOT_DELIVERED
+            return self.advance(before, Event.SETTLE_NOT_DELIVERED, now, detail=by, reason=reason, message=message)
+
     def _advance(
         self, before: Job, event: Event, now: float, detail: str | None, changes: Mapping[str, Any]
     ) -> Job | None:
@@ -168,7 +195,8 @@ class JobLog(Records):
         if transition.target in CLOSED_STATES:
             values["completed_at"] = now
         job = replace(before, **values)
-        values["move_due"] = self._is_move_due(job)
+        # A failure that is another one now stays where it is, but the note beside its file is written again.
+        values["move_due"] = self._is_move_due(job) or (event is Event.SETTLE_NOT_DELIVERED and job.removed_at is None)
         if self._update(job.job_id, values, *transition.sources) != 1:
             return None
         self.note(job.job_id, now, event, from_state=before.state, to_state=job.state, detail=detail or job.message)
@@ -244,14 +272,33 @@ class JobLog(Records):
         """Add a line to a job's history."""
         self.change(_INSERT_HISTORY, job_id, now, event, from_state, to_state, detail)
 
-    def lose_claims(self, now: float, deadline_at: float, detail: str, *, but: AbstractSet[str]) -> list[Job]:
-        """Turn every claim, `but` those, into an awaited callback: whoever held it may have sent the receipt."""
+    def lose_claims(
+        self,
+        now: float,
+        deadline_at: float,
+        detail: str,
+        *,
+        but: AbstractSet[str],
+        sent_once: AbstractSet[str] = frozenset(),
+    ) -> list[Job]:
+        """Turn every claim, `but` those, into a lost answer: whoever held it may have sent the receipt.
+
+        Its callback is awaited, or it is given up if it is of a branch that is `sent_once`.
+        """
         with self.transaction():
             claimed = [job for job in self.jobs(JobRow.state == State.DELIVERING) if job.job_id not in but]
             lost = [
-                self.advance(job.job_id, Event.LOSE, now, detail=detail, deadline_at=deadline_at) for job in claimed
+                self.give_up(job, now, detail)
+                if job.branch in sent_once
+                else self.advance(job.job_id, Event.LOSE, now, detail=detail, deadline_at=deadline_at)
+                for job in claimed
             ]
             return [job for job in lost if job is not None]
+
+    def give_up(self, job: Job, now: float, why: str) -> Job | None:
+        """Fail a job that may have been booked: no callback can tell, and sending it again could book it twice."""
+        message = unknown_outcome(job, why)
+        return self.advance(job, Event.GIVE_UP, now, reason=Reason.OUTCOME_UNKNOWN, message=message)
 
     def forget_resends(self, branches: Sequence[str]) -> None:
         """Give every open job of these branches its resends back: that no callback came was not its fault."""

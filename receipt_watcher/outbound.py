@@ -32,7 +32,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from receipt_watcher.errors import AnswerLostError, ConfigError, NotSentError, Problem
+from receipt_watcher.errors import AnswerLostError, ConfigError, CutAnswerError, NotSentError, Problem
 from receipt_watcher.masking import masked
 from receipt_watcher.proxies import ENVIRONMENT, OPTION, Choice, Proxies, mistake_in
 
@@ -58,6 +58,7 @@ class Answer:
     """What came back. Header names are lower-case.
 
     `proxy` names the proxy that may have answered itself, as those can that forward plain HTTP; "" if none can.
+    `cut` says why the text has no end, if it has none: it is too long, or, with `is_broken`, the connection broke.
     """
 
     status: int
@@ -65,6 +66,8 @@ class Answer:
     text: str
     elapsed_seconds: float
     proxy: str = ""
+    cut: str = ""
+    is_broken: bool = False
 
 
 class _Transports(httpx.BaseTransport):
@@ -185,6 +188,7 @@ class Outbound:
         Raises:
             NotSentError: the far side cannot have read the whole request.
             AnswerLostError: it may have, and its answer did not arrive.
+            CutAnswerError: likewise, and its answer broke off.
             Exception: whatever `body` raises; then the request stays without its end.
         """
         return self._tries.copy()(self._post_once, url, headers, body, length_bytes)
@@ -210,32 +214,41 @@ class Outbound:
                 content=body(),
                 extensions={"trace": trace},
             ) as response:
-                text = self._read(response)
+                text, cut, is_broken = self._read(response, choice)
                 if response.is_success and not sent_whole:
                     raise NotSentError("it was accepted before it was sent whole")
-                elapsed_seconds = time.monotonic() - started
-                return Answer(
-                    response.status_code, _lower(response.headers), text, elapsed_seconds, _answering(choice, url)
-                )
+                received, through = _lower(response.headers), _answering(choice, url)
+                if is_broken:
+                    raise CutAnswerError(cut, response.status_code, received, text, through)
+                return Answer(response.status_code, received, text, time.monotonic() - started, through, cut)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: a host name too long
             if sent_whole:
                 raise AnswerLostError(_explain(error, choice)) from error
             raise NotSentError(_explain(error, choice)) from error
 
-    def _read(self, response: httpx.Response) -> str:
-        """Read an answer within its bounds; a far side that drips bytes for ever is cut off."""
+    def _read(self, response: httpx.Response, choice: Choice) -> tuple[str, str, bool]:
+        """Read an answer within its bounds; return what came, why it was cut, and whether the connection broke.
+
+        A far side that drips bytes for ever is cut off.
+        """
         started = time.monotonic()
-        content = bytearray()
-        for piece in response.iter_bytes():
-            content += piece
-            if len(content) >= _ANSWER_MAX_BYTES:
-                break
-            if time.monotonic() - started > 2 * self._timeout_seconds:
-                raise httpx.ReadTimeout("the answer did not end", request=response.request)
+        content, cut, is_broken = bytearray(), "", False
         try:
-            return content[:_ANSWER_MAX_BYTES].decode(response.encoding or "utf-8", "replace")
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) > _ANSWER_MAX_BYTES:
+                    cut = f"it is longer than {_ANSWER_MAX_BYTES:,} bytes"
+                    break
+                if time.monotonic() - started > 2 * self._timeout_seconds:
+                    cut, is_broken = "the answer did not end", True
+                    break
+        except httpx.HTTPError as error:
+            cut, is_broken = f"after {len(content):,} bytes {_explain(error, choice)}", True
+        read = content[:_ANSWER_MAX_BYTES]
+        try:
+            return read.decode(response.encoding or "utf-8", "replace"), cut, is_broken
         except (LookupError, UnicodeError):  # it names a codec that makes no text of bytes, such as hex
-            return content[:_ANSWER_MAX_BYTES].decode("utf-8", "replace")
+            return read.decode("utf-8", "replace"), cut, is_broken
 
     def get(self, url: str, headers: Mapping[str, str] | None = None, legs: dict[str, float] | None = None) -> Answer:
         """Fetch a page; for `check`. `legs` is filled with how many seconds connecting and TLS took.

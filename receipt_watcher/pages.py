@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -36,7 +37,7 @@ from receipt_watcher.errors import JobLogError
 from receipt_watcher.explain import Explainer
 from receipt_watcher.handholds import HandHold, HandHolds, Held
 from receipt_watcher.holds import Holds, Standing
-from receipt_watcher.job import EXAMINATION_REASONS, OPEN_STATES, Event, Job, State
+from receipt_watcher.job import EXAMINATION_REASONS, OPEN_STATES, Event, Job, State, may_be_booked
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.pageview import InboxNow
 from receipt_watcher.problem import RefusedError
@@ -109,6 +110,7 @@ class Pages:
             Address("/receipts/{job_id}", self._page(self._receipt, lambda visitor: visitor.may_follow)),
             Address("/receipts/{job_id}/picture", self._picture),
             Address("/receipts/{job_id}/retry", self._change(self._retry), methods=["POST"]),
+            Address("/receipts/{job_id}/settle", self._change(self._settle), methods=["POST"]),
             Address("/receipts/{job_id}/cancel", self._change(self._cancel), methods=["POST"]),
             Address("/failed", self._page(self._failed)),
             Address("/failed/retry", self._change(self._retry_these), methods=["POST"]),
@@ -321,6 +323,7 @@ class Pages:
             "notion": pageview.web_address(job.notion_page_url),
             "file_path": f"/api/v1/jobs/{job.job_id}/file" if visit.visitor.may_read and has_file else "",
             "may_retry": pageview.may(job, Event.RETRY),
+            "may_be_booked": may_be_booked(job),
             "may_cancel": pageview.may(job, Event.CANCEL),
             "moments": pageview.moments(t, self._log.history(job.job_id)),
             "deliveries": self._log.attempts(job.job_id),
@@ -365,8 +368,16 @@ class Pages:
 
     # --- buttons ---------------------------------------------------------------------------------------------------
 
-    def _retry(self, visit: Visit, _form: Mapping[str, str]) -> str:
-        return self._advanced(visit, self._actions.retry, "retried")
+    def _retry(self, visit: Visit, form: Mapping[str, str]) -> str:
+        is_forced = form.get("force") == "yes"
+        return self._advanced(visit, partial(self._actions.retry, is_forced=is_forced), "retried")
+
+    def _settle(self, visit: Visit, form: Mapping[str, str]) -> str:
+        is_delivered = {"yes": True, "no": False}.get(form.get("delivered", ""))
+        if is_delivered is None:
+            raise HTTPException(422, "delivered")
+        said = "settled_delivered" if is_delivered else "settled_not_delivered"
+        return self._advanced(visit, partial(self._actions.settle, is_delivered=is_delivered), said)
 
     def _cancel(self, visit: Visit, _form: Mapping[str, str]) -> str:
         return self._advanced(visit, self._actions.cancel, "cancelled")

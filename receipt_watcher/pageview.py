@@ -18,7 +18,7 @@ from receipt_watcher.closed import Closed
 from receipt_watcher.disk import display_name
 from receipt_watcher.handholds import HandHold, Held
 from receipt_watcher.holds import HoldKind, Standing
-from receipt_watcher.job import OPEN_STATES, Event, Job, Reason, State, next_state, subfolder_of
+from receipt_watcher.job import OPEN_STATES, Event, Job, Reason, State, may_be_booked, next_state, subfolder_of
 from receipt_watcher.problem import NeverTakenError, RefusedError
 from receipt_watcher.search import Hour, Page, Place, Sums
 from receipt_watcher.snapshot import Waiting
@@ -120,6 +120,7 @@ class Row:
     took: float | None
     said: str
     advice: str
+    may_be_booked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,8 @@ def row(texts: Texts, job: Job) -> Row:
     meaning = texts.meaning(job.reason) if job.reason else ""
     said = printable(job.message or "") or meaning
     took = None if job.completed_at is None else max(0.0, job.completed_at - job.created_at)
-    return Row(job, printable(job.filename), job.state.value, took, said, advice_for(texts, job))
+    advice = advice_for(texts, job)
+    return Row(job, printable(job.filename), job.state.value, took, said, advice, may_be_booked(job))
 
 
 def advice_for(texts: Texts, job: Job) -> str:

@@ -30,7 +30,17 @@ from receipt_watcher.texts import LANGUAGES, NAMES, Texts, language_of
 from receipt_watcher.view import iso_time
 
 #: What a page may say after a button.
-_SAID = ("retried", "cancelled", "too_late", "retried_these", "held", "resumed", "not_held")
+_SAID = (
+    "retried",
+    "cancelled",
+    "settled_delivered",
+    "settled_not_delivered",
+    "too_late",
+    "retried_these",
+    "held",
+    "resumed",
+    "not_held",
+)
 
 _COOKIE_SECONDS = 365 * 24 * 3600
 

@@ -94,6 +94,18 @@ class RetryChoice(Choice):
     cursor: Cursor | None = Field(default=None, description="next_cursor of the answer before.")
 
 
+class RetryRequest(Taken):
+    """How a job is retried."""
+
+    force: bool = Field(default=False, description="Also if it may have been booked, and would then be booked twice.")
+
+
+class SettleRequest(Taken):
+    """What became of a job that may have been booked."""
+
+    delivered: bool = Field(description="Whether N8N has booked it.")
+
+
 class SignIn(Taken):
     """Who signs in."""
 

@@ -65,8 +65,15 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "job.lost": Sentence(
         "[{inbox}: ]{filename} may have reached N8N, but no answer came[ (attempt {attempt}, {seconds})][: {message}]",
-        "Nobody knows whether N8N has a receipt: its callback is awaited before it is sent again.",
+        "Nobody knows whether N8N has a receipt. Its callback is awaited before it is sent again; if none can come, it "
+        "fails as outcome_unknown.",
         "Nothing; if it happens often, look at N8N and at n8n.timeout_seconds.",
+    ),
+    "job.unreadable": Sentence(
+        "[{inbox}: ]{filename} was answered by N8N, but no verdict can be read[ (attempt {attempt}, {seconds})]"
+        "[: {message}]",
+        "N8N dealt with a receipt, but the verdict in its answer cannot be read; it fails as unreadable_verdict.",
+        "Compare what the workflow answers with n8n.accept; then mark the receipt delivered, or retry it.",
     ),
     "job.resent": Sentence(
         "[{inbox}: ]{filename} is sent again: no callback came by the deadline",
@@ -206,8 +213,9 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "callback.unreadable": Sentence(
         "the callback for job {job_id} cannot be read[: {why}]",
-        "A callback with a right token could not be read; it is kept in the job's history.",
-        "Mend the body that the workflow posts.",
+        "A callback with a right token could not be read. It is kept in the job's history, and the receipt fails as "
+        "unreadable_verdict.",
+        "Fix the body that the workflow posts; then mark the receipt delivered, or retry it.",
     ),
     "callback.kept": Sentence(
         "the callback for job {job_id} is kept until the job log can be written",

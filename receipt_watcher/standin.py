@@ -76,7 +76,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What to do with a delivery: wait, answer (or reset the connection), call back (`verdict=None`: never)."""
+    """What to do with a delivery: wait, answer (or reset the connection), call back (`verdict=None`: never).
+
+    With `missing_bytes` the answer announces so many more than it has, and breaks off.
+    """
 
     status: int = 200
     body: bytes = b'{"message":"Workflow was started"}'
@@ -84,6 +87,7 @@ class Behaviour:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_seconds: float = 0.0
     reset: bool = False
+    missing_bytes: int = 0
     hang: threading.Event | None = None  # the answer waits for it; close() sets it
     verdict: str | None = "success"
     callback_delay_seconds: float = 0.0  # after the answer
@@ -326,13 +330,14 @@ class StandIn:
         if behaviour.reset:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return False
-        named = {"Content-Type": behaviour.content_type, **behaviour.headers, "Content-Length": len(behaviour.body)}
+        length = len(behaviour.body) + behaviour.missing_bytes
+        named = {"Content-Type": behaviour.content_type, **behaviour.headers, "Content-Length": length}
         lines = [f"HTTP/1.1 {behaviour.status} {http.client.responses.get(behaviour.status, '')}"]
         lines += [f"{name}: {text}" for name, text in named.items()]
         writer.write("\r\n".join([*lines, "\r\n"]).encode() + behaviour.body)
         with contextlib.suppress(OSError):  # the sender left: n8n would go on all the same
             await writer.drain()
-        return not writer.is_closing()
+        return not behaviour.missing_bytes and not writer.is_closing()
 
     def _call_back(self, delivery: Delivery, behaviour: Behaviour) -> None:
         if delivery.file_url and self.check_content:

@@ -72,8 +72,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "hold.probe": ("Next try {time}.", "Nächster Versuch {time}."),
     "hold.answers": ("N8N answers wrongly, or not at all.", "N8N antwortet falsch oder gar nicht."),
     "hold.silence": (
-        "N8N accepts receipts, but never calls back.",
-        "N8N nimmt Belege an, meldet sich aber nie zurück.",
+        "N8N accepts receipts, but no verdict arrives that can be read.",
+        "N8N nimmt Belege an, aber es kommt keine lesbare Rückmeldung.",
     ),
     "hold.hand.inbox": ("The inbox {name} is on hold by hand.", "Der Eingang {name} ist von Hand angehalten."),
     "hold.hand.destination": ("N8N at {name} is on hold by hand.", "N8N auf {name} ist von Hand angehalten."),
@@ -164,6 +164,28 @@ TEXTS: dict[str, tuple[str, str]] = {
     "receipt.notion": ("Open in Notion", "In Notion öffnen"),
     "receipt.retry": ("Retry", "Erneut versuchen"),
     "receipt.cancel": ("Cancel", "Abbrechen"),
+    "receipt.may_be_booked": (
+        "N8N may have booked this receipt. Look for it in N8N, then say what became of it.",
+        "Vielleicht hat N8N diesen Beleg gebucht. Sehen Sie in N8N nach, und sagen Sie dann, was daraus wurde.",
+    ),
+    "receipt.settle_delivered": ("It was booked…", "Er wurde gebucht…"),
+    "receipt.settle_delivered.text": (
+        "The receipt counts as done, and its file moves to the done folder.",
+        "Der Beleg gilt als erledigt, und seine Datei kommt in den Ordner done.",
+    ),
+    "receipt.settle_delivered.now": ("Mark as delivered", "Als gebucht vermerken"),
+    "receipt.settle_not_delivered": ("It was not booked…", "Er wurde nicht gebucht…"),
+    "receipt.settle_not_delivered.text": (
+        "The receipt stays failed, and can be retried like any other.",
+        "Der Beleg bleibt fehlgeschlagen und lässt sich wie jeder andere erneut versuchen.",
+    ),
+    "receipt.settle_not_delivered.now": ("Mark as not delivered", "Als nicht gebucht vermerken"),
+    "receipt.retry_anyway": ("Retry…", "Erneut versuchen…"),
+    "receipt.retry_anyway.text": (
+        "If N8N has booked the receipt, it is booked twice.",
+        "Wenn N8N den Beleg gebucht hat, wird er zweimal gebucht.",
+    ),
+    "receipt.retry_anyway.now": ("Retry all the same", "Trotzdem erneut versuchen"),
     "receipt.facts": ("Facts", "Angaben"),
     "receipt.timeline": ("What happened", "Was geschah"),
     "receipt.deliveries": ("Deliveries to N8N", "Lieferungen an N8N"),
@@ -198,6 +220,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "outcome.deferred": ("Later", "Später"),
     "outcome.refused": ("Refused", "Abgelehnt"),
     "outcome.lost": ("No answer", "Keine Antwort"),
+    "outcome.unreadable": ("Answer not readable", "Antwort nicht lesbar"),
     # --- what happened ---
     "event.record": ("Taken from the inbox", "Aus dem Eingang übernommen"),
     "event.claim": ("Being sent to N8N", "Wird an N8N gesendet"),
@@ -209,6 +232,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "event.expire": ("No callback came; given up", "Keine Rückmeldung; aufgegeben"),
     "event.succeed": ("N8N reported success", "N8N meldet Erfolg"),
     "event.fail": ("Failed", "Fehlgeschlagen"),
+    "event.give_up": ("Given up; it may have been booked", "Aufgegeben; vielleicht ist er gebucht"),
+    "event.settle_delivered": ("Marked as delivered", "Als gebucht vermerkt"),
+    "event.settle_not_delivered": ("Known not to be delivered", "Nicht gebucht, wie sich zeigte"),
     "event.retry": ("To be tried again", "Wird erneut versucht"),
     "event.cancel": ("Cancelled", "Abgebrochen"),
     "event.callback.late": ("N8N called back once more", "N8N hat sich noch einmal gemeldet"),
@@ -242,6 +268,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "failed.retry_these": ("Retry these {count}", "Diese {count} erneut versuchen"),
     "failed.retry_fitting": ("Retry all that fit", "Alle passenden erneut versuchen"),
+    "failed.decide": ("Decide…", "Entscheiden…"),
+    "failed.decide_this": ("Decide about {name}", "Über {name} entscheiden"),
     "failed.retry_this": ("Retry {name}", "{name} erneut versuchen"),
     # --- upload ---
     "upload.title": ("Add receipts", "Belege hinzufügen"),
@@ -282,6 +310,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     # --- what was done ---
     "said.retried": ("It is tried again.", "Er wird erneut versucht."),
     "said.cancelled": ("It was cancelled.", "Er wurde abgebrochen."),
+    "said.settled_delivered": ("It is marked as delivered.", "Er ist als gebucht vermerkt."),
+    "said.settled_not_delivered": ("It is marked as not delivered.", "Er ist als nicht gebucht vermerkt."),
     "said.too_late": (
         "That is not possible now: it changed just then, or its file is still being moved.",
         "Das geht gerade nicht: Er hat sich eben geändert, oder seine Datei wird noch bewegt.",
@@ -396,7 +426,19 @@ REASONS_DE: dict[Reason, tuple[str, str]] = {
     ),
     Reason.NO_CALLBACK: (
         "N8N hat den Beleg angenommen, sich aber nicht rechtzeitig zurückgemeldet.",
-        "Die Ausführungen in N8N ansehen, und ob es die Rückmelde-URL erreicht; dann erneut versuchen.",
+        "Die Ausführungen in N8N ansehen, und ob es uns erreicht; dann erneut versuchen oder als gebucht vermerken.",
+    ),
+    Reason.OUTCOME_UNKNOWN: (
+        "Die Antwort von N8N ging verloren, und eine Rückmeldung kann nicht kommen: Vielleicht ist der Beleg gebucht.",
+        "Die Ausführung in N8N suchen; dann als gebucht vermerken, oder erneut versuchen, wenn er nicht gebucht wurde.",
+    ),
+    Reason.UNREADABLE_VERDICT: (
+        "Die Rückmeldung von N8N ist nicht lesbar: Der Workflow lief, also ist der Beleg vielleicht gebucht.",
+        "Die Ausführung in N8N suchen, den Workflow berichtigen; dann als gebucht vermerken oder erneut versuchen.",
+    ),
+    Reason.NOT_DELIVERED: (
+        "Ein Admin hat in N8N nachgesehen: Der Beleg wurde nicht gebucht.",
+        "Erneut versuchen, oder die Datei zurück in den Eingang legen.",
     ),
     Reason.CHANGED: (
         "Die Datei hat sich nach der Übernahme geändert: Es sind nicht mehr die Bytes, die vermerkt wurden.",

@@ -1,7 +1,7 @@
 """N8N's word on a job: how it is read, from a callback or from an answer at once, and how the history keeps it.
 
-What it promises: a verdict is exactly `status` `success` or `failure`, said once; whatever else stands beside it costs
-no verdict, and is kept within bounds. Pure.
+What it promises: a verdict is exactly `status` `success` or `failure`, said once, be it in a wrapping of n8n's (see
+`wrappings`); whatever else stands beside it costs no verdict, and is kept within bounds. Pure.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from receipt_watcher import wrappings
 
 #: What is kept of a verdict: a message is words, and nesting that we could parse may be too deep to be written again.
 _MESSAGE_CHARACTERS = 10_000
@@ -36,40 +38,27 @@ class Verdict:
 
 
 def parse_verdict(body: bytes | str) -> Verdict:
-    """Read a callback's body.
+    """Read a callback's body, or an answer's, whatever n8n has wrapped it in.
 
     Raises:
         ValueError: it is no verdict; the text says what it should be.
     """
-    return verdict_in(read_json(body))
-
-
-def read_json(body: bytes | str) -> Any:
-    """Read JSON that may hold a verdict.
-
-    Raises:
-        ValueError: it is none, or it contradicts itself.
-    """
-    try:
-        return json.loads(body, object_pairs_hook=_without_contradiction)
-    except _ContradictionError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise ValueError("The body is no JSON.") from error
+    return verdict_in(wrappings.read(body))
 
 
 def verdict_in(said: Any) -> Verdict:
-    """Return the verdict that JSON holds.
+    """Return the verdict that JSON holds, without its wrappings.
 
     Raises:
         ValueError: it holds none; the text says what it should be.
     """
-    if not isinstance(said, dict) or said.get("status") not in ("success", "failure"):
+    status = wrappings.status_of(said)
+    if status not in ("success", "failure"):
         raise ValueError('The body must be a JSON object with "status": "success" or "failure".')
     if _is_deep(said):
         raise ValueError(f"The body is nested deeper than {_MAX_DEPTH} levels.")
     return Verdict(
-        success=said["status"] == "success",
+        success=status == "success",
         message=_as_text(said.get("message")),
         notion_page_url=_as_url(said.get("notion_page_url")),
         details=said.get("data"),
@@ -93,18 +82,6 @@ def execution_id_of(said: object) -> str | None:
     """Return an execution's id as N8N said it, a number or a text, where it is one that can be kept and shown."""
     text = str(said) if isinstance(said, str | int) and not isinstance(said, bool) else ""
     return text if _EXECUTION_ID.fullmatch(text) else None
-
-
-class _ContradictionError(ValueError):
-    """Two verdicts in one body."""
-
-
-def _without_contradiction(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of fields that are there twice the last one counts, but not of the verdict."""
-    said = dict(pairs)
-    if len(said) < len(pairs) and any(name == "status" and text != said["status"] for name, text in pairs):
-        raise _ContradictionError('The body says "status" twice, and not the same.')
-    return said
 
 
 def _is_deep(said: Any) -> bool:

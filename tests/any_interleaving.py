@@ -43,7 +43,7 @@ from PIL import Image
 
 from receipt_watcher.conclusion import Conclusion, Reception
 from receipt_watcher.delivery import Delivery, DeliverySettings
-from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused
+from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
 from receipt_watcher.disk import PARTIAL_SUFFIX
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.filing import Filing
@@ -122,6 +122,7 @@ class Answer(Enum):
     TOO_LARGE = "413"
     REFUSED = "422"
     LOST = "no answer"
+    NO_VERDICT = "JSON without a verdict"
     UNREADABLE = "the disk does not give the file"
     DEFECT = "an error of our own"
 
@@ -140,6 +141,7 @@ OUTCOMES: dict[Answer, Outcome] = {
     Answer.TOO_LARGE: Refused(Reason.REFUSED_TOO_LARGE, "N8N answered 413", 413),
     Answer.REFUSED: Refused(Reason.REFUSED, "N8N answered 422", 422),
     Answer.LOST: Lost("no answer in time"),
+    Answer.NO_VERDICT: Unreadable("200 without a verdict", '{"id": 7}', 200),
 }
 ANSWERS = st.sampled_from(Answer) | st.just(Answer.ACCEPTED)
 
@@ -173,6 +175,12 @@ class Ledger:
     failed: set[str] = field(default_factory=set)
     heard: set[str] = field(default_factory=set)
     cancelled: set[str] = field(default_factory=set)
+    #: Jobs that may have been booked though nobody can tell, until a person, or N8N, has said something of them; those
+    #: whose verdict could not be read; those that an admin wants to be sent again all the same, or has settled.
+    perhaps_booked: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
+    forced: set[str] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)
     #: Jobs whose file a person may have taken out of failed/, and the digests of such files: of two equal ones nobody
     #: can tell which it was.
     taken_away: set[str] = field(default_factory=set)
@@ -183,12 +191,18 @@ class N8N:
 
     url = URL
 
-    def __init__(self, ledger: Ledger, life: Life, log: Path, heard_seconds: Callable[[], float]) -> None:
-        self._ledger = ledger
+    def __init__(self, office: AnyInterleaving, life: Life, log: Path) -> None:
+        self._office = office
+        self._ledger = office.ledger
         self._life = life
         self._log = log
-        self._heard_seconds = heard_seconds
+        self._heard_seconds = office.heard_seconds
         self.answer = threading.local()  # each worker thread has its own
+
+    @property
+    def sends_once(self) -> bool:
+        """Whether no callback can tell what became of a receipt whose answer is lost."""
+        return self._office.sends_once
 
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
         """Take a receipt, and answer some time later."""
@@ -204,6 +218,7 @@ class N8N:
         ledger.sent_as.setdefault(job.sha256 or "", set()).add(job.job_id)
         request = object()
         if self._is_still_claimed(job):  # else a verdict on an earlier request came before this one was read
+            assert job.job_id not in ledger.perhaps_booked, "sent again though it may have been booked"
             ledger.unanswered[job.job_id] = self._heard_seconds()
             ledger.in_flight[job.job_id] = request
         self._life.step()
@@ -214,6 +229,9 @@ class N8N:
                 ledger.unanswered[job.job_id] = self._heard_seconds()
             else:
                 ledger.unanswered.pop(job.job_id, None)
+        if answer is Answer.NO_VERDICT or (self._office.sends_once and answer in {Answer.LOST, Answer.DEFECT}):
+            self._office.may_have_booked(job.job_id)
+            ledger.unreadable |= {job.job_id} if answer is Answer.NO_VERDICT else set()
         if answer is Answer.DONE:
             ledger.succeeded.add(job.job_id)
         if answer is Answer.NOT_DONE:
@@ -238,7 +256,7 @@ class Process:
         self.life = Life()
         self.log = SteppingLog(office.root / "receipts.db", self.life)
         self.spool = SteppingSpool("office", office.folders, self.life)
-        self.n8n = N8N(office.ledger, self.life, self.log.path, office.heard_seconds)
+        self.n8n = N8N(office, self.life, self.log.path)
         self.route = route_on(self.spool, destination=self.n8n, duplicates=office.policy, is_ready=False)
         self.stopping = threading.Event()
         self.is_listening = False
@@ -347,7 +365,11 @@ TURNS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     "wait": (3, {"seconds": st.sampled_from([1.0, 6.0, 61.0, DEADLINE / 2, DEADLINE + 1])}),
     "drop": (4, {"name": st.sampled_from(NAMES), "content": st.integers(0, len(CONTENTS) - 1)}),
     "drop_back": (2, {"pick": PICK}),
-    "command": (2, {"pick": PICK, "event": st.sampled_from([Event.RETRY, Event.CANCEL])}),
+    "command": (
+        2,
+        {"pick": PICK, "event": st.sampled_from([Event.RETRY, Event.CANCEL]), "is_forced": st.booleans()},
+    ),
+    "settle": (1, {"pick": PICK, "is_delivered": st.booleans()}),
     "take_in": (3, {"steps": STEPS}),
     "deliver": (9, {"answer": ANSWERS, "worker": st.sampled_from("12"), "steps": STEPS}),
     "file_away": (4, {"steps": STEPS}),
@@ -389,6 +411,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.clock = TickingClock()
         self.ledger = Ledger()
         self.policy: DuplicatePolicy = "skip"
+        self.sends_once = False
         self._heard_before, self._hears_since = 0.0, None  # type: float, float | None
         self._states: dict[str, State] = {}
         self._last_row = 0
@@ -398,11 +421,14 @@ class AnyInterleaving(RuleBasedStateMachine):
         self._process: Process | None = None
 
     @initialize(
-        policy=st.sampled_from(["skip", "skip", "send", "fail"]), has_called_back=st.sampled_from([True, True, False])
+        policy=st.sampled_from(["skip", "skip", "send", "fail"]),
+        has_called_back=st.sampled_from([True, True, False]),
+        sends_once=st.sampled_from([False, False, True]),
     )
-    def begin(self, policy: DuplicatePolicy, *, has_called_back: bool) -> None:
-        """Choose what becomes of second copies, and whether N8N ever called back."""
+    def begin(self, policy: DuplicatePolicy, *, has_called_back: bool, sends_once: bool = False) -> None:
+        """Choose what becomes of second copies, whether N8N ever called back, and whether it can at all."""
         self.policy = policy
+        self.sends_once = sends_once
         if has_called_back:
             Holds(self._log).called_back(URL, self.clock())
         for name, content in zip(NAMES, CONTENTS, strict=False):
@@ -460,15 +486,31 @@ class AnyInterleaving(RuleBasedStateMachine):
                 if path in (job.stored_path, job.moving_to_path):
                     self.ledger.taken_away.add(job.job_id)
 
-    def command(self, pick: int, event: Event) -> None:
+    def command(self, pick: int, event: Event, *, is_forced: bool = False) -> None:
         """An admin retries or cancels a job, from another process, as the command line does."""
         job, now = self._picked(pick), self.clock()
         if job is None:
             return
-        changes = {"next_attempt_at": now} if event is Event.RETRY else {}
-        if event is Event.CANCEL:
-            self.ledger.cancelled.add(job.job_id)
-        self._log.advance(job.job_id, event, now, detail="by an admin", **changes)
+        if event is Event.RETRY:
+            self.ledger.forced |= {job.job_id} if is_forced else set()
+            self._log.retry(job.job_id, now, "by an admin", is_forced=is_forced)
+            return
+        self.ledger.cancelled.add(job.job_id)
+        self._log.advance(job.job_id, event, now, detail="by an admin")
+
+    def settle(self, pick: int, *, is_delivered: bool) -> None:
+        """An admin looks in N8N, and says what became of a job."""
+        job = self._picked(pick)
+        after = self._log.settle(job.job_id, self.clock(), "by an admin", is_delivered=is_delivered) if job else None
+        if after is not None:
+            self.ledger.settled.add(after.job_id)
+            self.ledger.heard |= {after.job_id} if is_delivered else set()
+
+    def may_have_booked(self, job_id: str) -> None:
+        """Note that nobody can tell whether a job was booked, if nothing has been said of it yet."""
+        job = self._log.get(job_id)
+        if job is not None and job.state in OPEN_STATES:
+            self.ledger.perhaps_booked.add(job_id)
 
     # --- threads of the process ----------------------------------------------------------------------------------
 
@@ -518,7 +560,13 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     def call_back_unreadably(self, pick: int) -> None:
         """N8N posts a body that nobody can read."""
-        job_id = job.job_id if (job := self._picked(pick)) else "no such job"
+        job = self._picked(pick)
+        job_id = job.job_id if job else "no such job"
+        is_sent = job_id in self.ledger.answers.keys() | self.ledger.in_flight.keys()
+        if self._process is not None and self._process.is_listening and "callback" not in self._process.actors:
+            self.ledger.unreadable.add(job_id)
+            if is_sent:
+                self.may_have_booked(job_id)
         self._round("callback", lambda process: process.conclusion.keep_unreadable(job_id, b"?", "no JSON"), TO_THE_END)
 
     def go_on(self, pick: int, steps: int) -> None:
@@ -556,6 +604,8 @@ class AnyInterleaving(RuleBasedStateMachine):
         """What was being sent may have been read: its callback is awaited from the next start on."""
         for job_id in self.ledger.in_flight:
             self.ledger.unanswered[job_id] = self.heard_seconds()
+            if self.sends_once:
+                self.may_have_booked(job_id)
         self.ledger.in_flight.clear()
 
     def stop(self) -> None:
@@ -622,6 +672,7 @@ class AnyInterleaving(RuleBasedStateMachine):
                 assert source != State.SUCCESS, "a success was taken back"
             self._states[job_id] = State(target)
             self._check_deadline(job_id, event, at)
+            self._check_repetition(job_id, event)
             if event == Event.LOSE:  # a claim of which the process that is gone may have sent nothing
                 self.ledger.unanswered.setdefault(job_id, self.heard_seconds() - (self.clock.now - at))
             if State(target) in CLOSED_STATES:
@@ -639,6 +690,15 @@ class AnyInterleaving(RuleBasedStateMachine):
             assert event == Event.RESEND, "given up while its destination was held"
             assert (standing.probe_at or 0.0) <= at, "sent again while its destination was held"
 
+    def _check_repetition(self, job_id: str, event: str) -> None:
+        """What may have been booked is sent again only if a person wants that, or somebody says that it was not."""
+        if event == Event.RETRY and job_id in self.ledger.perhaps_booked:
+            job = self._log.get(job_id)
+            assert job is not None
+            assert job_id in self.ledger.forced or self._was_taken_away(job), "sent again though nobody asked for it"
+        if event in (Event.RETRY, Event.SETTLE_NOT_DELIVERED, Event.FAIL, Event.CANCEL):
+            self.ledger.perhaps_booked.discard(job_id)
+
     def _check_verdicts(self) -> None:
         """A success is N8N's, and stays; each failure has its cause; one receipt has one id."""
         for job in self._jobs():
@@ -646,7 +706,7 @@ class AnyInterleaving(RuleBasedStateMachine):
             if job.job_id in self.ledger.heard:
                 assert job.state is State.SUCCESS
             if job.state is State.SUCCESS:
-                assert job.job_id in self.ledger.succeeded
+                assert job.job_id in self.ledger.succeeded | self.ledger.settled
             elif job.state in (State.FAILURE, State.CANCELLED):
                 self._check_reason(job)
             if job.state not in OPEN_STATES:
@@ -662,6 +722,9 @@ class AnyInterleaving(RuleBasedStateMachine):
             Reason.REFUSED_TOO_LARGE: answers[Answer.TOO_LARGE] > 0,
             Reason.ATTEMPTS_EXHAUSTED: answers[Answer.BROKEN] + answers[Answer.TOO_LARGE] >= SETTINGS.max_attempts,
             Reason.NO_CALLBACK: job.job_id in set().union(*self.ledger.sent_as.values()),
+            Reason.OUTCOME_UNKNOWN: self.sends_once,
+            Reason.UNREADABLE_VERDICT: job.job_id in self.ledger.unreadable,
+            Reason.NOT_DELIVERED: job.job_id in self.ledger.settled,
             Reason.CANCELLED: job.job_id in self.ledger.cancelled,
             Reason.ALREADY_SEEN: self.policy != "send",
             Reason.CHANGED: self._was_taken_away(job),

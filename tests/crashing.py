@@ -40,7 +40,7 @@ BOUNDARIES: dict[str, str] = {
     "after the claim": (
         "On disk: the file in processing/<job id>/. In the log: delivering. "
         "Recovery: nobody knows whether it was sent, so the callback is awaited; after the deadline it is sent again "
-        "under the same id."
+        "under the same id. If no callback can come, it fails as outcome_unknown and is not sent again."
     ),
     "in the POST": (
         "On disk: the file in processing/<job id>/. In the log: delivering. "

@@ -25,7 +25,7 @@ _TASKS = {
     "follow_clock": "sees that the clock was set or the machine slept, and moves all that is still to come along",
     "check_log": "writes the job log anew where it was deleted under us; sees whether it can be written again",
     "expire": "sends again, or gives up, what no callback came for by its deadline",
-    "settle_claims": "finds claims whose outcome could not be written down",
+    "settle_claims": "writes down outcomes that the job log did not take; gives up claims whose outcome is lost",
     "supervise": "says so when the file system under an inbox answers nothing, which its own thread cannot",
     "note_alive": "remembers that deadlines are running, so that time when we were away does not count",
     "tell_strangers": "tells of wrong tokens that were counted since the last line about their address",

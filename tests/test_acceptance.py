@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from receipt_watcher.acceptance import AUTO, outcome_of_success
 from receipt_watcher.config import Accept
-from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome
+from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Unreadable
 from receipt_watcher.outbound import Answer
 from receipt_watcher.verdict import Verdict
 
@@ -57,14 +57,22 @@ ANSWERS: dict[str, tuple[str, str, tuple[type[Outcome], ...]]] = {
     "success": (BOOKED, JSON, (Accepted, Lost, Concluded, Concluded, Accepted)),
     "failure": ('{"status":"failure","message":"no total"}', JSON, (Accepted, Lost, Concluded, Concluded, Accepted)),
     "all entries": (f"[{BOOKED}]", JSON, (Accepted, Lost, Concluded, Concluded, Accepted)),
-    "two entries": (f"[{BOOKED},{BOOKED}]", JSON, (Accepted, Lost, Accepted, Accepted, Accepted)),
-    "last item": ('{"id":7}', JSON, (Accepted, Lost, Accepted, Accepted, Accepted)),
-    "empty": ("", "", (Accepted, Lost, Accepted, Accepted, Accepted)),
-    "words": ("OK", TEXT, (Accepted, Lost, Accepted, Accepted, Accepted)),
-    "another status": ('{"status":"received"}', JSON, (Accepted, Lost, Accepted, Accepted, Accepted)),
-    "a status code": ('{"status":200}', JSON, (Accepted, Lost, Accepted, Accepted, Accepted)),
-    "both": ('{"status":"success","status":"failure"}', JSON, (Accepted, Lost, Accepted, Accepted, Accepted)),
-    "cut": (BOOKED[:-1], JSON, (Accepted, Lost, Accepted, Accepted, Accepted)),
+    "two entries": (f"[{BOOKED},{BOOKED}]", JSON, (Accepted, Lost, Unreadable, Unreadable, Accepted)),
+    "last item": ('{"id":7}', JSON, (Accepted, Lost, Unreadable, Unreadable, Accepted)),
+    "empty": ("", "", (Accepted, Lost, Lost, Lost, Accepted)),
+    "words": ("OK", TEXT, (Accepted, Lost, Lost, Lost, Accepted)),
+    "words as a page": ("OK", HTML, (Accepted, Lost, Lost, Lost, Accepted)),
+    "a verdict as a page": (BOOKED, HTML, (Accepted, Lost, Concluded, Concluded, Accepted)),
+    "another status": ('{"status":"received"}', JSON, (Accepted, Lost, Unreadable, Unreadable, Accepted)),
+    "a status code": ('{"status":200}', JSON, (Accepted, Lost, Unreadable, Unreadable, Accepted)),
+    "both": ('{"status":"success","status":"failure"}', JSON, (Accepted, Lost, Unreadable, Unreadable, Accepted)),
+    "a form": ("status=success&message=booked", TEXT, (Accepted, Lost, Concluded, Concluded, Accepted)),
+    "an item": (f'[{{"json":{BOOKED}}}]', JSON, (Accepted, Lost, Concluded, Concluded, Accepted)),
+    "as a string": (json.dumps(BOOKED), JSON, (Accepted, Lost, Concluded, Concluded, Accepted)),
+    "cut behind it": (BOOKED[:-1], JSON, (Accepted, Lost, Concluded, Concluded, Accepted)),
+    "cut before it": (BOOKED[:12], JSON, (Accepted, Lost, Lost, Lost, Accepted)),
+    "a page of its own": ("<html>Thank you!</html>", HTML, (Lost, Lost, Lost, Lost, Accepted)),
+    "a server without a site": ("<html><h1>It works!</h1></html>", HTML, (Deferred,) * 4 + (Accepted,)),
     "login": (LOGIN, HTML, (Deferred, Deferred, Deferred, Deferred, Accepted)),
     "login without a type": (LOGIN, "", (Deferred, Deferred, Deferred, Deferred, Accepted)),
 }
@@ -91,11 +99,38 @@ def test_a_verdict_has_all_that_a_callback_has(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["last_node", "respond"])
 def test_an_answer_without_a_verdict_says_what_follows(mode: str) -> None:
-    """Where the verdict is missing, the attempt says that it is, and that the callback is awaited."""
+    """JSON without a verdict proves that the workflow ran: the text says what is missing, and the answer is kept."""
     outcome = by(mode, '{"id":7}')
-    assert isinstance(outcome, Accepted)
-    assert 'without "status"' in outcome.message
-    assert "callback is awaited" in outcome.message
+    assert isinstance(outcome, Unreadable)
+    assert 'no "status"' in outcome.message
+    assert outcome.text == '{"id":7}'
+
+
+@pytest.mark.parametrize("mode", ["last_node", "respond"])
+@pytest.mark.parametrize(
+    "beginning", ['{"status":"success",', '{"status": "failure", "data": {"items": [1', f"[{BOOKED}"]
+)
+def test_a_verdict_in_front_of_a_cut_counts(mode: str, beginning: str) -> None:
+    """Of an answer that was cut a verdict that stands whole in it counts, and the attempt says that it was cut."""
+    rule = Accept.model_validate({"mode": mode})
+    outcome = outcome_of_success(
+        Answer(200, {"content-type": JSON}, beginning, 0.1, cut="it broke", is_broken=True), rule
+    )
+    assert isinstance(outcome, Concluded)
+    assert outcome.verdict.success is ("success" in beginning)
+    assert outcome.message.endswith("(cut: it broke)")
+
+
+@pytest.mark.parametrize("mode", ["last_node", "respond", "auto", "immediately"])
+@pytest.mark.parametrize("beginning", ["", "{", '{"status":"succ', '{"message": "Workflow was sta', '{"id": 7'])
+def test_a_cut_answer_without_a_verdict_is_lost(mode: str, beginning: str) -> None:
+    """An answer that broke off before it said anything is a lost answer, and is reported as cut."""
+    rule = Accept.model_validate({"mode": mode})
+    outcome = outcome_of_success(
+        Answer(200, {"content-type": JSON}, beginning, 0.1, cut="it broke", is_broken=True), rule
+    )
+    assert isinstance(outcome, Lost)
+    assert "(cut: it broke)" in outcome.message
 
 
 @pytest.mark.parametrize("accept", ["immediately", Accept(status=202), Accept(contains="queued")], ids=str)
@@ -157,4 +192,4 @@ def test_no_answer_breaks_it(text: str, accept: Accept | str, status: int) -> No
 
 def test_nesting_without_end_is_no_verdict() -> None:
     """An answer that is nested too deeply to be read is no verdict, and breaks nothing."""
-    assert isinstance(by("respond", "[" * 100_000), Accepted)
+    assert isinstance(by("respond", "[" * 100_000), Lost)

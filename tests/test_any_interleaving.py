@@ -13,11 +13,13 @@ import structlog
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from receipt_watcher import intake
+from receipt_watcher.conclusion import Conclusion
 from receipt_watcher.delivery import Delivery
 from receipt_watcher.job import TRANSITIONS, Event, Folder, Job, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.takein import TakeIn
-from tests.any_interleaving import DEADLINE, TO_THE_END, Answer, AnyInterleaving, be_quiet
+from tests.any_interleaving import DEADLINE, N8N, TO_THE_END, Answer, AnyInterleaving, be_quiet
 
 AnyInterleaving.TestCase.settings = settings(
     max_examples=30, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -85,6 +87,40 @@ def _claimed_by_two_workers(office: AnyInterleaving, steps: int) -> None:
     office.deliver(Answer.ACCEPTED, "1", TO_THE_END)
 
 
+def _killed_while_it_is_sent_once(office: AnyInterleaving, steps: int) -> None:
+    office.sends_once = True
+    office.deliver(Answer.LOST, "1", steps)
+    office.kill()
+    office.start_up(TO_THE_END)
+    _sent_again_if_it_may(office)
+
+
+def _called_back_unreadably_while_it_is_sent(office: AnyInterleaving, steps: int) -> None:
+    office.deliver(Answer.ACCEPTED, "1", steps)
+    office.call_back_unreadably(0)
+    office.deliver(Answer.ACCEPTED, "1", TO_THE_END)
+    office.call_back_unreadably(0)
+    _sent_again_if_it_may(office)
+
+
+def _sent_again_if_it_may(office: AnyInterleaving) -> None:
+    office.wait(DEADLINE + 1)
+    office.expire(TO_THE_END)
+    office.all_promises_hold()
+    office.deliver(Answer.ACCEPTED, "2", TO_THE_END)
+
+
+def _copied_while_it_is_given_up(office: AnyInterleaving, steps: int) -> None:
+    office.sends_once = True
+    office.deliver(Answer.LOST, "1", TO_THE_END)
+    office.drop("a.png", 0)
+    office.take_in(steps)
+    office.file_away(TO_THE_END)
+    office.take_in(TO_THE_END)
+    office.wait(DEADLINE + 1)
+    office.deliver(Answer.ACCEPTED, "2", TO_THE_END)
+
+
 # --- faults --------------------------------------------------------------------------------------------------------
 
 
@@ -112,7 +148,7 @@ def _claim_of_what_was_read_before(
 
 def _claims_are_sent_again_at_once(patch: pytest.MonkeyPatch) -> None:
     lose = JobLog.lose_claims
-    patch.setattr(JobLog, "lose_claims", lambda log, now, _, detail, *, but: lose(log, now, now, detail, but=but))
+    patch.setattr(JobLog, "lose_claims", lambda log, now, _, detail, **more: lose(log, now, now, detail, **more))
 
 
 def _without_a_guard(patch: pytest.MonkeyPatch, *events: Event) -> None:
@@ -150,6 +186,21 @@ SCENES: dict[str, tuple[Scene, int, Fault]] = {
         _retried_while_it_is_filed,
         16,
         lambda patch: patch.setattr(JobLog, "intend_moves", lambda _, moves: list(moves)),
+    ),
+    "killed while it is sent once": (
+        _killed_while_it_is_sent_once,
+        12,
+        lambda patch: patch.setattr(N8N, "sends_once", property(lambda _: False)),
+    ),
+    "called back unreadably while it is sent": (
+        _called_back_unreadably_while_it_is_sent,
+        10,
+        lambda patch: patch.setattr(Conclusion, "_give_up_unreadable", lambda *_: None),
+    ),
+    "copied while it is given up": (
+        _copied_while_it_is_given_up,
+        10,
+        lambda patch: patch.setattr(intake, "may_be_booked", lambda _: False),
     ),
     "called back while it is sent": (
         _called_back_while_it_is_sent,

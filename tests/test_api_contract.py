@@ -85,7 +85,19 @@ def test_each_line_for_curl_runs(daemon: RunningDaemon, n8n: StandIn, tmp_path: 
 
 
 def _job_for(daemon: RunningDaemon, name: str) -> str:
-    """Return the job that a line is run on: one that waits is cancelled, one that was cancelled is retried."""
+    """Return the job that a line is run on: one that waits is cancelled, one that was cancelled is retried.
+
+    What is settled is one whose callback could not be read.
+    """
+    if name == "settle":
+        daemon.drop("third.jpg", jpegs(1, 4)[0])
+        wait_until(
+            lambda: [job.state for job in daemon.recorded() if job.filename == "third.jpg"] == [State.PROCESSING],
+            "another receipt waits for its callback",
+        )
+        job_id = daemon.job("third.jpg").job_id
+        assert daemon.call(job_id, {"status": "?"}, TOKEN).status_code == 422
+        return job_id
     if name not in ("retry", "cancel"):
         return daemon.job("first.jpg").job_id
     wait_until(

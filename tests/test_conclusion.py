@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receipt_watcher.conclusion import Conclusion, Reception
-from receipt_watcher.destinations import Accepted, Outcome, Refused
+from receipt_watcher.destinations import Accepted, Lost, Outcome, Refused
 from receipt_watcher.holds import HoldKind
 from receipt_watcher.job import Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
@@ -213,6 +213,26 @@ def test_late_success_brings_a_failed_file_back(world: Concluding) -> None:
     assert world.log.home_of(after) is Folder.DONE
 
 
+def test_what_is_sent_once_is_not_sent_again_after_its_deadline(world: Concluding) -> None:
+    """An acceptance where no callback can come ends as an unknown outcome: sending it again could book it twice."""
+    world.destination.sends_once = True
+    (job,) = world.accepted()
+    (expired,) = world.expire()
+    assert (expired.state, expired.reason) == (State.FAILURE, Reason.OUTCOME_UNKNOWN)
+    assert world.deliver_all() == 0
+    assert world.conclude(job, SUCCESS) is Reception.RECEIVED
+    assert world.job(job).state is State.SUCCESS
+
+
+def test_nothing_that_is_sent_once_expires_during_a_hold(world: Concluding) -> None:
+    """While its destination is held a receipt is neither given up nor made the probe."""
+    world.destination.sends_once = True
+    (job,) = world.accepted()
+    world.holds.hold(URL, HoldKind.ANSWERS, "503", world.clock.now, world.clock.now)
+    assert world.expire() == []
+    assert world.job(job).state is State.PROCESSING
+
+
 def test_late_success_after_no_callback(world: Concluding) -> None:
     """A success that comes after we had given up wins."""
     world.conclusion = world.another_conclusion(max_resends=0)
@@ -243,12 +263,94 @@ def test_success_amid_a_retry_stops_it(world: Concluding) -> None:
     ],
 )
 def test_unreadable_callback_is_kept(world: Concluding, body: bytes, shown: str) -> None:
-    """A body that cannot be read is kept in the job's history, in bounds, and changes nothing: N8N posts only once."""
+    """A body that cannot be read is kept in the job's history, in bounds: N8N posts only once."""
     (job,) = world.accepted()
     assert world.conclusion.keep_unreadable(job.job_id, body, "The body is no JSON.")
-    assert world.job(job) == job
     line = world.log.history(job.job_id)[-1]
     assert (line["event"], line["detail"]) == ("callback.unreadable", f"The body is no JSON.: {shown}")
+
+
+def unreadable(world: Concluding, job: Job, body: bytes = b"booked") -> Job:
+    """Let N8N call back with something that cannot be read, and return the job."""
+    assert world.conclusion.keep_unreadable(job.job_id, body, "The body is no JSON.")
+    return world.job(job)
+
+
+def test_an_unreadable_callback_ends_the_job(world: Concluding) -> None:
+    """It proves that the workflow ran: the receipt fails with what came, and is never sent again by itself."""
+    (job,) = world.accepted()
+    after = unreadable(world, job)
+    assert (after.state, after.reason) == (State.FAILURE, Reason.UNREADABLE_VERDICT)
+    assert after.message == "The body is no JSON. It came as: booked"
+    world.expire()
+    assert world.deliver_all() == 0
+    assert len(world.destination.calls) == 1
+
+
+def test_an_unreadable_callback_overtakes_the_answer(world: Concluding) -> None:
+    """It may come while the receipt is still being sent; whatever is answered then changes nothing."""
+    (job,) = world.record()
+
+    def call_back(job: Job) -> Outcome:
+        unreadable(world, job)
+        return Lost("no answer in time")
+
+    world.destination.script = call_back
+    world.deliver_all()
+    assert world.job(job).reason is Reason.UNREADABLE_VERDICT
+
+
+def test_an_unreadable_callback_after_the_deadline(world: Concluding) -> None:
+    """A receipt that waits to be sent again is not: the callback is about what was sent before."""
+    (job,) = world.accepted()
+    world.expire()
+    assert world.job(job).state is State.QUEUED
+    assert unreadable(world, job).reason is Reason.UNREADABLE_VERDICT
+    assert world.deliver_all() == 0
+
+
+def test_an_unreadable_callback_of_what_was_never_sent(world: Concluding) -> None:
+    """Of a receipt that was not sent yet it proves nothing, and is only kept."""
+    (job,) = world.record()
+    assert unreadable(world, job) == job
+    assert world.log.history(job.job_id)[-1]["event"] == "callback.unreadable"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason"), [(SUCCESS, None), (FAILURE, Reason.N8N_FAILURE)], ids=["success", "failure"]
+)
+def test_an_unreadable_callback_undoes_nothing(world: Concluding, verdict: Verdict, reason: Reason | None) -> None:
+    """A verdict that stands is not touched, nor is what an admin has ended."""
+    job, cancelled = world.accepted(2)
+    world.conclude(job, verdict)
+    world.log.advance(cancelled.job_id, Event.CANCEL, world.clock.now)
+    before = world.job(job), world.job(cancelled)
+    assert (unreadable(world, job), unreadable(world, cancelled)) == before
+    assert world.job(job).reason is reason
+
+
+@pytest.mark.parametrize("verdict", [SUCCESS, FAILURE], ids=["success", "failure"])
+def test_a_readable_verdict_after_an_unreadable_one(world: Concluding, verdict: Verdict) -> None:
+    """A success that can be read wins; a failure says that nothing was booked, so a retry needs no force."""
+    (job,) = world.accepted()
+    unreadable(world, job)
+    assert world.conclude(job, verdict) is Reception.RECEIVED
+    after = world.job(job)
+    assert after.state is (State.SUCCESS if verdict.success else State.FAILURE)
+    assert after.reason is (None if verdict.success else Reason.N8N_FAILURE)
+    assert (world.log.retry(job.job_id, world.clock.now, "by an admin") is None) is verdict.success
+
+
+def test_unreadable_callbacks_in_a_row_hold_the_destination(world: Concluding) -> None:
+    """A workflow that reports wrongly does not use up all receipts; a readable verdict ends the hold."""
+    *jobs, last = world.accepted(4)
+    for job in jobs:
+        unreadable(world, job)
+    standing = world.holds.get(URL)
+    assert standing.hold_kind is HoldKind.SILENCE
+    assert "cannot be read" in (standing.hold_message or "")
+    world.conclude(last, SUCCESS)
+    assert not world.holds.get(URL).is_held
 
 
 def test_unreadable_callback_of_an_unknown_job(world: Concluding) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import random
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.delivery import Delivery, DeliverySettings
-from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused
+from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
 from receipt_watcher.errors import ChangedOnDiskError, JobLogError
 from receipt_watcher.holds import HoldKind, Holds, Standing
-from receipt_watcher.job import Event, Job, Reason, State, new_job_id
+from receipt_watcher.job import Event, Job, Reason, State, new_job_id, unknown_outcome
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.receipt import Limits
 from receipt_watcher.route import Bell, Branch, Route
@@ -53,6 +54,7 @@ class FakeDestination:
     """Reads the file, as a destination does, then does what `script` says."""
 
     url: str = URL
+    sends_once: bool = False
     script: Script = lambda _: ACCEPTED
     calls: list[tuple[str, int, str, float]] = field(default_factory=list)
 
@@ -915,6 +917,117 @@ def test_claims_of_a_dead_process_are_awaited(known: World) -> None:
     assert (after.state, after.attempts, after.deadline_at) == (State.PROCESSING, 1, known.clock.now + 600)
     assert known.events(job) == ["record", "claim", "lose"]
     assert known.another_delivery().recover("stopped") == []
+
+
+def once(world: World) -> World:
+    """Let the destination answer at once, call back never, and remember no job id."""
+    world.destination.sends_once = True
+    return world
+
+
+def test_a_lost_answer_without_a_callback_is_given_up(known: World) -> None:
+    """Where no callback can come a receipt that may have been booked fails, and says so; it is not sent again."""
+    once(known).destination.script = lambda _: LOST
+    (job,) = known.record()
+    known.delivery.deliver_due()
+    after = known.job(job)
+    assert (after.state, after.reason, after.deadline_at) == (State.FAILURE, Reason.OUTCOME_UNKNOWN, None)
+    assert after.message == unknown_outcome(job, "No answer in time")
+    assert known.events(job) == ["record", "claim", "give_up"]
+    assert after.move_due
+    assert known.filings.count
+    assert known.standing.is_held
+    known.clock.now += 10**6
+    assert known.deliver_all() == 0
+
+
+def test_what_was_certainly_not_sent_is_not_given_up(known: World) -> None:
+    """A deferral stays one: nothing was booked, and the receipt goes out again."""
+    outcomes: Iterator[Outcome] = iter([DOWN, BOOKED])
+    once(known).destination.script = lambda _: next(outcomes)
+    (job,) = known.record()
+    known.deliver_all()
+    known.clock.now = known.standing.probe_at or 0.0
+    known.deliver_all()
+    assert known.job(job).state is State.SUCCESS
+
+
+def test_claims_of_a_dead_process_without_a_callback_are_given_up(known: World) -> None:
+    """A crash while a receipt is claimed leaves it open whether it was booked."""
+    (job,) = once(known).record()
+    known.log.claim(["office"], known.clock.now)
+    with capture_logs() as lines:
+        assert [lost.job_id for lost in known.another_delivery().recover("stopped")] == [job.job_id]
+    after = known.job(job)
+    assert (after.state, after.reason) == (State.FAILURE, Reason.OUTCOME_UNKNOWN)
+    assert [line["event"] for line in lines] == ["job.lost", "job.concluded"]
+    assert known.another_delivery().recover("stopped") == []
+
+
+def test_claims_of_before_the_mode_was_changed_are_given_up(known: World) -> None:
+    """A claim is of the delivery as it was configured when it was made, also if callbacks can come since."""
+    once(known).delivery.recover("start")
+    (job,) = known.record()
+    known.log.claim(["office"], known.clock.now)
+    known.destination.sends_once = False
+    known.another_delivery().recover("stopped")
+    assert known.job(job).reason is Reason.OUTCOME_UNKNOWN
+    (next_job,) = known.record()
+    known.log.claim(["office"], known.clock.now)
+    known.another_delivery().recover("stopped")
+    assert known.job(next_job).state is State.PROCESSING
+
+
+def test_a_defect_of_ours_without_a_callback_gives_up(known: World) -> None:
+    """Nobody knows after an error of our own whether it was sent."""
+    (job,) = once(known).record()
+    known.destination.script = lambda _: (_ for _ in ()).throw(RuntimeError("a defect"))
+    with pytest.raises(RuntimeError, match="a defect"):
+        known.delivery.deliver_due()
+    assert known.job(job).reason is Reason.OUTCOME_UNKNOWN
+
+
+def test_an_unreadable_answer_is_kept_and_ends_the_receipt(known: World) -> None:
+    """JSON without a verdict proves that the workflow ran: the receipt fails with it, and is not sent again."""
+    known.destination.script = lambda _: Unreadable("N8N answered 200", '{"id": 7}', 200, "4711")
+    (job,) = known.record()
+    known.delivery.deliver_due()
+    after = known.job(job)
+    assert (after.state, after.reason, after.message) == (State.FAILURE, Reason.UNREADABLE_VERDICT, "N8N answered 200")
+    assert after.execution_id == "4711"
+    assert known.log.history(job.job_id)[-1]["detail"] == '{"id": 7}'
+    assert not known.standing.is_held
+
+
+def test_unreadable_answers_in_a_row_hold_the_destination(known: World) -> None:
+    """A workflow that answers wrongly does not use up all receipts; a verdict that can be read ends the hold."""
+    known.destination.script = lambda _: Unreadable("N8N answered 200", "7", 200)
+    jobs = known.record(5)
+    assert known.deliver_all() == 3
+    assert known.standing.hold_kind is HoldKind.SILENCE
+    known.destination.script = lambda _: BOOKED
+    known.clock.now = known.standing.probe_at or 0.0
+    assert known.deliver_all() == 2
+    states = Counter(known.job(job).state for job in jobs)
+    assert states == {State.FAILURE: 3, State.SUCCESS: 2}
+
+
+def test_an_outcome_that_the_log_did_not_take_is_not_lost(known: World) -> None:
+    """An answer is the only word on its receipt where no callback comes: it is kept until the log can be written."""
+    (job,) = once(known).record()
+
+    def answer(_: Job) -> Outcome:
+        stack.enter_context(refusing_commits(known.log))
+        return BOOKED
+
+    known.destination.script = answer
+    with contextlib.ExitStack() as stack, pytest.raises(JobLogError):
+        known.delivery.deliver_due()
+    assert known.job(job).state is State.DELIVERING
+    known.clock.now += 60
+    assert known.delivery.recover("its outcome could not be written down") == []
+    assert known.job(job).state is State.SUCCESS
+    assert known.delivery.recover("its outcome could not be written down") == []
 
 
 def test_claim_in_flight_is_left_alone(known: World) -> None:

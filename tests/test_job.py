@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import uuid
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from hypothesis import given
@@ -23,8 +23,10 @@ from receipt_watcher.job import (
     Reason,
     State,
     backoff_seconds,
+    may_be_booked,
     new_job_id,
     next_state,
+    unknown_outcome,
 )
 from tests.conftest import make_job
 
@@ -45,13 +47,20 @@ ALLOWED = {
     ("queued", "fail"): "failure",
     ("delivering", "fail"): "failure",
     ("processing", "fail"): "failure",
+    ("delivering", "give_up"): "failure",
+    ("processing", "give_up"): "failure",
+    ("failure", "settle_delivered"): "success",
+    ("failure", "settle_not_delivered"): "failure",
     ("failure", "retry"): "queued",
     ("cancelled", "retry"): "queued",
     ("queued", "cancel"): "cancelled",
     ("processing", "cancel"): "cancelled",
 }
 STATES = ["queued", "delivering", "processing", "success", "failure", "cancelled", "duplicate"]
-EVENTS = ["claim", "accept", "lose", "defer", "release", "resend", "expire", "succeed", "fail", "retry", "cancel"]
+EVENTS = [
+    *("claim", "accept", "lose", "defer", "release", "resend", "expire", "succeed", "fail", "give_up"),
+    *("settle_delivered", "settle_not_delivered", "retry", "cancel"),
+]
 
 PAIRS = list(itertools.product(STATES, EVENTS))
 
@@ -64,7 +73,7 @@ HEIGHT = {
     State.CANCELLED: 1,
     State.SUCCESS: 2,
 }
-VERDICTS = [Event.SUCCEED, Event.FAIL, Event.EXPIRE]
+VERDICTS = [Event.SUCCEED, Event.FAIL, Event.EXPIRE, Event.GIVE_UP, Event.SETTLE_NOT_DELIVERED]
 
 any_events = st.lists(st.sampled_from(Event), max_size=40)
 any_verdicts = st.lists(st.sampled_from(VERDICTS), max_size=6)
@@ -292,6 +301,24 @@ def test_refusals_by_examination_are_named() -> None:
         "unreadable",
         "unsupported_type",
     ]
+
+
+def test_what_may_have_been_booked() -> None:
+    """Only a failure may have been booked, and only if nobody has said what became of it."""
+    found = {reason.value for reason in Reason if may_be_booked(make_job(state=State.FAILURE, reason=reason))}
+    assert found == {"outcome_unknown", "unreadable_verdict", "no_callback"}
+    assert not may_be_booked(make_job(state=State.CANCELLED, reason=Reason.CANCELLED))
+    assert not may_be_booked(make_job(state=State.SUCCESS))
+
+
+def test_what_is_told_of_an_unknown_outcome() -> None:
+    """The message says why nobody knows, where to look in N8N, and what to do then."""
+    job = make_job(execution_id="4711")
+    assert unknown_outcome(job, "no answer within n8n.timeout_seconds") == (
+        "No answer within n8n.timeout_seconds. It may have been booked. "
+        "Look in N8N for execution 4711, then retry or mark it delivered."
+    )
+    assert f"the execution of job {job.job_id}" in unknown_outcome(replace(job, execution_id=None), "stopped.")
 
 
 def test_a_job_cannot_be_changed_in_passing() -> None:

@@ -21,7 +21,7 @@ ROOT = "receipt_watcher"
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "__init__ errors codes migrations nodes invoice sentences",
+        "__init__ errors codes migrations nodes invoice sentences wrappings",
         "migrations.0001_first migrations.0002_branches migrations.0003_retention",
         "migrations.0004_order migrations.0005_stored migrations.0006_holds migrations.0007_notices",
         "migrations.0008_execution migrations.0009_commands migrations.0010_listing migrations.0011_retention",

@@ -333,7 +333,7 @@ def test_a_wrong_webhook_of_one_inbox_holds_that_inbox_alone(
     log: JobLog, spool: Spool, other_spool: Spool, clock: FakeClock
 ) -> None:
     """Where one inbox has a webhook that is not published, its receipts wait; the other's go out as ever."""
-    good, wrong = FakeDestination(), FakeDestination("http://n8n/webhook/typo", lambda _: UNPUBLISHED)
+    good, wrong = FakeDestination(), FakeDestination("http://n8n/webhook/typo", script=lambda _: UNPUBLISHED)
     office = Office(log, clock, route_to(good, spool), route_to(wrong, other_spool, "other"), settings=DEFAULTS)
     office.heard()
     passing, waiting = office.record(20), office.record(20, "other")

@@ -31,6 +31,7 @@ class FakeDestination:
     """Takes everything."""
 
     url = "http://127.0.0.1/webhook/receipts"
+    sends_once = False
 
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
         """Take it."""

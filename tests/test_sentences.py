@@ -52,7 +52,7 @@ def outcomes() -> list[str]:
     """Return the events that delivery chooses from."""
     tree = ast.parse((PACKAGE / "delivery.py").read_text("utf-8"))
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    return sorted({text for text in texts if re.fullmatch(r"job\.(accepted|deferred|refused|lost)", text)})
+    return sorted({text for text in texts if re.fullmatch(r"job\.(accepted|deferred|refused|lost|unreadable)", text)})
 
 
 def test_each_event_has_a_sentence() -> None:

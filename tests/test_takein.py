@@ -37,6 +37,7 @@ class Nowhere:
     """A destination that is named and never used."""
 
     url = "http://127.0.0.1/webhook/receipts"
+    sends_once = False
 
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
         """Fail: taking in and filing deliver nothing."""

@@ -49,10 +49,13 @@ def families() -> set[str]:
         "answer": [state.value for state in State],
         "event": ["record", *(event.value for event in Event), *_NOTES],
         "hold": [*(kind.value for kind in HoldKind), *(f"hand.{kind.value}" for kind in Held)],
-        "outcome": ["accepted", "concluded", "deferred", "refused", "lost"],
+        "outcome": ["accepted", "concluded", "deferred", "refused", "lost", "unreadable"],
         "error": [f"{status}{part}" for status in (403, 404, 422, 500, 503) for part in ("", ".text")],
         "nav": ["overview", "receipts", "failed", "upload"],
-        "said": ["retried", "cancelled", "too_late", "retried_these", "held", "resumed", "not_held"],
+        "said": [
+            *("retried", "settled_delivered", "settled_not_delivered", "cancelled", "too_late", "retried_these"),
+            *("held", "resumed", "not_held"),
+        ],
         "fact": ["inbox", "subfolder", "kind", "size", "attempts", "path", "database", "execution", "id", "digest"],
     }
     return {f"{family}.{code}" for family, found in codes.items() for code in found}

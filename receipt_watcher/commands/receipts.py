@@ -1,4 +1,4 @@
-"""What became of receipts, and changing that: `jobs`, `show`, `explain`, `tail`, `retry`, `cancel`.
+"""What became of receipts, and changing that: `jobs`, `show`, `explain`, `tail`, `retry`, `settle`, `cancel`.
 
 They work on the job log itself, whether the daemon runs or not; a running one sees the change within a tick.
 """
@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ from receipt_watcher.commands.shared import (
 from receipt_watcher.commands.table import print_jobs
 from receipt_watcher.disk import display_name
 from receipt_watcher.errors import ReceiptWatcherError
-from receipt_watcher.job import Event, Job, State, next_state
+from receipt_watcher.job import MAY_BE_BOOKED_WORDS, Event, Job, State, may_be_booked, next_state, standing_of
 from receipt_watcher.view import full_view, iso_time, job_view
 
 #: How often `tail` looks; a person reads no faster.
@@ -227,9 +227,12 @@ def _print_happening(happening: Happening, *, as_json: bool) -> None:
 @config_option
 @click.argument("names", metavar="JOB...", nargs=-1, shell_complete=completing.jobs)
 @click.option("--failed", is_flag=True, help="Retry every failed job.")
+@click.option("--force", is_flag=True, help="Also those that N8N may have booked: they may be booked twice.")
 @json_option
-def retry(config_file: Path | None, names: Sequence[str], *, failed: bool, as_json: bool) -> None:
+def retry(config_file: Path | None, names: Sequence[str], *, failed: bool, force: bool, as_json: bool) -> None:
     """Try failed or cancelled jobs again, under their old ids.
+
+    A job that failed as outcome_unknown, unreadable_verdict or no_callback may have been booked, so it needs --force.
 
     Example: receipt-watcher retry scan_0042.pdf
     """
@@ -237,7 +240,29 @@ def retry(config_file: Path | None, names: Sequence[str], *, failed: bool, as_js
         raise click.UsageError("Name the jobs to retry, or give --failed.")
     with open_log(load_config(config_file), writing=True) as log:
         chosen = _failed(log) if failed else [find(log, name) for name in names]
-        _advance_all(log, chosen, Event.RETRY, as_json=as_json)
+        _change_all(chosen, lambda job, now: _retried(log, job, now, is_forced=force), as_json=as_json)
+
+
+@click.command()
+@config_option
+@click.argument("name", metavar="JOB", shell_complete=completing.jobs)
+@click.option(
+    "--delivered/--not-delivered", default=None, help="Whether N8N has booked it, as you saw there; one is needed."
+)
+@json_option
+def settle(config_file: Path | None, name: str, *, delivered: bool | None, as_json: bool) -> None:
+    """Say what became of a job that N8N may have booked, after a look in N8N.
+
+    It is a job that failed as outcome_unknown, unreadable_verdict or no_callback. With --delivered it succeeds and its
+    file moves to done/; with --not-delivered it stays failed, and can be retried without --force.
+
+    Example: receipt-watcher settle scan_0042.pdf --delivered
+    """
+    if delivered is None:
+        raise click.UsageError("Say what you saw in N8N: give --delivered or --not-delivered.")
+    with open_log(load_config(config_file), writing=True) as log:
+        chosen = [find(log, name)]
+        _change_all(chosen, lambda job, now: _settled(log, job, now, is_delivered=delivered), as_json=as_json)
 
 
 @click.command()
@@ -250,7 +275,7 @@ def cancel(config_file: Path | None, name: str, *, as_json: bool) -> None:
     Example: receipt-watcher cancel scan_0042.pdf
     """
     with open_log(load_config(config_file), writing=True) as log:
-        _advance_all(log, [find(log, name)], Event.CANCEL, as_json=as_json)
+        _change_all([find(log, name)], lambda job, now: _cancelled(log, job, now), as_json=as_json)
 
 
 def _failed(log: JobLog) -> list[Job]:
@@ -258,15 +283,15 @@ def _failed(log: JobLog) -> list[Job]:
     return [job for job in log.listing(states=[State.FAILURE], limit=None) if job.removed_at is None]
 
 
-def _advance_all(log: JobLog, chosen: Sequence[Job], event: Event, *, as_json: bool) -> None:
+def _change_all(chosen: Sequence[Job], change: Callable[[Job, float], Job | str], *, as_json: bool) -> None:
+    """Change jobs and say what became of each: `change` returns the job, or why it could not be."""
     now = time.time()
     done: list[dict[str, Any]] = []
     for job in chosen:
-        changes = {"next_attempt_at": now} if event is Event.RETRY else {}
-        after = log.advance(job.job_id, event, now, detail="by an admin", **changes)
-        done.append({"job_id": job.job_id, "filename": job.filename, "done": after is not None})
+        after = change(job, now)
+        done.append({"job_id": job.job_id, "filename": job.filename, "done": not isinstance(after, str)})
         if not as_json:
-            say(f"{job.job_id}  {job.filename}: {_said(job, event, after)}")
+            say(f"{job.job_id}  {job.filename}: {after if isinstance(after, str) else _said(after)}")
     if as_json:
         print_json(done)
     elif not chosen:
@@ -274,9 +299,32 @@ def _advance_all(log: JobLog, chosen: Sequence[Job], event: Event, *, as_json: b
     raise click.exceptions.Exit(FINE if all(row["done"] for row in done) else WRONG)
 
 
-def _said(job: Job, event: Event, after: Job | None) -> str:
-    if after is not None:
-        return f"{after.state.value}; a running daemon goes on with it within seconds"
+def _said(after: Job) -> str:
+    if after.state is State.FAILURE:
+        return "marked as not delivered; retry it, or move its file back into the inbox, to have it sent again"
+    return f"{after.state.value}; a running daemon goes on with it within seconds"
+
+
+def _retried(log: JobLog, job: Job, now: float, *, is_forced: bool) -> Job | str:
+    after = log.retry(job.job_id, now, "by an admin", is_forced=is_forced)
+    if after is None and may_be_booked(job) and not is_forced:
+        return f"not retried ({job.reason}). {MAY_BE_BOOKED_WORDS} Then use settle, or retry it with --force"
+    return _why_not(job, Event.RETRY) if after is None else after
+
+
+def _settled(log: JobLog, job: Job, now: float, *, is_delivered: bool) -> Job | str:
+    after = log.settle(job.job_id, now, "by an admin", is_delivered=is_delivered)
+    if after is None:
+        return f"not possible: only a failure that may have been booked can be settled; {standing_of(job)}"
+    return after
+
+
+def _cancelled(log: JobLog, job: Job, now: float) -> Job | str:
+    after = log.advance(job.job_id, Event.CANCEL, now, detail="by an admin")
+    return _why_not(job, Event.CANCEL) if after is None else after
+
+
+def _why_not(job: Job, event: Event) -> str:
     if next_state(job.state, event) is None:
         hint = "; it is being delivered, try again in a moment" if job.state is State.DELIVERING else ""
         return f"not possible, it is {job.state.value}{hint}"

@@ -63,13 +63,31 @@ class Lost:
     status_code: int | None = None
 
 
-Outcome = Accepted | Concluded | Deferred | Refused | Lost
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The far side answered with its verdict, and that cannot be read: it has dealt with the receipt, somehow.
+
+    `text` is the answer as it came.
+    """
+
+    message: str
+    text: str
+    status_code: int | None = None
+    execution_id: str | None = None
+
+
+Outcome = Accepted | Concluded | Deferred | Refused | Lost | Unreadable
 
 
 class Destination(Protocol):
-    """A way to hand a receipt over."""
+    """A way to hand a receipt over.
+
+    `sends_once`: a receipt whose answer is lost must not be sent again, because no callback can tell what became of it
+    and the far side does not remember job ids.
+    """
 
     url: str
+    sends_once: bool
 
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
         """Hand one receipt over, once.

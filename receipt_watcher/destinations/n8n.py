@@ -22,11 +22,11 @@ from typing import Any, Literal
 
 import pybase64
 
-from receipt_watcher.acceptance import AUTO, outcome_of_success, shown_answer
+from receipt_watcher.acceptance import ANSWERING_MODES, AUTO, outcome_of_success, shown_answer
 from receipt_watcher.config import Accept
 from receipt_watcher.content import verified_pieces
-from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused
-from receipt_watcher.errors import AnswerLostError, NotSentError
+from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
+from receipt_watcher.errors import AnswerLostError, CutAnswerError, NotSentError
 from receipt_watcher.job import Job, Reason, subfolder_of
 from receipt_watcher.outbound import Answer, Outbound
 from receipt_watcher.proxies import OPTION
@@ -57,6 +57,8 @@ _NEVER_THE_RECEIPT = frozenset({*range(300, 400), 401, 403, 404, 405, 407, 408, 
 #: What a proxy between us and N8N answers by itself, when it refuses a host or cannot reach it.
 _OF_PROXIES = frozenset({400, 403, 407, 500, 502, 503, 504, 511})
 _WRONG_CREDENTIAL = "Authorization data is wrong"
+#: A gateway passed the request on and gave up waiting: 504, and 524 of Cloudflare.
+_GATEWAY_TIMEOUTS = frozenset({504, 524})
 _NO_CREDENTIAL = "No authentication data defined on node"
 _OWN_FAILURES = {413: Reason.REFUSED_TOO_LARGE, 415: Reason.REFUSED_TYPE, 422: Reason.REFUSED}
 
@@ -67,7 +69,8 @@ class N8NSettings:
 
     `callback_token_of` returns the token that only this job's callback may bear, or None where all share one;
     `file_url_of` a link to a job's file, for `payload` link. `signing_secrets` are the current one and the one before.
-    With `is_test` receipts are marked as such: the workflows that ship answer them without booking.
+    With `remembers_jobs` the workflow books no job id twice. With `is_test` receipts are marked as such: the workflows
+    that ship answer them without booking.
     """
 
     url: str
@@ -78,6 +81,7 @@ class N8NSettings:
     accept: Accept = AUTO
     file_url_of: Callable[[Job], str] = lambda _job: ""
     signing_secrets: tuple[str, ...] = ()
+    remembers_jobs: bool = False
     is_test: bool = False
 
     def __repr__(self) -> str:
@@ -89,6 +93,7 @@ class N8N:
 
     def __init__(self, settings: N8NSettings, outbound: Outbound) -> None:
         self.url = settings.url
+        self.sends_once = settings.accept.mode in ANSWERING_MODES and not settings.remembers_jobs
         self._settings = settings
         self._signer = Signer(settings.signing_secrets)
         self._outbound = outbound
@@ -116,6 +121,8 @@ class N8N:
             answer = self._outbound.post(self.url, headers, pieces, length_bytes)
         except NotSentError as error:
             return Deferred(f"{error}; is N8N running, and n8n.webhook_url right?")
+        except CutAnswerError as error:
+            answer = Answer(error.status, error.headers, error.text, 0.0, error.proxy, str(error), is_broken=True)
         except AnswerLostError as error:
             return Lost(str(error))
         return _with_execution(outcome_of(answer, now, self._settings.accept), answer)
@@ -148,6 +155,9 @@ def outcome_of(answer: Answer, now: float, accept: Accept = AUTO) -> Outcome:
     if 200 <= answer.status < 300:  # noqa: PLR2004 - RFC 9110, 15.3
         return outcome_of_success(answer, accept)
     shown = shown_answer(answer)
+    if answer.status in _GATEWAY_TIMEOUTS and accept.mode in ANSWERING_MODES:
+        why = "the proxy gave up waiting, and the workflow may still be running"
+        return Lost(f"N8N answered {shown}; {why}. Raise the proxy's time limit", answer.status)
     if is_of_proxy(answer):
         advice = f"look at the proxy's rules, or lead past it by NO_PROXY or {OPTION}: none"
         said = f"{shown} came through the proxy {answer.proxy}, not in N8N's words: most likely the proxy refuses"
@@ -193,7 +203,7 @@ def _retry_after(answer: Answer, now: float) -> float | None:
 
 def _with_execution(outcome: Outcome, answer: Answer) -> Outcome:
     """Add which execution has the receipt, where the answer says so: n8n itself does not, a workflow's answer may."""
-    if not isinstance(outcome, Accepted | Concluded):
+    if not isinstance(outcome, Accepted | Concluded | Unreadable):
         return outcome
     named: list[Any] = [answer.headers.get(name) for name in _EXECUTION_HEADERS]
     said = _as_json(answer.text)
