@@ -21,7 +21,7 @@ from typing import Any, TypeVar, get_origin
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as WebRoute
 
 from receipt_watcher import __version__, schemas
@@ -147,7 +147,7 @@ class Api:
     async def _inboxes(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
         return JSONResponse({"inboxes": await self._look(self._parts.tell_inboxes)})
 
-    async def _events(self, request: Request, _caller: Caller, query: schemas.EventsQuery) -> Response:
+    async def _events(self, request: Request, caller: Caller, query: schemas.EventsQuery) -> Response:
         last = request.headers.get("last-event-id", "")
         after = int(last) if last.isascii() and last.isdecimal() and len(last) < 19 else query.after  # noqa: PLR2004 - of SQLite
 
@@ -158,9 +158,11 @@ class Api:
                 return False
             return True
 
+        if request.method == "HEAD":  # an answer without a body has an end
+            return Response(headers={"Content-Type": EVENTS})
         tell_connection(request, "prefer")
-        stream = await self._parts.feed.listen(after, is_welcome)
-        return StreamingResponse(stream, headers={"Content-Type": EVENTS, "X-Accel-Buffering": "no"})
+        tell_connection(request, "stream")
+        return await self._parts.feed.listen(after, caller.name, is_welcome, EVENTS)
 
     async def _openapi(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
         root: str = request.scope.get("root_path", "")

@@ -26,7 +26,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -41,6 +41,7 @@ from receipt_watcher.forms import Form, file_at_end
 from receipt_watcher.gate import MOVE_LIMIT_SECONDS, Gate
 from receipt_watcher.job import OPEN_STATES, Job, State, new_job_id
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.places import Places
 from receipt_watcher.problem import NeverTakenError, RefusedError
 from receipt_watcher.takein import UPLOAD_FACT, Upload
 from receipt_watcher.timelimit import within
@@ -51,11 +52,14 @@ logger = structlog.get_logger()
 FOLDER = "uploads"
 _UNFINISHED = "receiving"
 
-#: How long the sender may say nothing, and how long an upload waits for its turn.
-_SILENCE_SECONDS = 30.0
+#: How long the sender may take for so much, and how long an upload waits for its turn.
+_PART_SECONDS = 30.0
+_PART_BYTES = 64 * 1024
 _TURN_SECONDS = 20.0
 _TAKEN_SECONDS = _TURN_SECONDS + MOVE_LIMIT_SECONDS
-_AT_ONCE = 4
+#: How many uploads are under way, in all and of one caller; and how many threads receive them, and take them in.
+_AT_ONCE, _OF_CALLER = 16, 4
+_RECEIVING_THREADS, _TAKING_THREADS = 2, 4
 #: Handed to the disk at a time.
 _PIECE_BYTES = 256 * 1024
 #: What besides the file a form may hold.
@@ -65,6 +69,7 @@ _RESERVE_BYTES = 64 * 1024 * 1024
 #: For how long an Idempotency-Key is known.
 _KEY_SECONDS = 86400.0
 _MOST_DATABASE_CHARACTERS = 200
+_Result = TypeVar("_Result")
 _KEY = re.compile("[!-~]{1,255}")
 _FIELDS = {"inbox", "notion_database_id", "csrf"}
 
@@ -124,7 +129,10 @@ class Uploads:
         self._access = access
         self._examine = examine
         self._clock = clock
-        self._receiving = asyncio.Semaphore(_AT_ONCE)
+        self._places = Places(_AT_ONCE, _OF_CALLER)
+        self._receiving = asyncio.Semaphore(_RECEIVING_THREADS)
+        self._taking = asyncio.Semaphore(_TAKING_THREADS)
+        self._expected: dict[Path, int] = {}  # the bytes of those that are under way, by folder
         self._keys: set[str] = set()
         self._moving: set[str] = set()  # keys whose file is being moved, also once nobody waits for that any more
 
@@ -150,28 +158,33 @@ class Uploads:
         if announced is not None and announced > max_bytes + _FORM_BYTES:
             raise RefusedError(413, f"A receipt may have {max_bytes:,} bytes (limits.max_file_mb).")
         with self._holding(_key_of(request, caller)) as key:
-            async with self._turn():
+            async with self._turn(caller.name):
                 tell_connection(request, "prefer")
                 folder = self._folder / uuid.uuid4().hex
                 try:
-                    form = await self._receive(request, folder / _UNFINISHED, max_bytes, announced)
+                    self._expected[folder] = announced or max_bytes
+                    form = await self._receive(request, folder / _UNFINISHED, max_bytes)
                     self._access.check_field(request, caller, form.fields.get("csrf"))
-                    return await run_in_threadpool(self._take, caller, folder, form, key)
+                    async with self._taking:
+                        return await run_in_threadpool(self._take, caller, folder, form, key)
                 finally:
-                    await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+                    self._expected.pop(folder, None)
+                    await self._on_disk(shutil.rmtree, folder, ignore_errors=True)
 
     @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(_TURN_SECONDS):
-                await self._receiving.acquire()
-        except TimeoutError:
+    async def _turn(self, caller: str) -> AsyncIterator[None]:
+        if not await self._places.wait(caller, _TURN_SECONDS):
             busy = "Other uploads are under way; send it again in a moment."
-            raise RefusedError(503, busy, headers={"Retry-After": "10"}) from None
+            raise RefusedError(503, busy, headers={"Retry-After": "10"})
         try:
             yield
         finally:
-            self._receiving.release()
+            self._places.give_back(caller)
+
+    async def _on_disk(self, do: Callable[..., _Result], *arguments: object, **options: object) -> _Result:
+        """Do something with the disk of state_dir, in one of few threads."""
+        async with self._receiving:
+            return await run_in_threadpool(do, *arguments, **options)
 
     @contextlib.contextmanager
     def _holding(self, key: str | None) -> Iterator[str | None]:
@@ -187,25 +200,21 @@ class Uploads:
 
     # --- the form --------------------------------------------------------------------------------------------------
 
-    async def _receive(self, request: Request, path: Path, max_bytes: int, announced: int | None) -> Form:
+    async def _receive(self, request: Request, path: Path, max_bytes: int) -> Form:
         """Stream a form's file to a path, and return the rest of it."""
-        file = await run_in_threadpool(self._begin, path, announced or max_bytes)
+        file = await self._on_disk(self._begin, path, sum(self._expected.values()))
         try:
             form = Form(request.headers.get("content-type", ""), file, max_bytes)
             waiting = bytearray()
-            pieces = request.stream().__aiter__()
-            while True:
-                async with asyncio.timeout(_SILENCE_SECONDS):
-                    piece = await anext(pieces, None)
-                waiting += piece or b""
-                if len(waiting) >= _PIECE_BYTES or piece is None:
-                    await run_in_threadpool(form.feed, bytes(waiting))
+            async for piece in _not_too_slowly(request.stream()):
+                waiting += piece
+                if len(waiting) >= _PIECE_BYTES:
+                    await self._on_disk(form.feed, bytes(waiting))
                     waiting.clear()
-                if piece is None:
-                    break
-            await run_in_threadpool(file_at_end, file)
+            await self._on_disk(form.feed, bytes(waiting))
+            await self._on_disk(file_at_end, file)
         except TimeoutError:
-            slow = f"Nothing came for {_SILENCE_SECONDS:g} seconds; nothing was kept."
+            slow = f"Less than {_PART_BYTES // 1024} KiB came in {_PART_SECONDS:g} seconds; nothing was kept."
             raise RefusedError(408, slow, headers={"Connection": "close"}) from None
         except ClientDisconnect:
             raise RefusedError(400, "The sender left; nothing was kept.") from None
@@ -217,6 +226,7 @@ class Uploads:
         return form
 
     def _begin(self, path: Path, size: int) -> BinaryIO:
+        """Open a file; `size` is what all uploads that are under way may come to."""
         try:
             path.parent.mkdir(parents=True)
             if shutil.disk_usage(path.parent).free < size + _RESERVE_BYTES:
@@ -406,6 +416,26 @@ def _check_form(form: Form) -> None:
     unknown = sorted(form.fields.keys() - _FIELDS)
     if unknown:
         raise RefusedError(422, f"The form has a field {unknown[0][:80]!r}, which is not known here.")
+
+
+async def _not_too_slowly(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield what comes; the time counts that we wait for it, not the time that we take.
+
+    Raises:
+        TimeoutError: less than _PART_BYTES came in _PART_SECONDS.
+    """
+    loop = asyncio.get_running_loop()
+    left, came = _PART_SECONDS, 0
+    while True:
+        began = loop.time()
+        async with asyncio.timeout(left):
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
+        left, came = left - (loop.time() - began), came + len(piece)
+        if came >= _PART_BYTES:
+            left, came = _PART_SECONDS, 0
+        yield piece
 
 
 def _announced(request: Request) -> int | None:

@@ -75,14 +75,16 @@ class ApiSite(Concluding):
         self.is_stopping = False
         self.is_there = True
         downloads = Downloads(Fetching(log.get, self.routes))
+        self.feed = Feed(log, lambda: self.is_stopping)
+        self.uploads = Uploads(log.path.parent, [], log, self.access, examine=_no_examination, clock=clock)
         parts = Parts(
             log=log,
             holds=self.holds,
             routes=self.routes,
             actions=Actions(log, deadline_seconds=900, deliveries=self.deliveries, filings=self.filings, clock=clock),
             downloads=downloads,
-            uploads=Uploads(log.path.parent, [], log, self.access, examine=_no_examination, clock=clock),
-            feed=Feed(log, lambda: self.is_stopping),
+            uploads=self.uploads,
+            feed=self.feed,
             tell_inboxes=lambda: [{"name": route.name} for route in self.routes],
             reach=lambda url: Reach(self.is_there, f"asked {url}", 0.01),
         )

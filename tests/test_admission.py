@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,6 +296,32 @@ def test_a_long_body_comes_whole_by_tls(tmp_path: Path) -> None:
         assert all(safe.recv(4096).startswith(b"HTTP/1.1 204 ") for safe in wires)
     running.stop(30)
     assert sorted(heard) == bodies
+
+
+def test_a_caller_who_leaves_by_tls_is_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A caller who closes while his request is being answered makes asyncio warn of nothing."""
+    left, asked_for = asyncio.Event(), threading.Event()
+
+    async def wait(_scope: Any, receive: Any, _send: Any) -> None:
+        await receive()
+        asked_for.set()
+        assert (await receive())["type"] == "http.disconnect"
+        left.set()
+
+    certificate = certificate_for(tmp_path, "here")
+    bound = bind("127.0.0.1", 0)
+    running = Server(wait, bound, certificate=certificate)
+    running.start()
+    trust = ssl.create_default_context(cafile=str(certificate.chain))
+    with (
+        socket.create_connection(bound.getsockname(), timeout=30) as wire,
+        trust.wrap_socket(wire, server_hostname="localhost") as safe,
+    ):
+        safe.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert asked_for.wait(30)
+    wait_until(left.is_set, "the application hears that the caller left")
+    running.stop(30)
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 def test_a_caller_who_reads_nothing_ends_also_when_little_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
