@@ -7,6 +7,7 @@ nothing makes the caller wait; see `timelimit`.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -127,7 +128,8 @@ def _look_inside(scene: Scene, path: Path, status: os.stat_result) -> tuple[list
     except PermissionError as error:
         causes.append(Cause(Wait.UNREADABLE, refusal(error, path), file_advice(path)))
     except OSError as error:
-        causes.append(Cause(Wait.UNREADABLE, error.strerror or str(error)))
+        why = Wait.UNEXAMINED if error.errno == errno.ECHILD else Wait.UNREADABLE
+        causes.append(Cause(why, error.strerror or str(error)))
     if not os.access(path.parent, os.W_OK | os.X_OK):
         causes.append(Cause(Wait.IMMOVABLE, refusal(PermissionError(13, "Permission denied"), path.parent)))
     elif "sticky" in (advice := folder_advice(path.parent, path)):

@@ -34,6 +34,7 @@ from receipt_watcher.config import Config, Inbox
 from receipt_watcher.delivery import Delivery
 from receipt_watcher.downloads import Downloads
 from receipt_watcher.errors import JobLogError
+from receipt_watcher.examinerpool import ExaminerPool
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.fetching import Fetching
 from receipt_watcher.filing import Filing
@@ -91,6 +92,7 @@ PERIODIC_TASKS = {
     "tell_status": 2.0,
     "renew_certificate": 60.0,
     "trim_pictures": 600.0,
+    "end_idle_examiners": 10.0,
 }
 
 _ALIVE = "alive_at"
@@ -150,7 +152,7 @@ class Daemon:
         self._tokens: CallbackTokens | None = None
         self._links: FileLinks | None = None
         self._strangers, self._callers = Strangers(monotonic), Strangers(monotonic, log_callers)
-        self._examiners = Examiners(bounds_of(config), stopping=self._stopping)
+        self._examiners = self._judging_examiners()
         self.take_in = TakeIn(
             self.log,
             self.routes,
@@ -305,6 +307,10 @@ class Daemon:
             monotonic=self._monotonic,
         )
 
+    def _judging_examiners(self) -> Examiners:
+        self._pool = ExaminerPool(self._stopping, while_waiting=self._wait_for_examiner, monotonic=self._monotonic)
+        return Examiners(bounds_of(self.config), stopping=self._stopping, pool=self._pool)
+
     def _ring_stages(self) -> None:
         self._deliveries.ring()
         self._filings.ring()
@@ -329,8 +335,8 @@ class Daemon:
         return Textfile(path, self.metrics.text) if path is not None else None
 
     def _thumbnails_of(self, config: Config) -> Thumbnails:
-        # A process for each: one that has read a hostile file shall neither draw nor judge another one.
-        examiners = Examiners(bounds_of(config).for_pictures(), stopping=self._stopping, is_logged=False, kept=0)
+        bounds = bounds_of(config).for_pictures()
+        examiners = Examiners(bounds, stopping=self._stopping, is_logged=False, pool=self._pool)
         max_pixels = int(config.limits.max_megapixels * 1_000_000)
         folder = config.state_dir / "pictures"
         fetching = Fetching(self.log.get, self.routes)
@@ -476,7 +482,7 @@ class Daemon:
             deliveries=self._deliveries,
             filings=self._filings,
             outbound=self._outbound,
-            examine=self._examiners.examine,
+            examine=self._examiners.examine_for_caller,
             is_stopping=self._stopping.is_set,
             clock=self._clock,
             monotonic=self._monotonic,
@@ -625,6 +631,14 @@ class Daemon:
 
     def _trim_pictures(self) -> None:
         self._thumbnails.trim()
+
+    def _end_idle_examiners(self) -> None:
+        self._pool.end_idle()
+
+    def _wait_for_examiner(self) -> None:
+        """Tell the gate that the calling thread works at: to wait for an examiner is not to wait for a disk."""
+        for gate in self.gates:
+            gate.wait_for_examiner()
 
     # --- watchdog ----------------------------------------------------------------------------------------------
 

@@ -68,7 +68,7 @@ _SNAPSHOT_FILES = 1000
 #: How often it is told when the inbox was scanned.
 _SCAN_TOLD_SECONDS = 60.0
 
-_NEEDS_A_PERSON = frozenset({Wait.UNREADABLE, Wait.IMMOVABLE})
+_NEEDS_A_PERSON = frozenset({Wait.UNREADABLE, Wait.UNEXAMINED, Wait.IMMOVABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,7 @@ class Gate:
         self._recover_at: float | None = None  # when files that are left in processing/ are tried again
         self._turns = Turns()  # one thread works on this gate at a time
         self._answers_by: float | None = None  # when the file system must have answered
+        self._worker: int | None = None  # the thread that said so
         self._unavailable_since: float | None = None
         self._snapshot: Snapshot | None = None
         self._status_file = status_file
@@ -251,8 +252,14 @@ class Gate:
 
     def _expect_answer(self, seconds: float = LOOK_LIMIT_SECONDS) -> None:
         """Say that the file system is asked something, and by when it must have answered."""
+        self._worker = threading.get_ident()
         self.worked_at = self._monotonic()
         self._answers_by = self.worked_at + seconds
+
+    def wait_for_examiner(self) -> None:
+        """Give the file system its whole time again, if the calling thread has the turn here and waits for another."""
+        if self._answers_by is not None and self._worker == threading.get_ident():
+            self._expect_answer(MOVE_LIMIT_SECONDS)
 
     @property
     def is_hanging(self) -> bool:

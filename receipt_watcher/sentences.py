@@ -167,6 +167,11 @@ SENTENCES: dict[str, Sentence] = {
         "A file made its examiner crash, or take too much; at the second time the file is failed.",
         "Be careful with that file if you do not know where it comes from.",
     ),
+    "examiner.ended": Sentence(
+        "somebody ended the process that examined {path}[: {why}][; {advice}]",
+        "An examiner was ended from outside, by an admin or because memory was short. The file is tried again.",
+        "Look at the machine's memory (journalctl -k) if nobody did it by hand.",
+    ),
     # --- inboxes ---
     "inbox.watched": Sentence(
         "{inbox}: {path} is watched ({mode})[: {why}]", "An inbox is open, and how new files are noticed."

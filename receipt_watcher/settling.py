@@ -23,6 +23,7 @@ PAUSES_SECONDS: dict[Wait, tuple[float, float]] = {
     Wait.OPEN: (0.5, 15.0),
     Wait.PLACEHOLDER: (5.0, 60.0),
     Wait.UNREADABLE: (1.0, 60.0),
+    Wait.UNEXAMINED: (1.0, 60.0),
     Wait.IMMOVABLE: (1.0, 300.0),
 }
 

@@ -160,7 +160,8 @@ class TakeIn:
             if error.errno in _GONE:
                 logger.debug("file.vanished", inbox=route.name, filename=display_name(relative))
             elif error.errno != errno.ECANCELED:  # we are stopping, and the next start takes it
-                park(settled, Wait.UNREADABLE, error.strerror or str(error))
+                why = Wait.UNEXAMINED if error.errno == errno.ECHILD else Wait.UNREADABLE
+                park(settled, why, error.strerror or str(error))
             return None
         if not isinstance(found, Examination):
             park(settled, *found)
@@ -413,7 +414,8 @@ class TakeIn:
 
 
 def _tell_stuck(route: Route, path: Path, error: OSError) -> None:
-    logger.error("file.stuck", inbox=route.name, path=str(path), why=str(error), advice="look at the disk")
+    advice = Wait.UNEXAMINED.advice if error.errno == errno.ECHILD else "look at the disk"
+    logger.error("file.stuck", inbox=route.name, path=str(path), why=str(error), advice=advice)
 
 
 def _is_still(path: Path, before: Signature) -> bool:

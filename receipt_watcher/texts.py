@@ -484,6 +484,10 @@ WAITS_DE: dict[Wait, tuple[str, str]] = {
         "Der Dienst darf sie nicht lesen.",
         "Scanner oder Freigabe so einstellen, dass der Benutzer des Dienstes ihre Dateien lesen darf.",
     ),
+    Wait.UNEXAMINED: (
+        "Kein Prüfprozess konnte sie beurteilen: Keiner lässt sich starten, oder er wurde von außen beendet.",
+        "Den Arbeitsspeicher des Rechners und TasksMax= des Dienstes prüfen. Es wird von selbst wieder versucht.",
+    ),
     Wait.IMMOVABLE: (
         "Der Dienst darf sie nicht aus dem Eingang nehmen.",
         "Den Benutzer des Dienstes in dem Ordner schreiben lassen.",

@@ -46,6 +46,11 @@ class Wait(Code):
         "The service may not read it.",
         "Let the scanner or share create files that the service's user can read.",
     )
+    UNEXAMINED = (
+        "unexamined",
+        "No examiner could judge it: none can be started, or somebody ended it from outside.",
+        "Look at the machine's memory, and at TasksMax= of the service. It is tried again by itself.",
+    )
     IMMOVABLE = (
         "immovable",
         "The service may not move it out of the inbox.",

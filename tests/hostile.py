@@ -61,6 +61,11 @@ def killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def signal_itself(number: str) -> None:
+    """Be ended by a signal."""
+    os.kill(os.getpid(), int(number))
+
+
 def garble() -> None:
     """Say what makes no sense, and then nothing more."""
     os.write(CHANNEL, b"\xff[[[[{{{{")
@@ -138,8 +143,8 @@ def once(path: str) -> None:
 DEEDS: dict[str, Callable[..., None]] = {
     deed.__name__: deed
     for deed in (
-        segfault, abort, loop, allocate, leave, killed, garble, flood, lie, draw_svg, draw_much, draw_half,
-        sleep, read, stumble, lack, write, core, once,
+        segfault, abort, loop, allocate, leave, killed, signal_itself, garble, flood, lie,
+        draw_svg, draw_much, draw_half, sleep, read, stumble, lack, write, core, once,
     )
 }  # fmt: skip
 

@@ -32,6 +32,7 @@ _TASKS = {
     "tell_status": "says in a line, for `systemctl status`, what is done now; proves that the log answers",
     "renew_certificate": "reads http.tls_certificate anew where it was renewed",
     "trim_pictures": "removes the status page's pictures of receipts after a day, and what is too much of them",
+    "end_idle_examiners": "ends examiners that have had nothing to do for a minute",
 }
 
 

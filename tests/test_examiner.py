@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from receipt_watcher import config, disk, examiner, examiners
+from receipt_watcher import config, disk, examiner, examinerpool, onecore
 from receipt_watcher.examination import (
     ACCEPTED_MIME_TYPES,
     MAX_DIGEST_BYTES,
@@ -34,8 +34,11 @@ from receipt_watcher.examination import (
     read_question,
     troubled,
 )
+from receipt_watcher.examinerpool import ExaminerPool
+from receipt_watcher.examinerprocess import Examiner
 from receipt_watcher.examiners import Bounds, Examiners
 from receipt_watcher.job import EXAMINATION_REASONS, Reason, State
+from receipt_watcher.onecore import processors
 from receipt_watcher.receipt import _KINDS, examine
 from receipt_watcher.standin import StandIn
 from tests import hostile
@@ -148,7 +151,7 @@ def test_one_examiner_for_many_files(genuine: Examiners, tmp_path: Path) -> None
 
 
 def test_several_at_once(genuine: Examiners, tmp_path: Path) -> None:
-    """Several threads examine at once, each with an examiner of its own, of which few are kept."""
+    """Several threads examine at once, and there are never more examiners than processors and one."""
     for number in range(24):
         (tmp_path / str(number)).write_bytes(sample(KINDS[number % len(KINDS)])[: -1 if number % 3 == 0 else None])
     paths = [tmp_path / str(number) for number in range(24)]
@@ -161,12 +164,12 @@ def test_several_at_once(genuine: Examiners, tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(found == alone for found in pool.map(start, range(4)))
-    assert 1 <= len(children_of(os.getpid())) <= examiners._KEPT
+    assert 1 <= len(children_of(os.getpid())) <= processors() + 1
 
 
 def test_an_examiner_is_replaced_in_time(genuine: Examiners, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After some thousands of files a fresh one takes over, unheard."""
-    monkeypatch.setattr(examiners, "_FILES_EACH", 2)
+    monkeypatch.setattr(examinerpool, "FILES_EACH", 2)
     (tmp_path / "scan.jpg").write_bytes(sample("jpeg"))
     pids: list[int] = []
     with capture_logs() as lines:
@@ -198,7 +201,6 @@ BREAKS = {
     "loop": "The examiner computed for more than 1 seconds (limits.examination_seconds) without coming to an end.",
     "allocate": "The examiner needed more than 300 MB of memory (limits.examination_mb).",
     "leave": "The examiner ended with exit code 3.",
-    "killed": "The examiner was ended by SIGKILL, as by the system where memory is short.",
     "garble": "The examiner said something that makes no sense.",
     "flood": "The examiner said something that makes no sense.",
     "stumble": "The examiner failed: RecursionError('maximum recursion depth\\nexceeded').",
@@ -276,6 +278,167 @@ def test_it_writes_no_file(plugged: Examiners, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="File too large"):
         plugged.examine(tmp_path / "scan.jpg", LIMITS)
     assert (tmp_path / "written").read_bytes() == b""
+
+
+# --- what is no fault of the file ---
+
+
+def test_a_file_whose_examiner_is_killed_is_never_refused(plugged: Examiners, tmp_path: Path) -> None:
+    """Killed from outside, even twice, an examiner says nothing about the file: that waits, and passes later."""
+    path = tmp_path / "scan.jpg"
+    path.write_bytes(b"killed\n")
+    with capture_logs() as lines, pytest.raises(ChildProcessError, match="ended by SIGKILL from outside") as caught:
+        plugged.examine(path, LIMITS)
+    assert caught.value.errno == errno.ECHILD
+    assert [(line["event"], "memory is short" in line["why"]) for line in lines] == [("examiner.ended", True)] * 2
+    assert children_of(os.getpid()) == []
+    path.write_bytes(sample("jpeg"))
+    assert plugged.examine(path, LIMITS).refusal is None
+
+
+@pytest.mark.parametrize(
+    ("number", "is_of_the_file"),
+    [
+        *((number, True) for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS)),
+        *((number, False) for number in (signal.SIGKILL, signal.SIGQUIT, signal.SIGUSR1, signal.SIGALRM)),
+    ],
+)
+def test_signals_tell_whose_fault_it_is(
+    number: signal.Signals, is_of_the_file: bool, plugged: Examiners, tmp_path: Path
+) -> None:
+    """A signal that code can cause is the file's doing, and any other one somebody else's."""
+    path = tmp_path / "scan.jpg"
+    path.write_text(f"signal_itself {number.value}\n")
+    if is_of_the_file:
+        refusal = plugged.examine(path, LIMITS).refusal
+        assert refusal is not None
+        assert (refusal.reason, number.name in refusal.detail) == (Reason.UNEXAMINABLE, True)
+    else:
+        with pytest.raises(ChildProcessError, match=number.name):
+            plugged.examine(path, LIMITS)
+
+
+def test_an_examiner_that_is_killed_costs_no_picture(
+    genuine: Examiners, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If somebody ends the examiner that is to draw a picture, another one draws it."""
+    (tmp_path / "scan.jpg").write_bytes(sample("jpeg"))
+    ask = Examiner.ask_for_picture
+    killed: list[int] = []
+
+    def kill_the_first(examiner: Examiner, descriptor: int, mime_type: str, max_pixels: int) -> None:
+        if not killed:
+            killed.append(examiner.pid)
+            os.kill(examiner.pid, signal.SIGKILL)
+            wait_until(lambda: not is_running(killed[0]), "it is gone")
+        ask(examiner, descriptor, mime_type, max_pixels)
+
+    monkeypatch.setattr(Examiner, "ask_for_picture", kill_the_first)
+    with (tmp_path / "scan.jpg").open("rb") as file:
+        assert genuine.draw(file.fileno(), "image/jpeg", LIMITS.max_pixels)
+    assert killed
+
+
+# --- how many there are ---
+
+
+def test_many_threads_share_few_examiners(tmp_path: Path) -> None:
+    """Judging and drawing share one bound, each thread has its answer, and what is kept is within the bound."""
+    path = tmp_path / "scan.jpg"
+    path.write_bytes(sample("jpeg"))
+    pool = ExaminerPool(threading.Event(), most=2)
+    seen: list[int] = []
+    with (
+        Examiners(Bounds(20, 1024**3), pool=pool) as judging,
+        Examiners(Bounds(20, 1024**3), pool=pool, is_logged=False) as drawing,
+        ThreadPoolExecutor(12) as threads,
+    ):
+
+        def work(number: int) -> bool:
+            seen.append(len(children_of(os.getpid())))
+            if number % 4:
+                return judging.examine(path, LIMITS).refusal is None
+            with path.open("rb") as file:
+                return bool(drawing.draw(file.fileno(), "image/jpeg", LIMITS.max_pixels))
+
+        assert all(threads.map(work, range(24)))
+        assert 1 <= len(children_of(os.getpid())) <= 2
+    assert max(seen) <= 2
+    assert children_of(os.getpid()) == []
+
+
+def test_idle_examiners_end_after_a_minute(tmp_path: Path) -> None:
+    """An examiner serves the next file for a minute, and ends when none came."""
+    (tmp_path / "scan.jpg").write_bytes(sample("jpeg"))
+    now = [1000.0]
+    pool = ExaminerPool(threading.Event(), most=2, monotonic=lambda: now[0])
+    with Examiners(Bounds(20, 1024**3), pool=pool) as found:
+        found.examine(tmp_path / "scan.jpg", LIMITS)
+        (pid,) = children_of(os.getpid())
+        now[0] += 59
+        pool.end_idle()
+        found.examine(tmp_path / "scan.jpg", LIMITS)
+        now[0] += 59
+        pool.end_idle()
+        assert children_of(os.getpid()) == [pid]
+        now[0] += 1
+        pool.end_idle()
+        assert children_of(os.getpid()) == []
+        assert found.examine(tmp_path / "scan.jpg", LIMITS).refusal is None
+
+
+def test_an_examiner_that_waits_for_a_disk_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """With one place, a file that the disk never gives lets others be examined meanwhile."""
+    (tmp_path / "hangs.jpg").write_bytes(b"read\n")
+    (tmp_path / "scan.jpg").write_bytes(sample("jpeg"))
+    stopping = threading.Event()
+    bounds = Bounds(cpu_seconds=20, memory_bytes=1024**3, hang_seconds=600.0)
+    pool = ExaminerPool(stopping, most=1)
+    with (
+        Examiners(bounds, stopping=stopping, module=hostile.MODULE, pool=pool) as found,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        hanging = threads.submit(found.examine, tmp_path / "hangs.jpg", LIMITS)
+        wait_until(lambda: children_of(os.getpid()), "it is asked")
+        for _ in range(3):
+            assert found.examine(tmp_path / "scan.jpg", LIMITS).refusal is None
+        assert not hanging.done()
+        stopping.set()
+        with pytest.raises(OSError, match="stopping"):
+            hanging.result()
+    assert children_of(os.getpid()) == []
+
+
+def test_no_thread_can_be_had(genuine: Examiners, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a thread to start examiners with, the file waits; the place is free again afterwards."""
+    (tmp_path / "scan.jpg").write_bytes(sample("jpeg"))
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    for _ in range(processors() + 3):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(ChildProcessError, match="no examiner can be started: can't start new thread"):
+                genuine.examine(tmp_path / "scan.jpg", LIMITS)
+    assert genuine.examine(tmp_path / "scan.jpg", LIMITS).refusal is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "quota", "number"),
+    [("0::/", "max 100000", 8), ("0::/", "150000 100000", 2), ("0::/unit", "50000 100000", 1), ("12:cpu:/", "", 8)],
+)
+def test_a_quota_counts_as_processors(
+    lines: str, quota: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's or unit's CPU quota, rounded up, bounds the processors that examiners are counted by."""
+    group = tmp_path / lines.partition("::/")[2]
+    group.mkdir(exist_ok=True)
+    (group / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr(onecore, "_CONTROL_GROUPS", str(tmp_path))
+    monkeypatch.setattr(onecore, "_ALLOWED", set(range(8)))
+    monkeypatch.setattr(onecore, "_own_groups", lambda: lines)
+    assert onecore.processors() == number
 
 
 # --- when none can be started ---
@@ -490,6 +653,32 @@ def test_signals_that_stop_the_service_do_not_stop_examiners(n8n: StandIn, tmp_p
         daemon.wait_quiet(2)
         assert children_of(daemon.process.pid) == [pid]
         assert daemon.count("examiner.broke") == 0
+
+
+def test_fifty_inboxes_share_the_examiners(n8n: StandIn, tmp_path: Path) -> None:
+    """However many inboxes are full, there are processors and one examiners, and all receipts get through."""
+    inboxes = [{"path": str(tmp_path / f"{number}" / "inbox"), "name": f"i{number}"} for number in range(50)]
+    good = jpegs(150)
+    for number, content in enumerate(good):
+        folder = Path(inboxes[number % 50]["path"])
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.jpg").write_bytes(content)
+    changes = {"inboxes": [{**each, "settle_seconds": 0.2} for each in inboxes]}
+    started: set[int] = set()
+    with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN, changes=changes) as daemon:
+        assert daemon.process is not None
+        pid = daemon.process.pid
+
+        def all_done() -> bool:
+            now = children_of(pid)
+            assert len(now) <= processors() + 1
+            started.update(now)
+            return len(daemon.recorded()) == len(good)
+
+        wait_until(all_done, "all are taken in", 120)
+        assert daemon.terminate() == 0
+    assert len(started) <= processors() + 1
+    assert daemon.count("inbox.unavailable") == 0
 
 
 # --- the examiner itself, in this process ---

@@ -19,12 +19,12 @@ from receipt_watcher import uploads
 from receipt_watcher.callers import Access, Caller
 from receipt_watcher.config import Inbox
 from receipt_watcher.filing import Filing
-from receipt_watcher.gate import Gate, GateSettings
+from receipt_watcher.gate import MOVE_LIMIT_SECONDS, Gate, GateSettings
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.job import Event, Folder, Job, Reason
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.problem import RefusedError
-from receipt_watcher.receipt import examine
+from receipt_watcher.receipt import Examination, Limits, examine
 from receipt_watcher.roles import Role
 from receipt_watcher.route import Bell
 from receipt_watcher.spool import Spool
@@ -362,3 +362,30 @@ def test_an_orphan_is_recovered_whatever_goes_well_after_it(porch: Porch, monkey
         porch.gate.round()
         porch.clock.advance(60)
     assert len(porch.jobs()) == 2
+
+
+def test_to_wait_for_an_examiner_is_not_to_wait_for_a_disk(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inbox whose turn for an examiner comes late stays available; another thread's wait does not count for it."""
+    gate = porch.gate
+    seen: list[bool] = []
+
+    def wait_for_long(path: Path, limits: Limits) -> Examination:
+        for _ in range(10):
+            porch.clock.advance(MOVE_LIMIT_SECONDS - 1)
+            gate.wait_for_examiner()
+        gate.supervise()
+        seen.append(gate.is_hanging)
+        porch.clock.advance(MOVE_LIMIT_SECONDS + 1)
+        porch.pool.submit(gate.wait_for_examiner).result()
+        seen.append(gate.is_hanging)
+        return examine(path, limits)
+
+    monkeypatch.setattr(gate._take_in, "_examine", wait_for_long)
+    (porch.route.spool.folders.inbox / "scan.jpg").write_bytes(jpegs(1)[0])
+    gate.round()
+    porch.clock.advance(10)
+    gate.round()
+    assert seen == [False, True]
+    assert [job.filename for job in porch.jobs()] == ["scan.jpg"]
+    gate.wait_for_examiner()  # nobody is asked anything now
+    assert not gate.is_hanging

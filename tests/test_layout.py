@@ -41,6 +41,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "clients",
         "note sources owner logfile installation destinations view progress writers snapshot runtimefolder examination",
         "workflows deployment reach forms operations",
+        "examinerprocess examinerqueue",
+        "examinerpool",
         "listing spool records examiners bodies connections content readiness",
         "joblog search accepting",
         "sessions",
