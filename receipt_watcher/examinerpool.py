@@ -1,9 +1,8 @@
 """The pool of examiners: how many processes there are, who has one, and which are kept for the next file.
 
 What it promises: never more than a processor each and one more, however many inboxes and callers ask; idle ones end
-after a minute. Those who ask wait in the queues of `examinerqueue`. An examiner that waits for a disk gives its place up, so
-an inbox whose file system hangs keeps nobody else waiting: such processes come on top, at most one for each thread
-that waits for one.
+after a minute. Those who ask wait in `examinerqueue`. An examiner that waits for a disk gives its place up, so an inbox
+whose file system hangs keeps nobody else waiting: such processes come on top, at most one for each thread that waits.
 
 Any thread may call it. Processes are started by one thread that stays: the kernel ends an examiner when the thread
 that started it ends (prctl(2), PR_SET_PDEATHSIG). Nothing is kept on disk.
@@ -19,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from receipt_watcher.examinerprocess import Bounds, Examiner, not_started
-from receipt_watcher.onecore import leave_core, processors
 from receipt_watcher.examinerqueue import Places
+from receipt_watcher.onecore import leave_core, processors
 
 #: After this many files an examiner is replaced: what libraries leak, or a hostile file left in it, goes then.
 FILES_EACH = 10_000
