@@ -12,11 +12,16 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from receipt_watcher.job import Folder, Job, State, new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.spool import Spool, SpoolFolders
 from receipt_watcher.standin import StandIn
+
+# How fast an example is drawn or checked depends on what else the machine does: that is no property of the program.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 TOKEN = "a-token-for-tests-only"
 INSTALLATION = "11111111-2222-4333-8444-555555555555"

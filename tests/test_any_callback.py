@@ -29,7 +29,7 @@ from tests.api_site import no_pause
 from tests.conftest import TOKEN, FakeClock
 from tests.test_web import SUCCESS, Site
 
-OFTEN = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+OFTEN = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 RIGHT = b"X-Callback-Token: " + TOKEN.encode()
 
 

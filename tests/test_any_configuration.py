@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_watcher.config import Config
@@ -34,7 +34,7 @@ EXAMPLE: dict[str, Any] = yaml.safe_load(
         }
     )
 )
-OFTEN = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+OFTEN = settings(max_examples=100)
 
 
 def judged(

@@ -21,9 +21,7 @@ from receipt_watcher.joblog import JobLog
 from receipt_watcher.takein import TakeIn
 from tests.any_interleaving import DEADLINE, N8N, TO_THE_END, Answer, AnyInterleaving, be_quiet
 
-AnyInterleaving.TestCase.settings = settings(
-    max_examples=30, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+AnyInterleaving.TestCase.settings = settings(max_examples=30, stateful_step_count=50)
 test_whatever_comes_in_between = AnyInterleaving.TestCase
 
 
@@ -257,7 +255,6 @@ def test_a_planted_fault_is_found(plant: Fault, said: str, monkeypatch: pytest.M
     quick = settings(
         max_examples=100,
         stateful_step_count=50,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from receipt_watcher.destinations import Accepted
@@ -48,7 +48,7 @@ def _is_name(name: bytes) -> bool:
 
 
 A_NAME = NAMES.map(lambda name: name.translate(None, b"\0/")).filter(_is_name)
-OFTEN = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+OFTEN = settings(max_examples=40)
 
 
 @pytest.fixture(autouse=True)

@@ -6,5 +6,5 @@ from hypothesis import settings
 
 from tests.any_order import AnyOrder
 
-AnyOrder.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 test_whatever_writers_do = AnyOrder.TestCase

@@ -25,7 +25,7 @@ from tests.api_site import ApiSite
 from tests.conftest import FakeClock, make_job
 from tests.test_web import LOCAL, ask, assert_problem
 
-OFTEN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+OFTEN = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

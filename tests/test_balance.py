@@ -561,7 +561,7 @@ class Tampered:
         return Finding.ARCHIVED if job.folder is Folder.DONE else Finding.MISSING
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     ends=st.lists(st.tuples(st.sampled_from(ENDS), st.integers(0, 5)), min_size=1, max_size=6),
     steps=st.lists(st.tuples(st.sampled_from(TAMPERINGS), st.integers(0, 5)), max_size=6),
@@ -608,7 +608,6 @@ WILD = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(filename=WILD, message=st.none() | WILD, page_url=st.none() | WILD)
 def test_any_text_comes_back(filename: str, message: str | None, page_url: str | None) -> None:
     """Whatever a name or a message is, the row comes back by Python's csv, and no cell begins a formula."""

@@ -625,7 +625,7 @@ def do(world: Concluding, job: Job, step: str) -> None:
             world.deliver_all()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(STEPS), max_size=12))
 def test_success_is_never_lost_and_never_invented(world: Concluding, steps: list[str]) -> None:
     """Whatever happens in whatever order: the job has succeeded if, and only if, a success was ever received."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_watcher import disk
@@ -617,7 +617,6 @@ def a_name() -> st.SearchStrategy[str]:
 
 
 @AT_ONCE
-@settings(deadline=None)
 @given(a_name(), st.integers(1, 100_000))
 def test_a_numbered_name_always_fits(name: str, number: int) -> None:
     """However long a name and whatever its bytes: numbered it fits, is a name, and differs from the next."""

@@ -399,7 +399,7 @@ def test_an_opening_that_never_ends_is_given_up(site: Fetchable, monkeypatch: py
     answers.set()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_no_query_string_breaks_anything(site: Fetchable, query: bytes) -> None:
     """Whatever bytes stand behind the question mark, the answer is that it is no link."""

@@ -390,7 +390,7 @@ LEGAL = {State.SUCCESS: {State.SUCCESS}, State.FAILURE: {State.FAILURE, State.SU
 OPEN = {State.QUEUED, State.DELIVERING, State.PROCESSING}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     state=st.sampled_from([state for state in State if state is not State.DUPLICATE]),
     sent=st.lists(
@@ -413,7 +413,7 @@ def test_callbacks_change_a_job_legally_or_not_at_all(site: Site, state: State, 
             assert after.state in LEGAL.get(before.state, {State.CANCELLED, State.SUCCESS})
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     headers=st.lists(
         st.tuples(

@@ -330,7 +330,7 @@ class Writers(RuleBasedStateMachine):
             shutil.rmtree(self._root)
 
 
-Writers.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+Writers.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 test_whatever_writers_do = Writers.TestCase
 
 

@@ -228,7 +228,9 @@ def test_a_picture_behind_the_picture_that_was_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@settings(
+    max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], database=None
+)
 @given(missing=st.one_of(st.integers(1, 400), st.floats(0, 1, exclude_min=True)))
 def test_any_torso(name: str, missing: float, tmp_path: Path) -> None:
     """Whatever is missing at the end, a file is accepted only where a reader finds the rest whole; nothing raises."""

@@ -631,7 +631,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_whatever_happens(tmp_path_factory: pytest.TempPathFactory, spool: Spool, steps: Sequence[str]) -> None:
     """In any order of events and restarts each beginning has its end, and each failure is counted once."""

@@ -874,7 +874,7 @@ def test_each_role_sees_and_does_what_it_may(
         max_size=4,
     ),
 )
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_no_question_breaks_a_page(office: Office, path: str, query: dict[str, str]) -> None:
     """Whatever stands in an address, the answer is a page, or says what is wrong with it."""
     answer = ask(office.app, "GET", path, LOCAL, params=query, headers={"Accept": "text/html"})

@@ -870,7 +870,7 @@ def carry_out(archive: Archive, number: int, plan: Plan) -> Job:
     return job
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(plans=st.lists(PLANS, max_size=6), done_days=DAYS, failed_days=DAYS, dead=st.booleans())
 def test_nothing_else_is_ever_removed(
     plans: list[Plan], done_days: int | None, failed_days: int | None, dead: bool
@@ -1096,7 +1096,7 @@ _TIMES = st.integers(0, 9).map(float)
 _NOW = 7.0  # what is later lies in the future
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(_TIMES, _TIMES), max_size=6), st.integers(0, 7).map(float))
 def test_what_is_old(log: JobLog, rows: list[tuple[float, float]], before: float) -> None:
     """A job is old by its own times, if no row up to its own was recorded since, but for those of the future."""

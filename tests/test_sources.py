@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_watcher import sources
@@ -558,7 +558,7 @@ YAML_PARTS = [
 ]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(
     text=st.text()
     | st.lists(st.sampled_from(YAML_PARTS), max_size=25).map("".join)
