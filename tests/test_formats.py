@@ -329,9 +329,9 @@ def test_a_hostile_file_costs_little(walker: Walk, content: bytes) -> None:
     """A file that is made of the smallest possible parts, or that claims the largest lists, is done in seconds."""
     if walker is walk_webp:
         content = content[:4] + struct.pack("<I", len(content) - 8) + content[8:]
-    started = time.perf_counter()
+    started = time.thread_time()
     try:
         walk(walker, content)
     except StructureError as error:
         assert str(error).endswith(".")  # noqa: PT017 - some of them are whole
-    assert time.perf_counter() - started < 4
+    assert time.thread_time() - started < 4

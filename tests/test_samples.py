@@ -35,9 +35,9 @@ def test_samples_are_small_and_fast(kind: str) -> None:
     """A sample is of a size that mail and folders carry easily, and takes no noticeable time."""
     make = maker(kind)
     make(3)  # the first call imports what it needs
-    started = time.perf_counter()
+    started = time.thread_time()
     size = len(make(4))
-    assert time.perf_counter() - started < 0.5  # ten times what it takes, for a busy machine
+    assert time.thread_time() - started < 0.5
     assert 10_000 < size < 70_000
 
 
