@@ -48,6 +48,7 @@ from receipt_watcher.job import Job
 from receipt_watcher.joblog import VERSION_FACT, JobLog
 from receipt_watcher.keptcallbacks import KeptCallback, KeptCallbacks
 from receipt_watcher.lastbalance import last_balance
+from receipt_watcher.lastclosed import LastClosed
 from receipt_watcher.links import FileLinks
 from receipt_watcher.masking import secrets_of
 from receipt_watcher.metrics import Counts, Metrics, Present
@@ -137,7 +138,7 @@ class Daemon:
         self._words = ""  # as they were told last
         self._runtime_folder = runtime_folder(config.state_dir, os.environ)
         self._log_answered_at = self._http_turned_at = monotonic()
-        self.log = JobLog(config.database_path)
+        self.log, self._last_closed = JobLog(config.database_path), LastClosed(config.state_dir, config.database_path)
         self.holds = Holds(self.log)
         self._outbound = n8n_client(
             config,
@@ -369,15 +370,15 @@ class Daemon:
         self.installation.installation_id()  # made now: soon each inbox's thread asks for it
         self._begin_telling()
         uploads.clear(self.config.state_dir)
+        is_known = self._last_closed.is_same()
         self.log.open()
         self.callbacks.load()
-        self.metrics.start()
-        self._recover_log()
-        if self.log.fact(VERSION_FACT) != __version__:
-            self.log.keep_fact(VERSION_FACT, __version__)
-        if self.notification is None:
-            forget(self.log)
-        self._start_http()
+        if not is_known:
+            self.log.read_through()
+        if self.log.trouble is None:
+            self._last_closed.note()
+            self._begin_on_log()
+        self._start_http()  # also where the log is damaged: a callback is kept, as nothing else would be heard
         self._open_gates()
         self._start_loops()
         self._log_answered_at = self._http_turned_at = self._monotonic()
@@ -390,6 +391,14 @@ class Daemon:
         if self._runtime_folder != state:
             for route in self.routes:
                 remove(snapshot_file(state, route.name))
+
+    def _begin_on_log(self) -> None:
+        self.metrics.start()
+        self._recover_log()
+        if self.log.fact(VERSION_FACT) != __version__:
+            self.log.keep_fact(VERSION_FACT, __version__)
+        if self.notification is None:
+            forget(self.log)
 
     def _open_gates(self) -> None:
         """Open all inboxes, each in a thread of its own: a file system that answers nothing delays nobody else.
@@ -573,6 +582,8 @@ class Daemon:
                 self._is_rescuing_log = False
         if self.log.trouble is not None:
             self.log.keep_fact(_ALIVE, repr(self._clock()))
+        if self.log.trouble is None:
+            self._last_closed.note()
         self.log.prove_writable()  # also while nothing is to be written: a program that keeps it locked is told of
         self.callbacks.apply()
 
@@ -711,7 +722,10 @@ class Daemon:
                 gate.leave()
                 if self._openings:  # else they are those of the daemon that kept us out
                     remove(snapshot_file(self._runtime_folder, gate.route.name))
+            is_whole = self.log.is_open and self.log.trouble is None
             self.log.close()
+            if is_whole:
+                self._last_closed.note()
             self._examiners.close()
             self._thumbnails.close()
             self._outbound.close()

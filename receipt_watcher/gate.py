@@ -282,6 +282,7 @@ class Gate:
     def _open(self) -> None:
         """Open the spool, finish what a crash left there, then watch the inbox and let the stages see it."""
         self._expect_answer()
+        self._log.prove_writable()  # nothing is moved that cannot be written down, least of all on a damaged log
         place = self._checked_place()
         self._is_log_lost = self._is_lost()
         self._expect_answer(LOOK_LIMIT_SECONDS + ANSWER_SECONDS)

@@ -76,8 +76,8 @@ class HandHolds:
 
     def all(self) -> list[HandHold]:
         """Return every hold by hand."""
-        rows = self._log.select("SELECT kind, name, since, why FROM hand_hold ORDER BY kind, name")
-        return [HandHold(Held(kind), name, since, why) for kind, name, since, why in rows]
+        statement = "SELECT kind, name, since, why FROM hand_hold ORDER BY kind, name"
+        return self._log.select_as(lambda row: HandHold(Held(row[0]), *row[1:]), statement)
 
     def hold(self, kind: Held, name: str, why: str, now: float) -> bool:
         """Hold it, or say anew why; return whether it was not held before."""

@@ -72,12 +72,12 @@ class Holds:
 
     def get(self, url: str) -> Standing:
         """Return what is known of a destination; of a new one nothing is."""
-        found = self._log.select(f"{_SELECT} WHERE url = ?", url)
-        return _standing(found[0]) if found else Standing(url=url)
+        found = self._log.select_as(_standing, f"{_SELECT} WHERE url = ?", url)
+        return found[0] if found else Standing(url=url)
 
     def all(self) -> list[Standing]:
         """Return every destination that is known."""
-        return [_standing(row) for row in self._log.select(f"{_SELECT} ORDER BY url")]
+        return self._log.select_as(_standing, f"{_SELECT} ORDER BY url")
 
     def hold(self, url: str, kind: HoldKind, message: str, now: float, probe_at: float) -> bool:
         """Hold a destination, or go on holding it, until a probe at `probe_at`; return whether the hold began now.

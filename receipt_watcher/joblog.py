@@ -32,7 +32,7 @@ from receipt_watcher.job import (
     unknown_outcome,
 )
 from receipt_watcher.records import SELECT_JOB, Records, marks
-from receipt_watcher.tables import JOB_COLUMNS, FactRow, JobRow, job_of
+from receipt_watcher.tables import JOB_COLUMNS, FactRow, JobRow
 
 # SQL, and not Peewee's queries, for the same reason as in `records`.
 _INSERT_JOB = f"INSERT INTO job ({', '.join(JOB_COLUMNS)}) VALUES ({', '.join('?' * len(JOB_COLUMNS))})"  # noqa: S608
@@ -223,18 +223,18 @@ class JobLog(Records):
     def oldest_due(self, branches: Iterable[str], now: float) -> Job | None:
         """Return the due job that came first: ids grow with the time when they were given."""
         # One branch at a time: for several together SQLite would sort all that is due.
-        found = [row for branch in branches for row in self.select(_OLDEST_DUE, branch, now)]
-        return job_of(min(found)) if found else None
+        found = [job for branch in branches for job in self._jobs(_OLDEST_DUE, branch, now)]
+        return min(found, key=lambda job: job.job_id, default=None)
 
     def _least_failed(self, branches: Sequence[str], now: float) -> Job | None:
         """Return the due job at which the destination failed the longest ago, or never, which is most of them."""
-        found = [row for branch in branches for row in self.select(_OLDEST_NEVER_FAILED, branch, now)]
+        found = [job for branch in branches for job in self._jobs(_OLDEST_NEVER_FAILED, branch, now)]
         if found:
-            return job_of(min(found))
+            return min(found, key=lambda job: job.job_id)
         statement = f"{SELECT_JOB} WHERE {_queued(branches)} AND next_attempt_at <= ?"
         order = "ORDER BY COALESCE(destination_failed_at, 0), job_id LIMIT 1"
-        found = self.select(f"{statement} {order}", *branches, now)
-        return job_of(found[0]) if found else None
+        found = self._jobs(f"{statement} {order}", *branches, now)
+        return found[0] if found else None
 
     def next_due(self, branches: Sequence[str]) -> float | None:
         """Return when the next queued job of these branches is due, in Unix seconds; None where none is queued."""

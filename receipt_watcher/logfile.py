@@ -21,7 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from peewee import DatabaseError, InternalError, OperationalError, SqliteDatabase
@@ -72,6 +72,15 @@ _RESCUE = (
     "stop the daemon, move the file away together with the -wal and -shm beside it, and put the last backup in its "
     "place, or nothing: then what is in processing/ and done/ is recorded anew"
 )
+
+
+Read = TypeVar("Read")
+
+#: What SQLite itself fails with: wrapped by Peewee where it runs a statement, bare where a row is fetched.
+_FAULTS = (DatabaseError, sqlite3.DatabaseError)
+
+#: SQLite reads a text of any bytes; Python does not, and has no name for the error.
+_UNDECODABLE = "Could not decode to UTF-8"
 
 
 class _Group:
@@ -137,7 +146,7 @@ class LogFile:
             self._database.bind(TABLES)
             self._database.connect()
             self._migrate()
-        except (DatabaseError, OSError) as error:
+        except (*_FAULTS, OSError) as error:
             self.close()
             raise JobLogError(f"the job log {self.path} cannot be used: {self._in_words(error)}") from error
         self._let_sqlite_wait(min(_BUSY_STEP_SECONDS, BUSY_TIMEOUT_SECONDS))
@@ -369,10 +378,36 @@ class LogFile:
         with self.reading():
             return list(self._execute(statement, values))
 
+    def select_as(self, read: Callable[[tuple[Any, ...]], Read], statement: str, *values: object) -> list[Read]:
+        """Return the rows of a query, each as `read` understands it.
+
+        Raises:
+            JobLogError: also for a row that `read` does not understand: nobody but a damaged disk has written that.
+        """
+        rows = self.select(statement, *values)
+        try:
+            return [read(row) for row in rows]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise JobLogError(self._damaged(f"a row cannot be read: {error}")) from error
+
     def change(self, statement: str, *values: object) -> int:
         """Run a statement that writes, and return how many rows it changed."""
         with self.transaction():
             return int(self._execute(statement, values).rowcount)
+
+    def read_through(self) -> None:
+        """Read it whole; what is found to be damaged is not written any more, and `trouble` says so.
+
+        Some seconds for a million receipts. Tables and indexes must agree: an index that lacks rows would have a copy
+        taken for a new receipt.
+        """
+        try:
+            found = str(self.select("PRAGMA quick_check(1)")[0][0])
+        except JobLogError:
+            return  # the trouble says so
+        if found != "ok":
+            self._is_given_up = True
+            self._note_trouble(self._damaged(found.splitlines()[-1]))
 
     def prove_writable(self) -> None:
         """See that it could be written now; nothing is.
@@ -389,7 +424,7 @@ class LogFile:
         while True:
             try:
                 return execute(statement, given)
-            except OperationalError as error:
+            except OperationalError as error:  # of Peewee; a fetch waits for nobody
                 if not _is_busy(error) or not self._may_wait():
                     raise
 
@@ -428,7 +463,7 @@ class LogFile:
             raise JobLogError(f"the job log {self.path} was closed: its daemon has ended")
         try:
             yield
-        except DatabaseError as error:
+        except _FAULTS as error:
             if _is_ours(error):
                 raise
             why = self._why(error)
@@ -446,8 +481,9 @@ class LogFile:
         return f"the job log {self.path} cannot be used now: {self._in_words(error)}"
 
     def _in_words(self, error: BaseException) -> str:
+        is_damaged = _is_damage(error)
         error = _first(error)
-        name = _errorname(error)
+        name = "SQLITE_CORRUPT" if is_damaged else _errorname(error)
         if self._is_read_only and (missing := self._missing_right(name)):
             return missing
         what, advice = next((texts for begin, texts in _TROUBLES.items() if name.startswith(begin)), _UNKNOWN_TROUBLE)
@@ -593,14 +629,17 @@ def _is_busy(error: BaseException) -> bool:
 
 
 def _is_damage(error: BaseException) -> bool:
-    return _errorname(_first(error)).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    first = _first(error)
+    return _errorname(first).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or str(first).startswith(_UNDECODABLE)
 
 
-def _is_ours(error: DatabaseError) -> bool:
+def _is_ours(error: DatabaseError | sqlite3.DatabaseError) -> bool:
     """Whether a wrong statement or a broken constraint is to blame, not the disk or the file."""
-    if type(error) not in (DatabaseError, OperationalError, InternalError):
+    own = (DatabaseError, OperationalError, InternalError)
+    bare = (sqlite3.DatabaseError, sqlite3.OperationalError, sqlite3.InternalError)
+    if type(error) not in (*own, *bare):
         return True
-    return _errorname(_first(error)) in ("", "SQLITE_ERROR")
+    return _errorname(_first(error)) in ("", "SQLITE_ERROR") and not _is_damage(error)
 
 
 def _first(error: BaseException) -> BaseException:

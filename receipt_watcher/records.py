@@ -158,13 +158,17 @@ class Records(LogFile):
 
     def get(self, job_id: str) -> Job | None:
         """Return one job, or None."""
-        found = self.select(f"{SELECT_JOB} WHERE job_id = ?", job_id)
-        return job_of(found[0]) if found else None
+        found = self._jobs(f"{SELECT_JOB} WHERE job_id = ?", job_id)
+        return found[0] if found else None
+
+    def _jobs(self, statement: str, *values: object) -> list[Job]:
+        """Return the jobs of a query for all of their columns."""
+        return self.select_as(job_of, statement, *values)
 
     def jobs(self, where: Any, *order: Any, limit: int | None = None) -> list[Job]:
         """Return the jobs that meet a condition."""
         query = JobRow.select(*(getattr(JobRow, name) for name in JOB_COLUMNS)).where(where)
-        return [job_of(row) for row in self.select(*_as_sql(query.order_by(*order).limit(limit)))]
+        return self._jobs(*_as_sql(query.order_by(*order).limit(limit)))
 
     def has_jobs_of(self, inbox: str) -> bool:
         """Whether an inbox has ever given a receipt."""
@@ -173,7 +177,7 @@ class Records(LogFile):
     def same_receipts(self, sha256: str, target: str, states: frozenset[State]) -> list[Job]:
         """Return the jobs in these states that the same bytes had before for the same target, the newest first."""
         statement = f"{SELECT_JOB} WHERE sha256 = ? AND target = ? AND state IN ({marks(states)}) ORDER BY rowid DESC"
-        return [job_of(row) for row in self.select(statement, sha256, target, *states)]
+        return self._jobs(statement, sha256, target, *states)
 
     def earlier_versions(self, inbox: str, path: Path, below_bytes: int) -> list[Job]:
         """Return the latest jobs of shorter files under the same name, the newest first; at most eight of a hundred.
@@ -185,18 +189,18 @@ class Records(LogFile):
             f"{SELECT_JOB} WHERE rowid IN ({same_name}) AND size > 0 AND size < ? AND sha256 IS NOT NULL"
             " ORDER BY rowid DESC LIMIT 8"
         )
-        return [job_of(row) for row in self.select(statement, inbox, path, below_bytes)]
+        return self._jobs(statement, inbox, path, below_bytes)
 
     def latest_of(self, inbox: str, path: Path) -> Job | None:
         """Return the newest job of a file by its path below the inbox."""
         statement = f"{SELECT_JOB} WHERE inbox = ? AND relative_path = ? ORDER BY rowid DESC LIMIT 1"
-        found = self.select(statement, inbox, path)
-        return job_of(found[0]) if found else None
+        found = self._jobs(statement, inbox, path)
+        return found[0] if found else None
 
     def with_bytes(self, sha256: str, limit: int) -> list[Job]:
         """Return the jobs of these bytes, whatever their target, the oldest first."""
         statement = f"{SELECT_JOB} WHERE sha256 = ? ORDER BY rowid LIMIT ?"
-        return [job_of(row) for row in self.select(statement, sha256, limit)]
+        return self._jobs(statement, sha256, limit)
 
     # --- deliveries and callbacks ------------------------------------------------------------------------------------
 
@@ -222,7 +226,7 @@ class Records(LogFile):
             f"{SELECT_JOB} WHERE state = 'processing' AND branch IN ({marks(branches)}) AND deadline_at <= ?"
             " AND (? < 0 OR resends < ?) ORDER BY deadline_at LIMIT 100"
         )
-        return [job_of(row) for row in self.select(statement, *branches, now, most, most)]
+        return self._jobs(statement, *branches, now, most, most)
 
     def next_deadline(self) -> float | None:
         """Return the earliest deadline of all callbacks that are awaited, in Unix seconds."""
@@ -244,7 +248,7 @@ class Records(LogFile):
         """Return jobs of these inboxes whose file is not where it belongs, the oldest first."""
         statement = f"{SELECT_JOB} WHERE move_due = 1 AND inbox = ? ORDER BY job_id LIMIT ?"
         with self.reading():  # one inbox at a time: for several together SQLite would look at all of their jobs
-            found = [job_of(row) for inbox in inboxes for row in self.select(statement, inbox, limit)]
+            found = [job for inbox in inboxes for job in self._jobs(statement, inbox, limit)]
         return sorted(found, key=lambda job: job.job_id)[:limit]
 
     def unrecorded_in_processing(self, inbox: str, names: Collection[str]) -> set[str]:
@@ -262,8 +266,8 @@ class Records(LogFile):
             f"{SELECT_JOB} WHERE inbox = ? AND folder = ? AND stored_path = ?"
             " ORDER BY removed_at IS NOT NULL, job_id DESC LIMIT 1"
         )
-        found = self.select(statement, inbox, folder, path)
-        return job_of(found[0]) if found else None
+        found = self._jobs(statement, inbox, folder, path)
+        return found[0] if found else None
 
     def claims_to(self, paths: Collection[Path]) -> list[Claim]:
         """Return which jobs have, or are being given, a file at these paths, each below some folder of some spool."""
@@ -272,10 +276,12 @@ class Records(LogFile):
             " UNION ALL SELECT job_id, inbox, moving_to_folder, moving_to_path, sha256 FROM job"
             f" WHERE move_due = 1 AND moving_to_path IN ({marks(paths)})"
         )
-        return [
-            Claim(job_id, inbox, Folder(folder), Path(os.fsdecode(path)), sha256)
-            for job_id, inbox, folder, path, sha256 in self.select(statement, *paths, *paths)
-        ]
+        return self.select_as(
+            lambda row: Claim(row[0], row[1], Folder(row[2]), Path(os.fsdecode(row[3])), row[4]),
+            statement,
+            *paths,
+            *paths,
+        )
 
     # --- what is old -------------------------------------------------------------------------------------------------
 
@@ -287,7 +293,7 @@ class Records(LogFile):
         statement = f"{SELECT_JOB} WHERE {_OLD_FILES} ORDER BY completed_at, job_id LIMIT ?"
         with self.reading():
             young = self._first_young(before, now)
-            return [job_of(row) for row in self.select(statement, before, before, young, inbox, folder, limit)]
+            return self._jobs(statement, before, before, young, inbox, folder, limit)
 
     def sum_of_old_files(self, inbox: str, folder: Folder, before: float, now: float) -> tuple[int, int]:
         """Return how many files those are, and how many bytes."""
@@ -339,7 +345,7 @@ class Records(LogFile):
     def failures_after(self, event: int) -> list[tuple[int, float, str]]:
         """Return each failure since a line of the histories: its own line, when (Unix seconds), and the job's id."""
         statement = "SELECT id, at, job_id FROM history WHERE id > ? AND to_state = 'failure' ORDER BY id"
-        return [(int(number), float(at), str(job_id)) for number, at, job_id in self.select(statement, event)]
+        return self.select_as(lambda row: (int(row[0]), float(row[1]), str(row[2])), statement, event)
 
     def failed_between(self, since: float, until: float, inbox: str | None = None) -> list[Job]:
         """Return the jobs that failed in a time and still are failed, the oldest first."""
@@ -347,20 +353,18 @@ class Records(LogFile):
         values: tuple[object, ...] = (since, until)
         if inbox is not None:
             statement, values = f"{statement} AND +inbox = ?", (*values, inbox)
-        return [job_of(row) for row in self.select(f"{statement} ORDER BY completed_at, job_id", *values)]
+        return self._jobs(f"{statement} ORDER BY completed_at, job_id", *values)
 
     def last_failures(self, limit: int) -> list[Job]:
         """Return the jobs that failed last and still are failed, the latest first."""
         statement = f"{SELECT_JOB} WHERE {_FAILED} AND completed_at > 0 ORDER BY completed_at DESC LIMIT ?"
-        return [job_of(row) for row in self.select(statement, limit)]
+        return self._jobs(statement, limit)
 
     def counts_between(self, since: float, until: float) -> dict[State, int]:
         """Return how many of the jobs that were recorded in a time are in each state."""
         # The plus: else SQLite goes through all jobs by their states.
         statement = "SELECT state, COUNT(*) FROM job WHERE created_at >= ? AND created_at < ? GROUP BY +state"
-        return dict.fromkeys(State, 0) | {
-            State(state): int(count) for state, count in self.select(statement, since, until)
-        }
+        return dict.fromkeys(State, 0) | dict(self.select_as(_counted, statement, since, until))
 
     def open_in(self, inbox: str, before: float) -> tuple[int, float | None]:
         """Return how many jobs of an inbox are open that were recorded before a time, and since when the oldest."""
@@ -378,7 +382,7 @@ class Records(LogFile):
         statement = f"{SELECT_JOB} WHERE {_OPEN} AND created_at <= ? AND {others} ORDER BY created_at LIMIT ?"
 
         def ask() -> list[Job]:
-            return [job_of(row) for row in self.select(statement, until, *except_branches, limit)]
+            return self._jobs(statement, until, *except_branches, limit)
 
         question = ("oldest open", *sorted(except_branches), limit)
         return self._unless_known(question, ask) if self._are_all_open_since(until) else ask()
@@ -474,7 +478,7 @@ class Records(LogFile):
                     conditions["lower(filename) GLOB lower(?)"] = [name]
                 ids = self._newest(conditions, most)
             statement = f"{SELECT_JOB} WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY job_id DESC"  # noqa: S608
-            return [job_of(row) for row in self.select(statement, json.dumps(ids))]
+            return self._jobs(statement, json.dumps(ids))
 
     def _newest_of(
         self, groups: Iterable[tuple[str, State]], conditions: Mapping[str, Sequence[object]], most: int
@@ -523,7 +527,7 @@ class Records(LogFile):
             conditions[f"inbox NOT IN ({marks(selection.but)})"] = sorted(selection.but)
         values = [value for each in conditions.values() for value in each]
         statement = f"{SELECT_JOB} WHERE {' AND '.join(conditions)} ORDER BY job_id LIMIT ?"
-        return [job_of(row) for row in self.select(statement, *values, limit)]
+        return self._jobs(statement, *values, limit)
 
     def open_since(self, at: float, limit: int) -> list[Job]:
         """Return open jobs that were recorded before `at`, the oldest first."""
@@ -542,7 +546,7 @@ class Records(LogFile):
         ids = f"SELECT * FROM ({by_id}) UNION SELECT * FROM ({by_name})"  # noqa: S608 - our own text
         statement = f"{SELECT_JOB} WHERE job_id IN ({ids}) ORDER BY job_id DESC LIMIT 10"
         lowered = prefix.lower()
-        return [job_of(row) for row in self.select(statement, lowered, f"{lowered}\x7f", prefix)]
+        return self._jobs(statement, lowered, f"{lowered}\x7f", prefix)
 
     def events_after(self, number: int, limit: int) -> list[Happening]:
         """Return what happened to receipts after a line of the histories (0: from the first one on), in that order."""
@@ -558,9 +562,9 @@ class Records(LogFile):
 
     def counts(self) -> dict[State, int]:
         """Return how many jobs are in each state."""
-        with self.reading():
-            rows = self.select("SELECT state, COUNT(*) FROM job GROUP BY state")
-            return dict.fromkeys(State, 0) | dict(cast("Iterable[tuple[State, int]]", rows))
+        return dict.fromkeys(State, 0) | dict(
+            self.select_as(_counted, "SELECT state, COUNT(*) FROM job GROUP BY state")
+        )
 
     def attempts(self, job_id: str) -> list[dict[str, Any]]:
         """Return a job's deliveries, the first first."""
@@ -585,6 +589,10 @@ class Records(LogFile):
         with self.reading():
             row = FactRow.get_or_none(FactRow.name == name)
             return None if row is None else str(row.value)
+
+
+def _counted(row: tuple[Any, ...]) -> tuple[State, int]:
+    return State(row[0]), int(row[1])
 
 
 def marks(values: Sized) -> str:

@@ -132,7 +132,7 @@ class Search:
         # Beside an empty page lies the receipt that it began behind, too: in between is what nobody has for an id.
         first = ids[0] if ids else place.job_id[:-1]
         last = ids[-1] if ids else f"{place.job_id}g"
-        jobs = {job.job_id: job for job in map(job_of, self._log.select(_BY_IDS, json.dumps(ids)))}
+        jobs = {job.job_id: job for job in self._log.select_as(job_of, _BY_IDS, json.dumps(ids))}
         listed = [jobs[job_id] for job_id in ids if job_id in jobs]
         if place.is_newer:
             return Page(listed, Place(last), onwards, looked_to)

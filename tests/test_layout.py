@@ -47,7 +47,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "joblog search accepting",
         "sessions",
         "callers",
-        "findings evidence lastbalance",
+        "findings evidence lastbalance lastclosed",
         "balance export since",
         "audit",
         "formats.jpeg formats.png formats.gif formats.bmp formats.webp formats.tiff formats.heic formats.pdf",

@@ -43,7 +43,18 @@ URL = "https://n8n.example.com/webhook/receipts"
 _GROWING = ("job", "attempt", "history")
 
 #: How the code gives something to the database.
-_ASKING = {"select", "change", "jobs", "dicts", "execute", "execute_sql", "get_or_none", "_execute"}
+_ASKING = {
+    "select",
+    "select_as",
+    "_jobs",
+    "change",
+    "jobs",
+    "dicts",
+    "execute",
+    "execute_sql",
+    "get_or_none",
+    "_execute",
+}
 _NOT_THE_LOG = {"select.select", "play.jobs"}
 _BEGINS_A_QUERY = ("Row.select", "table.select")  # Peewee's: it is run by what is called on it
 _WAYS_TO_IT = {"logfile.py": "where all of it goes through", "migrations": "run once, over all there is"}
