@@ -343,8 +343,7 @@ def _check_webhook(url: str, outbound: Outbound) -> Iterator[Finding]:
 
 def _check_callback_url(config: Config) -> Iterator[Finding]:
     public_url = config.public_url_for(config.http.port)
-    elsewhere = [url for url in config.webhook_urls() if not is_loopback(urlsplit(url).hostname or "")]
-    if is_loopback(urlsplit(public_url).hostname or "") and elsewhere:
+    if config.unreachable_callback_url() is not None:
         yield Finding(
             "error",
             f"callbacks are asked for at {public_url}, but N8N runs elsewhere and cannot reach that",

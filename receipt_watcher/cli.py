@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import Any, NoReturn
 
 import click
@@ -26,9 +27,14 @@ from receipt_watcher.commands import (
 from receipt_watcher.commands.shared import FINE, USAGE, WRONG
 from receipt_watcher.errors import ConfigError, NewerLogError, ReceiptWatcherError
 
+#: systemd starts the service for each connection that waits at receipt-watcher.socket, at once, and for as long as it
+#: waits. A mistake in the configuration must not make that a loop without a pause, nor systemd close the port for it.
+_ACTIVATED_PAUSE_SECONDS = 5.0
+
 
 def main() -> NoReturn:
     """Run the command line; errors that are meant for the admin come without a traceback."""
+    is_activated = os.environ.get("LISTEN_PID") == str(os.getpid())
     try:
         code = commands(standalone_mode=False) or FINE  # click returns the code of an Exit, it does not raise it
     except click.Abort:
@@ -45,7 +51,13 @@ def main() -> NoReturn:
     except ReceiptWatcherError as error:
         _complain(f"receipt-watcher: {error}")
         code = WRONG
+    if code == USAGE and is_activated:
+        _pause(_ACTIVATED_PAUSE_SECONDS)
     sys.exit(code)
+
+
+def _pause(seconds: float) -> None:
+    threading.Event().wait(seconds)
 
 
 def _say_problems(error: ConfigError) -> None:

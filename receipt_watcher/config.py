@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -611,6 +612,21 @@ class Config(Section):
         """Return whether the workflow of `inbox`, or of one of its subfolders, books no job id twice."""
         given = (subfolder.remembers_jobs if subfolder else None, inbox.remembers_jobs)
         return next((each for each in given if each is not None), self.n8n.remembers_jobs)
+
+    def unreachable_callback_url(self) -> str | None:
+        """Return the URL that callbacks are asked for at if it is this machine's own, and N8N runs elsewhere.
+
+        A workflow that answers with the verdict calls nobody back.
+        """
+        public_url = self.public_url_for(self.http.port)
+        calling = (
+            self.webhook_url_of(inbox, subfolder)
+            for inbox in self.inboxes
+            for subfolder in (None, *inbox.routes.values())
+            if self.n8n.payload == "link" or self.accept_of(inbox, subfolder).mode not in {"last_node", "respond"}
+        )
+        is_elsewhere = any(not is_loopback(urlsplit(url).hostname or "") for url in calling)
+        return public_url if is_elsewhere and is_loopback(urlsplit(public_url).hostname or "") else None
 
     def window_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> Window | None:
         """Return when the receipts of `inbox`, or of one of its subfolders, are sent; None for always."""

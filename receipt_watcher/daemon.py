@@ -70,6 +70,7 @@ from receipt_watcher.thumbnails import Thumbnails
 from receipt_watcher.tokens import CallbackTokens
 from receipt_watcher.values import Secret
 from receipt_watcher.verdict import parse_verdict
+from receipt_watcher.vigil import dump_stacks
 from receipt_watcher.web import REHEARSAL_FACT, Web
 
 logger = structlog.get_logger()
@@ -103,6 +104,7 @@ class Daemon:
     """One running receipt-watcher."""
 
     _is_rescuing_log = False  # it was deleted under us, and is being written anew
+    _is_for_the_next = False  # it ends in a reload
 
     def __init__(
         self,
@@ -360,8 +362,8 @@ class Daemon:
 
     # --- start -------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start every part, the last one being the inboxes.
+    def start(self, *, after_another: bool = False) -> None:
+        """Start every part, the last one being the inboxes; after another daemon of this process, in a reload.
 
         Raises:
             ReceiptWatcherError: what must be mended before it can start.
@@ -382,7 +384,8 @@ class Daemon:
         self._open_gates()
         self._start_loops()
         self._log_answered_at = self._http_turned_at = self._monotonic()
-        logger.info("daemon.started", version=__version__, public_url=self._public_url, inboxes=len(self.routes))
+        if not after_another:
+            logger.info("daemon.started", version=__version__, public_url=self._public_url, inboxes=len(self.routes))
 
     def _begin_telling(self) -> None:
         """Say where the commands find what the inboxes tell; an earlier version told it in the state folder."""
@@ -506,7 +509,7 @@ class Daemon:
     def _start_loops(self) -> None:
         add = self._loops.add
         for gate in self.gates:
-            add("inboxes", gate.bell, gate.round, at_end=gate.take_leave)
+            add("inboxes", gate.bell, gate.round, at_end=functools.partial(self._take_leave, gate))
         # Workers that hang in one inbox's file system are replaced, as many as there are, for the sake of the others.
         for _ in range(self.config.n8n.workers * (2 if len(self.gates) > 1 else 1)):
             add("deliveries", self._deliveries, self._delivery_round)
@@ -532,6 +535,9 @@ class Daemon:
             add("notices", self._notices, self.notification.round)
         if self.textfile is not None and self._audits:
             add("metrics", self._tasks, self.textfile.round, at_end=self.textfile.remove)
+
+    def _take_leave(self, gate: Gate) -> None:
+        gate.take_leave(is_stop=not self._is_for_the_next)
 
     # --- rounds ------------------------------------------------------------------------------------------------
 
@@ -687,8 +693,9 @@ class Daemon:
         if self.log.trouble is not None:
             raise JobLogError(self.log.trouble)
 
-    def request_stop(self) -> None:
-        """Ask all loops to end; returns at once."""
+    def request_stop(self, *, for_the_next: bool = False) -> None:
+        """Ask all loops to end; returns at once. With `for_the_next` no one is told of a stop."""
+        self._is_for_the_next = for_the_next
         self._stopping.set()
         own = (self._deliveries, self._filings, self._removals, self._notices, self._tasks)
         for bell in (*own, *(gate.bell for gate in self.gates)):
@@ -704,11 +711,12 @@ class Daemon:
         With `for_the_next` requests wait for the next daemon on the same ground, instead of being turned away.
         """
         ends_at = self._monotonic() + self.config.limits.stop_timeout_seconds
-        self.request_stop()
+        self.request_stop(for_the_next=for_the_next)
         ended = self._loops.wait(ends_at - self._monotonic())
         ended = self._wait_for_openings(max(0.1, ends_at - self._monotonic())) and ended
         if not ended:
             logger.warning("daemon.cut_off", advice="raise limits.stop_timeout_seconds above n8n.timeout_seconds")
+            dump_stacks()
         (self._ground.pause if for_the_next else self._ground.hang_up)(
             max(_HEARING_SECONDS, ends_at - self._monotonic())
         )
@@ -732,7 +740,7 @@ class Daemon:
             self._tell.close()
             if not self._keeps_ground:
                 self._ground.release()
-        if self._loops.are_started:
+        if self._loops.are_started and not for_the_next:
             logger.info("daemon.stopped")
         return ended
 

@@ -20,7 +20,8 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -50,6 +51,7 @@ MANUAL = {
 PACKAGE_LIST = Path("/var/lib/dpkg/info/receipt-watcher.list")
 
 _EXAMPLE_HOST = "n8n.example.com"
+_SHOWN = tuple(f"--property={name}" for name in ("ActiveState", "SubState", "UnitFileState", "StatusText"))
 _UNITS = Path("/etc/systemd/system")
 _DROP_IN = _UNITS / f"{UNIT}.d" / "inbox.conf"
 _SYSUSERS = Path("/etc/sysusers.d/receipt-watcher.conf")
@@ -66,11 +68,25 @@ _PLACES = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that is to be so: in words, whether it is, and what makes it so."""
+    """One thing that is to be so: in words, whether it is, and what makes it so.
+
+    `is_so` is what is looked at afterwards, where that is another question than before.
+    """
 
     what: str
     is_done: Callable[[], bool]
     do: Callable[[], object]
+    is_so: Callable[[], bool] | None = None
+
+    def carry_out(self) -> None:
+        """Do it, and look.
+
+        Raises:
+            ReceiptWatcherError: it failed, or is not so afterwards.
+        """
+        self.do()
+        if not (self.is_so or self.is_done)():
+            raise ReceiptWatcherError(f"{self.what}: that was done without an error, and is not so; see journalctl -xe")
 
 
 class Host:
@@ -171,10 +187,35 @@ def install(
     pause: Pause,
     *,
     is_packaged: bool,
+    public_url: str | None = None,
 ) -> Iterator[Step]:
     """Yield the steps that make this program a service of the machine; each is looked at after the one before.
 
-    `manual` has the text of each page of `MANUAL`; `pause` begins when the program is replaced.
+    `manual` has the text of each page of `MANUAL`; `pause` begins when the program is replaced. What is made can be
+    read by whoever should, whatever umask the admin's shell has.
+
+    Raises:
+        ReceiptWatcherError: it was installed as a package, or a part of us is missing.
+    """
+    for step in _installation(host, inbox, (webhook_url, public_url), manual, pause, is_packaged=is_packaged):
+        yield replace(step, do=partial(_readably, step.do))
+
+
+def _readably(do: Callable[[], object]) -> None:
+    with program.readable_by_all():
+        do()
+
+
+def _installation(
+    host: Host,
+    inbox: Path | None,
+    urls: tuple[str | None, str | None],
+    manual: Mapping[str, str],
+    pause: Pause,
+    *,
+    is_packaged: bool,
+) -> Iterator[Step]:
+    """Yield the steps; `urls` are the webhook's and ours.
 
     Raises:
         ReceiptWatcherError: it was installed as a package, or a part of us is missing.
@@ -191,10 +232,11 @@ def install(
     spools = _spools(host, inbox)
     for spool in spools:
         yield from _make_spool(host, spool)
-    yield from _configure(host, spools[0], webhook_url)
+    yield from _configure(host, spools[0], *urls)
     yield from _admit(host, spools)
     if not is_packaged:
-        yield Step("systemd reads its units again", lambda: False, lambda: host.run("systemctl", "daemon-reload"))
+        yield _folder(host, STATE, 0o700)  # systemd would make it; `check` looks at it before
+        yield _reload(host)
         yield Step(
             f"{UNIT} starts with the machine",
             lambda: host.answers("systemctl", "is-enabled", UNIT),
@@ -204,7 +246,33 @@ def install(
 
 def start(host: Host, pause: Pause) -> Iterator[Step]:
     """Yield the step that starts the service; one that runs is started anew, since its unit may have changed."""
-    yield Step(f"{UNIT} started", lambda: pause.has_started(UNIT), lambda: host.run("systemctl", "restart", UNIT))
+
+    def runs() -> bool:
+        return host.answers("systemctl", "is-active", UNIT)
+
+    yield Step(
+        f"{UNIT} started",
+        lambda: pause.has_started(UNIT) and runs(),
+        lambda: host.run("systemctl", "restart", UNIT),
+        runs,
+    )
+
+
+def state_of_service(host: Host) -> str:
+    """Return in a line what systemd says of the service now."""
+    shown = dict(line.split("=", 1) for line in host.says("systemctl", "show", UNIT, *_SHOWN) if "=" in line)
+    words = [f"{shown.get('ActiveState', 'unknown')} ({shown.get('SubState', 'unknown')})"]
+    words += [each for each in (shown.get("UnitFileState"), shown.get("StatusText")) if each]
+    return f"{UNIT}: {', '.join(words)}"
+
+
+def _reload(host: Host) -> Step:
+    return Step(
+        "systemd reads its units again",
+        lambda: False,
+        lambda: host.run("systemctl", "daemon-reload"),
+        lambda: True,  # its exit status is all that it tells
+    )
 
 
 def uninstall(host: Host) -> Iterator[Step]:
@@ -229,7 +297,7 @@ def uninstall(host: Host) -> Iterator[Step]:
         yield _removal(host, place)
     for place in (*MANUAL.values(), _DROP_IN):
         yield _removal(host, place)
-    yield Step("systemd reads its units again", lambda: False, lambda: host.run("systemctl", "daemon-reload"))
+    yield _reload(host)
     if host.at(COMMAND).is_symlink() and host.at(COMMAND).readlink() == PROGRAM / "bin" / program.NAME:
         yield _removal(host, COMMAND)
     gone = host.at(PROGRAM)
@@ -248,9 +316,8 @@ def kept(host: Host) -> list[str]:
         STATE: "the job log: what became of each receipt",
         RECEIPTS: "receipts",
     }
-    return [f"{path}: {why}" for path, why in reasons.items() if host.at(path).exists()] + [
-        f"the user {USER}, who owns them"
-    ]
+    found = [f"{path}: {why}" for path, why in reasons.items() if host.at(path).exists()]
+    return found if host.ids() is None else [*found, f"the user {USER}, who owns them"]
 
 
 def what_keeps_it(host: Host) -> list[Problem]:
@@ -259,10 +326,15 @@ def what_keeps_it(host: Host) -> list[Problem]:
         config = load(host.at(SYSTEM_CONFIG_FILE), {"STATE_DIRECTORY": str(STATE)})
     except ConfigError as error:
         return error.problems
-    if urlsplit(str(config.n8n.webhook_url)).hostname != _EXAMPLE_HOST:
-        return []
-    right = "give the Production URL of your workflow's Webhook node"
-    return [Problem(str(SYSTEM_CONFIG_FILE), "n8n.webhook_url", "is still that of the example", right)]
+    file = str(SYSTEM_CONFIG_FILE)
+    if urlsplit(str(config.n8n.webhook_url)).hostname == _EXAMPLE_HOST:
+        right = "give the Production URL of your workflow's Webhook node"
+        return [Problem(file, "n8n.webhook_url", "is still that of the example", right)]
+    if (url := config.unreachable_callback_url()) is not None:
+        wrong = f"N8N runs elsewhere and cannot call back at {url}"
+        right = "set it to how N8N reaches this machine, and http.host to 0.0.0.0 or that address"
+        return [Problem(file, "http.public_url", wrong, right)]
+    return []
 
 
 # --- the program and its units -------------------------------------------------------------------------------------
@@ -414,13 +486,17 @@ def _let_group_read(folder: Path) -> None:
 # --- the configuration ---------------------------------------------------------------------------------------------
 
 
-def _configure(host: Host, spool: _Spool, webhook_url: str | None) -> Iterator[Step]:
+def _configure(host: Host, spool: _Spool, webhook_url: str | None, public_url: str | None) -> Iterator[Step]:
     file = host.at(SYSTEM_CONFIG_FILE)
 
     def write() -> None:
         values: dict[str, object] = {"inboxes.0.path": str(spool.inbox), "callback.secret_token": new_token()}
         if webhook_url:
             values["n8n.webhook_url"] = webhook_url
+        if public_url:
+            values["http.public_url"] = public_url
+            if urlsplit(public_url).scheme == "http":  # no proxy is between N8N and us
+                values["http.host"] = "0.0.0.0"  # noqa: S104 - that is asked for: N8N is to reach us
         _replace(file, example_yaml(values).encode(), 0o600)
         host.own(file, 0o640, by_root=True)
 

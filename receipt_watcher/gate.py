@@ -207,10 +207,13 @@ class Gate:
         with contextlib.suppress(JobLogError):  # then it is as it was: nothing can be taken without the log anyway
             self._hand_hold = self._hand_holds.of_inbox(self.route.name)
 
-    def take_leave(self) -> None:
-        """Say in the status file that nothing is taken any more; the inbox's own thread does so last of all."""
+    def take_leave(self, *, is_stop: bool = True) -> None:
+        """End the rounds, and at a stop say in the status file that nothing is taken any more.
+
+        The inbox's own thread does so last of all.
+        """
         self._turns.end_rounds()
-        if self._status_file is None or not self._turns.take_if_free():
+        if self._status_file is None or not is_stop or not self._turns.take_if_free():
             return
         try:
             if self.route.is_ready:

@@ -1,21 +1,24 @@
 """The program itself, copied into an environment of its own, where a service may run it.
 
 What it promises: `copy` makes a virtual environment that holds receipt-watcher and what it needs, as they are here, and
-nothing else; no network is asked. It is complete before it takes the place of an older one, and an error or a crash
-before that leaves the older one, with a folder `.new` beside it that the next call replaces; between the two renames
-a crash leaves it as `.old`, which the next call puts back first. `is_current` compares byte for byte.
+nothing else; no network is asked. Any user can read it, whatever umask the caller has. It is complete before it takes
+the place of an older one, and an error or a crash before that leaves the older one, with a folder `.new` beside it that
+the next call replaces; between the two renames a crash leaves it as `.old`, which the next call puts back first.
+`is_current` compares byte for byte.
 
 Called by the command line, `service install`, and by the script that builds the Debian package.
 """
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
+import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -27,6 +30,8 @@ NAME = "receipt-watcher"
 SHARED = Path("share") / NAME
 
 _PACKAGE = Path(__file__).parent
+#: For group and others; see stat(2).
+_READABLE, _SEARCHABLE = 0o044, 0o011
 #: -I: whatever PYTHONPATH or the home folder of who calls it hold, it runs what lies beside it.
 _SCRIPT = """\
 #!{folder}/bin/python3 -I
@@ -70,14 +75,33 @@ def system_python() -> Path:
     return found
 
 
+@contextlib.contextmanager
+def readable_by_all() -> Iterator[None]:
+    """Let any user read the files and enter the folders that are made meanwhile, also by processes that are started."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def is_current(folder: Path) -> bool:
-    """Whether the environment in `folder` holds what would be copied now; also where we run from it ourselves."""
+    """Whether the environment in `folder` holds what would be copied now, for any user; or we run from it ourselves."""
     if Path(sys.prefix).resolve() == folder.resolve():
         return True
     script = folder / "bin" / NAME
     if not script.is_file() or script.read_text("utf-8") != _SCRIPT.format(folder=folder):
         return False
-    return all((folder / at).is_file() and filecmp.cmp(source, folder / at, shallow=False) for source, at in _files())
+    files = [(source, folder / at) for source, at in _files()]
+    if not all(copied.is_file() and filecmp.cmp(source, copied, shallow=False) for source, copied in files):
+        return False
+    made = {script, folder / "pyvenv.cfg", *(copied for _, copied in files)}
+    folders = {above for path in made for above in path.parents if above.is_relative_to(folder)}
+    return _all_have(made, _READABLE) and _all_have(folders, _READABLE | _SEARCHABLE)
+
+
+def _all_have(paths: Iterable[Path], rights: int) -> bool:
+    return all(path.stat().st_mode & rights == rights for path in paths)
 
 
 def copy(folder: Path, *, home: Path | None = None, before_swap: Callable[[], object] = lambda: None) -> None:
@@ -93,7 +117,8 @@ def copy(folder: Path, *, home: Path | None = None, before_swap: Callable[[], ob
         old.rename(folder)
     for rest in (new, old):
         shutil.rmtree(rest, ignore_errors=True)
-    _write(new, home or folder, system_python())
+    with readable_by_all():
+        _write(new, home or folder, system_python())
     before_swap()
     if folder.exists():
         folder.rename(old)

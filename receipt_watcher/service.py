@@ -2,9 +2,9 @@
 
 What it promises: READY=1 when the inboxes are watched and the port is bound; a reload (SIGHUP) reads the configuration
 again, and either all of it is in force or none: one with mistakes, or that cannot be started with, is refused with
-words, and the one before goes on. A reload lets each delivery end as a stop does, but gives it all the time that its
-answer may take; meanwhile the lock and the port stay ours, and callbacks wait for the next daemon to answer. So a
-reload sends nothing twice. Options that a running process cannot change are refused.
+words, also to the command that asked for it, and the one before goes on. A reload lets each delivery end as a stop
+does, but gives it all the time that its answer may take; meanwhile the lock and the port stay ours, and callbacks wait
+for the next daemon to answer. So a reload sends nothing twice. Options that only a restart changes are refused.
 
 The main thread is in here all the time. A crash is a restart, also amid a reload.
 """
@@ -23,6 +23,8 @@ from receipt_watcher.config import Config, Logging
 from receipt_watcher.daemon import Daemon
 from receipt_watcher.errors import ConfigError, JobLogError, Problem, ReceiptWatcherError
 from receipt_watcher.ground import Ground
+from receipt_watcher.reloading import Outcomes
+from receipt_watcher.runtimefolder import runtime_folder
 from receipt_watcher.stopsignal import StopSignal
 from receipt_watcher.systemd import Systemd, handed_over, systemd_of
 from receipt_watcher.vigil import Vigil
@@ -59,9 +61,12 @@ class Service:
         self._vigil = Vigil(systemd, time.monotonic)
         self._logging: Logging | None = None  # as it was configured last
         self._refusal = ""  # of the last reload, as it begins the status
+        self._refused: list[str] = []  # by the last reload
 
-    def run(self, config: Config, reread: Callable[[], Config]) -> bool:
+    def run(self, config: Config, reread: Callable[[], Config], outcomes: Outcomes) -> bool:
         """Run until the stop signal; return whether every thread ended by itself.
+
+        `outcomes` is told what becomes of each reload.
 
         Raises:
             ReceiptWatcherError: it could not be started.
@@ -71,10 +76,12 @@ class Service:
         self._vigil.start()
         try:
             daemon = self._built(config, take_over=self._take_over, accept_backlog=self._accept_backlog)
-            self._start(daemon)
+            self._start(daemon, is_first=True)
             while not self._stop.wait():
                 self._stop.forget_reload()
+                self._refused = []
                 daemon = self._reload(daemon, reread)
+                outcomes.tell(self._refused)
             return self._stopped(daemon)
         finally:
             self._vigil.stop()
@@ -97,10 +104,10 @@ class Service:
             telemetry.configure(config.logging.level, config.logging.format)
         self._logging = config.logging
 
-    def _start(self, daemon: Daemon, *, for_the_next: bool = False) -> None:
+    def _start(self, daemon: Daemon, *, is_first: bool = False, for_the_next: bool = False) -> None:
         """Start a daemon, or leave nothing of it running; with `for_the_next`, requests then wait for another one."""
         try:
-            daemon.start()
+            daemon.start(after_another=not is_first)
         except BaseException:
             daemon.stop(for_the_next=for_the_next)
             raise
@@ -167,6 +174,7 @@ class Service:
 
     def _refuse(self, error: Exception) -> None:
         whys = list(map(str, error.problems)) if isinstance(error, ConfigError) else [str(error)]
+        self._refused = whys
         for why in whys:
             logger.error("configuration.refused", why=why, advice="mend it and reload; the one before is in force")
         more = f" (and {len(whys) - 1} more)" if len(whys) > 1 else ""
@@ -175,7 +183,7 @@ class Service:
     def _replace(self, daemon: Daemon, after: Daemon) -> Daemon:
         answer_seconds = daemon.config.n8n.timeout_seconds + daemon.config.limits.stop_timeout_seconds
         self._vigil.grant(answer_seconds + _CLOSING_SECONDS + START_MOST_SECONDS)
-        daemon.request_stop()
+        daemon.request_stop(for_the_next=True)
         ends_at = time.monotonic() + answer_seconds
         while not self._stop.is_set() and time.monotonic() < ends_at and not daemon.has_ended(_LOOK_SECONDS):
             pass
@@ -226,4 +234,4 @@ def run(
     systemd = systemd_of(environ, os.getpid())
     ground = Ground(config.state_dir, handed_over(environ, os.getpid()))
     service = Service(systemd, ground, stop, take_over=take_over, accept_backlog=accept_backlog)
-    return service.run(config, reread)
+    return service.run(config, reread, Outcomes(runtime_folder(config.state_dir, environ)))

@@ -1,8 +1,8 @@
 """The vigil: feeds systemd's watchdog while work goes on, and says what does not.
 
 What it promises: a ping only when each part that is to go on has gone on within half of the watchdog's time. What
-hangs is named in the log, once; systemd then ends the service and starts it again. A start, a reload and a stop take as
-long as they were granted, and ask systemd for that time.
+hangs is named in the log, once, with what each thread is doing; systemd then ends the service and starts it again. A
+start, a reload and a stop take as long as they were granted, and ask systemd for that time.
 
 It has a thread of its own, which waits for nothing and nobody. The main thread says what is to go on. Where nobody
 listens nothing is done. A crash leaves nothing behind.
@@ -10,6 +10,10 @@ listens nothing is done. A crash leaves nothing behind.
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import io
+import sys
 import threading
 from collections.abc import Callable
 
@@ -27,12 +31,21 @@ _MORE_SECONDS = 30.0
 StandingStill = Callable[[float], list[str]]
 
 
+def dump_stacks() -> None:
+    """Write to standard error what each thread is doing: files, lines and functions, and no values."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, io.UnsupportedOperation):
+        faulthandler.dump_traceback(sys.stderr, all_threads=True)
+
+
 class Vigil:
     """The watch over one process."""
 
-    def __init__(self, systemd: Systemd, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, systemd: Systemd, monotonic: Callable[[], float], dump: Callable[[], object] | None = None
+    ) -> None:
         self._systemd = systemd
         self._monotonic = monotonic
+        self._dump = dump or dump_stacks
         self._standing_still: StandingStill = lambda _seconds: []
         self._granted_until = 0.0
         self._told: list[str] = []
@@ -75,6 +88,7 @@ class Vigil:
             self._systemd.ping()
         elif hanging != self._told:
             logger.error("watchdog.withheld", hanging=", ".join(hanging), watchdog_seconds=watchdog_seconds)
+            self._dump()
         self._told = hanging
 
     def _run(self) -> None:

@@ -1,7 +1,7 @@
 """Builds the Debian package: `python -m tests.deb [--version 1.2.3] [FOLDER]`, from the repository's folder.
 
 The program and what it needs are copied as they are in this environment, for the same version of Python, which the
-package depends on; no network is asked. Prints the path of the package.
+package depends on; no network is asked. It needs nothing that only the tests do. Prints the path of the package.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from click.testing import CliRunner
 from receipt_watcher import __version__, program
 from receipt_watcher.cli import commands
 from receipt_watcher.manpages import command_page, file_page
-from tests.running import REPOSITORY
+
+REPOSITORY = Path(__file__).parent.parent  # not from tests.running, which needs what only tests do
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 #: What lies in `systemd/`, and where the package has it.
@@ -53,7 +54,7 @@ def build(folder: Path, version: str = __version__) -> Path:
     """Build the package in `folder` and return its path."""
     architecture = _ARCHITECTURES[platform.machine()]
     package = folder / f"{program.NAME}_{version}_{architecture}.deb"
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, program.readable_by_all():
         root = Path(temporary, "root")
         program.copy(root / _HOME.relative_to("/"), home=_HOME)
         _put_beside(root)

@@ -572,3 +572,25 @@ def test_the_collector_rests_while_the_daemon_is_loaded() -> None:
         assert not gc.isenabled()
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
+
+
+@pytest.mark.parametrize(("listen_pid", "pauses"), [("own", [5.0]), ("other", []), ("", [])])
+def test_a_mistake_pauses_where_the_socket_starts_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    listen_pid: str,
+    pauses: list[float],
+) -> None:
+    """Under the socket unit a mistake in the configuration pauses: each waiting call starts it at once."""
+    (tmp_path / "watcher.yaml").write_text("nonsense: 1\n")
+    if listen_pid:
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()) if listen_pid == "own" else "1")
+    monkeypatch.setattr(sys, "argv", ["receipt-watcher", "run", "--config", str(tmp_path / "watcher.yaml")])
+    paused: list[tuple[float, str]] = []
+    monkeypatch.setattr(cli, "_pause", lambda seconds: paused.append((seconds, capsys.readouterr().err)))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert [seconds for seconds, _ in paused] == pauses
+    assert all("nonsense" in said for _, said in paused)

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from receipt_watcher import deployment, program
 from receipt_watcher.config import Config
 from receipt_watcher.deployment import Host, Pause, Step
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.sources import load
-from tests.running import REPOSITORY
+from tests.running import REPOSITORY, merge
 
 CONFIG = Path("/etc/receipt-watcher/watcher.yaml")
 DROP_IN = Path("/etc/systemd/system/receipt-watcher.service.d/inbox.conf")
@@ -294,10 +295,81 @@ def test_it_starts_when_it_has_been_told_where_n8n_is(host: FakeHost) -> None:
     [problem] = deployment.what_keeps_it(host)
     assert "n8n.webhook_url" in str(problem)
     assert "is still that of the example" in str(problem)
-    host.at(CONFIG).write_text(host.at(CONFIG).read_text().replace("https://n8n.example.com", "https://n8n.office.lan"))
+    host.at(CONFIG).write_text(host.at(CONFIG).read_text().replace("https://n8n.example.com", "http://127.0.0.1:5678"))
     assert deployment.what_keeps_it(host) == []
     host.at(CONFIG).write_text("inboxes: 3\n")
     assert deployment.what_keeps_it(host) != []
+
+
+@pytest.mark.parametrize(
+    ("change", "keeps"),
+    [
+        ("", True),
+        ("http: {host: 0.0.0.0}", True),
+        ("http: {public_url: 'http://localhost:8000'}", True),
+        ("http: {public_url: 'http://receipts.office.lan:8000'}", False),
+        ("http: {host: 192.0.2.7}", False),
+        ("n8n: {accept: last_node}", False),
+        ("n8n: {accept: last_node, payload: link}", True),
+    ],
+)
+def test_it_does_not_start_where_n8n_cannot_call_back(host: FakeHost, change: str, *, keeps: bool) -> None:
+    """With N8N elsewhere and callbacks asked for at this machine's own address the service is not started."""
+    host.at(CONFIG).parent.mkdir(parents=True)
+    base = {"inboxes": [{"path": "/srv/receipts/inbox"}], "n8n": {"webhook_url": WEBHOOK_URL}}
+    host.at(CONFIG).write_text(yaml.safe_dump(merge(base, yaml.safe_load(change) or {})))
+    assert [problem.key for problem in deployment.what_keeps_it(host)] == (["http.public_url"] if keeps else [])
+
+
+def test_our_url_is_written(host: FakeHost) -> None:
+    """--public-url sets both where N8N calls and, without a proxy between, on which addresses the service listens."""
+    for url, address in (("http://receipts.lan:8000", "0.0.0.0"), ("https://receipts.lan", "127.0.0.1")):
+        host.at(CONFIG).unlink(missing_ok=True)
+        steps = deployment.install(host, None, WEBHOOK_URL, MANUAL, Pause(host), is_packaged=False, public_url=url)
+        carry_out(steps.__iter__)
+        assert (configuration(host).http.public_url, configuration(host).http.host) == (url, address)
+        assert deployment.what_keeps_it(host) == []
+
+
+@pytest.mark.parametrize("umask", [0o027, 0o077])
+def test_an_admins_umask_keeps_nobody_out(host: FakeHost, umask: int) -> None:
+    """What the service and people read is readable, and its folders can be entered, whatever the admin's umask."""
+    before = os.umask(umask)
+    try:
+        carry_out(installing(host, Path("/data/office/inbox")))
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    unit, page = Path("/etc/systemd/system/receipt-watcher.service"), deployment.MANUAL["watcher.yaml"]
+    for file in (unit, page, DROP_IN):
+        assert host.at(file).stat().st_mode & 0o044 == 0o044, file
+        for folder in file.parents[:-1]:
+            assert host.at(folder).stat().st_mode & 0o055 == 0o055, folder
+    assert host.at(Path("/data/office")).stat().st_mode & 0o055 == 0o055
+    assert stat.S_IMODE(host.at(CONFIG).stat().st_mode) == 0o640
+
+
+def test_what_is_told_was_looked_at(host: FakeHost) -> None:
+    """A step that ends without an error and has no effect is an error; a service that ended at once has not started."""
+    pretending = Step("the folder", lambda: False, lambda: None)
+    with pytest.raises(ReceiptWatcherError, match="the folder: that was done without an error, and is not so"):
+        pretending.carry_out()
+    carry_out(installing(host))
+    [step] = deployment.start(host, Pause(host))
+    host.is_on = False  # what systemctl says of a service that fails right after its start
+    with pytest.raises(ReceiptWatcherError, match=r"receipt-watcher\.service started: that was done"):
+        step.carry_out()
+    assert not any("the user" in line for line in deployment.kept(FakeHost(host.root / "elsewhere")))
+
+
+def test_the_state_is_what_systemd_says(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last line is systemd's word on the service, whatever was done before."""
+    shown = ["ActiveState=activating", "SubState=auto-restart", "UnitFileState=enabled", "StatusText=the port = in use"]
+    monkeypatch.setattr(host, "says", lambda *_: shown)
+    said = deployment.state_of_service(host)
+    assert said == "receipt-watcher.service: activating (auto-restart), enabled, the port = in use"
+    monkeypatch.setattr(host, "says", lambda *_: [])
+    assert deployment.state_of_service(host) == "receipt-watcher.service: unknown (unknown)"
 
 
 def test_what_runs_is_stopped_before_its_program_is_replaced(host: FakeHost) -> None:
@@ -427,6 +499,101 @@ def test_the_package_starts_what_was_on(tmp_path: Path, words: list[str], ran: s
     assert [line.split()[-1] for line in lines if " start " in line] == started
     assert ("deb-systemd-helper enable receipt-watcher.service" in lines) == (words[0] == "configure")
     assert not upgrade.exists()
+
+
+def test_scripts_that_do_the_same_have_the_same_words() -> None:
+    """Dpkg runs each script alone, so two of them hold what another one has, too, word for word."""
+
+    def shared(name: str) -> str:
+        text = (REPOSITORY / "systemd/debian" / name).read_text()
+        return text.partition("\n# --- the same")[2].partition("\n# ---\n")[0]
+
+    assert shared("prerm") == shared("preinst") != ""
+    assert shared("postinst") == shared("postrm") != ""
+
+
+class Scripts:
+    """The package's scripts on a machine that is a folder; systemctl notes its words, and lists what is active."""
+
+    def __init__(self, root: Path, active: str) -> None:
+        self.root, self.noted = root, root / "noted"
+        self.held = [root / f"run/systemd/system/receipt-watcher{at}.service.d/zzz-upgrade.conf" for at in ("", "@")]
+        self._bin = root / "bin"
+        for folder in (self._bin, root / "run/systemd/system", root / "etc"):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name in (*FAKES, "receipt-watcher"):
+            lines = ("#!/bin/sh", f'echo {name} "$@" >>{self.noted}', '[ "$2" != install ] || exit 2', "")
+            (self._bin / name).write_text("\n".join(lines))
+            (self._bin / name).chmod(0o755)
+        lists = f'[ "$1" != list-units ] || echo "{active} loaded active running"\n' if active else ""
+        (self._bin / "systemctl").write_text(f'#!/bin/sh\necho systemctl "$@" >>{self.noted}\n{lists}')
+
+    def run(self, script: str, *words: str) -> list[str]:
+        """Run one, and return what it had systemctl do."""
+        self.noted.unlink(missing_ok=True)
+        text = (REPOSITORY / "systemd/debian" / script).read_text()
+        for place in ("/run/systemd/system", "/run/receipt-watcher.upgrade", "/etc/systemd/system"):
+            text = text.replace(place, f"{self.root}{place}")
+        text = text.replace("/opt/receipt-watcher/bin", str(self._bin))
+        environment = {"PATH": f"{self._bin}:{os.environ['PATH']}"}
+        subprocess.run(["sh", "-c", text, script, *words], env=environment, check=True, capture_output=True)
+        lines = self.noted.read_text().splitlines() if self.noted.exists() else []
+        done = [line.removeprefix("systemctl ") for line in lines if line.startswith("systemctl ")]
+        return [line for line in done if "list-units" not in line]
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a start only waits; of both units, or of none."""
+        [held] = {path.exists() for path in self.held}
+        return held
+
+
+SERVICE = "receipt-watcher.service"
+
+
+@pytest.mark.parametrize("last", ["postinst configure 1.0", "postinst abort-upgrade 1.1", "postrm abort-upgrade 1.1"])
+def test_a_start_amid_an_upgrade_only_waits(tmp_path: Path, last: str) -> None:
+    """From prerm on a start runs nothing of the program, until the upgrade is over, or was given up; then it runs."""
+    scripts = Scripts(tmp_path, SERVICE)
+    assert scripts.run("prerm", "upgrade", "1.1") == ["daemon-reload", f"restart {SERVICE}"]
+    assert scripts.is_held
+    for path in scripts.held:
+        assert "ExecStart=\nExecStart=/bin/sleep infinity\n" in path.read_text()
+    assert scripts.run("preinst", "upgrade", "1.0") == ["daemon-reload", f"restart {SERVICE}"]
+    assert scripts.run(*last.split()) == ["daemon-reload", f"stop {SERVICE}", f"start {SERVICE}"]
+    assert not scripts.is_held
+
+
+def test_an_older_version_does_not_hold(tmp_path: Path) -> None:
+    """What an older prerm noted is started, and the new preinst holds what that one only stopped."""
+    scripts = Scripts(tmp_path, "")
+    (tmp_path / "run/receipt-watcher.upgrade").write_text(f"{SERVICE}\n")
+    assert scripts.run("preinst", "upgrade", "1.0") == ["daemon-reload"]
+    assert scripts.is_held
+    assert scripts.run("postinst", "configure", "1.0") == ["daemon-reload", f"start {SERVICE}"]
+    assert not scripts.is_held
+
+
+def test_after_a_boot_amid_an_upgrade_what_runs_runs_anew(tmp_path: Path) -> None:
+    """When dpkg goes on after a boot, which forgot all that was held, what was started meanwhile is started anew."""
+    scripts = Scripts(tmp_path, SERVICE)
+    assert scripts.run("postinst", "configure", "1.0") == ["daemon-reload", f"stop {SERVICE}", f"start {SERVICE}"]
+
+
+def test_a_mistake_in_the_configuration_keeps_no_package_half_installed(tmp_path: Path) -> None:
+    """Where the program refuses the configuration, the package is configured all the same, and what ran is started."""
+    scripts = Scripts(tmp_path, SERVICE)
+    scripts.run("prerm", "upgrade", "1.1")
+    assert scripts.run("postinst", "configure", "1.0")[-1] == f"start {SERVICE}"
+    assert "receipt-watcher service install --packaged" in scripts.noted.read_text()
+
+
+def test_a_removal_stops_the_socket_first(tmp_path: Path) -> None:
+    """The socket, which would start the service again, is stopped before it; nothing is held or noted afterwards."""
+    scripts = Scripts(tmp_path, SERVICE)
+    assert scripts.run("prerm", "remove") == ["stop receipt-watcher.socket", f"stop {SERVICE}"]
+    assert not scripts.is_held
+    assert not (tmp_path / "run/receipt-watcher.upgrade").exists()
 
 
 def test_an_upgrade_is_told_from_an_installation(tmp_path: Path) -> None:

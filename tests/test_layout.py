@@ -30,7 +30,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "values",
         "job config pace program names waiting timelimit permissions clock problem tokens strangers entries journal",
         "places",
-        "systemd statusline onecore",
+        "systemd statusline onecore reloading",
         "admission envelope schemas jwts disk formats samples clashes example tables outbound telemetry",
         "standin stopsignal mounts events settling",
         "rights schema provenance manpages",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,9 +17,13 @@ from tests.running import REPOSITORY
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy, made once for all: some 100 MB."""
+    """A copy, made once for all by an admin with a narrow umask: some 100 MB."""
     folder = tmp_path_factory.mktemp("opt") / "receipt-watcher"
-    program.copy(folder)
+    before = os.umask(0o077)
+    try:
+        program.copy(folder)
+    finally:
+        os.umask(before)
     return folder
 
 
@@ -42,6 +47,20 @@ def test_a_copy_holds_what_the_daemon_imports_and_no_tools(copied: Path) -> None
     packages = {path.name for path in (copied / program._site()).iterdir()}
     assert packages.isdisjoint({"pytest", "mypy", "pip", "hypothesis"})
     assert (copied / program.SHARED / "systemd/receipt-watcher.service").is_file()
+
+
+def test_a_copy_is_for_every_user(copied: Path) -> None:
+    """Each file can be read and each folder entered by the service's user; else the copy is made again."""
+    shut = [path for path in copied.rglob("*") if path.stat().st_mode & 0o044 != 0o044]
+    shut += [path for path in (copied, *copied.rglob("*")) if path.is_dir() and path.stat().st_mode & 0o055 != 0o055]
+    assert shut == []
+    assert program.is_current(copied)
+    for path in (copied / "pyvenv.cfg", copied / program._site() / "receipt_watcher"):
+        mode = path.stat().st_mode
+        path.chmod(0o700)
+        assert not program.is_current(copied)
+        path.chmod(mode)
+    assert program.is_current(copied)
 
 
 def test_a_copy_is_compiled(copied: Path) -> None:

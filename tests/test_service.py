@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 import uuid
@@ -22,6 +24,7 @@ import yaml
 
 from receipt_watcher import samples
 from receipt_watcher.job import State
+from receipt_watcher.names import STATUS_FILE_NAME
 from receipt_watcher.standin import Behaviour, StandIn
 from receipt_watcher.statusline import in_one_line
 from receipt_watcher.systemd import Systemd, handed_over, systemd_of
@@ -227,7 +230,8 @@ def test_what_is_granted_is_fed() -> None:
     now, standing = [0.0], [["the job log"]]
     address = f"@receipt-watcher-{uuid.uuid4().hex}"
     with contextlib.closing(FakeSystemd(address)) as fake:
-        vigil = Vigil(Systemd(address, 60.0), lambda: now[0])
+        dumped: list[float] = []
+        vigil = Vigil(Systemd(address, 60.0), lambda: now[0], lambda: dumped.append(now[0]))
         vigil.follow(lambda _: standing[0])
         vigil.look()
         vigil.grant(20)
@@ -243,6 +247,7 @@ def test_what_is_granted_is_fed() -> None:
             "WATCHDOG=1",
             "WATCHDOG=1",
         ]
+        assert dumped == [0.0]  # once for what hangs
 
 
 # --- a reload ------------------------------------------------------------------------------------------------------
@@ -386,6 +391,71 @@ def test_a_configuration_that_cannot_be_started_with(tmp_path: Path, n8n: StandI
     assert_consistent(daemon, n8n.deliveries, [content])
 
 
+def test_a_reload_is_no_stop(tmp_path: Path, n8n: StandIn) -> None:
+    """A reload, done or refused, is logged as that, and neither as a stop and a start nor in the status file."""
+    with service(tmp_path, n8n, changes={"limits": {"max_file_mb": 20}}) as daemon:
+        first = yaml.safe_load(daemon.config_file.read_text())["inboxes"][0]
+        change(daemon, inboxes=[first | {"status_file": True}])
+        reload_and_wait(daemon, "configuration.reloaded")
+        told = daemon.inbox / STATUS_FILE_NAME
+        wait_until(lambda: told.exists() and "All is well" in told.read_text(), "the status file is there")
+        before = told.read_text()
+        reload_and_wait(daemon, "configuration.reloaded")
+        change(daemon, nonsense={})
+        reload_and_wait(daemon, "configuration.refused")
+        assert told.read_text() == before
+        assert (daemon.count("daemon.started"), daemon.count("daemon.stopped")) == (1, 0)
+        assert daemon.terminate() == 0
+        assert (daemon.count("daemon.started"), daemon.count("daemon.stopped")) == (1, 1)
+        assert "has been stopped" in told.read_text()
+
+
+def test_the_command_for_a_reload_tells_what_became_of_it(tmp_path: Path, n8n: StandIn) -> None:
+    """What systemctl reload runs waits for the reload, and ends in an error with the mistakes when it was refused."""
+    runtime = {"RUNTIME_DIRECTORY": str(tmp_path / "run")}
+    (tmp_path / "run").mkdir()
+    with service(tmp_path, n8n, variables=runtime) as daemon:
+        assert daemon.process is not None
+        pid = str(daemon.process.pid)
+
+        def asked() -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-m", "receipt_watcher", "service", "reload", pid],
+                env={name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"} | runtime,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        good = daemon.config_file.read_text()
+        change(daemon, limits={"max_file_mb": 20})
+        done = asked()
+        assert (done.returncode, done.stderr, daemon.count("configuration.reloaded")) == (0, "", 1)
+        change(daemon, n8n={"workers": 0}, nonsense={})
+        refused = asked()
+        assert refused.returncode == 1
+        assert refused.stderr.count("refused: ") == 2
+        assert "n8n.workers" in refused.stderr
+        daemon.config_file.write_text(good)
+        assert asked().returncode == 0
+        assert daemon.terminate() == 0
+        gone = asked()
+        assert gone.returncode == 1
+        assert "the daemon ended" in gone.stderr
+
+
+def test_a_hang_leaves_the_stacks(tmp_path: Path, n8n: StandIn) -> None:
+    """The watchdog's signal has each thread's stack written before the process ends."""
+    with service(tmp_path, n8n) as daemon:
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGABRT)
+        assert daemon.process.wait(20) == -signal.SIGABRT
+        said = daemon.log_file.read_text()
+    assert "Fatal Python error: Aborted" in said
+    assert said.count("Thread 0x") > 3
+    assert "loops.py" in said
+
+
 class StumblingDaemon(RunningDaemon):
     """One with a defect; see tests.stumbling."""
 
@@ -430,7 +500,6 @@ def test_a_reload_without_a_log_is_refused(tmp_path: Path, n8n: StandIn) -> None
         daemon.drop("scan.jpg", content)
         daemon.wait_quiet(1)
         reload_and_wait(daemon, "configuration.reloaded")
-        assert daemon.count("daemon.stopped") == 1
     assert_consistent(daemon, n8n.deliveries, [content])
 
 

@@ -20,6 +20,7 @@ SERVICE = UNITS / "receipt-watcher.service"
 INSTANCE = UNITS / "receipt-watcher@.service"
 PROGRAM = "/opt/receipt-watcher/bin/receipt-watcher"
 MOST_EXPOSURE = 1.5
+STRICT_EXPOSURE = 0.9
 
 
 def analysed(*arguments: str) -> str:
@@ -68,7 +69,23 @@ def test_drop_ins_fit(tmp_path: Path, drop_in: Path) -> None:
     service.write_text(service.read_text("utf-8").replace("[Install]", f"{drop_in.read_text('utf-8')}\n[Install]"))
     said = analysed("verify", "--man=no", str(service))
     assert [line for line in said.splitlines() if "receipt-watcher" in line] == []
-    assert exposure(service) <= MOST_EXPOSURE
+    assert exposure(service) <= (STRICT_EXPOSURE if drop_in.name == "strict.conf" else MOST_EXPOSURE)
+
+
+def test_no_limit_of_starts_closes_the_port() -> None:
+    """Neither an admin's restarts nor callbacks that wait are counted: at a limit systemd closes the socket's port."""
+    for unit in (SERVICE, INSTANCE):
+        assert "StartLimitIntervalSec=0" in directives(unit)
+    assert "TriggerLimitIntervalSec=0" in directives(UNITS / "receipt-watcher.socket")
+
+
+@pytest.mark.parametrize("limit", ["LimitNOFILE=", "CPUQuota=", "MemoryHigh=", "Nice="])
+def test_each_limit_is_decided(limit: str) -> None:
+    """Each limit that an admin looks for is set below a comment, or a comment says why it is left out."""
+    lines = SERVICE.read_text("utf-8").splitlines()
+    set_at = [number for number, line in enumerate(lines) if line.startswith(limit)]
+    assert all(lines[number - 1].startswith("#") for number in set_at)
+    assert set_at or any(line.startswith("#") and limit in line for line in lines)
 
 
 def directives(unit: Path) -> list[str]:

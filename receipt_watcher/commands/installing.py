@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from receipt_watcher.commands.shared import FINE, WRONG
+from receipt_watcher.commands.shared import FINE, WRONG, say
 from receipt_watcher.errors import ReceiptWatcherError
 
 if TYPE_CHECKING:
     from receipt_watcher.deployment import Step
 
+#: As root it works as the service's user, once the state folder is there.
+_CHECK = (
+    *("env", "STATE_DIRECTORY=/var/lib/receipt-watcher", "/opt/receipt-watcher/bin/receipt-watcher"),
+    *("check", "--config", "/etc/receipt-watcher/watcher.yaml"),
+)
 _dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
 
@@ -30,19 +35,31 @@ def service() -> None:
     help="Where receipts arrive; by default /srv/receipts/inbox. The other folders lie beside it.",
 )
 @click.option("--webhook-url", help="The Production URL of the workflow's Webhook node.")
+@click.option(
+    "--public-url",
+    help="How N8N reaches this machine if it runs elsewhere, such as http://receipts.office.lan:8000; with http:// "
+    "the service listens on all addresses.",
+)
 @click.option("--packaged", is_flag=True, hidden=True, help="For the Debian package, which brings the rest.")
 @_dry_run_option
 @click.pass_context
 def service_install(
-    context: click.Context, inbox: Path | None, webhook_url: str | None, *, packaged: bool, dry_run: bool
+    context: click.Context,
+    inbox: Path | None,
+    webhook_url: str | None,
+    public_url: str | None,
+    *,
+    packaged: bool,
+    dry_run: bool,
 ) -> None:
     """Put program, user, units, folders and a configuration in place, as root; a second run changes nothing.
 
-    A service that runs is stopped while its program is replaced.
+    A service that runs is stopped while its program is replaced. Then the configuration is checked, and the service
+    started, unless N8N could not call it back.
 
     Example: receipt-watcher service install --webhook-url https://n8n.office.lan/webhook/receipts
     """
-    from receipt_watcher.deployment import Host, Pause, install, start
+    from receipt_watcher.deployment import Host, Pause, install, start, state_of_service
     from receipt_watcher.manpages import command_page, file_page
 
     _be_root(dry_run=dry_run)
@@ -50,11 +67,15 @@ def service_install(
     manual = {"receipt-watcher": command_page(context.find_root().command), "watcher.yaml": file_page()}
     where = inbox.absolute() if inbox else None
     with Pause(host) as pause:
-        _carry_out(install(host, where, webhook_url, manual, pause, is_packaged=packaged), dry_run=dry_run)
+        steps = install(host, where, webhook_url, manual, pause, is_packaged=packaged, public_url=public_url)
+        _carry_out(steps, dry_run=dry_run)
     if packaged or dry_run:
         return
     if _is_ready():
+        for line in host.says(*_CHECK):
+            say(f"check   {line}")
         _carry_out(start(host, pause), dry_run=False)
+    click.echo(f"state   {state_of_service(host)}")
 
 
 @service.command("ready", hidden=True)
@@ -64,6 +85,22 @@ def service_ready() -> None:
     Example: receipt-watcher service ready
     """
     raise click.exceptions.Exit(FINE if _is_ready() else WRONG)
+
+
+@service.command("reload", hidden=True)
+@click.argument("pid", type=int)
+def service_reload(pid: int) -> None:
+    """Have the daemon PID reload, and wait until it has; exit code 1 if it refused, for `systemctl reload`.
+
+    Example: receipt-watcher service reload 4711
+    """
+    from receipt_watcher.reloading import ask_for_reload
+
+    folder = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    refused = ask_for_reload(pid, Path(folder) if folder else None)
+    for why in refused if "JOURNAL_STREAM" not in os.environ else ():  # there the daemon's own lines are
+        click.echo(f"refused: {why}", err=True)
+    raise click.exceptions.Exit(WRONG if refused else FINE)
 
 
 def _is_ready() -> bool:
@@ -106,5 +143,5 @@ def _carry_out(steps: Iterable[Step], *, dry_run: bool) -> None:
         elif dry_run:
             click.echo(f"to do   {step.what}")
         else:
-            step.do()
+            step.carry_out()
             click.echo(f"done    {step.what}")

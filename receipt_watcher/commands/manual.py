@@ -40,13 +40,15 @@ def man(context: click.Context, page: str, folder: Path | None) -> None:
     Example: receipt-watcher man watcher.yaml | man -l -
     """
     from receipt_watcher.manpages import command_page, file_page
+    from receipt_watcher.program import readable_by_all
 
     root = context.find_root().command
     pages = {"receipt-watcher": lambda: command_page(root), "watcher.yaml": file_page}
     if folder is None:
         click.echo(pages[page](), nl=False)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, file in PAGES.items():
-        (folder / file).write_text(pages[name](), "utf-8")
-        click.echo(str(folder / file))
+    with readable_by_all():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, file in PAGES.items():
+            (folder / file).write_text(pages[name](), "utf-8")
+            click.echo(str(folder / file))

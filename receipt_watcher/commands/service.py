@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import os
 import sys
@@ -56,6 +57,7 @@ def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog
 
         config = load_config(config_file, as_owner=False)
     keep_to_one_core()
+    faulthandler.enable()  # the watchdog's signal, SIGABRT, leaves the stacks of all threads behind
     telemetry.configure(config.logging.level, config.logging.format)
     stop = StopSignal()
     stop.listen(reloads=not once and not os.isatty(0))  # a terminal that is closed sends SIGHUP, too

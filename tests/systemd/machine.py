@@ -1,7 +1,8 @@
 """A Debian with systemd as its first process, in namespaces of its own, for tests that need the real thing.
 
 The tree comes from debootstrap, once, into a cache folder; what a machine writes lies over it and goes with it. Where
-the packages come from is asked of apt. The machine has a network of its own, with nothing but loopback.
+the packages come from is asked of apt. The machine has a network of its own, with nothing but loopback. A Debian other
+than this one gets this one's Python beside its own, since the program is copied with what it needs for that version.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,8 @@ BOOTS_WITHIN_SECONDS = 60.0
 ENDS_WITHIN_SECONDS = 30.0
 #: What a Debian of an office has, and the package depends on.
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "acl", "procps")
+#: What this Debian's Python needs of another one.
+_PYTHON_NEEDS = ("libtirpc3t64", "libnsl2", "libdb5.3t64", "libreadline8t64", "media-types", "libsqlite3-0")
 _TOOLS = ("systemd-nspawn", "debootstrap", "unshare", "nsenter", "apt-get", "dpkg-deb")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PAUSE_SECONDS = 0.05
@@ -48,37 +52,57 @@ def why_impossible() -> str:
     return f"no machine with systemd can be booted here: {tried.stderr.strip()}" if tried.returncode else ""
 
 
+def own_debian() -> str:
+    """Return the name of this machine's Debian."""
+    return _mirror()[1]
+
+
 def tree_is_there() -> bool:
     """Whether the tree was made before; to make it takes a minute and a mirror."""
-    return _tree_folder().is_dir()
+    return _tree_folder(own_debian()).is_dir()
 
 
-def tree() -> Path:
-    """Return the tree, which is made at the first call: a minute, 300 MB."""
-    folder = _tree_folder()
+def tree(debian: str) -> Path:
+    """Return the tree of a Debian by its name, such as trixie; it is made at the first call: a minute, 300 MB."""
+    folder = _tree_folder(debian)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
             part = folder.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
-            mirror, codename = _mirror()
-            made = subprocess.run(
-                ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", codename, str(part), mirror],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if made.returncode != 0:
-                raise AssertionError(f"debootstrap failed:\n{made.stdout[-2000:]}{made.stderr[-2000:]}")
+            mirror, own = _mirror()
+            packages = PACKAGES if debian == own else (*PACKAGES, *_PYTHON_NEEDS)
+            _make("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", debian, str(part), mirror)
+            if debian != own:
+                _add_own_python(part)
             shutil.rmtree(part / "var/cache/apt/archives", ignore_errors=True)
             part.rename(folder)
     return folder
 
 
-def _tree_folder() -> Path:
+def _make(*words: str, folder: Path | None = None) -> None:
+    made = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder)
+    if made.returncode != 0:
+        raise AssertionError(f"{words[0]} failed:\n{made.stdout[-2000:]}{made.stderr[-2000:]}")
+
+
+def _add_own_python(part: Path) -> None:
+    """Install the packages of this Debian's Python in the tree of another one."""
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = (name, f"{name}-minimal", f"lib{name}-minimal", f"lib{name}-stdlib")
+    brought = part / "var/cache/own-python"
+    brought.mkdir()
+    _make("apt-get", "download", *packages, folder=brought)
+    _make(
+        *("chroot", str(part), "env", f"PATH={_PATH}", "sh", "-euc"),
+        "dpkg -i /var/cache/own-python/*.deb && rm -r /var/cache/own-python",
+    )
+
+
+def _tree_folder(debian: str) -> Path:
     cache = os.environ.get("SYSTEMD_CACHE") or Path.home() / ".cache" / "receipt-watcher-tests"
-    return Path(cache) / f"tree-{_mirror()[1]}-{'-'.join(PACKAGES)}"
+    return Path(cache) / f"tree-{debian}-{'-'.join(PACKAGES)}"
 
 
 def _mirror() -> tuple[str, str]:
@@ -102,7 +126,8 @@ def _mirror() -> tuple[str, str]:
 class Machine:
     """A machine that has booted; ended with the block."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, debian: str) -> None:
+        self._debian = debian
         self.name = f"receipt-watcher-{uuid.uuid4().hex[:8]}"
         self.share = folder / "share"
         self._scratch = folder / "scratch"
@@ -128,7 +153,7 @@ class Machine:
     def boot(self) -> None:
         """Start it, with what the last boot left, and wait until all its services have started."""
         script = Path(__file__).with_name("boot.sh")
-        places = (self.name, str(tree()), str(self._scratch), str(self.share))
+        places = (self.name, str(tree(self._debian)), str(self._scratch), str(self.share))
         with self._console.open("ab") as console:
             self._process = subprocess.Popen(
                 ["unshare", "--pid", "--mount", "--fork", "--kill-child", "sh", str(script), *places],

@@ -90,11 +90,19 @@ class Office:
         """Make the user that the scanner logs in as, a member of the service's group."""
         self.machine.run("useradd", "--no-create-home", "--groups", "receipts", "scanner")
 
-    def install_package(self, version: str) -> str:
-        """Build the Debian package, once, and install it, as apt has dpkg do it; return what was said."""
+    def package(self, version: str) -> str:
+        """Build the Debian package, once, in a shell with a narrow umask; return where the machine sees it."""
         if version not in self._packages:
-            self._packages[version] = deb.build(self.machine.share, version).name
-        package = f"/mnt/share/{self._packages[version]}"
+            before = os.umask(0o077)
+            try:
+                self._packages[version] = deb.build(self.machine.share, version).name
+            finally:
+                os.umask(before)
+        return f"/mnt/share/{self._packages[version]}"
+
+    def install_package(self, version: str) -> str:
+        """Install the Debian package, as apt has dpkg do it; return what was said."""
+        package = self.package(version)
         ran = self.machine.run("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "-i", package)
         return ran.stdout + ran.stderr
 
@@ -112,6 +120,11 @@ class Office:
     def property(self, name: str, unit: str = UNIT) -> str:
         """Return one property of a unit."""
         return self.systemctl("show", "--value", f"--property={name}", unit)
+
+    def starts_failed(self) -> int:
+        """Return how often a start has ended in exit status 2 since the last boot."""
+        lines = self.machine.run("journalctl", "--boot", "--output=cat", f"--unit={UNIT}").stdout.splitlines()
+        return sum("status=2/INVALIDARGUMENT" in line for line in lines)
 
     def is_active(self, unit: str = UNIT) -> bool:
         """Whether a unit is up: of Type=notify, since it said that it is ready."""

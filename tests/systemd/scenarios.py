@@ -21,7 +21,7 @@ def installed_by_command(office: Office) -> str:
     assert "to do   the program in /opt/receipt-watcher\n" in tried
     assert not office.machine.path("/opt/receipt-watcher").exists()
     assert not office.machine.path(CONFIG).exists()
-    first = run(command, "service", "install").stdout
+    first = run("sh", "-c", 'umask 077; exec "$0" service install', command).stdout
     assert "is so" not in first.replace("is so   the folder /", ""), first  # which tmpfiles.d made
     assert f"then: systemctl start {UNIT}" in first  # it has no webhook yet, and says so
     assert not office.is_active()
@@ -32,6 +32,8 @@ def installed_by_command(office: Office) -> str:
         "done    systemd reads its unit",
         f"done    {UNIT} started"[:30],
     }, again
+    assert "check   ok       state_dir /var/lib/receipt-watcher: files can be made" in again
+    assert f"state   {UNIT}: active (running), enabled, " in again
     office.wait_done(office.scan(3))
     replaced = _replaced_while_it_runs(office, command)
     gone = run(command, "service", "uninstall").stdout
@@ -167,6 +169,9 @@ def hanging(office: Office) -> str:
     office.wait_done(names)
     withheld = office.since(cursor, RECEIPT_EVENT="watchdog.withheld")
     assert withheld
+    said = [entry["MESSAGE"] for entry in office.since(cursor)]
+    assert "Fatal Python error: Aborted" in said  # and below it the stacks
+    assert any("hanging.py" in line or "asyncio" in line for line in said if line.startswith("  File "))
     office.drop_in()
     office.restart()
     return f"event loop blocked: «{withheld[0]['MESSAGE']}»; ended by the watchdog, started anew, went on"
@@ -188,20 +193,26 @@ def reloaded(office: Office) -> str:
     ]
     names = office.scan(20)
     office.configure({"inboxes": inboxes})
+    first = office.cursor()
     office.systemctl("reload", UNIT)
+    assert office.since(first, RECEIPT_EVENT="configuration.reloaded")  # it was waited for
     office.wait_done(office.scan(3, f"{second}/inbox"), second)
     office.wait_done(names)
     office.configure({"inboxes": [{"path": "nowhere", "colour": "red"}]})
     cursor = office.cursor()
-    office.systemctl("reload", UNIT, check=False)
-    wait_until(lambda: any("colour" in entry["MESSAGE"] for entry in office.since(cursor)), "the mistake is told")
+    assert office.machine.run("systemctl", "reload", UNIT, check=False).returncode != 0
+    assert any("colour" in entry["MESSAGE"] for entry in office.since(cursor))
     office.wait_done(office.scan(2, f"{second}/inbox"), second)
     assert office.property("MainPID") == before
+    told = [entry.get("RECEIPT_EVENT") for entry in office.since(first)]
+    assert not {"daemon.started", "daemon.stopped"} & set(told)
     assert [office.times_sent(name) for name in names] == [1] * len(names)
     status = office.property("StatusText")
     office.configure()
     office.restart()
-    return f"reload: a new inbox without a new process, 20 receipts meanwhile sent once; a broken file: «{status[:80]}»"
+    return (
+        f"reload: a new inbox, no new process, 20 receipts sent once; a broken file: systemctl fails, «{status[:60]}»"
+    )
 
 
 def with_credentials(office: Office) -> str:
