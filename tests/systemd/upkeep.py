@@ -209,7 +209,7 @@ def restarted_often(office: Office) -> str:
             wait_until(lambda: office.starts_failed() >= 3, "the waiting call has it started, in vain", 60)
             assert office.systemctl("is-active", SOCKET) == "active"
             office.configure({"http": {"public_url": "http://127.0.0.1:8000"}})
-        assert office.is_active()  # by the call that waited, without an admin
+        wait_until(office.is_active, "it is up, by the call that waited, without an admin")
         office.wait_done(office.scan(2))
     return "eight restarts in a row, then failing starts by a waiting call: the port stayed open, the call was answered"
 
