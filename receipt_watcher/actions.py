@@ -68,10 +68,14 @@ class Actions:
         """End a job that waits; return it, why that cannot be, or None for no such job."""
         return self._changed(job_id, lambda job: self._cancelled(job, by))
 
-    def retry_all(self, wanted: Wanted, before: str | None, by: str) -> Retried:
-        """Try all again that are wanted, the newest first, a page at a time; none that may have been booked."""
+    def retry_all(self, wanted: Wanted, before: str | None, by: str, *, shown_at: float | None = None) -> Retried:
+        """Retry all jobs that are wanted, the newest first, a page at a time; none that may have been booked.
+
+        With `shown_at`, jobs that ended later are left alone: the caller has not seen them.
+        """
         page = Search(self._log).page(wanted, Place(before) if before else None, MOST_RETRIED)
-        done = [isinstance(self._retried(job, by), Job) for job in page.jobs]
+        seen = [job for job in page.jobs if shown_at is None or (job.completed_at or 0.0) <= shown_at]
+        done = [isinstance(self._retried(job, by), Job) for job in seen]
         self._ring()
         logger.info("jobs.retried", by=by, retried=sum(done), refused=len(done) - sum(done))
         return Retried(sum(done), len(done) - sum(done), page.older.job_id if page.older else None)

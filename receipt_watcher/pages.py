@@ -391,11 +391,11 @@ class Pages:
         return f"{page}?said={said if isinstance(after, Job) else 'too_late'}"
 
     def _retry_these(self, visit: Visit, form: Mapping[str, str]) -> str:
-        """Retry what fits, the newest first, up to a bound: who wants more presses again."""
+        """Retry the failed receipts that the page showed and that fit, the newest first, up to a bound."""
         wanted = self._wanted({**form, "status": State.FAILURE.value})
         count, before, is_all = 0, None, False
         while count < _RETRIED_AT_ONCE and not is_all:
-            done = self._actions.retry_all(wanted, before, visit.visitor.name)
+            done = self._actions.retry_all(wanted, before, visit.visitor.name, shown_at=_moment(form.get("shown_at")))
             count, before, is_all = count + done.retried, done.more, done.more is None
         shown = {name: form[name] for name in ("q", "inbox") if form.get(name)}
         return f"/failed?{urlencode({**shown, 'said': 'retried_these', 'count': count})}"
@@ -512,6 +512,14 @@ class _Day:
             if self._kept is None or self._kept[0] != (key, beat):
                 self._kept = (key, beat), self._search.day(now)
             return self._kept[1]
+
+
+def _moment(text: str | None) -> float | None:
+    """Return the Unix time that a form of ours sends back; None if it has none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
 
 
 def _place_of(query: Mapping[str, str]) -> Place | None:

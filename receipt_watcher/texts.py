@@ -31,6 +31,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "nav.failed": ("Failed", "Fehlgeschlagen"),
     "nav.upload": ("Add", "Neu"),
     "language": ("Language", "Sprache"),
+    "list.new": ("{count} new", "{count} neu"),
     "live.off": ("Not connected; trying again…", "Keine Verbindung; neuer Versuch…"),
     "footer": ("receipt-watcher {version} on {host}", "receipt-watcher {version} auf {host}"),
     # --- states ---

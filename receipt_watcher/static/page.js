@@ -50,6 +50,7 @@ function watchPictures(part) {
 
 const pulseSeconds = 2;
 const shown = new Map(); // what each region had last, by its id
+let isBehind = false; // whether a region could not be renewed at the last look
 let pulse = document.body.dataset.beat; // of the moment just before what is shown was read
 
 async function fetched(address) {
@@ -58,8 +59,12 @@ async function fetched(address) {
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 
+// Each region is changed in place: an element is the same as before if its key is, or, without one, its place and kind.
+// So what the reader holds stays what it was: the focus, text that is typed, an open part, the place in a long text.
+// While the reader is in a list, or the list has buttons, its rows stay where they are; the new ones are counted.
 function swap(fresh) {
   localize(fresh);
+  isBehind = false;
   for (const region of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(region.id);
     if (other === null) {
@@ -68,14 +73,12 @@ function swap(fresh) {
     }
     if (other.className !== region.className) region.className = other.className;
     if (other.innerHTML === shown.get(region.id)) continue;
-    const focused = region.contains(document.activeElement) ? pathOf(document.activeElement, region) : null;
-    const typed = [...region.querySelectorAll('input[type="text"]')].map((each) => each.value);
-    const isOpen = [...region.querySelectorAll("details")].map((each) => each.open);
+    if (isSelected(region)) {
+      isBehind = true; // the next look tries again: text that is being copied stays
+      continue;
+    }
     shown.set(region.id, other.innerHTML);
-    region.replaceChildren(...other.cloneNode(true).childNodes);
-    region.querySelectorAll("details").forEach((each, number) => { each.open = Boolean(isOpen[number]); });
-    region.querySelectorAll('input[type="text"]').forEach((each, number) => { each.value = typed[number] ?? ""; });
-    if (focused !== null) at(region, focused)?.focus({ preventScroll: true });
+    renew(region, other);
   }
   const count = fresh.getElementById("failed-count");
   if (count !== null && document.getElementById("failed-count") === null) {
@@ -83,16 +86,144 @@ function swap(fresh) {
   }
 }
 
-function pathOf(node, region) {
-  const path = [];
-  for (let each = node; each !== region; each = each.parentElement) {
-    path.unshift([...each.parentElement.children].indexOf(each));
-  }
-  return path;
+function isSelected(region) {
+  const selection = getSelection();
+  return selection !== null && !selection.isCollapsed && selection.containsNode(region, true);
 }
 
-function at(region, path) {
-  return path.reduce((each, number) => each?.children[number], region);
+function isInUse(list) {
+  return list.hasAttribute("data-steady") || list.contains(document.activeElement) || list.matches(":hover");
+}
+
+function renew(region, other, isWanted = false) {
+  const wanted = other.cloneNode(true);
+  const list = region.querySelector("[data-rows]");
+  const otherList = wanted.querySelector("[data-rows]");
+  let news = 0;
+  if (list !== null && !isWanted && isInUse(list)) {
+    if (otherList === null) return mark(list, new Set()); // the last row has gone: its place stays
+    news = keepRows(list, otherList);
+  }
+  tellNews(region, other, news);
+  keepingFocus(() => {
+    morphChildren(region, wanted);
+    if (list === null || isWanted || !isInUse(list)) renewCompanions(region, other.ownerDocument);
+  });
+  if (list !== null && !isWanted && list.isConnected) mark(list, new Set(keysOf(other.querySelector("[data-rows]"))));
+}
+
+// What speaks of a list, such as the button that retries all that it shows, changes together with it.
+function renewCompanions(region, fresh) {
+  for (const each of document.querySelectorAll(`[data-with="${region.id}"]`)) {
+    const other = fresh.getElementById(each.id);
+    if (other !== null) morphChildren(each, other.cloneNode(true));
+  }
+}
+
+// Put the rows that are shown into the fresh list, in their order, and return how many rows are new.
+function keepRows(list, otherList) {
+  const fresh = new Map([...otherList.children].map((row) => [row.dataset.key, row]));
+  const before = [...list.children];
+  const known = new Set(before.map((row) => row.dataset.key));
+  otherList.replaceChildren(...before.map((row) => fresh.get(row.dataset.key) ?? row.cloneNode(true)));
+  return [...fresh.keys()].filter((key) => !known.has(key)).length;
+}
+
+function keysOf(list) {
+  return list === null ? [] : [...list.children].map((row) => row.dataset.key);
+}
+
+// A row that belongs to the list no more is dimmed, and its buttons do nothing; one that newer rows pushed to the next
+// page is as it was.
+function mark(list, present) {
+  const rows = [...list.children];
+  const last = rows.findLastIndex((row) => present.has(row.dataset.key));
+  rows.forEach((row, number) => {
+    const isGone = !present.has(row.dataset.key) && (number < last || present.size < rows.length);
+    row.classList.toggle("gone", isGone);
+    for (const button of row.querySelectorAll("button")) button.disabled = isGone;
+  });
+}
+
+function tellNews(region, other, news) {
+  const button = document.getElementById("news");
+  if (button === null) return;
+  if (news === 0 && button.dataset.region !== region.id) return;
+  button.dataset.region = region.id;
+  button.hidden = news === 0;
+  button.textContent = news === 0 ? "" : button.dataset.words.replace("{count}", String(news));
+  button.onclick = () => {
+    button.hidden = true;
+    shown.set(region.id, other.innerHTML);
+    renew(region, other, true);
+    region.scrollIntoView({ block: "nearest" });
+    document.getElementById("main").focus({ preventScroll: true });
+  };
+}
+
+// Moving an element takes its focus away, so it is given back to that element; if it has gone, to nobody's button.
+function keepingFocus(change) {
+  const focused = document.activeElement;
+  change();
+  if (focused === document.activeElement || focused === document.body) return;
+  (focused.isConnected ? focused : document.getElementById("main")).focus({ preventScroll: true });
+}
+
+// A form is what it does and a link is where it leads, so neither ever becomes another one under somebody's hand.
+function keyOf(node) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return "";
+  const deed = node.matches("form[action]") ? [node.getAttribute("action"), ...sentBy(node)].join(" ") : "";
+  return node.dataset.key || node.id || deed || node.getAttribute("href") || "";
+}
+
+function sentBy(form) {
+  const fields = [...form.querySelectorAll('input[type="hidden"]')];
+  return fields.filter((field) => field.name !== "csrf").map((field) => `${field.name}=${field.getAttribute("value")}`);
+}
+
+function isAlike(one, other) {
+  return one !== null && one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
+}
+
+function morphChildren(here, fresh) {
+  const wanted = new Set([...fresh.childNodes].map(keyOf));
+  const keyed = new Map();
+  for (const node of [...here.childNodes]) {
+    if (!keyOf(node)) continue;
+    if (!wanted.has(keyOf(node)) || keyed.has(keyOf(node))) node.remove();
+    else keyed.set(keyOf(node), node);
+  }
+  let at = here.firstChild;
+  for (const next of [...fresh.childNodes]) {
+    const match = keyOf(next) ? keyed.get(keyOf(next)) ?? null : at;
+    keyed.delete(keyOf(next));
+    if (!isAlike(match, next)) {
+      here.insertBefore(next, at);
+      continue;
+    }
+    if (match === at) at = at.nextSibling;
+    else here.insertBefore(match, at);
+    morph(match, next);
+  }
+  while (at !== null) {
+    const after = at.nextSibling;
+    at.remove();
+    at = after;
+  }
+}
+
+function morph(here, fresh) {
+  if (here.nodeType !== Node.ELEMENT_NODE) {
+    if (here.nodeValue !== fresh.nodeValue) here.nodeValue = fresh.nodeValue;
+    return;
+  }
+  for (const { name } of [...here.attributes]) {
+    if (name !== "open" && !fresh.hasAttribute(name)) here.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (here.getAttribute(name) !== value) here.setAttribute(name, value);
+  }
+  morphChildren(here, fresh);
 }
 
 function remember() {
@@ -105,7 +236,7 @@ async function look() {
     const answer = await fetch(document.body.dataset.pulse, { credentials: "same-origin", cache: "no-store" });
     if (!answer.ok) throw new Error(String(answer.status));
     const now = (await answer.json()).pulse;
-    if (now !== pulse) {
+    if (now !== pulse || isBehind) {
       const fresh = await fetched(location.href);
       swap(fresh);
       pulse = fresh.body.dataset.beat;

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
+from receipt_watcher.job import Job, State
 from receipt_watcher.roles import Role, hash_of
 from receipt_watcher.standin import Behaviour, Delivery, StandIn
 from tests.conftest import TOKEN
@@ -79,6 +82,7 @@ class Office:
 
     def __init__(self, root: Path, n8n: StandIn) -> None:
         self.mended = threading.Event()
+        self._n8n = n8n
         n8n.behave = self._behave
         self.daemon = RunningDaemon(root, n8n.webhook_url, TOKEN, changes=_HTTP)
 
@@ -88,6 +92,22 @@ class Office:
         if "slow" in delivery.filename:
             return Behaviour(verdict=None)
         return Behaviour(message="booked", notion_page_url="https://www.notion.so/page")
+
+    @contextlib.contextmanager
+    def answering(self, behaviour: Behaviour) -> Iterator[None]:
+        """Let N8N answer everything so, for a while."""
+        self._n8n.behave = lambda _: behaviour
+        yield
+        self._n8n.behave = self._behave
+
+    def history(self, job: Job) -> list[dict[str, Any]]:
+        """Return what happened to a job."""
+        with self.daemon.job_log() as log:
+            return log.history(job.job_id)
+
+    def done(self) -> int:
+        """Return how many receipts are done."""
+        return sum(job.state is State.SUCCESS for job in self.daemon.recorded())
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from receipt_watcher import samples
 from receipt_watcher.job import Folder, Job, State
 from receipt_watcher.roles import Role
 from receipt_watcher.search import STRETCH_ROWS
+from receipt_watcher.standin import Behaviour
 from tests.browser.conftest import DEADLINE_MILLISECONDS, Office, Visit
 from tests.conftest import make_job
 from tests.running import digest, wait_until
@@ -354,6 +355,98 @@ def test_what_is_focused_stays_focused(office: Office, visit: Visit, receipts: d
     office.daemon.drop("focus.jpg", samples.jpeg(40))
     expect(page.locator("#recent")).to_contain_text("focus.jpg")
     expect(page.locator("#tiles a").nth(2)).to_be_focused()
+
+
+def test_the_keyboard_stays_with_its_receipt(office: Office, visit: Visit) -> None:
+    """A failure that arrives moves no row: Enter retries the receipt that has the focus; the new one is announced."""
+    chosen = dropped(office, "bad-chosen.jpg", samples.jpeg(60), State.FAILURE)
+    page = visit.open("/failed")
+    button = page.get_by_role("button", name="Retry bad-chosen.jpg")
+    button.focus()
+    place = button.bounding_box()
+    other = dropped(office, "bad-later.jpg", samples.jpeg(61), State.FAILURE)
+    expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    expect(page.locator(".failures > li").first).to_contain_text("bad-chosen.jpg")
+    expect(button).to_be_focused()
+    assert button.bounding_box() == place
+    assert serious_findings(page) == []
+    office.mended.set()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").filter(has_text="It is tried again.")).to_be_visible()
+    wait_until(lambda: office.daemon.job("bad-chosen.jpg").state is State.SUCCESS, "the chosen one is retried")
+    office.mended.clear()
+    assert [line["event"] for line in office.history(other)].count("retry") == 0
+    assert [line["event"] for line in office.history(chosen)].count("retry") == 1
+
+
+def test_new_rows_come_when_they_are_asked_for(office: Office, visit: Visit) -> None:
+    """A receipt that failed no more keeps its place with a dead button; «2 new» shows the list as it is now."""
+    for number in range(2):
+        dropped(office, f"bad-row-{number}.jpg", samples.jpeg(62 + number), State.FAILURE)
+    page = visit.open("/failed?q=bad-row")
+    expect(page.locator(".failures > li")).to_have_count(2)
+    office.mended.set()
+    assert office.daemon.run("retry", "bad-row-1.jpg").returncode == 0
+    expect(page.locator(".failures > li.gone")).to_contain_text("bad-row-1.jpg")
+    expect(page.get_by_role("button", name="Retry bad-row-1.jpg")).to_be_disabled()
+    wait_until(lambda: office.daemon.job("bad-row-1.jpg").state is State.SUCCESS, "it succeeds")
+    office.mended.clear()
+    for number in range(2, 4):
+        dropped(office, f"bad-row-{number}.jpg", samples.jpeg(62 + number), State.FAILURE)
+    news = page.get_by_role("button", name="2 new")
+    expect(page.locator(".failures > li").first).to_contain_text("bad-row-1.jpg")
+    news.click()
+    expect(news).to_be_hidden()
+    expect(page.locator(".failures h2")).to_have_text(["bad-row-3.jpg", "bad-row-2.jpg", "bad-row-0.jpg"])
+
+
+def test_all_that_are_shown_are_retried_and_no_others(office: Office, visit: Visit) -> None:
+    """«Retry all that fit» leaves alone a failure that came after the page was shown; «1 new» includes it."""
+    dropped(office, "bad-seen.jpg", samples.jpeg(67), State.FAILURE)
+    page = visit.open("/failed?q=bad-seen")
+    dropped(office, "bad-seen-later.jpg", samples.jpeg(68), State.FAILURE)
+    expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    page.get_by_role("button", name="Retry all that fit").click()
+    expect(page.get_by_text("1 receipt is tried again.")).to_be_visible()
+    wait_until(lambda: office.daemon.job("bad-seen.jpg").state is State.FAILURE, "it failed again")
+    page.goto(f"{visit.url}/failed?q=bad-seen-later")
+    dropped(office, "bad-seen-later-2.jpg", samples.jpeg(69), State.FAILURE)
+    page.get_by_role("button", name="1 new").click()
+    page.get_by_role("button", name="Retry all that fit").click()
+    expect(page.get_by_text("2 receipts are tried again.")).to_be_visible()
+
+
+def test_a_button_never_becomes_another_one(office: Office, visit: Visit) -> None:
+    """When a receipt's state changes, the focus does not pass from its Retry to the Cancel that takes that place."""
+    job = dropped(office, "bad-slow.jpg", samples.jpeg(70), State.FAILURE)
+    page = visit.open(f"/receipts/{job.job_id}")
+    page.get_by_role("button", name="Retry").focus()
+    with office.answering(Behaviour(verdict=None)):
+        assert office.daemon.run("retry", job.job_id).returncode == 0
+        expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).not_to_be_focused()
+    expect(page.locator("main")).to_be_focused()
+
+
+def test_what_a_reader_holds_is_kept(office: Office, visit: Visit, receipts: dict[str, Job]) -> None:
+    """Typed text with its cursor, an open part and selected text are the same after the page was renewed."""
+    page = visit.open("/")
+    page.get_by_text("Hold…").click()
+    field = page.get_by_label("Why")
+    field.fill("the scanner")
+    field.press("Home")
+    office.daemon.drop("held-1.jpg", samples.jpeg(71))
+    expect(page.locator("#recent")).to_contain_text("held-1.jpg")
+    expect(field).to_be_focused()
+    field.press_sequentially("while ")
+    expect(field).to_have_value("while the scanner")
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('#recent tbody tr th'))")
+    dropped(office, "held-2.jpg", samples.jpeg(72), State.SUCCESS)
+    expect(page.locator("#tiles")).to_contain_text(str(office.done()))
+    assert page.evaluate("getSelection().toString()") == "held-1.jpg"
+    page.evaluate("getSelection().removeAllRanges()")
+    expect(page.locator("#recent")).to_contain_text("held-2.jpg")
+    expect(field).to_have_value("while the scanner")
 
 
 def test_the_language_is_switched(visit: Visit) -> None:
