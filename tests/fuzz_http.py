@@ -1,8 +1,9 @@
 """Hostile callers of all kinds against the real daemon, while a well-behaved N8N must be heard at the first try.
 
-`python -m tests.fuzz_http --minutes 10` runs the long form and prints what it saw each minute; the suite runs a short
-one. It fails on an answer 500, on any log line at level error or with a traceback, on a line that is no JSON, on a
-callback that was not heard, and when memory, files or threads of the daemon do not stay where they were.
+`python -m tests.fuzz_http --minutes 10` first runs the attacks of `tests.attacks` one by one, with a table of what they
+delay. Then it runs all of it at once, and prints what it saw each minute; the suite runs a short form of both. It fails
+on an answer 500, on any log line at level error or with a traceback, on a line that is no JSON, on a callback that was
+not heard, and when memory, files or threads of the daemon do not stay where they were.
 
 What callers send is drawn from the seed, per caller; in which order their bytes arrive is the kernel's.
 """
@@ -32,6 +33,7 @@ from urllib.parse import urlsplit
 
 from receipt_watcher.job import CLOSED_STATES, new_job_id
 from receipt_watcher.standin import Behaviour, Delivery, StandIn
+from tests import attacks
 from tests.conftest import TOKEN
 from tests.running import RunningDaemon, jpegs, wait_until
 
@@ -563,14 +565,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.fuzz_http", description="Throw hostile requests at the real daemon."
     )
-    parser.add_argument("--minutes", type=float, default=10.0, help="for how long; default 10")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for how long; default 10; 0: attacks only")
     parser.add_argument(
         "--seed", type=int, default=random.SystemRandom().randrange(2**32), help="what callers send; default random"
     )
+    parser.add_argument(
+        "--attack", action="append", choices=attacks.ALL, help="only this one; may be repeated; default all"
+    )
+    parser.add_argument("--attack-seconds", type=float, default=10.0, help="for how long each attack runs; default 10")
     options = parser.parse_args()
     say(f"seed {options.seed}")
     with tempfile.TemporaryDirectory() as folder:
-        wrong = fuzz(options.minutes * 60, options.seed, Path(folder), say)
+        root = Path(folder, "attacks")
+        root.mkdir()
+        wrong, slow = attacks.attack(options.attack or attacks.ALL, options.attack_seconds, root, say)
+        wrong += slow
+        if options.minutes:
+            wrong += fuzz(options.minutes * 60, options.seed, Path(folder, "fuzz"), say)
     say("\n".join(wrong) or "nothing is wrong")
     sys.exit(bool(wrong))
 

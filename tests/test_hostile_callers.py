@@ -46,6 +46,7 @@ from receipt_watcher.strangers import (
     Strangers,
 )
 from receipt_watcher.tokens import CallbackTokens, Standing
+from tests.attacks import attack
 from tests.conftest import TOKEN, FakeClock
 from tests.fuzz_http import faults_in, fuzz
 from tests.running import RunningDaemon, jpegs, wait_until
@@ -837,6 +838,20 @@ def test_a_long_content_type_is_no_form() -> None:
 def test_fuzz_for_some_seconds(tmp_path: Path) -> None:
     """The short form of `tests.fuzz_http`."""
     assert fuzz(6, 1, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["query_parameters", "cookies_of_backslashes", "trickling_uploads", "event_streams", "many_connections"],
+        ["silent_tls"],
+    ],
+    ids=["plain", "tls"],
+)
+def test_attacks_keep_nobody_out(tmp_path: Path, names: list[str]) -> None:
+    """The short form of `tests.attacks`: each callback and page is answered, no file is missing, the bounds hold."""
+    wrong, _slow = attack(names, 0.5, tmp_path)
+    assert wrong == []
 
 
 def test_the_fuzz_sees_faults(tmp_path: Path) -> None:
