@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -167,3 +168,12 @@ def test_the_units_are_found_in_the_repository() -> None:
     assert (program.shared_files() / "receipt-watcher.service").read_bytes() == (
         REPOSITORY / "systemd/receipt-watcher.service"
     ).read_bytes()
+
+
+def test_the_package_is_built_by_a_plain_installation() -> None:
+    """The command that builds the Debian package imports nothing that only an installation for tests has."""
+    lines = (REPOSITORY / "pyproject.toml").read_text("utf-8").partition("dev = [")[2].partition("]\n")[0]
+    only_for_tests = {name.lower().replace("-", "_") for name in re.findall(r'^    "([\w-]+)', lines, re.MULTILINE)}
+    assert {"pytest", "hypothesis"} <= only_for_tests
+    script = f"import sys; sys.modules.update(dict.fromkeys({only_for_tests - {'apprise'}})); import tests.deb"
+    subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True)
