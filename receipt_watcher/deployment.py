@@ -42,6 +42,7 @@ PROGRAM = Path("/opt/receipt-watcher")
 COMMAND = Path("/usr/local/bin/receipt-watcher")
 RECEIPTS = Path("/srv/receipts")
 STATE = Path("/var/lib/receipt-watcher")
+CREDENTIALS = SYSTEM_CONFIG_FILE.parent / "credentials"
 #: The pages of the manual, for those who install without the package.
 MANUAL = {
     "receipt-watcher": Path("/usr/local/share/man/man1/receipt-watcher.1"),
@@ -258,6 +259,14 @@ def start(host: Host, pause: Pause) -> Iterator[Step]:
     )
 
 
+def checked(host: Host) -> list[str]:
+    """Return what `check` says of the service's configuration; as root it works as the service's user."""
+    variables = [f"{name}={value}" for name, value in environment_of(host).items()]
+    return host.says(
+        "env", *variables, str(PROGRAM / "bin" / program.NAME), "check", "--config", str(SYSTEM_CONFIG_FILE)
+    )
+
+
 def state_of_service(host: Host) -> str:
     """Return in a line what systemd says of the service now."""
     shown = dict(line.split("=", 1) for line in host.says("systemctl", "show", UNIT, *_SHOWN) if "=" in line)
@@ -320,10 +329,15 @@ def kept(host: Host) -> list[str]:
     return found if host.ids() is None else [*found, f"the user {USER}, who owns them"]
 
 
+def environment_of(host: Host) -> dict[str, str]:
+    """Return what systemd adds to the service's environment, with the credentials as root sees them."""
+    return {"STATE_DIRECTORY": str(STATE), "CREDENTIALS_DIRECTORY": str(host.at(CREDENTIALS))}
+
+
 def what_keeps_it(host: Host) -> list[Problem]:
     """Return what is still to be set before the service can start."""
     try:
-        config = load(host.at(SYSTEM_CONFIG_FILE), {"STATE_DIRECTORY": str(STATE)})
+        config = load(host.at(SYSTEM_CONFIG_FILE), environment_of(host))
     except ConfigError as error:
         return error.problems
     file = str(SYSTEM_CONFIG_FILE)

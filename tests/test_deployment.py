@@ -321,6 +321,15 @@ def test_it_does_not_start_where_n8n_cannot_call_back(host: FakeHost, change: st
     assert [problem.key for problem in deployment.what_keeps_it(host)] == (["http.public_url"] if keeps else [])
 
 
+def test_an_empty_credential_keeps_it_from_starting(host: FakeHost) -> None:
+    """A credential file without a secret is told before the start, which would fail for it."""
+    carry_out(installing(host, url="http://127.0.0.1:5678/webhook/receipts"))
+    assert deployment.what_keeps_it(host) == []
+    host.at(deployment.CREDENTIALS / "n8n_api_key").touch()
+    [problem] = deployment.what_keeps_it(host)
+    assert (problem.source, problem.key) == ("credential n8n_api_key", "n8n.api_key")
+
+
 def test_our_url_is_written(host: FakeHost) -> None:
     """--public-url sets both where N8N calls and, without a proxy between, on which addresses the service listens."""
     for url, address in (("http://receipts.lan:8000", "0.0.0.0"), ("https://receipts.lan", "127.0.0.1")):

@@ -15,11 +15,6 @@ from receipt_watcher.errors import ReceiptWatcherError
 if TYPE_CHECKING:
     from receipt_watcher.deployment import Step
 
-#: As root it works as the service's user, once the state folder is there.
-_CHECK = (
-    *("env", "STATE_DIRECTORY=/var/lib/receipt-watcher", "/opt/receipt-watcher/bin/receipt-watcher"),
-    *("check", "--config", "/etc/receipt-watcher/watcher.yaml"),
-)
 _dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
 
@@ -59,7 +54,7 @@ def service_install(
 
     Example: receipt-watcher service install --webhook-url https://n8n.office.lan/webhook/receipts
     """
-    from receipt_watcher.deployment import Host, Pause, install, start, state_of_service
+    from receipt_watcher.deployment import Host, Pause, checked, install, start, state_of_service
     from receipt_watcher.manpages import command_page, file_page
 
     _be_root(dry_run=dry_run)
@@ -71,11 +66,13 @@ def service_install(
         _carry_out(steps, dry_run=dry_run)
     if packaged or dry_run:
         return
-    if _is_ready():
-        for line in host.says(*_CHECK):
-            say(f"check   {line}")
-        _carry_out(start(host, pause), dry_run=False)
-    click.echo(f"state   {state_of_service(host)}")
+    try:
+        if _is_ready():
+            for line in checked(host):
+                say(f"check   {line}")
+            _carry_out(start(host, pause), dry_run=False)
+    finally:
+        click.echo(f"state   {state_of_service(host)}")
 
 
 @service.command("ready", hidden=True)
