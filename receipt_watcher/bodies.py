@@ -11,6 +11,7 @@ Runs in uvicorn's thread. Nothing is kept.
 from __future__ import annotations
 
 import asyncio
+import re
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
@@ -33,6 +34,9 @@ _FORM_BYTES, _FORM_FIELDS = 16 * 1024, 20
 MOST_PARAMETERS = 50
 
 _CLOSE = (b"connection", b"close")
+
+#: What a Host may be (RFC 9110, 7.2): a name or an address, and a port; no user before it.
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]{0,5})?")
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes | None:
@@ -103,6 +107,10 @@ class Drained:
         if {b"content-length", b"transfer-encoding"} <= names:
             refusal = _refusal(400, "Content-Length and Transfer-Encoding must not come together (RFC 9112, 6.1).")
             await refusal(scope, receive, send)
+        elif not all(_HOST.fullmatch(value) for name, value in scope["headers"] if name == b"host"):
+            await _refusal(400, "The header Host is no host name or address with a port (RFC 9110, 7.2).")(
+                scope, receive, send
+            )
         elif scope["http_version"] not in ("1.0", "1.1"):
             await _refusal(505, "Only HTTP/1.1 is spoken here.")(scope, receive, send)
         elif scope["query_string"].count(b"&") >= MOST_PARAMETERS:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -34,7 +35,12 @@ COOKIE = "receipt_watcher_session"
 FORM_TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - a name
 TOO_MANY = "Too many wrong tokens came from this address. A right one is answered all the same."
 
-_FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+#: Headers by which proxies, tunnels and content networks say for whom they ask. Any of them ends the trust in this
+#: machine; a caller who sends one without need only has to show a token.
+_FORWARDING_HEADER = re.compile(
+    "forwarded|via|cdn-loop|remote-addr|client-ip|x-remote-(ip|addr)|x-originating-ip|x-original-forwarded-for"
+    "|x-azure-(clientip|socketip)|x-(forwarded|envoy|appengine)(-.*)?|cf-.*|.*-(client|connecting|real|user)-ip"
+)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MOST_TOKEN_CHARACTERS = 8192
 #: How many proxies of ours a request may come through.
@@ -286,7 +292,7 @@ def is_local(request: Request) -> bool:
     A proxy's request comes from loopback, too; and a page in a browser here may point a name of its own at loopback,
     so the Host that is asked for must be this machine as well.
     """
-    if request.client is None or any(name in request.headers for name in _FORWARDING_HEADERS):
+    if request.client is None or any(_FORWARDING_HEADER.fullmatch(name.lower()) for name in request.headers):
         return False
     return is_loopback(request.client.host) and is_loopback(_host_asked_for(request))
 

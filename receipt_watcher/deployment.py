@@ -504,7 +504,11 @@ def _configure(host: Host, spool: _Spool, webhook_url: str | None, public_url: s
     file = host.at(SYSTEM_CONFIG_FILE)
 
     def write() -> None:
-        values: dict[str, object] = {"inboxes.0.path": str(spool.inbox), "callback.secret_token": new_token()}
+        values: dict[str, object] = {
+            "inboxes.0.path": str(spool.inbox),
+            "callback.secret_token": new_token(),
+            "http.local_role": "none",
+        }
         if webhook_url:
             values["n8n.webhook_url"] = webhook_url
         if public_url:

@@ -263,6 +263,8 @@ def test_init(command: Command, tmp_path: Path) -> None:
         config = load(folder / "watcher.yaml", {})
         assert config.webhook_url_of(config.inboxes[0]) == WEBHOOK
         assert config.inboxes[0].path == folder / "inbox"
+        assert config.http.local_role == "none"
+        assert "receipt-watcher token create" in said.out
         assert config.callback.secret_token is not None
         tokens.add(config.callback.secret_token.get_secret_value())
     assert len(tokens) == 2

@@ -9,6 +9,7 @@ import click
 
 from receipt_watcher.commands.shared import (
     config_option,
+    how_to_sign_in,
     json_option,
     load_config,
     load_config_with_origins,
@@ -40,6 +41,7 @@ def init(folder: Path, webhook_url: str | None, *, as_json: bool) -> None:
     values: dict[str, object] = {
         "inboxes.0.path": str(folder / "inbox"),
         "callback.secret_token": new_token(),
+        "http.local_role": "none",
         "state_dir": str(folder / "state"),
     }
     if webhook_url:
@@ -55,6 +57,7 @@ def init(folder: Path, webhook_url: str | None, *, as_json: bool) -> None:
     click.echo(f"Made {path} and the folders inbox, processing, done, failed and state beside it.")
     click.echo("Next: set n8n.webhook_url, n8n.api_key and http.public_url there; then")
     click.echo(f"  receipt-watcher check --config {path}\n  receipt-watcher run --config {path}")
+    say(how_to_sign_in())
 
 
 @click.group()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from receipt_watcher.commands.shared import FINE, WRONG, say
+from receipt_watcher.commands.shared import FINE, WRONG, how_to_sign_in, say
 from receipt_watcher.errors import ReceiptWatcherError
 
 if TYPE_CHECKING:
@@ -56,14 +56,18 @@ def service_install(
     """
     from receipt_watcher.deployment import Host, Pause, checked, install, start, state_of_service
     from receipt_watcher.manpages import command_page, file_page
+    from receipt_watcher.sources import SYSTEM_CONFIG_FILE
 
     _be_root(dry_run=dry_run)
     host = Host()
+    is_new = not host.at(SYSTEM_CONFIG_FILE).exists()
     manual = {"receipt-watcher": command_page(context.find_root().command), "watcher.yaml": file_page()}
     where = inbox.absolute() if inbox else None
     with Pause(host) as pause:
         steps = install(host, where, webhook_url, manual, pause, is_packaged=packaged, public_url=public_url)
         _carry_out(steps, dry_run=dry_run)
+    if is_new and not dry_run:
+        say(how_to_sign_in())
     if packaged or dry_run:
         return
     try:

@@ -32,6 +32,17 @@ config_option = click.option(
     type=click.Path(path_type=Path, readable=False),  # we say it better
     help="The configuration file; else $RECEIPT_WATCHER_CONFIG, ./watcher.yaml, /etc/receipt-watcher/watcher.yaml.",
 )
+
+
+def how_to_sign_in() -> str:
+    """Return how a person gets into the page of a set-up with `http.local_role: none`, the form being at /sign-in."""
+    return (
+        "The page and the API ask everybody for a token, on this machine, too (http.local_role: none). To sign in:\n"
+        "  receipt-watcher token create NAME --role operator\n"
+        "puts out a token and two lines for watcher.yaml; add them, reload, and give the token at the page's form."
+    )
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
