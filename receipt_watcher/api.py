@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -35,7 +36,7 @@ from receipt_watcher.handholds import HandHold, HandHolds, Held, hand_hold_view
 from receipt_watcher.holds import Holds, Standing
 from receipt_watcher.job import Job, State
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.masking import masked
+from receipt_watcher.masking import masked, without_path
 from receipt_watcher.operations import EVENTS, OPERATIONS, Operation, openapi
 from receipt_watcher.problem import RefusedError
 from receipt_watcher.reach import Reach
@@ -227,13 +228,13 @@ class Api:
         why = (await _body(schemas.HoldRequest, request)).why
         url = self._destination(request)
         await self._change(self._parts.actions.hold, Held.DESTINATION, url, why, caller.name)
-        return JSONResponse(await self._look(self._hold_view, url), 202)
+        return JSONResponse(await self._look(self._hold_view, url, caller), 202)
 
     # --- destinations ----------------------------------------------------------------------------------------------
 
-    async def _holds(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+    async def _holds(self, _request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
         urls = self._destinations()
-        found = await self._look(lambda: [self._hold_view(url) for url in urls.values()])
+        found = await self._look(lambda: [self._hold_view(url, caller) for url in urls.values()])
         return JSONResponse({"destinations": found})
 
     async def _resume(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
@@ -241,7 +242,7 @@ class Api:
         branches = branches_of(self._parts.routes, url)
         if not await self._change(self._parts.actions.resume_destination, url, branches, caller.name):
             raise RefusedError(409, "It is not held.")
-        return JSONResponse(await self._look(self._hold_view, url), 202)
+        return JSONResponse(await self._look(self._hold_view, url, caller), 202)
 
     async def _test_connection(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
         async with self._changing:
@@ -261,10 +262,11 @@ class Api:
     def _destinations(self) -> dict[str, str]:
         return destinations_of(self._parts.routes)
 
-    def _hold_view(self, url: str) -> dict[str, Any]:
+    def _hold_view(self, url: str, caller: Caller) -> dict[str, Any]:
         standing = self._parts.holds.get(url)
         inboxes = [route.name for route in self._parts.routes if any(b.destination.url == url for b in route.branches)]
-        return hold_view(standing, inboxes, HandHolds(self._log).of_destination(url))
+        by_hand = HandHolds(self._log).of_destination(url)
+        return hold_view(standing, inboxes, by_hand, shows_path=caller.may(Right.ADMINISTER))
 
     # --- sessions --------------------------------------------------------------------------------------------------
 
@@ -317,15 +319,21 @@ class Api:
         return next((route.path_of(job) for route in self._parts.routes if route.name == job.inbox), None)
 
 
-def hold_view(standing: Standing, inboxes: Sequence[str], by_hand: HandHold | None) -> dict[str, Any]:
-    """Return how a destination stands, as JSON takes it."""
+def hold_view(
+    standing: Standing, inboxes: Sequence[str], by_hand: HandHold | None, *, shows_path: bool
+) -> dict[str, Any]:
+    """Return how a destination stands, as JSON takes it; the path of a webhook is for admins only."""
+    message = standing.hold_message if standing.is_held else None
+    path = urlsplit(standing.url).path
+    if message is not None and not shows_path and len(path) > 1:
+        message = message.replace(path, "/…")
     return {
         "destination": destination_id(standing.url),
-        "url": masked(standing.url),
+        "url": masked(standing.url) if shows_path else without_path(standing.url),
         "held": standing.is_held,
         "kind": standing.hold_kind.value if standing.hold_kind else None,
         "since": iso_time(standing.held_since),
-        "message": standing.hold_message if standing.is_held else None,
+        "message": message,
         "next_probe_at": iso_time(standing.probe_at) if standing.is_held else None,
         "inboxes": list(inboxes),
         "by_hand": hand_hold_view(by_hand),

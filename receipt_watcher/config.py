@@ -413,6 +413,13 @@ class Http(Section):
         default=None, description="The certificate chain (PEM), where no proxy does TLS; read anew when it is renewed."
     )
     tls_key: AbsolutePath | None = Field(default=None, description="Its private key (PEM).")
+    hsts_days: int = Field(
+        default=0,
+        ge=0,
+        le=3650,
+        description="With tls_certificate: for how long browsers use only TLS for this host name, on every port; 0: "
+        "not told.",
+    )
     uds: AbsolutePath | None = Field(
         default=None, description="A UNIX socket to listen on instead of host and port, for a proxy on this machine."
     )

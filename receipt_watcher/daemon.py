@@ -480,6 +480,7 @@ class Daemon:
             file_of_known=api.file_of_known,
             origins=http.cors_origins,
             root_path=http.root_path,
+            hsts_seconds=http.hsts_days * 86400,
             pages=self._pages(access, parts, rendering),
         )
         certificate = certificate_of(http.tls_certificate, http.tls_key)

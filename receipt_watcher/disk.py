@@ -101,6 +101,15 @@ def flush_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_private_file(path: Path) -> None:
+    """Make an empty file that only its owner may read, whatever the umask is.
+
+    Raises:
+        OSError: it is there already, or cannot be made.
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+
 def open_plainly(path: Path) -> BinaryIO:
     """Open a file to read it: no link is followed, and a pipe that took its place does not make us wait for ever.
 

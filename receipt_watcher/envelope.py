@@ -36,9 +36,14 @@ _ALWAYS = {
 
 
 class Envelope:
-    """ASGI middleware, the outermost; `root_path` is what a proxy puts before our paths, and may have taken away."""
+    """ASGI middleware, the outermost; `root_path` is what a proxy puts before our paths, and may have taken away.
 
-    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
+    `hsts_seconds` is for how long browsers shall use only TLS for this host (RFC 6797); 0 leaves that to the admin,
+    since it binds all that the host serves, on every port.
+    """
+
+    def __init__(self, app: ASGIApp, root_path: str = "", hsts_seconds: int = 0) -> None:
+        self._hsts_seconds = hsts_seconds
         self._app = app
         self._root_path = root_path
 
@@ -61,8 +66,8 @@ class Envelope:
                 headers["Date"] = formatdate(usegmt=True)
                 headers["X-Request-ID"] = own
                 headers["Server-Timing"] = f"app;dur={(loop.time() - began) * 1000:.1f}"
-                if scope.get("scheme") == "https":
-                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+                if self._hsts_seconds and scope.get("scheme") == "https":
+                    headers.setdefault("Strict-Transport-Security", f"max-age={self._hsts_seconds}")
             await send(message)
 
         token = request_id.set(own)

@@ -26,6 +26,8 @@ from receipt_watcher.roles import Role
 logger = structlog.get_logger()
 
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+_LEAST_RSA_BITS = 2048  # RFC 7518, 3.3
+_UNFIT = "it is ignored; have the identity provider make another one"
 _LEEWAY_SECONDS = 60
 _FRESH_SECONDS = 300.0
 _BELIEVED_SECONDS = 3600.0
@@ -62,16 +64,20 @@ class Jwts:
         self._settings = settings
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._keys: dict[str, Any] = {}
+        self._keys: dict[str, tuple[Any, str | None]] = {}
         self._asked_at: float | None = None
         self._read_at = 0.0  # of the keys that are known
 
     def judge(self, text: str) -> tuple[str, Role] | None:
         """Return whose token it is, and the role; None where it is not to be believed, or gives no role."""
         try:
-            key = self._key_for(self._jwt.get_unverified_header(text).get("kid") or "")
-            if key is None:
+            header = self._jwt.get_unverified_header(text)
+            found = self._key_for(header.get("kid") or "")
+            if found is None:
                 return None
+            key, algorithm = found
+            if algorithm not in (None, header.get("alg")):
+                raise ValueError(f"the token's alg is {header.get('alg')!r}, and its key is for {algorithm}")
             claims = self._jwt.decode(
                 text,
                 key=key,
@@ -96,8 +102,11 @@ class Jwts:
         found = {self._settings.roles[word] for word in words if isinstance(word, str) and word in self._settings.roles}
         return max(found, key=list(Role).index, default=None)
 
-    def _key_for(self, key_id: str) -> Any:
-        """Return a key of the set; a provider changes its keys, so the set is read anew now and then."""
+    def _key_for(self, key_id: str) -> tuple[Any, str | None] | None:
+        """Return a key of the set, and the algorithm that it is for if it says one.
+
+        A provider changes its keys, so the set is read again now and then.
+        """
         with self._lock:
             now = self._monotonic()
             may_ask = self._asked_at is None or now - self._asked_at >= _FRESH_SECONDS
@@ -109,14 +118,31 @@ class Jwts:
                     logger.warning("access.keys_unread", why=str(error)[:200], advice="look at http.jwt")
             return self._keys.get(key_id)
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, tuple[Any, str | None]]:
         keys = {}
         for each in json.loads(self._settings.read_keys())["keys"]:
             try:
-                keys[each.get("kid") or ""] = self._jwt.PyJWK.from_dict(each).key
+                key = self._jwt.PyJWK.from_dict(each).key
             except self._jwt.PyJWTError:
                 continue  # of a kind that is not known here
+            why = _why_unfit(each, key)
+            if why is not None:
+                logger.warning("access.keys_unread", why=f"the key {str(each.get('kid'))[:80]!r} {why}", advice=_UNFIT)
+                continue
+            keys[each.get("kid") or ""] = key, each.get("alg")
         return keys
+
+
+def _why_unfit(described: Mapping[str, Any], key: Any) -> str | None:
+    """Return why a key of the set must not prove who somebody is; None if it may (RFC 7517, 4; RFC 7518, 3)."""
+    operations = described.get("key_ops")
+    if described.get("use", "sig") != "sig" or (operations is not None and "verify" not in operations):
+        return "is not for signatures"
+    if described.get("kty") == "oct":
+        return "is a shared secret"
+    if described.get("kty") == "RSA" and key.key_size < _LEAST_RSA_BITS:
+        return f"has {key.key_size} bits; RSA needs {_LEAST_RSA_BITS}"
+    return None
 
 
 def _name_in(claims: Mapping[str, Any]) -> str:

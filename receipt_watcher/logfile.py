@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from urllib.parse import quote
 from peewee import DatabaseError, InternalError, OperationalError, SqliteDatabase
 from playhouse.migrations import Runner
 
-from receipt_watcher.disk import PARTIAL_SUFFIX, flush_file, flush_folder, move_file
+from receipt_watcher.disk import PARTIAL_SUFFIX, flush_file, flush_folder, make_private_file, move_file
 from receipt_watcher.errors import JobLogError, NewerLogError, ReceiptWatcherError
 from receipt_watcher.locked import Locked, patience_seconds
 from receipt_watcher.migrations import WITHDRAWN
@@ -51,6 +52,7 @@ BUSY_TIMEOUT_SECONDS = 10
 
 #: How long SQLite itself waits for a lock before we look whether there is time left; and for how long a request sleeps
 #: while it waits for its turn.
+_PRIVATE_MODE = 0o600
 _BUSY_STEP_SECONDS = 0.25
 _LOOK_SECONDS = 0.05
 
@@ -144,6 +146,8 @@ class LogFile:
         """
         try:
             self._database.bind(TABLES)
+            if not self._is_read_only:
+                self._be_private()
             self._database.connect()
             self._migrate()
         except (*_FAULTS, OSError) as error:
@@ -579,6 +583,18 @@ class LogFile:
             raise JobLogError(why) from error
         logger.warning("job_log.restored", path=str(self.path), why="its file was deleted while it was in use")
 
+    def _be_private(self) -> None:
+        """Let nobody else read it: SQLite gives -wal and -shm the mode of the file.
+
+        A file that all may read was made so by an older version. Another mode, such as one for a group, is an admin's.
+        """
+        with contextlib.suppress(OSError):  # what opens it next says why it cannot be used
+            if not self.path.exists():
+                make_private_file(self.path)
+            for path in (self.path, *self._beside()):
+                if path.exists() and path.stat().st_mode & stat.S_IRWXO:
+                    path.chmod(_PRIVATE_MODE)
+
     def backup(self, target: Path) -> int:
         """Write a consistent copy, as of one moment, to a new file, and return how many jobs it has.
 
@@ -605,6 +621,7 @@ class LogFile:
         """Copy the log to a file of its own, and return how many jobs it has."""
         try:
             target.unlink(missing_ok=True)
+            make_private_file(target)
             with contextlib.closing(sqlite3.connect(target)) as copy:
                 with self._alone():
                     self._connection().backup(copy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
@@ -51,6 +52,17 @@ def _shown_alone(value: object) -> object:
         case str() if ":" in value:
             return masked(value)
     return value
+
+
+def without_paths(text: str) -> str:
+    """Return a text without absolute paths, for callers who shall not learn where things lie."""
+    return re.sub(r"(?<![\w/.:])/(?!/)[^\s;,()\"']+", "…", text)
+
+
+def without_path(url: str) -> str:
+    """Return where a URL leads, but not its path: whoever knows that of a webhook may post to it."""
+    parts = urlsplit(masked(url))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…"
 
 
 def masked(url: str) -> str:

@@ -11,6 +11,16 @@ from dataclasses import dataclass
 
 from receipt_watcher.sentences import printable
 
+#: What strangers are told of a check that fails, by the first word of its name: no path, no host, no words of others.
+_TOLD_STRANGERS = {
+    "stopping": "the daemon is stopping",
+    "job_log": "the job log cannot be used",
+    "disk": "a disk is full, read-only or away",
+    "inbox": "the inbox cannot be used",
+    "filing": "files cannot be filed",
+}
+_WHERE_MORE = "a viewer's token and receipt-watcher status tell more"
+
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
@@ -30,6 +40,12 @@ class Readiness:
         """Whether receipts are taken and N8N is heard."""
         return not self.failing
 
+    def for_strangers(self) -> Readiness:
+        """Return what anybody may know: which checks fail, and how many destinations are held."""
+        checks = {name: None if wrong is None else _told_strangers(name) for name, wrong in self.checks.items()}
+        holds = {f"hold:{number}": "its receipts wait" for number, _ in enumerate(self.degraded, 1)}
+        return Readiness(checks, holds, {})
+
     def as_json(self) -> dict[str, object]:
         """Return it for programs."""
         degraded = {"degraded": dict(self.degraded)} if self.degraded else {}
@@ -47,3 +63,7 @@ class Readiness:
             if found
         ]
         return printable(" | ".join(parts if not self.is_ready else ["ok", *parts]))
+
+
+def _told_strangers(check: str) -> str:
+    return f"{_TOLD_STRANGERS.get(check.partition(':')[0], 'it fails')}; {_WHERE_MORE}"

@@ -41,8 +41,10 @@ from receipt_watcher.forms import Form, file_at_end
 from receipt_watcher.gate import MOVE_LIMIT_SECONDS, Gate
 from receipt_watcher.job import OPEN_STATES, Job, State, new_job_id
 from receipt_watcher.joblog import JobLog
+from receipt_watcher.masking import without_paths
 from receipt_watcher.places import Places
 from receipt_watcher.problem import NeverTakenError, RefusedError
+from receipt_watcher.roles import Right
 from receipt_watcher.takein import UPLOAD_FACT, Upload
 from receipt_watcher.timelimit import within
 from receipt_watcher.view import iso_time
@@ -228,7 +230,8 @@ class Uploads:
     def _begin(self, path: Path, size: int) -> BinaryIO:
         """Open a file; `size` is what all uploads that are under way may come to."""
         try:
-            path.parent.mkdir(parents=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir()
             if shutil.disk_usage(path.parent).free < size + _RESERVE_BYTES:
                 raise OSError(errno.ENOSPC, "too little room is left for it")
             return path.open("xb")
@@ -262,7 +265,9 @@ class Uploads:
             )
             job = self._moved(gate, upload, key)
         except (OSError, SpoolError) as error:
-            why = f"It cannot be taken in now ({getattr(error, 'strerror', None) or error}); send it again in a moment."
+            said = str(getattr(error, "strerror", None) or error)
+            said = said if caller.may(Right.READ) else without_paths(said)
+            why = f"It cannot be taken in now ({said}); send it again in a moment."
             raise RefusedError(503, why, headers={"Retry-After": "10"}) from error
         if job is None:  # the first call with this key has just been here, or a crash left its file to be recorded
             known = self._known(self._binding(key, place, examination))

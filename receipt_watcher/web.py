@@ -40,6 +40,7 @@ from receipt_watcher.errors import JobLogError
 from receipt_watcher.job import REHEARSAL_PREFIX
 from receipt_watcher.links import FileLinks, LinkStanding
 from receipt_watcher.locked import patience_seconds
+from receipt_watcher.masking import without_paths
 from receipt_watcher.pages import Pages
 from receipt_watcher.problem import MEDIA_TYPE, RefusedError, problem, request_id
 from receipt_watcher.readiness import Readiness
@@ -109,6 +110,7 @@ class Web:
         file_of_known: Answering | None = None,
         origins: Sequence[str] = (),
         root_path: str = "",
+        hsts_seconds: int = 0,
         pages: Pages | None = None,
     ) -> None:
         self._pages = pages
@@ -147,7 +149,7 @@ class Web:
         )
         inner.router.redirect_slashes = False  # a POST that is redirected is lost
         self.app = Envelope(
-            _Impatient(inner), root_path
+            _Impatient(inner), root_path, hsts_seconds
         )  # outside of it, so that an error of ours has its headers, too
 
     # --- errors ------------------------------------------------------------------------------------------------
@@ -271,9 +273,21 @@ class Web:
         async with self._looking:
             found = await run_in_threadpool(self._readiness)
         status = 200 if found.is_ready else 503
+        if not await self._may_read(request):
+            found = found.for_strangers()
         if _wants_a_line(request):
             return PlainTextResponse(f"{found.line()}\n", status)
         return JSONResponse(found.as_json(), status)
+
+    async def _may_read(self, request: Request) -> bool:
+        """Whether the caller may know paths and hosts; one with a wrong token may not, but is answered all the same."""
+        if self._access is None:
+            return is_local(request)
+        try:
+            caller = await self._access.caller(request)
+        except RefusedError:
+            return False
+        return caller is not None and caller.may(Right.READ)
 
     def _readiness(self) -> Readiness:
         checks, degraded = self._check_health(), self._tell_degraded()
@@ -389,7 +403,7 @@ async def _answer_trouble(request: Request, error: Exception) -> Response:
         if request.method in ("GET", "HEAD")
         else "Nothing was written; send it again in a minute"
     )
-    answer = _problem(503, f"{again}: {error}")
+    answer = _problem(503, f"{again}: {without_paths(str(error))}")
     answer.headers["Retry-After"] = "60"
     return answer
 

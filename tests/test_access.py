@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import jwt
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -130,7 +131,15 @@ def test_others_learn_nothing(site: ApiSite, client: tuple[str, int]) -> None:
     assert known["detail"] == unknown["detail"]
 
 
-@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("Forwarded", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port"),
+        *("X-Real-IP", "Via", "Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "Fastly-Client-IP", "True-Client-IP"),
+        *("CF-Connecting-IP", "CF-Connecting-IPv6", "CF-Ray", "CDN-Loop", "X-Original-Forwarded-For"),
+        *("X-Azure-ClientIP", "X-Envoy-External-Address", "X-Remote-Addr", "X-AppEngine-User-IP"),
+    ],
+)
 def test_a_proxy_is_not_this_machine(site: ApiSite, header: str) -> None:
     """A request that came through a proxy on this machine is not from this machine, whatever the header says."""
     assert_problem(site.near("GET", "/api/v1/jobs", headers={header: "127.0.0.1"}), 401)
@@ -138,11 +147,35 @@ def test_a_proxy_is_not_this_machine(site: ApiSite, header: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [b"evil.example", b"127.0.0.1.evil.example", b"", b"[", b"\xff", b"a:b:c", b"[::2]", b"127.0.0.1@evil.example"],
+    [b"evil.example", b"127.0.0.1.evil.example", b"", b"[::2]", b"127.0.0.1%2f", b"localhost.evil_example:80"],
 )
 def test_another_name_is_not_this_machine(site: ApiSite, host: bytes) -> None:
     """A page may point its own name at this machine; a Host that is another's, or none, sees nothing."""
     assert_problem(ask(site.app, "GET", "/api/v1/jobs", LOCAL, headers=[(b"host", host)]), 401)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(b"evil.example@127.0.0.1", b"evil.example@127.0.0.1:8000", b"127.0.0.1@evil.example", b"user:x@localhost"),
+        *(
+            b"[",
+            b"\xff",
+            b"a:b:c",
+            b"localhost/x",
+            b"localhost#",
+            b"localhost?",
+            b"local host",
+            b"localhost:80x",
+            b"a\\b",
+        ),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/health/live", "/health/ready", "/nothing"])
+def test_a_host_that_is_none_is_refused(site: ApiSite, host: bytes, path: str) -> None:
+    """A Host with a user, a path or other nonsense is a 400, whatever is asked for."""
+    problem = assert_problem(ask(site.app, "GET", path, LOCAL, headers=[(b"host", host)]), 400)
+    assert "Host" in problem["detail"]
 
 
 def test_metrics_are_for_who_may_read(site: ApiSite) -> None:
@@ -523,6 +556,44 @@ class Provider:
         }
         claims = {name: said for name, said in claims.items() if said is not None}
         return {"Authorization": "Bearer " + jwt.encode(claims, self.key, "ES256", headers={"kid": key_id})}
+
+
+def rsa_set(bits: int, **described: object) -> tuple[rsa.RSAPrivateKey, str]:
+    """Return a key, and the set of a provider that has only this one, described so."""
+    key = rsa.generate_private_key(65537, bits)
+    public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key()))
+    return key, json.dumps({"keys": [public | {"kid": "one"} | described]})
+
+
+@pytest.mark.parametrize(
+    ("bits", "described", "is_welcome"),
+    [
+        (2048, {}, True),
+        (2048, {"use": "sig", "alg": "RS256", "key_ops": ["verify"]}, True),
+        (2048, {"use": "enc"}, False),
+        (2048, {"key_ops": ["encrypt", "wrapKey"]}, False),
+        (2048, {"alg": "RS512"}, False),
+        (2048, {"alg": "PS256"}, False),
+        (2048, {"alg": "RSA-OAEP"}, False),
+        (1024, {}, False),
+    ],
+)
+def test_a_key_proves_only_what_it_is_for(
+    make: Make, clock: FakeClock, bits: int, described: dict[str, object], is_welcome: bool
+) -> None:
+    """A key for encryption, a short one, or one for another algorithm lets nobody in; the log says which key."""
+    key, keys = rsa_set(bits, **described)
+    claims = {"iss": "https://id.lan", "aud": "receipts", "sub": "anna", "exp": 4e9, "roles": ["viewer"]}
+    settings = JwtSettings("https://id.lan", "receipts", "roles", {"viewer": Role.VIEWER}, lambda: keys)
+    with warnings.catch_warnings(action="ignore"):  # PyJWT warns of short keys, too
+        token = jwt.encode(claims, key, "RS256", headers={"kid": "one"})
+        with capture_logs() as lines:
+            answer = make(jwts=Jwts(settings, clock)).ask(
+                "GET", "/api/v1/jobs", headers={"Authorization": f"Bearer {token}"}
+            )
+    assert answer.status_code == (200 if is_welcome else 401)
+    is_told = any(line["event"] == "access.keys_unread" and "'one'" in line["why"] for line in lines)
+    assert is_told is (not is_welcome and "alg" not in described)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import json
 import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -316,6 +317,21 @@ def test_holds_are_shown_and_probed(site: ApiSite) -> None:
     assert site.ask("POST", path, Role.OPERATOR).status_code == 202
     assert site.standing.probe_at == site.clock.now
     assert_problem(site.ask("POST", "/api/v1/holds/unknown/resume", Role.ADMIN), 404)
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.ADMIN])
+def test_the_path_of_a_webhook_is_for_admins(site: ApiSite, role: Role) -> None:
+    """Who knows the path of a webhook may post to it, so only an admin is shown it, also where N8N's words name it."""
+    url = site.routes[0].branches[-1].destination.url
+    path = urlsplit(url).path
+    site.holds.hold(url, HoldKind.ANSWERS, f"404 for {path}", site.clock.now, site.clock.now + 900)
+    answer = site.ask("GET", "/api/v1/holds", role)
+    assert (path in answer.text) is (role is Role.ADMIN)
+    [shown] = answer.json()["destinations"]
+    assert shown["url"].startswith(f"http://{urlsplit(url).netloc}/")
+    if role is not Role.VIEWER:
+        held = site.ask("POST", f"/api/v1/holds/{shown['destination']}", role, json={"why": "x"})
+        assert (path in held.text) is (role is Role.ADMIN)
 
 
 def test_a_destination_is_held_by_hand(site: ApiSite) -> None:

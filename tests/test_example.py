@@ -120,6 +120,7 @@ OTHER: dict[str, tuple[str, object]] = {
     "http.public_url": ("http://receipts/", "http://receipts"),
     "http.tokens": (f'{{"anna": {{"role": "viewer", "hash": "{HASH}"}}}}', {"anna": {"role": "viewer", "hash": HASH}}),
     "http.local_role": ("none", "none"),
+    "http.hsts_days": ("365", 365),
     "http.session_hours": ("1.5", 1.5),
     "http.jwt": (
         '{"issuer": "https://id", "audience": "rw", "jwks_file": "/k.json"}',

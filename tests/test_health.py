@@ -22,6 +22,7 @@ from receipt_watcher.errors import ConfigError
 from receipt_watcher.health import Health, destination_names, trouble_of_disk
 from receipt_watcher.holds import HoldKind
 from receipt_watcher.readiness import Readiness
+from receipt_watcher.roles import hash_of
 from receipt_watcher.sources import load
 from receipt_watcher.standin import StandIn
 from receipt_watcher.textfile import TEXTFILE_SECONDS, Textfile
@@ -282,3 +283,37 @@ def test_a_text_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None
         written.round()
     assert [line["event"] for line in lines] == ["textfile.not_written"] * 2
     assert lines[0]["why"] == "No such file or directory"
+
+
+# --- what strangers are told ----------------------------------------------------------------------------------------
+
+
+def test_strangers_learn_no_paths_and_no_hosts(tmp_path: Path) -> None:
+    """From elsewhere, by a proxy or with a wrong token, health names what fails in few words; a viewer is told all."""
+    viewer = {"http": {"tokens": {"eye": {"role": "viewer", "hash": hash_of("seen")}}}}
+    inbox = {"path": str(tmp_path / "share" / "inbox")}
+    with RunningDaemon(tmp_path, "http://n8n.office.lan/webhook/x", TOKEN, inbox=inbox, changes=viewer) as daemon:
+        daemon.inbox.rename(tmp_path / "away")
+        ready = f"{daemon.url}/health/ready"
+        wait_until(lambda: httpx.get(ready).status_code == 503, "the inbox is away")
+        assert str(daemon.inbox) in httpx.get(ready).text
+        by_proxy = {"X-Forwarded-For": "192.0.2.1"}
+        for headers in (by_proxy, by_proxy | {"Authorization": "Bearer wrong"}, {"Host": "evil.example"}):
+            for accept in ("application/json", "text/plain"):
+                told = httpx.get(ready, headers=headers | {"Accept": accept})
+                assert told.status_code == 503
+                assert "inbox:office" in told.text
+                assert "the inbox cannot be used" in told.text
+                assert str(tmp_path) not in told.text
+        known = httpx.get(ready, headers=by_proxy | {"Authorization": "Bearer seen"})
+        assert str(daemon.inbox) in known.text
+
+
+def test_strangers_learn_no_hosts_of_destinations() -> None:
+    """A held destination is degraded for strangers, too, by a number instead of its host; what waits is not told."""
+    found = Readiness({"job_log": None}, {"hold:n8n.office.lan#1": "held"}, {"office": "3 receipts wait"})
+    assert found.for_strangers().as_json() == {
+        "status": "degraded",
+        "checks": ["job_log"],
+        "degraded": {"hold:1": "its receipts wait"},
+    }

@@ -461,3 +461,47 @@ def test_a_log_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
         "is in processing/ and done/ is recorded anew"
     )
     assert path.read_bytes() == b"\xff" * 50_000
+
+
+# --- who may read it -----------------------------------------------------------------------------------------------
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """Return the mode of each file."""
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+@pytest.fixture
+def lax_umask() -> Iterator[None]:
+    """The umask of most machines."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("lax_umask")
+def test_nobody_else_reads_the_log(tmp_path: Path) -> None:
+    """The log, what SQLite keeps beside it, a backup and a log that was written again are for their owner only."""
+    log = JobLog(tmp_path / "receipts.db")
+    log.open()
+    log.insert(make_job())
+    log.backup(tmp_path / "copy.db")
+    log.restore()
+    log.insert(make_job())
+    assert {"receipts.db", "receipts.db-wal", "copy.db"} <= modes(tmp_path).keys()
+    assert set(modes(tmp_path).values()) == {0o600}
+    log.close()
+
+
+@pytest.mark.usefixtures("lax_umask")
+@pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o640, 0o640), (0o666, 0o600)])
+def test_a_log_that_all_could_read_is_closed_to_them(tmp_path: Path, before: int, after: int) -> None:
+    """A log that an older version made for all to read becomes its owner's; a mode for a group stays."""
+    path = tmp_path / "receipts.db"
+    path.touch(mode=0o600)
+    path.chmod(before)
+    log = JobLog(path)
+    log.open()
+    log.insert(make_job())
+    assert set(modes(tmp_path).values()) == {after}
+    log.close()

@@ -374,6 +374,20 @@ def test_answer_under_way_ends_before_stop(site: Site) -> None:
     assert not server.is_alive()
 
 
+@pytest.mark.parametrize(
+    ("scheme", "days", "told"), [("https", 365, "max-age=31536000"), ("https", 0, None), ("http", 365, None)]
+)
+def test_browsers_are_bound_to_tls_only_if_that_is_wished(site: Site, scheme: str, days: int, told: str | None) -> None:
+    """Strict-Transport-Security binds a whole host name, so it is sent over TLS, and only as it is configured."""
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(Envelope(site.app, hsts_seconds=days * 86400))
+        async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://receipts.lan") as client:
+            return await client.get("/")
+
+    assert asyncio.run(ask()).headers.get("strict-transport-security") == told
+
+
 # --- TLS, and a socket for a proxy ---------------------------------------------------------------------------------
 
 

@@ -512,10 +512,10 @@ def test_live_is_live(site: Site) -> None:
 
 def test_ready_names_what_fails(site: Site) -> None:
     """Ready is 200 with the checks by name, or 503 with those that fail and why."""
-    answer = site.ask("GET", "/health/ready", OFFICE)
+    answer = site.ask("GET", "/health/ready", LOCAL)
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "checks": ["inbox:office", "job_log"]})
     site.checks["inbox:office"] = "the share is not mounted"
-    answer = site.ask("GET", "/health/ready", OFFICE)
+    answer = site.ask("GET", "/health/ready", LOCAL)
     assert answer.status_code == 503
     assert answer.json() == {"status": "not ready", "failing": {"inbox:office": "the share is not mounted"}}
 
@@ -523,7 +523,7 @@ def test_ready_names_what_fails(site: Site) -> None:
 def test_ready_is_degraded_and_not_down(site: Site) -> None:
     """What works by halves is named, and makes nothing fail; beside what fails it is named, too."""
     site.degraded["hold:n8n#1"] = "held"
-    answer = site.ask("GET", "/health/ready", OFFICE)
+    answer = site.ask("GET", "/health/ready", LOCAL)
     assert answer.status_code == 200
     assert answer.json() == {
         "status": "degraded",
@@ -531,7 +531,7 @@ def test_ready_is_degraded_and_not_down(site: Site) -> None:
         "degraded": {"hold:n8n#1": "held"},
     }
     site.checks["job_log"] = "disk full"
-    answer = site.ask("GET", "/health/ready", OFFICE)
+    answer = site.ask("GET", "/health/ready", LOCAL)
     assert answer.status_code == 503
     assert answer.json()["degraded"] == {"hold:n8n#1": "held"}
 
@@ -551,7 +551,7 @@ def test_ready_as_a_line(site: Site, query: str, accept: str, is_line: bool) -> 
     """Who wants text gets one line, with the same status; who takes anything gets JSON."""
     for trouble, status, line in ((None, 200, "ok"), ("gone", 503, "not ready: inbox:office: gone")):
         site.checks["inbox:office"] = trouble
-        answer = site.ask("GET", f"/health/ready{query}", OFFICE, headers={"Accept": accept})
+        answer = site.ask("GET", f"/health/ready{query}", LOCAL, headers={"Accept": accept})
         assert answer.status_code == status
         assert (answer.text == f"{line}\n") is is_line
         assert answer.headers["content-type"].startswith("text/plain" if is_line else "application/json")

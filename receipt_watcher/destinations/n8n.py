@@ -28,6 +28,7 @@ from receipt_watcher.content import verified_pieces
 from receipt_watcher.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
 from receipt_watcher.errors import AnswerLostError, CutAnswerError, NotSentError
 from receipt_watcher.job import Job, Reason, subfolder_of
+from receipt_watcher.masking import without_path
 from receipt_watcher.outbound import Answer, Outbound
 from receipt_watcher.proxies import OPTION
 from receipt_watcher.signing import NOT_PROVEN, Signer
@@ -165,7 +166,9 @@ def outcome_of(answer: Answer, now: float, accept: Accept = AUTO) -> Outcome:
     if answer.status in _OWN_FAILURES:
         return Refused(_OWN_FAILURES[answer.status], f"N8N answered {shown}", answer.status)
     if 300 <= answer.status < 400:  # noqa: PLR2004 - RFC 9110, 15.4
-        advice = f"it redirects to {answer.headers.get('location', 'elsewhere')}; put that URL into n8n.webhook_url"
+        location = answer.headers.get("location", "elsewhere")
+        where = without_path(location) if "://" in location else location  # mostly it has the path, which is a secret
+        advice = f"it redirects to {where}; put that URL into n8n.webhook_url"
     elif _NO_CREDENTIAL in answer.text:
         advice = "the webhook node has header auth, but no credential is selected in it"
     elif NOT_PROVEN in answer.text:
