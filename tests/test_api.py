@@ -245,6 +245,52 @@ def test_retry_and_cancel_name_who_did_it(site: ApiSite) -> None:
     assert site.deliveries.count > rung
 
 
+def unknown(site: ApiSite) -> Job:
+    """Return a job that may have been booked."""
+    (job,) = site.record()
+    site.log.advance(job.job_id, Event.CLAIM, site.clock.now)
+    assert site.log.advance(job.job_id, Event.GIVE_UP, site.clock.now, reason=Reason.OUTCOME_UNKNOWN)
+    return site.job(job)
+
+
+def test_what_may_have_been_booked_is_retried_by_force_only(site: ApiSite) -> None:
+    """Without force a retry says why not, alone and among others; with it the job goes again."""
+    job = unknown(site)
+    path = f"/api/v1/jobs/{job.job_id}/retry"
+    for body in ({}, {"force": False}):
+        refused = site.ask("POST", path, Role.OPERATOR, json=body)
+        assert refused.status_code == 409
+        assert "may have booked it" in refused.json()["detail"]
+        assert '{"force": true}' in refused.json()["detail"]
+    among = site.ask("POST", "/api/v1/jobs/retry", Role.OPERATOR, json={})
+    assert among.json() == {"retried": 0, "refused": 1, "next_cursor": None}
+    assert site.job(job) == job
+    assert site.ask("POST", path, Role.OPERATOR, json={"force": True}).json()["status"] == "queued"
+    assert site.ask("POST", path, Role.OPERATOR, json={"force": "perhaps"}).status_code == 422
+
+
+@pytest.mark.parametrize(("delivered", "status"), [(True, "success"), (False, "failure")])
+def test_a_job_is_settled_by_who_may_change_it(site: ApiSite, delivered: bool, status: str) -> None:
+    """An operator says what became of a job; once, by name, and of no other job."""
+    job = unknown(site)
+    path = f"/api/v1/jobs/{job.job_id}/settle"
+    assert site.ask("POST", path, Role.VIEWER, json={"delivered": delivered}).status_code == 403
+    assert site.ask("POST", path, Role.OPERATOR, json={}).status_code == 422
+    answer = site.ask("POST", path, Role.OPERATOR, json={"delivered": delivered})
+    assert (answer.status_code, answer.json()) == (202, {"job_id": job.job_id, "status": status})
+    line = site.log.history(job.job_id)[-1]
+    assert (line["event"], line["detail"]) == (
+        "settle_delivered" if delivered else "settle_not_delivered",
+        "by the-operator",
+    )
+    again = site.ask("POST", path, Role.OPERATOR, json={"delivered": delivered})
+    assert again.status_code == 409
+    assert "can be settled" in again.json()["detail"]
+    assert site.ask("POST", "/api/v1/jobs/no-such-job/settle", Role.ADMIN, json={"delivered": True}).status_code == 404
+    if not delivered:  # nothing was booked, so a retry is like any other
+        assert site.ask("POST", f"/api/v1/jobs/{job.job_id}/retry", Role.OPERATOR).status_code == 202
+
+
 def test_what_cannot_be_is_a_conflict_in_words(site: ApiSite) -> None:
     """A success is not retried, nor cancelled; the answer says why, and nothing changes."""
     job = site.in_state(State.SUCCESS)

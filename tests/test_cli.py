@@ -485,6 +485,49 @@ def test_retry_of_all_that_failed(command: Command, job_log: JobLog) -> None:
     assert [state_of(job_log, job_id) for job_id in ids.values()] == [State.QUEUED, State.SUCCESS, State.CANCELLED]
 
 
+MAYBE = [Reason.OUTCOME_UNKNOWN, Reason.UNREADABLE_VERDICT, Reason.NO_CALLBACK]
+
+
+def unknown(log: JobLog, reason: Reason = Reason.OUTCOME_UNKNOWN) -> str:
+    """Put a job into the log that may have been booked, and return its id."""
+    job_id = add(log, "scan.jpg", State.DELIVERING)
+    assert log.advance(job_id, Event.GIVE_UP, time.time(), reason=reason)
+    return job_id
+
+
+@pytest.mark.parametrize("reason", MAYBE)
+def test_retry_of_what_may_have_been_booked(reason: Reason, command: Command, job_log: JobLog) -> None:
+    """It needs --force, be it named or among all that failed; without it the command says why and what else to do."""
+    job_id = unknown(job_log, reason)
+    for words in (["scan.jpg"], ["--failed"]):
+        said = command("retry", *words)
+        assert said.code == 1
+        assert f"not retried ({reason}). N8N may have booked it" in said.out
+        assert "settle" in said.out
+        assert "--force" in said.out
+    assert state_of(job_log, job_id) is State.FAILURE
+    assert command("retry", "scan.jpg", "--force").code == 0
+    assert state_of(job_log, job_id) is State.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("word", "state", "text"),
+    [("--delivered", State.SUCCESS, "success"), ("--not-delivered", State.FAILURE, "marked as not delivered")],
+)
+def test_settle(word: str, state: State, text: str, command: Command, job_log: JobLog) -> None:
+    """An admin who has looked in N8N says what became of a job; once, and of no job that cannot be settled."""
+    job_id = unknown(job_log)
+    assert command("settle", job_id).code == 2
+    said = command("settle", "scan.jpg", word)
+    assert (said.code, state_of(job_log, job_id)) == (0, state)
+    assert said.out.startswith(f"{job_id}  scan.jpg: {text}")
+    assert job_log.select("SELECT detail FROM history ORDER BY id DESC LIMIT 1")[0] == ("by an admin",)
+    again = command("settle", "scan.jpg", word)
+    assert again.code == 1
+    assert "can be settled; this one is" in again.out
+    assert command("retry", "scan.jpg").code == (1 if state is State.SUCCESS else 0)
+
+
 # --- backup --------------------------------------------------------------------------------------------------------
 
 

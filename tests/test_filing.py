@@ -279,6 +279,45 @@ def test_a_failure_goes_to_failed_with_a_note(office: Office) -> None:
     )
 
 
+def given_up(office: Office) -> Job:
+    """Return a receipt that may have been booked, filed in failed/."""
+    job = office.drop_in()
+    office.tell(job, Event.CLAIM)
+    office.tell(job, Event.GIVE_UP, reason=Reason.OUTCOME_UNKNOWN, message="No answer. It may have been booked.")
+    office.file()
+    return office.now(job)
+
+
+def test_the_note_says_what_moving_back_would_do(office: Office) -> None:
+    """Of a receipt that may have been booked the note says when to move it back, and what to do if it was booked."""
+    job = given_up(office)
+    text = office.note()
+    assert "To try again" not in text
+    assert "If it was not booked: move the file back into the inbox, and it is sent again." in text
+    assert "If it was booked: leave the file here, or it is booked twice." in text
+    assert f"receipt-watcher settle {job.job_id} --delivered" in text
+
+
+def test_the_note_follows_what_was_settled(office: Office) -> None:
+    """When somebody says that nothing was booked, the note beside the file says so, and what to do then."""
+    job = given_up(office)
+    assert office.log.settle(job.job_id, office.clock.now, "by anna", is_delivered=False)
+    office.file()
+    assert Reason.NOT_DELIVERED.meaning in office.note()
+    assert "Marked as not delivered by anna." in office.note()
+    assert "may have been booked" not in office.note()
+    assert (office.place(job), office.now(job).move_due) == ("failed/scan.jpg", False)
+
+
+def test_what_was_settled_as_delivered_goes_to_done(office: Office) -> None:
+    """When somebody says that it was booked, the file moves to done/, without its note."""
+    job = given_up(office)
+    assert office.log.settle(job.job_id, office.clock.now, "by anna", is_delivered=True)
+    office.file()
+    assert office.all_files() == ["done/2023-11/scan.jpg"]
+    assert office.now(job).message == "Marked as delivered by anna."
+
+
 @pytest.mark.parametrize("reason", list(Reason))
 def test_each_reason_is_explained(office: Office, reason: Reason) -> None:
     """Whatever the reason, the note says in a sentence what it means and what to do."""

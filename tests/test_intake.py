@@ -333,6 +333,52 @@ def test_what_retention_removed_is_not_brought_back(log: JobLog, intake: Intake,
     assert (found.state, found.duplicate_of) == (State.DUPLICATE, job.job_id)
 
 
+MAYBE = [Reason.OUTCOME_UNKNOWN, Reason.UNREADABLE_VERDICT, Reason.NO_CALLBACK]
+
+
+def perhaps_booked(log: JobLog, failed: Failed, reason: Reason, *, is_there: bool) -> Job:
+    """Put a job into the log that may have been booked, and was filed in failed/."""
+    job = earlier(log, Event.CLAIM)
+    log.advance(job.job_id, Event.GIVE_UP, NOW, reason=reason)
+    log.finish_moves([(current(log, job), Folder.FAILED, Path("sub/scan.jpg"))], NOW)
+    failed.jobs |= {job.job_id} if is_there else set()
+    return current(log, job)
+
+
+@pytest.mark.parametrize("reason", MAYBE)
+@pytest.mark.parametrize("duplicates", ["skip", "fail"])
+def test_a_copy_of_what_may_have_been_booked_sends_nothing(
+    log: JobLog, intake: Intake, failed: Failed, reason: Reason, duplicates: str
+) -> None:
+    """A second copy that comes by itself is no wish to book once more: it is filed with the first, or failed."""
+    job = perhaps_booked(log, failed, reason, is_there=True)
+    found = one(intake, arrival("again.jpg", duplicates=duplicates))
+    assert found.state is (State.DUPLICATE if duplicates == "skip" else State.FAILURE)
+    assert found.duplicate_of == (job.job_id if duplicates == "skip" else None)
+    assert current(log, job) == job
+    assert log.claim(["office"], NOW) is None
+
+
+def test_a_copy_of_what_may_have_been_booked_is_sent_where_each_copy_is(
+    log: JobLog, intake: Intake, failed: Failed
+) -> None:
+    """With duplicates: send a copy is a receipt of its own; the first one stays as it is."""
+    job = perhaps_booked(log, failed, Reason.OUTCOME_UNKNOWN, is_there=True)
+    found = one(intake, arrival("again.jpg", duplicates="send"))
+    assert (found.state, found.job_id == job.job_id) == (State.QUEUED, False)
+    assert current(log, job) == job
+
+
+@pytest.mark.parametrize("reason", MAYBE)
+def test_what_may_have_been_booked_and_is_moved_back_goes_again(
+    log: JobLog, intake: Intake, failed: Failed, reason: Reason
+) -> None:
+    """The file itself, moved out of failed/, is a person's wish: the note beside it said what that means."""
+    job = perhaps_booked(log, failed, reason, is_there=False)
+    found = one(intake, arrival("scan.jpg"))
+    assert (found.job_id, found.state) == (job.job_id, State.QUEUED)
+
+
 def test_a_copy_of_a_retried_file_is_a_copy(log: JobLog, intake: Intake, failed: Failed) -> None:
     """While the file of a retried job still lies in failed/, what comes is a copy of it."""
     job = filed(log, failed, Event.FAIL, Event.RETRY, is_there=True)

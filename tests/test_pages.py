@@ -454,6 +454,52 @@ def test_retry_does_what_the_command_does(office: Office) -> None:
     assert "It is tried again." in office.shown(answer.headers["location"])
 
 
+MAYBE = [Reason.OUTCOME_UNKNOWN, Reason.UNREADABLE_VERDICT, Reason.NO_CALLBACK]
+
+
+@pytest.mark.parametrize("reason", MAYBE)
+def test_what_may_have_been_booked_asks_before_it_is_retried(office: Office, reason: Reason) -> None:
+    """The page says what may follow, and retries only by the button behind that; so does the list of failed ones."""
+    job = office.failed(reason=reason)
+    path = f"/receipts/{job.job_id}"
+    text = office.shown(path)
+    assert "N8N may have booked this receipt." in text
+    assert "If N8N has booked the receipt, it is booked twice." in text
+    assert "Decide…" in office.shown("/failed")
+    assert f'action="{path}/retry' not in office.get("/failed").text
+    assert office.press(f"{path}/retry").headers["location"] == f"{path}?said=too_late"
+    assert office.press("/failed/retry").headers["location"].endswith("count=0")
+    assert office.job(job) == job
+    assert office.press(f"{path}/retry", {"force": "yes"}).headers["location"] == f"{path}?said=retried"
+    assert office.job(job).state is State.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("delivered", "state", "said"),
+    [("yes", State.SUCCESS, "It is marked as delivered."), ("no", State.FAILURE, "It is marked as not delivered.")],
+)
+def test_a_receipt_is_settled_by_its_buttons(office: Office, delivered: str, state: State, said: str) -> None:
+    """Who has looked in N8N says what became of the receipt, and stands in its history with that."""
+    job = office.failed(reason=Reason.OUTCOME_UNKNOWN)
+    rung = office.filings.count
+    answer = office.press(f"/receipts/{job.job_id}/settle", {"delivered": delivered})
+    assert said in office.shown(answer.headers["location"])
+    after = office.job(job)
+    assert (after.state, after.reason) == (state, None if delivered == "yes" else Reason.NOT_DELIVERED)
+    assert after.move_due
+    assert office.filings.count > rung
+    assert office.log.history(job.job_id)[-1]["detail"] == "by this machine"
+    assert "N8N may have booked this receipt." not in office.shown(f"/receipts/{job.job_id}")
+    assert office.press(f"/receipts/{job.job_id}/settle", {"delivered": "no"}).headers["location"].endswith("too_late")
+
+
+def test_a_button_that_does_not_say_what_became_of_it(office: Office) -> None:
+    """A form of ours says yes or no."""
+    job = office.failed(reason=Reason.OUTCOME_UNKNOWN)
+    assert office.press(f"/receipts/{job.job_id}/settle", {"delivered": "perhaps"}).status_code == 422
+    assert office.job(job) == job
+
+
 def test_cancel_does_what_the_command_does(office: Office) -> None:
     """The receipt is cancelled, and may be tried again."""
     [job] = office.record()
