@@ -20,7 +20,7 @@ from tests.running import REPOSITORY
 from tests.torture.audit import EXPLANATIONS
 from tests.torture.drive import audit_of, torture
 from tests.torture.dropper import content_of
-from tests.torture.far_side import REPLIES
+from tests.torture.far_side import REPLIES, SINK_REPLIES
 from tests.torture.ledger import Ledger, Ledgers, read
 from tests.torture.plan import KINDS, End, Fault, Manner, Plan, opening
 from tests.torture.watcher import PLANTED
@@ -31,6 +31,7 @@ FOUND = {
     "flush": {"lost", "torn"},
     "verdict": {"verdicts changed", "illegal histories"},
     "move": {"lost"},
+    "once": {"sent twice"},
 }
 
 
@@ -72,6 +73,7 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
     assert figures["rounds"] == len(opening()) + 20
     assert figures["receipts dropped"] > 200
     assert figures["kills (kill -9)"] > 10
+    assert figures["of them booked by the sink"] > 20
     assert figures["taken more than once"] == sum(figures[why] for why in EXPLANATIONS)
     assert list(tmp_path.iterdir()) == []
 
@@ -150,6 +152,11 @@ def _sent_once_more(root: Path) -> None:
     _append(root / "far-side.jsonl", "delivered", number=99)
 
 
+def _booked_twice(root: Path) -> None:
+    for number in (98, 99):
+        _append(root / "far-side.jsonl", "delivered", number=number, inbox="sink", booked=True)
+
+
 def _wrong_token_heard(root: Path) -> None:
     _append(root / "far-side.jsonl", "callback", right_token=False)
 
@@ -179,6 +186,7 @@ def _balance(root: Path) -> None:
         (_row_of_nobody, "job log damaged"),
         (_another_id, "two ids"),
         (_sent_once_more, "unexplained deliveries"),
+        (_booked_twice, "sent twice"),
         (_wrong_token_heard, "callbacks answered wrongly"),
         (_failed_without_a_word, "unexplained failures"),
         (_defect, "defects in the log"),
@@ -217,7 +225,8 @@ def test_a_plan_leaves_nothing_out() -> None:
 
 def test_each_fault_is_made_somewhere() -> None:
     """Each fault has its reply, but for those that are made before a request has arrived."""
-    assert set(Fault) - REPLIES.keys() == {Fault.DOWN, Fault.RESET_IN_REQUEST}
+    for replies in (REPLIES, SINK_REPLIES):
+        assert set(Fault) - replies.keys() == {Fault.DOWN, Fault.RESET_IN_REQUEST}
 
 
 @pytest.mark.parametrize("kind", KINDS)

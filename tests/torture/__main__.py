@@ -33,6 +33,7 @@ _FIGURES = {
     "order": "retry and cancel by an admin",
     "POSTs that arrived": "POSTs that arrived whole",
     "of them taken by N8N": "of them taken by N8N",
+    "booked by the sink": "of them booked by the sink",
 }
 
 

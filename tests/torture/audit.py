@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from receipt_watcher.disk import PARTIAL_SUFFIX, display_name
-from receipt_watcher.job import CLOSED_STATES, INITIAL_STATES, TRANSITIONS, Event, State
+from receipt_watcher.job import CLOSED_STATES, INITIAL_STATES, TRANSITIONS, Event, Reason, State
 from receipt_watcher.note import NOTE_SUFFIX
 from tests.torture.folders import Folders, files_below
 from tests.torture.ledger import Ledgers, read
-from tests.torture.plan import RECEIPTS
+from tests.torture.plan import RECEIPTS, SINK, Fault
 
 #: Each kind of finding, in the order of the summary.
 KINDS = (
@@ -38,6 +38,7 @@ KINDS = (
     "two ids",
     "illegal histories",
     "verdicts changed",
+    "sent twice",
     "unexplained deliveries",
     "unexplained failures",
     "callbacks answered wrongly",
@@ -56,7 +57,7 @@ _DEFECTS = ("stage.failed", "task.failed", "http.failed", "file.missing", "file.
 #: A request that was on its way when a verdict came in cannot be called back; so old a verdict it must know.
 _ON_THE_WAY_SECONDS = 3.0
 _NUMBER = re.compile(r"( \(\d+\))+(?=\.\w+$)")
-_HEARD, _TOO_LARGE, _ERROR = 200, 413, 500
+_HEARD, _TOO_LARGE, _UNREADABLE, _ERROR = 200, 413, 422, 500
 
 #: How long an order, or a file that is dropped once more, may take until it is carried out.
 _ORDER_SECONDS = 3.0
@@ -99,6 +100,7 @@ class Row:
     sha256: str | None
     is_moving: bool
     note_path: str | None
+    reason: str | None
 
 
 @dataclass
@@ -158,6 +160,7 @@ def audit(
     _check_callbacks(report, evidence)
     _check_failures(report, evidence)
     _check_deliveries(report, evidence, deadline_seconds, timeout_seconds)
+    _check_sink(report, evidence)
     return report
 
 
@@ -208,6 +211,7 @@ def _read_log(database: Path) -> tuple[list[Row], dict[str, list[Line]]]:
                 sha256=row["sha256"],
                 is_moving=bool(row["move_due"]) or row["moving_to_path"] is not None,
                 note_path=None if row["note_path"] is None else os.fsdecode(row["note_path"]),
+                reason=row["reason"],
             )
             for row in log.execute("SELECT * FROM job ORDER BY job_id")
         ]
@@ -373,6 +377,7 @@ def _check_verdicts(report: Report, evidence: Evidence) -> None:
     known = {line["sha256"] for line in evidence.dropped}
     digests = {line["job_id"]: line["sha256"] for line in evidence.delivered}
     said = {digests[line["job_id"]] for line in evidence.callbacks if line["job_id"] and line["verdict"] == "success"}
+    said |= {line["sha256"] for line in evidence.delivered if line["booked"]}  # by the answer
     for filed in evidence.filed:
         if filed.folder == "done" and filed.sha256 in known - said:
             report.find("verdicts changed", f"{filed.path} is in done/, but N8N never said so")
@@ -390,19 +395,25 @@ def _check_callbacks(report: Report, evidence: Evidence) -> None:
         else:
             if line["verdict"] == "success":
                 successes.setdefault(job_id, line["asked_at"])
-            allowed = {200, 409} if line["verdict"] == "failure" and job_id in successes else {200}
+            if line["verdict"] not in ("success", "failure"):
+                allowed = {_UNREADABLE}
+            else:
+                allowed = {200, 409} if line["verdict"] == "failure" and job_id in successes else {200}
         if outcome is not None and outcome not in allowed:
             report.find("callbacks answered wrongly", f"{dict(line)}: {sorted(allowed)} was to be expected")
 
 
 def _check_failures(report: Report, evidence: Evidence) -> None:
-    """A good receipt is in failed/ only by a word of N8N's, by an admin, or because nobody called back."""
+    """A good receipt is in failed/ only by a word of N8N's, by an admin, or because nobody called back or can know."""
     good = {line["sha256"] for line in evidence.dropped if line["kind"] in RECEIPTS}
     digests = {line["job_id"]: line["sha256"] for line in evidence.delivered}
     errors = Counter(line["sha256"] for line in evidence.delivered if line["status"] == _ERROR)
     excused = {sha256 for sha256, count in errors.items() if count >= _MAX_ATTEMPTS}
     excused |= {line["sha256"] for line in evidence.delivered if line["status"] == _TOO_LARGE or line["taken"]}
     excused |= {digests[line["job_id"]] for line in evidence.driven if line.get("order") == "cancel"}
+    if any(line["what"] == "ended" or line.get("fault") == Fault.RESET_IN_REQUEST for line in evidence.driven):
+        # It may have been claimed or on its way then, and never have arrived whole at the sink.
+        excused |= {row.sha256 for row in evidence.rows if row.inbox == SINK and row.reason == Reason.OUTCOME_UNKNOWN}
     for filed in evidence.filed:
         if filed.folder == "failed" and filed.sha256 in good - excused:
             report.find("unexplained failures", str(filed.path))
@@ -426,10 +437,12 @@ class Repetition:
     answered_at: float | None
     called_at: float
     away: bool
+    unread: Sequence[Line] = ()
+    moved_back: Sequence[float] = ()
 
     def explained_by(self, deadline_seconds: float, timeout_seconds: float) -> str:
         """Return one of EXPLANATIONS, or "" where none holds."""
-        if any(line["verdict"] == "success" for line in self.heard):
+        if any(line["verdict"] == "success" for line in self.heard) or self._was_unreadable:
             return ""
         waited = self.after["at"] - self.before["at"]
         is_unheard = not any(line["at"] >= self.before["at"] for line in self.heard)
@@ -444,6 +457,11 @@ class Repetition:
                 return "callback came late"
         return "retried" if any(at >= self.before["at"] - _ORDER_SECONDS for at in self.asked) else ""
 
+    @property
+    def _was_unreadable(self) -> bool:
+        """Whether a callback could not be read, and nobody has moved the file back since: it is sent no more."""
+        return any(all(at < line["at"] - _ORDER_SECONDS for at in self.moved_back) for line in self.unread)
+
     def __str__(self) -> str:
         waited = self.after["at"] - self.before["at"]
         verdicts = ", ".join(line["verdict"] for line in self.heard) or "no verdict"
@@ -455,6 +473,7 @@ def _check_deliveries(report: Report, evidence: Evidence, deadline_seconds: floa
     """Count what N8N took more than once, and find the reason for each; where there is none, that is a finding."""
     report.figures["POSTs that arrived"] = len(evidence.delivered)
     report.figures["of them taken by N8N"] = sum(line["taken"] for line in evidence.delivered)
+    report.figures["booked by the sink"] = sum(line["booked"] for line in evidence.delivered)
     for repetition in _repetitions(evidence):
         if why := repetition.explained_by(deadline_seconds, timeout_seconds):
             report.explained[why] += 1
@@ -464,12 +483,16 @@ def _check_deliveries(report: Report, evidence: Evidence, deadline_seconds: floa
 
 def _repetitions(evidence: Evidence) -> Iterator[Repetition]:
     heard, retries, away = _heard(evidence), _retries(evidence), list(_away(evidence.driven))
+    unread: dict[str, list[Line]] = defaultdict(list)
+    for line in evidence.callbacks:
+        if line["outcome"] == _UNREADABLE:
+            unread[line["job_id"]].append(line)
     called: dict[int, float] = {}
     for line in evidence.callbacks:
         called[line["number"]] = min(line["asked_at"], called.get(line["number"], line["asked_at"]))
     taken: dict[str, list[Line]] = defaultdict(list)
     for line in evidence.delivered:
-        if line["taken"]:
+        if line["taken"] and line["inbox"] != SINK:
             taken[line["job_id"]].append(line)
     for job_id, lines in taken.items():
         orders = (*retries[job_id], *retries[lines[0]["sha256"]], *retries[""])
@@ -482,8 +505,24 @@ def _repetitions(evidence: Evidence) -> Iterator[Repetition]:
                 asked=[at for at in asked if at <= after["at"]],
                 answered_at=evidence.answered.get(before["number"]),
                 called_at=called.get(before["number"]) or after["at"],
+                unread=[line for line in unread[job_id] if line["at"] <= after["at"] - _ON_THE_WAY_SECONDS],
+                moved_back=[line["at"] for line in evidence.again if line["sha256"] == before["sha256"]],
                 away=any(left <= after["at"] and before["at"] - 1 <= back for left, back in away),
             )
+
+
+def _check_sink(report: Report, evidence: Evidence) -> None:
+    """What books each receipt that it is sent got none twice, unless a person moved its file back out of failed/."""
+    booked: dict[str, list[Line]] = defaultdict(list)
+    for line in evidence.delivered:
+        if line["booked"]:
+            booked[line["sha256"]].append(line)
+    for sha256, lines in booked.items():
+        moved_back = [line["at"] for line in evidence.again if line["sha256"] == sha256]
+        for before, after in itertools.pairwise(lines):
+            if not any(before["at"] - _ORDER_SECONDS <= at <= after["at"] for at in moved_back):
+                waited = after["at"] - before["at"]
+                report.find("sent twice", f"{after['job_id']}, {waited:.2f} s after {before['fault']} had booked it")
 
 
 def _seen_at(at: float, away: Iterable[tuple[float, float]]) -> float:

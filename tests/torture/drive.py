@@ -1,8 +1,9 @@
 """The driver of a torture: starts everything, breaks it by the plan, heals it, waits for quiet, and has it audited.
 
-Around the daemon are two processes, N8N's side and the dropper, so that whatever kills the daemon kills no witness. Two
-inboxes: all of `office` is on one file system; the inbox and done/ of `share` are in memory, so that its moves are
-copies. A power cut is a kill after which every file that was recorded, or has left the inbox for good, and was not
+Around the daemon are two processes, N8N's side and the dropper, so that whatever kills the daemon kills no witness.
+Three inboxes: all of `office` is on one file system; the inbox and done/ of `share` are in memory, so that its moves
+are copies; the workflow of `sink` answers with its verdict and books each receipt that it is sent, also one that it has
+booked. A power cut is a kill after which every file that was recorded, or has left the inbox for good, and was not
 flushed is zeros. Names are not cut: a file system's journal keeps them in order, and `test_durability` looks at that.
 """
 
@@ -31,7 +32,7 @@ from tests.running import REPOSITORY, RunningDaemon, wait_until
 from tests.torture.audit import Report, audit
 from tests.torture.folders import Folders, files_below, make_folders, spools_in
 from tests.torture.ledger import TOKEN, Ledger, Ledgers, read
-from tests.torture.plan import INBOXES, End, Fault, Order, Round, Until
+from tests.torture.plan import INBOXES, SINK, End, Fault, Order, Round, Until
 from tests.torture.watcher import trace_of
 
 DEADLINE_SECONDS = 1.5
@@ -146,7 +147,7 @@ class Run:
             f"http://127.0.0.1:{port}/webhook/receipts",
             TOKEN,
             inbox={"path": str(self._spools[INBOXES[0]].inbox)},
-            changes=_options(self._spools, callback_port),
+            changes=_options(self._spools, callback_port, f"http://127.0.0.1:{port}/webhook/{SINK}"),
             environment={"TORTURE_FLUSHES": str(self._ledgers.flushes), "TORTURE_PLANTED": planted},
         )
         stack.callback(self._daemon.close)
@@ -277,7 +278,7 @@ class Run:
         return "\n".join(ascii(str(one))[:200] for one in left[:20])
 
 
-def _options(spools: dict[str, Folders], callback_port: int) -> dict[str, Any]:
+def _options(spools: dict[str, Folders], callback_port: int, sink_url: str) -> dict[str, Any]:
     inboxes = [
         {
             "name": name,
@@ -286,6 +287,7 @@ def _options(spools: dict[str, Folders], callback_port: int) -> dict[str, Any]:
             "recursive": True,
             "settle_seconds": 0.1,
             "patience_seconds": 2,
+            **({"webhook_url": sink_url, "accept": "last_node"} if name == SINK else {}),
         }
         for name, folders in spools.items()
     ]

@@ -5,7 +5,8 @@ answers each with a line: `{"fault": …, "share": …}`, or `{"wait": true}`, w
 more. The ledger has a line for each delivery that arrived whole (`delivered`), for each answer that was given to the
 end (`answered`), and for each callback (`callback`): what was said, and what came back.
 
-A delivery is *taken* where the workflow starts: with an acceptance, and also where the answer is lost.
+A delivery is *taken* where the workflow starts: with an acceptance, and also where the answer is lost. The workflow of
+the sink answers with its verdict, and has *booked* what it has taken unless that is a failure.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import httpx
 
 from receipt_watcher.standin import INTERNAL_ERROR, STARTING_UP, TOO_LARGE, UNAVAILABLE, Behaviour, Delivery, StandIn
 from tests.torture.ledger import TOKEN, Ledger
-from tests.torture.plan import Fault
+from tests.torture.plan import SINK, Fault
 
 #: Pauses before each try of a callback that found nobody, as of a node with «Retry on fail», only quicker; and how many
 #: workflows post but once, as n8n does by itself.
@@ -64,13 +65,14 @@ class Reply:
     words_first: bool = False
     hangs: bool = False
     half: bool = False
+    is_booked: bool = False
 
 
 def _refused(behaviour: Behaviour) -> Reply:
     return Reply(behaviour, is_taken=False)
 
 
-SUCCESS, FAILURE = Word(), Word("failure")
+SUCCESS, FAILURE, UNREADABLE = Word(), Word("failure"), Word("booked")
 REPLIES: dict[Fault, Reply] = {
     Fault.HEALTHY: Reply(words=(SUCCESS,)),
     Fault.FAILING: Reply(words=(FAILURE,)),
@@ -90,6 +92,37 @@ REPLIES: dict[Fault, Reply] = {
     Fault.FAILURE_THEN_SUCCESS: Reply(words=(FAILURE, SUCCESS)),
     Fault.WRONG_TOKEN: Reply(words=(replace(SUCCESS, token=_WRONG_TOKEN),)),
     Fault.UNKNOWN_JOB: Reply(words=(replace(SUCCESS, to_nobody=True), SUCCESS)),
+    Fault.UNREADABLE_CALLBACK: Reply(words=(UNREADABLE,)),
+}
+
+
+def _booked(body: bytes, **more: Any) -> Reply:
+    """Return an answer of the sink that has booked."""
+    hangs, half = (more.pop(name, False) for name in ("hangs", "half"))
+    return Reply(replace(_TAKEN, body=body, **more), hangs=hangs, half=half, is_booked=True)
+
+
+_VERDICT = b'{"status": "success", "message": "booked"}'
+#: What a fault makes of a delivery to the sink: each way to lose an answer, to wrap it, and to answer no verdict.
+SINK_REPLIES: dict[Fault, Reply] = {
+    Fault.HEALTHY: _booked(_VERDICT),
+    Fault.FAILING: Reply(replace(_TAKEN, body=b'{"status": "failure", "message": "not booked"}')),
+    **{
+        fault: REPLIES[fault]
+        for fault in (Fault.ERROR, Fault.UNAVAILABLE, Fault.TOO_MANY, Fault.TOO_LARGE, Fault.STARTING_UP)
+    },
+    Fault.SLOW: _booked(_VERDICT, delay_seconds=0.5),
+    Fault.HANG: _booked(_VERDICT, hangs=True),
+    Fault.RESET_BEFORE_RESPONSE: _booked(b"", reset=True),
+    Fault.RESET_IN_RESPONSE: _booked(b"", reset=True, half=True),
+    Fault.EARLY_CALLBACK: _booked(json.dumps(_VERDICT.decode()).encode()),
+    Fault.TWO_CALLBACKS: _booked(b'[{"json": %b}]' % _VERDICT),
+    Fault.NO_CALLBACK: _booked(_VERDICT[:15], missing_bytes=50),
+    Fault.SUCCESS_THEN_FAILURE: _booked(_VERDICT[:30], missing_bytes=50),
+    Fault.FAILURE_THEN_SUCCESS: _booked(b'{"id": 7}'),
+    Fault.WRONG_TOKEN: _booked(b""),
+    Fault.UNKNOWN_JOB: _booked(b"", status=504),
+    Fault.UNREADABLE_CALLBACK: _booked(b"OK", content_type="text/html"),
 }
 #: Of the deliveries whose answer is lost, so many workflows die, too, and never call back.
 _DEAD_SHARE = 0.4
@@ -141,7 +174,8 @@ class FarSide(StandIn):
 
     def _reply(self, delivery: Delivery) -> Behaviour:
         fault = self.fault if self._meets_fault() else Fault.HEALTHY
-        reply = REPLIES.get(fault, REPLIES[Fault.HEALTHY])
+        replies = SINK_REPLIES if delivery.inbox == SINK else REPLIES
+        reply = replies.get(fault, replies[Fault.HEALTHY])
         is_lost = reply.hangs or reply.behaviour.reset
         words = () if is_lost and self._chance.random() < _DEAD_SHARE else reply.words
         number = next(self._counted)
@@ -149,6 +183,8 @@ class FarSide(StandIn):
             "delivered",
             number=number,
             job_id=delivery.job_id,
+            inbox=delivery.inbox,
+            booked=reply.is_booked,
             ids=sorted({delivery.job_id, delivery.headers["idempotency-key"], delivery.headers["webhook-id"]}),
             sha256=delivery.sha256,
             claimed_sha256=delivery.claimed_sha256,

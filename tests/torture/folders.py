@@ -35,10 +35,11 @@ class Folders:
 
 
 def spools_in(root: Path, memory: Path) -> dict[str, Folders]:
-    """Return the spools of both inboxes; inbox and done/ of the second are in memory, so that its moves are copies."""
-    own, other = root / INBOXES[0], root / INBOXES[1]
+    """Return the spools of all inboxes; inbox and done/ of the second are in memory, so that its moves are copies."""
+    own, other, sink = (root / name for name in INBOXES)
     return {
         INBOXES[0]: Folders(own / "inbox", own / "processing", own / "done", own / "failed"),
+        INBOXES[2]: Folders(sink / "inbox", sink / "processing", sink / "done", sink / "failed"),
         INBOXES[1]: Folders(memory / "inbox", other / "processing", memory / "done", other / "failed"),
     }
 

@@ -38,6 +38,7 @@ class Fault(StrEnum):
     FAILURE_THEN_SUCCESS = "failure, then success"
     WRONG_TOKEN = "wrong token"
     UNKNOWN_JOB = "unknown job"
+    UNREADABLE_CALLBACK = "callback unreadable"
 
 
 class Manner(StrEnum):
@@ -111,7 +112,9 @@ class Round:
     pick: int = 0
 
 
-INBOXES = ("office", "share")
+#: The workflow of the last one answers with its verdict, calls back never, and books whatever it is sent.
+INBOXES = ("office", "share", "sink")
+SINK = INBOXES[2]
 _DROPPING_SECONDS = 0.7
 
 #: How often each kind comes. The last five are no receipts, or no whole ones.
@@ -162,11 +165,13 @@ def opening() -> dict[str, Round]:
     """Return the rounds that every plan begins with, by the planted fault that bites there; the first is a warm-up."""
     numbers = iter(range(100))
 
-    def drops(count: int, manner: Manner = Manner.RENAME, step_seconds: float = 0.0) -> tuple[Drop, ...]:
+    def drops(
+        count: int, manner: Manner = Manner.RENAME, step_seconds: float = 0.0, inbox: str = INBOXES[0]
+    ) -> tuple[Drop, ...]:
         made = []
         for place, number in zip(range(count), numbers, strict=False):
             path = "invoice.jpg" if manner is Manner.SAME_NAME else f"opening-{number}.jpg"
-            made.append(Drop(place * step_seconds, INBOXES[0], path, manner, "jpeg", number, 0.0))
+            made.append(Drop(place * step_seconds, inbox, path, manner, "jpeg", number, 0.0))
         return tuple(made)
 
     quiet = Until.QUIET
@@ -175,6 +180,7 @@ def opening() -> dict[str, Round]:
         "claim": Round(Fault.SLOW, 1.0, drops(4), End.GO_ON, quiet),
         "move": Round(Fault.HEALTHY, 1.0, drops(3, Manner.SAME_NAME, 0.4), End.GO_ON, quiet),
         "verdict": Round(Fault.SUCCESS_THEN_FAILURE, 1.0, drops(4), End.GO_ON, quiet),
+        "once": Round(Fault.RESET_BEFORE_RESPONSE, 1.0, drops(3, inbox=SINK), End.GO_ON, Until.RECORDED, seconds=4.0),
         "flush": Round(Fault.DOWN, 1.0, drops(4), End.POWER_CUT, Until.RECORDED),
     }
 
@@ -191,7 +197,7 @@ class Plan:
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
         self._number = 100
-        self._before: list[tuple[str, int]] = []
+        self._before: dict[bool, list[tuple[str, int]]] = {True: [], False: []}  # of the sink, and of the others
 
     def rounds(self, count: int) -> list[Round]:
         """Return the opening rounds and so many more."""
@@ -218,10 +224,11 @@ class Plan:
     def _drop(self) -> Drop:
         chance = self._chance
         manner = _drawn(chance, _MANNERS)
-        kind, number = self._content(manner)
+        inbox = chance.choice(INBOXES)
+        kind, number = self._content(manner, self._before[inbox == SINK])
         return Drop(
             at_seconds=round(chance.uniform(0.0, _DROPPING_SECONDS), 3),
-            inbox=chance.choice(INBOXES),
+            inbox=inbox,
             path=f"invoice.{_suffix(kind)}" if manner is Manner.SAME_NAME else self._path(kind),
             manner=manner,
             kind=kind,
@@ -229,17 +236,17 @@ class Plan:
             pause_seconds=round(chance.uniform(0.02, 0.4), 3),
         )
 
-    def _content(self, manner: Manner) -> tuple[str, int]:
-        """Choose new bytes, or now and then those of an earlier receipt."""
+    def _content(self, manner: Manner, before: list[tuple[str, int]]) -> tuple[str, int]:
+        """Choose new bytes, or now and then those of an earlier receipt for the same workflow."""
         chance = self._chance
-        if self._before and chance.random() < 0.06:
-            return chance.choice(self._before)
+        if before and chance.random() < 0.06:
+            return chance.choice(before)
         self._number += 1
         kind = _drawn(chance, KINDS)
         if manner in (Manner.TORSO, Manner.TOUCH):
             kind = chance.choice(_CAN_BE_CUT)
         if kind in RECEIPTS:
-            self._before.append((kind, self._number))
+            before.append((kind, self._number))
         return kind, self._number
 
     def _path(self, kind: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from receipt_watcher import cli, disk, job, joblog
+from receipt_watcher.destinations.n8n import N8N
 from receipt_watcher.job import Event, Folder, State
 from receipt_watcher.spool import Spool
 
@@ -78,11 +79,17 @@ def _move_that_replaces() -> None:
     Spool.move = move  # type: ignore[method-assign,assignment]  # likewise
 
 
+def _lost_answers_sent_again() -> None:
+    """A receipt whose answer was lost is sent again, though no callback can come."""
+    N8N.sends_once = property(lambda _: False, lambda *_: None)  # type: ignore[assignment]  # that is the plug
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     "claim": _claim_without_guard,
     "flush": _record_before_flush,
     "verdict": _verdict_overwritten,
     "move": _move_that_replaces,
+    "once": _lost_answers_sent_again,
 }
 
 if __name__ == "__main__":
