@@ -54,8 +54,13 @@ def _shown_alone(value: object) -> object:
     return value
 
 
-def without_paths(text: str) -> str:
-    """Return a text without absolute paths, for callers who shall not learn where things lie."""
+def without_paths(text: str, *known: Path) -> str:
+    """Return a text without absolute paths, for callers who shall not learn where things lie.
+
+    `known` are folders that it may name: their names may have blanks, by which a path is not seen to go on.
+    """
+    for path in sorted(map(str, known), key=len, reverse=True):
+        text = text.replace(path, "…")
     return re.sub(r"(?<![\w/.:])/(?!/)[^\s;,()\"']+", "…", text)
 
 

@@ -36,6 +36,7 @@ def note_runtime_folder(state_dir: Path, folder: Path) -> None:
     with contextlib.suppress(OSError):
         if not note.exists() or note.read_bytes() != os.fsencode(folder):
             temporary = note.with_name(f".{_NOTE}.{os.getpid()}")
+            temporary.touch(mode=0o600)
             temporary.write_bytes(os.fsencode(folder))
             temporary.replace(note)
 

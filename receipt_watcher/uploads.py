@@ -266,7 +266,9 @@ class Uploads:
             job = self._moved(gate, upload, key)
         except (OSError, SpoolError) as error:
             said = str(getattr(error, "strerror", None) or error)
-            said = said if caller.may(Right.READ) else without_paths(said)
+            folders = gate.route.spool.folders
+            if not caller.may(Right.READ):
+                said = without_paths(said, folders.inbox, folders.processing, folders.done, folders.failed)
             why = f"It cannot be taken in now ({said}); send it again in a moment."
             raise RefusedError(503, why, headers={"Retry-After": "10"}) from error
         if job is None:  # the first call with this key has just been here, or a crash left its file to be recorded

@@ -243,14 +243,16 @@ def test_the_form_is_read_strictly(daemon: RunningDaemon) -> None:
     assert daemon.files(daemon.state / "uploads") == []
 
 
-def test_an_uploader_learns_no_paths(daemon: RunningDaemon, tmp_path: Path) -> None:
+def test_an_uploader_learns_no_paths(tmp_path: Path, n8n: StandIn) -> None:
     """An inbox that is away is a 503 for an upload; only who may read is told where it lies."""
     [content] = jpegs(1)
-    daemon.inbox.rename(tmp_path / "away")
-    wait_until(lambda: httpx.get(f"{daemon.url}/health/ready").status_code == 503, "the inbox is away")
-    for role in (Role.UPLOADER, Role.ADMIN):
-        told = assert_problem(upload(daemon, content, headers=bearer(role)), 503)["detail"]
-        assert (str(tmp_path) in told) is (role is Role.ADMIN)
+    inbox = {"path": str(tmp_path / "our receipts" / "the inbox")}
+    with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN, inbox=inbox, changes=TOKENS) as daemon:
+        daemon.inbox.rename(tmp_path / "away")
+        wait_until(lambda: httpx.get(f"{daemon.url}/health/ready").status_code == 503, "the inbox is away")
+        for role in (Role.UPLOADER, Role.ADMIN):
+            told = assert_problem(upload(daemon, content, headers=bearer(role)), 503)["detail"]
+            assert ("receipts" in told) is (role is Role.ADMIN)
 
 
 def test_an_upload_by_form_needs_the_form_token(daemon: RunningDaemon) -> None:

@@ -9,12 +9,12 @@ import click
 
 from receipt_watcher.commands.shared import (
     config_option,
-    how_to_sign_in,
     json_option,
     load_config,
     load_config_with_origins,
     print_json,
     say,
+    tell_how_to_sign_in,
 )
 from receipt_watcher.job import Folder
 
@@ -57,7 +57,7 @@ def init(folder: Path, webhook_url: str | None, *, as_json: bool) -> None:
     click.echo(f"Made {path} and the folders inbox, processing, done, failed and state beside it.")
     click.echo("Next: set n8n.webhook_url, n8n.api_key and http.public_url there; then")
     click.echo(f"  receipt-watcher check --config {path}\n  receipt-watcher run --config {path}")
-    say(how_to_sign_in())
+    tell_how_to_sign_in()
 
 
 @click.group()

@@ -34,12 +34,14 @@ config_option = click.option(
 )
 
 
-def how_to_sign_in() -> str:
-    """Return how a person gets into the page of a set-up with `http.local_role: none`, the form being at /sign-in."""
-    return (
-        "The page and the API ask everybody for a token, on this machine, too (http.local_role: none). To sign in:\n"
-        "  receipt-watcher token create NAME --role operator\n"
-        "puts out a token and two lines for watcher.yaml; add them, reload, and give the token at the page's form."
+def tell_how_to_sign_in() -> None:
+    """Print how a person gets into the page of a new set-up, where nobody may anything without a token."""
+    click.echo(
+        "The page and the API ask everybody for a token, on this machine too (http.local_role: none). To sign in:"
+    )
+    click.echo("  receipt-watcher token create NAME --role operator")
+    click.echo(
+        "Put the lines that it prints into watcher.yaml, start or reload, and give the token at the page's form."
     )
 
 
