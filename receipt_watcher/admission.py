@@ -24,8 +24,8 @@ from receipt_watcher.strangers import address_of
 logger = structlog.get_logger()
 
 _MOST_CONNECTIONS = 256
-#: By taste: more than a browser, a script and N8N together have open.
-_LEAST_PER_ADDRESS = 16
+#: By taste: more than a browser, a script and N8N together have open. They are never too many.
+_FEW_CONNECTIONS = 16
 _YOUNG_SECONDS = 1.0
 _TELL_SECONDS = 60.0
 
@@ -53,12 +53,12 @@ class Admission:
     def __init__(self, most: int | None = None, most_per_address: int | None = None) -> None:
         files = _allowed_files()
         self._most = most or min(_MOST_CONNECTIONS, max(1, files // 4))
-        share = max(_LEAST_PER_ADDRESS, self._most // 4) if most is None else self._most
+        share = max(_FEW_CONNECTIONS, self._most // 4) if most is None else self._most
         self._most_per_address = min(self._most, most_per_address or share)
         #: The kernel gives the lowest number that is free: from this one on only a quarter of them is left.
         self._reserved_from = files - files // 4
         self.is_proxy: Callable[[str | None], bool] = lambda host: host is None
-        #: What counts together: the connections of one address, or one that a proxy brings. The oldest come first.
+        #: Connections that count together: those of one address, or one that a proxy brings. The oldest come first.
         self._groups: dict[str | Admitted, dict[Admitted, None]] = {}
         self._group_of: dict[Admitted, str | Admitted] = {}
         self._told_at: dict[str, float] = {}
@@ -73,7 +73,7 @@ class Admission:
         if address is not None:
             self._bound_address(address)
         self._bound_all()
-        if file_number >= self._reserved_from:
+        if file_number >= self._reserved_from and len(self) >= _FEW_CONNECTIONS:  # else others took the files
             self.on_no_files(f"{file_number} files are open")
         group = connection if address is None else address
         self._group_of[connection] = group

@@ -1,8 +1,8 @@
-"""The connections to the HTTP server, bounded in time and memory, whoever is at the other end.
+"""The connections to the HTTP server, bounded in time and memory.
 
 What it promises: a caller who is slow, silent, or talks nonsense gets a clear answer where one can be sent, and ends.
 A request's head has at most 16 KiB, however it comes: in one piece, in many, or behind another request. No caller keeps
-the event loop for longer than 16 KiB of his take. How many connections there are is bounded by `admission`.
+the event loop for longer than 16 KiB take. How many connections there are is bounded by `admission`.
 
 uvicorn alone bounds neither the time of a request's head nor its size: h11 looks at the size only while the end is
 missing. So `Connection` is uvicorn's protocol on h11 with limits. All of it runs in uvicorn's thread. Nothing is kept.
@@ -36,11 +36,11 @@ WRITE_SECONDS = 10.0
 #: How much of a file the kernel may hold that is not sent yet (TCP_NOTSENT_LOWAT, tcp(7)).
 _UNSENT_BYTES = 64 * 1024
 
-#: What the first line and the headers of a request may have together, and how many headers there may be.
+#: How long the first line and the headers of a request may be together, and how many headers there may be.
 HEAD_BYTES = 16 * 1024
 _MOST_HEADERS = 100
 
-#: What is read at a time.
+#: Read at a time.
 BUFFER_BYTES = 16 * 1024
 
 #: During a stop: how long a body may still arrive that bears no right token, and how long a connection that was
@@ -130,11 +130,9 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         Without a bound the kernel takes megabytes of the file, and then none until a third of them has gone: over a
         slow line that looks as if the caller did not read.
         """
-        if self.was_trusted:
-            return
         self.was_trusted = True
         wire = self.transport.get_extra_info("socket")
-        if wire.family != socket.AF_UNIX:
+        if wire.family != socket.AF_UNIX and not self.transport.is_closing():  # else there is no socket any more
             wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
     def _abort(self) -> None:
@@ -142,7 +140,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self.transport.abort()
 
     def _stream(self) -> None:
-        """Called by the application when an answer has no end: it ends as soon as the caller closes his half."""
+        """Called by the application when an answer has no end: it ends as soon as the caller closes a half."""
         self._ends_with_caller = True
 
     def take(self, wire: socket.socket, host: str | None) -> None:
@@ -223,9 +221,9 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
             super().data_received(piece)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn's never keeps it open
-        """Answer a caller who has said everything and closed his half; True keeps ours open until then.
+        """Answer a caller who has sent everything and closed a half; True keeps the other one open until then.
 
-        TLS has no halves. A listener who closes his half has left.
+        TLS has no halves. A listener who closes one has left.
         """
         if self._ends_with_caller or not self.is_answering or self.is_sending or self.scheme == "https":
             return None

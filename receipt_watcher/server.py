@@ -1,8 +1,7 @@
 """uvicorn in a thread of its own, on a socket that is bound before anything else starts.
 
 So a port that is taken is an error at start, port 0 works, and callbacks that arrive while we start wait in the
-socket's queue. `stop` lets requests that are being answered end. What bounds connections is in `admission`
-and `connections`.
+socket's queue. `stop` lets requests that are being answered end. `admission` and `connections` bound connections.
 """
 
 from __future__ import annotations

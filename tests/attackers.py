@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 Port = int
 _pause = threading.Event()
-#: After so many connections the attack has begun; each of the first ones is told of by a line.
+#: After this many connections the attack has begun; a line tells of each of them.
 FIRST = 12
 _told: list[None] = []
 

@@ -27,7 +27,7 @@ from tests.conftest import TOKEN
 from tests.running import REPOSITORY, RunningDaemon, jpegs, wait_until
 from tests.test_server import certificate_for
 
-#: What the daemon may have open, as by default (ulimit -n).
+#: How many files the daemon may have open, as by default (ulimit -n).
 FILES = 1024
 #: By how much an attack may delay a callback, by the median.
 DELAY_SECONDS = 0.05
@@ -155,7 +155,7 @@ class Office:
         return noticed
 
     def prepare(self, count: int) -> None:
-        """Have so many receipts sent, so that N8N has something to call back for."""
+        """Have `count` receipts sent, so that N8N has something to call back for."""
         self._job_ids(count)
         self._called -= count
 

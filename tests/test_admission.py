@@ -83,7 +83,7 @@ def test_one_address_displaces_only_itself() -> None:
 
 
 def test_an_address_of_ipv6_is_a_network() -> None:
-    """Whoever has one address of IPv6 has a whole /64, so that is what is counted."""
+    """A caller with one address of IPv6 has a whole /64, so the /64 is counted."""
 
     def play() -> None:
         door = Door(100, 4)
@@ -164,7 +164,7 @@ def test_callbacks_under_way_take_no_places() -> None:
     assert in_loop(play) == []
 
 
-def test_who_left_takes_no_place() -> None:
+def test_a_connection_that_ended_takes_no_place() -> None:
     """A connection that has ended is counted no more, and may be forgotten twice."""
 
     def play() -> None:
@@ -185,12 +185,24 @@ def test_a_quarter_of_the_files_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
 
     def play() -> None:
         door = Door(100, 100)
-        callers = [door.come(ROUTER, number=number) for number in range(290, 300)]
+        callers = [door.come(ROUTER, number=number) for number in range(280, 300)]
         assert not any(caller.has_ended for caller in callers)
         door.come(ROUTER, number=300)
-        assert [caller.has_ended for caller in callers] == [True] * 2 + [False] * 8
+        assert [caller.has_ended for caller in callers] == [True] * 2 + [False] * 18
 
     assert in_loop(play) == ["http.no_files"]
+
+
+def test_few_connections_are_not_closed_for_files_that_others_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When hundreds of inboxes have the files open, closing the few connections that there are would not help."""
+    monkeypatch.setattr(admission, "_allowed_files", lambda: 400)
+
+    def play() -> None:
+        door = Door(100, 100)
+        callers = [door.come(ROUTER, number=350 + number) for number in range(16)]
+        assert not any(caller.has_ended for caller in callers)
+
+    assert in_loop(play) == []
 
 
 # --- with real connections -----------------------------------------------------------------------------------------
@@ -263,7 +275,7 @@ def test_what_is_no_tls_is_counted_no_more(tls: tuple[Server, int, ssl.SSLContex
 
 
 def test_a_long_body_comes_whole_by_tls(tmp_path: Path) -> None:
-    """What is larger than the buffer that all connections share arrives as it was sent, from several at once."""
+    """A body larger than the buffer that all connections share arrives as it was sent, from several at once."""
     heard: list[bytes] = []
 
     async def keep(_scope: Any, receive: Any, send: Any) -> None:
@@ -299,7 +311,7 @@ def test_a_long_body_comes_whole_by_tls(tmp_path: Path) -> None:
 
 
 def test_a_caller_who_leaves_by_tls_is_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A caller who closes while his request is being answered makes asyncio warn of nothing."""
+    """A caller who closes while their request is being answered makes asyncio warn of nothing."""
     left, asked_for = asyncio.Event(), threading.Event()
 
     async def wait(_scope: Any, receive: Any, _send: Any) -> None:
@@ -320,6 +332,26 @@ def test_a_caller_who_leaves_by_tls_is_no_warning(tmp_path: Path, caplog: pytest
         safe.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert asked_for.wait(30)
     wait_until(left.is_set, "the application hears that the caller left")
+    running.stop(30)
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_a_known_caller_who_has_left_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """A caller who is found to be known after the connection has ended is preferred all the same, without an error."""
+    done = threading.Event()
+
+    async def prefer(scope: Any, receive: Any, _send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope["state"]["prefer"]()
+        done.set()
+
+    bound = bind("127.0.0.1", 0)
+    running = Server(prefer, bound)
+    running.start()
+    with socket.create_connection(bound.getsockname(), timeout=30) as wire:
+        wire.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+    assert done.wait(30)
     running.stop(30)
     assert [record.getMessage() for record in caplog.records] == []
 

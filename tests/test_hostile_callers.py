@@ -753,7 +753,7 @@ _HEAD = b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
 
 
 def head_of(size: int) -> bytes:
-    """Return a head of so many bytes."""
+    """Return a head of `size` bytes."""
     return _HEAD + b"X: " + b"y" * (size - len(_HEAD) - 7) + b"\r\n\r\n"
 
 

@@ -29,7 +29,7 @@ from tests.test_uploads import upload
 
 
 def test_nobody_takes_all_places() -> None:
-    """A caller has so many, all together so many; but one who has none gets one even then, up to twice as many."""
+    """Each caller and all together have a bound; a caller who has no place gets one even then, up to twice as many."""
     places = Places(4, 3)
     assert [places.take("a") for _ in range(4)] == [True, True, True, False]
     assert [places.take("b") for _ in range(2)] == [True, False]
@@ -38,7 +38,7 @@ def test_nobody_takes_all_places() -> None:
 
 
 def test_a_place_that_is_given_back_is_taken_again() -> None:
-    """Who waits gets the place as soon as there is one, and learns when there is none in time."""
+    """A caller who waits gets the place as soon as there is one, and learns when there is none in time."""
 
     async def play() -> None:
         places = Places(1, 1)
@@ -102,7 +102,7 @@ def test_the_bound_of_listeners_is_no_race(site: ApiSite, port: int) -> None:
 def test_a_listener_who_leaves_goes_at_once(
     site: ApiSite, port: int, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """A stream ends when its listener closes the connection, or his half of it, and nothing is said to find out."""
+    """A stream ends when its listener closes the connection or a half of it; nothing has to be sent to find out."""
     monkeypatch.setattr(feed, "_SIGN_OF_LIFE_SECONDS", 3600)
     with contextlib.ExitStack() as stack:
         wire = listening(port, stack)
@@ -186,7 +186,7 @@ def test_uploads_that_trickle_keep_no_other_token_waiting(tmp_path: Path, n8n: S
 
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_an_upload_has_a_least_rate(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """What stops, or trickles, ends when too little came in its time; each byte that comes buys no new time."""
+    """An upload that stops or trickles ends when too little came in its time; a byte buys no new time."""
     monkeypatch.setattr(uploads, "_PART_SECONDS", 0.2)
     came = 0
 
@@ -208,7 +208,7 @@ def test_an_upload_has_a_least_rate(monkeypatch: pytest.MonkeyPatch, size: int) 
 
 
 def test_an_upload_may_take_its_time_if_enough_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes fast enough is read to its end, however long our disk takes for each part of it."""
+    """An upload that comes fast enough is read to its end, however long our disk takes for each part of it."""
     monkeypatch.setattr(uploads, "_PART_SECONDS", 0.05)
     monkeypatch.setattr(uploads, "_PART_BYTES", 100)
 
@@ -231,7 +231,7 @@ def test_an_upload_may_take_its_time_if_enough_comes(monkeypatch: pytest.MonkeyP
 def test_uploads_leave_room_for_the_log_together(
     tmp_path: Path, site: ApiSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What all uploads under way may come to is what must be free, not each for itself."""
+    """The disk must have room for all uploads under way together, not for each alone."""
     free = uploads._RESERVE_BYTES + 1000
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
     begin = site.uploads._begin
