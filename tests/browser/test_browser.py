@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from receipt_watcher import samples
-from receipt_watcher.job import Folder, Job, State
+from receipt_watcher.job import Folder, Job, Reason, State
 from receipt_watcher.roles import Role
 from receipt_watcher.search import STRETCH_ROWS
 from receipt_watcher.standin import Behaviour
@@ -426,6 +426,23 @@ def test_a_button_never_becomes_another_one(office: Office, visit: Visit) -> Non
         expect(page.get_by_role("button", name="Cancel")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).not_to_be_focused()
     expect(page.locator("main")).to_be_focused()
+
+
+def test_an_opened_confirmation_stays_the_same(office: Office, visit: Visit) -> None:
+    """A question that a reader has opened stays open, and keeps the focus of its button, when the page is renewed."""
+    job = dropped(office, "bad-asked.jpg", samples.jpeg(74), State.FAILURE)
+    with office.daemon.job_log() as log:
+        log.change("UPDATE job SET reason = ? WHERE job_id = ?", Reason.OUTCOME_UNKNOWN, job.job_id)
+        page = visit.open(f"/receipts/{job.job_id}")
+        question = page.locator("details.confirm").nth(1)
+        question.locator("summary").click()
+        button = question.get_by_role("button")
+        button.focus()
+        log.note(job.job_id, job.created_at + 1, "upload", detail="by somebody else")
+        expect(page.locator("#timeline")).to_contain_text("by somebody else")
+        expect(button).to_be_visible()
+        expect(button).to_be_focused()
+        expect(page.locator("details.confirm[open]")).to_have_count(1)
 
 
 def test_what_a_reader_holds_is_kept(office: Office, visit: Visit, receipts: dict[str, Job]) -> None:
