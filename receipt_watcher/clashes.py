@@ -120,10 +120,10 @@ def _state_clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]
 
 
 def _real(path: Path) -> str:
-    """Return where a folder really is; one whose file system answers nothing counts by its name."""
+    """Return where a folder really is; one that cannot be asked, or does not answer, counts by its name."""
     try:
         return within(_ANSWER_SECONDS, lambda: os.path.realpath(path), path)
-    except TimeoutError:
+    except OSError:
         return os.path.normpath(path)
 
 

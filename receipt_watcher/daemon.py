@@ -65,6 +65,7 @@ from receipt_watcher.snapshot import remove, snapshot_file
 from receipt_watcher.statusfile import StatusFile
 from receipt_watcher.strangers import TELL_SECONDS, Strangers, log_callers
 from receipt_watcher.takein import TakeIn
+from receipt_watcher.telemetry import output_trouble
 from receipt_watcher.textfile import Textfile
 from receipt_watcher.thumbnails import Thumbnails
 from receipt_watcher.tokens import CallbackTokens
@@ -291,6 +292,7 @@ class Daemon:
             state_folders=[self.config.state_dir, self.config.database_path.parent],
             min_free_mb=self.config.limits.min_free_mb,
             stopping=self._stopping,
+            tell_log_trouble=output_trouble,
         )
 
     def _metrics(self) -> Metrics:

@@ -1,19 +1,22 @@
 """The kernel's events about one folder: hints, never the truth.
 
-What it promises: `hint` is called, from watchdog's thread, with the path of each file that something happened to;
-`overflowed` when the kernel dropped events. Whether events come at all is proven, not believed (`hears`), and
-whether the watch is still there is asked of it, for its threads stay alive when the folder is gone.
+What it promises: `hint` is called, from watchdog's thread, with the path of each file that something happened to,
+`tell_folder` with each subfolder that came, `overflowed` when the kernel dropped events. Whether events come at all is
+proven, not believed (`hears`), and whether a watch is still there is asked of it, for its threads stay alive when the
+folder is gone, and say nothing when no watch is left for a subfolder.
 
 `start` and `stop` are called by the inbox's own thread. Nothing is kept on disk.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +59,18 @@ _OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 class Events(FileSystemEventHandler):
     """Listens to one folder, and to its subfolders where it is recursive."""
 
-    def __init__(self, path: Path, hint: Callable[[str], None], overflowed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        hint: Callable[[str], None],
+        overflowed: Callable[[], None],
+        tell_folder: Callable[[str], None] = lambda _path: None,
+    ) -> None:
         self._path = str(path)
         self._of_probes = f"{path}/{OWN_PREFIX}"
         self._pass_on = hint
         self._overflow_listener = _OverflowListener(overflowed)
+        self._tell_folder = tell_folder
         self._observer: BaseObserver | None = None
         self._probe: str | None = None
         self._heard = threading.Event()
@@ -69,16 +79,22 @@ class Events(FileSystemEventHandler):
         """Begin to listen.
 
         Raises:
-            OSError: fs.inotify.max_user_watches or max_user_instances is used up, or the folder is gone.
+            OSError: the folder is gone, no thread can be started, or fs.inotify.max_user_watches or max_user_instances
+                is used up.
         """
         # It says so of a new folder that it meets twice, by its event and by walking; nothing is wrong then.
         warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
-        observer = Observer()
+        observer: BaseObserver | None = None
         try:
+            observer = Observer()
             observer.schedule(self, self._path, recursive=recursive, event_filter=list(_EVENTS))
             observer.start()
-        except OSError:
-            observer.stop()  # it has threads from its making on
+        except (OSError, RuntimeError) as error:
+            if observer is not None:
+                with contextlib.suppress(RuntimeError):
+                    observer.stop()  # it has threads from its making on
+            if isinstance(error, RuntimeError):
+                raise OSError(errno.EAGAIN, f"no thread can be started: {error}") from error
             raise
         self._observer = observer
         logging.getLogger(_OVERFLOW_LOGGER).addHandler(self._overflow_listener)
@@ -107,23 +123,47 @@ class Events(FileSystemEventHandler):
             return False
         # watchdog drops the path from this table on IN_IGNORED, and tells nobody. Where a later version has no such
         # table the answer is yes, and the comparison of device and inode is all that is left.
-        for emitter in self._observer.emitters:
-            group: Any = getattr(emitter, "_inotify", None)
-            watched = getattr(group, "_active_callbacks_by_path", None)
+        if any(reader is not None and not reader.is_alive() for reader in map(_reader_of, self._observer.emitters)):
+            return False
+        watched = self._watched()
+        if watched is not None:
+            return os.fsencode(self._path) in watched
+        return all(emitter.is_alive() for emitter in self._observer.emitters)
+
+    def unwatched(self, subfolders: Iterable[str]) -> list[str]:
+        """Return the subfolders that are there and that the kernel does not watch: watchdog says nothing of them."""
+        watched = self._watched()
+        if watched is None:
+            return []
+        missing = [each for each in subfolders if os.fsencode(f"{self._path}/{each}") not in watched]
+        return [each for each in missing if os.path.isdir(f"{self._path}/{each}")]  # noqa: PTH112 - a plain text
+
+    def _watched(self) -> Container[bytes] | None:
+        """Return the paths that the kernel watches for us; None if watchdog has no such table."""
+        for emitter in self._observer.emitters if self._observer is not None else ():
+            watched: Container[bytes] | None = getattr(
+                getattr(emitter, "_inotify", None), "_active_callbacks_by_path", None
+            )
             if watched is not None:
-                return os.fsencode(self._path) in watched
-            if not emitter.is_alive():
-                return False
-        return True
+                return watched
+        return None
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Pass on the path of a file; runs in watchdog's thread."""
-        if not event.is_directory:
+        """Pass on the path of a file, and that there is a new subfolder; runs in watchdog's thread."""
+        if event.is_directory:
+            self._tell_folder(os.fsdecode(event.dest_path or event.src_path))
+        else:
             path = os.fsdecode(event.dest_path or event.src_path)
             if path == self._probe:
                 self._heard.set()
             if not path.startswith(self._of_probes):
                 self._pass_on(path)
+
+
+def _reader_of(emitter: Any) -> threading.Thread | None:
+    """Return the thread that reads the kernel's events; None if watchdog has none."""
+    reader = getattr(getattr(emitter, "_inotify", None), "_inotify_fd", None)
+    return reader if isinstance(reader, threading.Thread) else None
 
 
 class _OverflowListener(logging.Handler):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,6 +44,7 @@ class Health:
         state_folders: Iterable[Path],
         min_free_mb: float,
         stopping: threading.Event,
+        tell_log_trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._log = log
         self._holds = holds
@@ -52,6 +53,7 @@ class Health:
         self._state_folders = tuple(dict.fromkeys(state_folders))
         self._min_free_mb = min_free_mb
         self._stopping = stopping
+        self._tell_log_trouble = tell_log_trouble
         urls = [branch.destination.url for gate in gates for branch in gate.route.branches]
         self.destinations = destination_names(urls)
         self._asking = threading.Lock()
@@ -75,7 +77,12 @@ class Health:
         return found
 
     def degraded(self) -> dict[str, str]:
-        """Return what works by halves, by name: the destinations that are held."""
+        """Return what is degraded, by name: held destinations, folders without events, log lines that are lost."""
+        watches = {f"watch:{gate.route.name}": gate.watch.degraded for gate in self._gates if gate.route.is_ready}
+        found = {**watches, "log_output": self._tell_log_trouble()}
+        return self._held() | {name: why for name, why in found.items() if why is not None}
+
+    def _held(self) -> dict[str, str]:
         try:
             standings = {name: self._holds.get(url) for url, name in self.destinations.items()}
         except JobLogError:  # a check says so
@@ -108,6 +115,9 @@ class Health:
                     return within(ANSWER_SECONDS, ask, folders[0])
                 except TimeoutError:
                     pass
+                except OSError as error:  # no thread can be started
+                    self._unanswered.discard(name)
+                    return str(error.strerror)
         return f"the disk of {folders[0]}, of done or of failed does not answer; is its server there?"
 
     def _trouble_of_disks(self, folders: Iterable[Path]) -> str | None:

@@ -16,12 +16,13 @@ import errno
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import structlog
 
 from receipt_watcher.config import Inbox
+from receipt_watcher.disk import display_name
 from receipt_watcher.events import Events
 from receipt_watcher.listing import listing_of
 from receipt_watcher.mounts import Mount, mount_of
@@ -33,6 +34,9 @@ logger = structlog.get_logger()
 
 #: How often the folder itself is looked at, however quiet it is: a share that is gone sends no event.
 LOOK_SECONDS = 2.0
+
+#: How often watches that could not be had are tried again.
+RETRY_WATCHES_SECONDS = 60.0
 
 #: How long the event of the probe file may take. By taste: it comes in milliseconds, or never.
 PROOF_SECONDS = 2.0
@@ -60,6 +64,11 @@ class InboxWatch:
         self._looked_at = 0.0
         self._shut: set[str] = set()
         self._is_fallback = False
+        self._lacks_watch = False  # the fallback is for want of a watch, which may be had later
+        self._new_folders: deque[str] = deque()
+        self._suspects: set[str] = set()  # subfolders that were not watched when they were last looked at
+        self._unwatched: set[str] = set()  # those that were not the time before, either
+        self._retry_at: float | None = None
         self.progress: Callable[[], None] = lambda: None  # called while a scan goes on: the file system answers
 
     # --- how it is watched -------------------------------------------------------------------------------------
@@ -108,7 +117,7 @@ class InboxWatch:
         """Decide by the mount table and by proof: no part of the decision looks at the path's text."""
         wanted = self._settings.observer
         self.mode = "polling"
-        self._is_fallback = False
+        self._is_fallback = self._lacks_watch = False
         if wanted == "polling":
             self.why_mode = "configured"
         elif wanted == "auto" and mount.is_polled:
@@ -117,12 +126,12 @@ class InboxWatch:
             self._listen(mount, probe)
 
     def _listen(self, mount: Mount, probe: Path) -> None:
-        events = Events(self.path, self._hint, self._on_overflow)
+        events = Events(self.path, self._hint, self._on_overflow, self._note_folder)
         try:
             events.start(recursive=self._settings.recursive)
         except OSError as error:
             self.why_mode = f"no events ({error}); listing the folder instead"
-            self._is_fallback = True
+            self._is_fallback = self._lacks_watch = True
             return
         self._events = events
         if self._settings.observer == "native":
@@ -156,6 +165,52 @@ class InboxWatch:
         self._hints.append(path)
         self._ring()
 
+    def _note_folder(self, path: str) -> None:
+        self._new_folders.append(path)
+        self._ring()
+
+    @property
+    def degraded(self) -> str | None:
+        """Why new files are noticed later than they should be, in words that anybody may read; None if they are not."""
+        if self._unwatched:
+            return f"{_are_unwatched(len(self._unwatched))}; the inbox is listed instead, and status says more"
+        return "no events can be had; the inbox is listed instead, and status says more" if self._lacks_watch else None
+
+    def _look_for_unwatched(self, subfolders: Iterable[str]) -> None:
+        """Find subfolders that the kernel does not watch, each seen twice: a new one is watched in a moment."""
+        if self._events is None:
+            return
+        missing = set(self._events.unwatched(subfolders))
+        before, self._unwatched, self._suspects = self._unwatched, missing & self._suspects, missing
+        if not self._unwatched:
+            if before:
+                self.why_mode = "all subfolders are watched again"
+                logger.info("inbox.watches_back", inbox=self.name)
+            return
+        self.why_mode = (
+            f"{_are_unwatched(len(self._unwatched))}, such as {display_name(min(self._unwatched))}: raise "
+            f"fs.inotify.max_user_watches; until then the inbox is listed every {self._settings.poll_seconds:g} s"
+        )
+        if not before:
+            logger.warning("inbox.watches_lacking", inbox=self.name, why=self.why_mode)
+
+    def _retry_watches(self, now: float) -> None:
+        """Try again, once a minute, to have the watches that could not be had.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        if self.degraded is None:
+            self._retry_at = None
+        elif self._retry_at is None or now < self._retry_at:
+            self._retry_at = self._retry_at or now + RETRY_WATCHES_SECONDS
+        else:
+            self._retry_at = None
+            lacked_watch = self._lacks_watch
+            self.prove()
+            if lacked_watch and not self._lacks_watch:
+                logger.info("inbox.watches_back", inbox=self.name)
+
     # --- one round ---------------------------------------------------------------------------------------------
 
     def settled(self, now: float, limit: int) -> list[Settled]:
@@ -172,6 +227,10 @@ class InboxWatch:
                 "inbox.overflowed", inbox=self.name, why="more came at once than the kernel keeps events for"
             )
             self._has_missed_events, self.scanned_at = False, None  # in this order: the next overflow is another one
+        self._retry_watches(now)
+        if self._suspects or self._new_folders:
+            new = {path[len(str(self.path)) + 1 :] for path in _drain(self._new_folders)}
+            self._look_for_unwatched(self._suspects | new)
         if self.scanned_at is None or now >= self.scanned_at + self._interval_seconds:
             self.scan(now)
         return self.settler.settled(now, self.listing.signature_of, limit)
@@ -207,7 +266,8 @@ class InboxWatch:
 
     @property
     def _interval_seconds(self) -> float:
-        return self._settings.poll_seconds if self.mode == "polling" else self._settings.scan_seconds
+        is_listed = self.mode == "polling" or self._unwatched
+        return self._settings.poll_seconds if is_listed else self._settings.scan_seconds
 
     def next_due(self) -> float:
         """Return when `settled` is to be called next, on the monotonic clock; a hint may make it sooner."""
@@ -236,6 +296,7 @@ class InboxWatch:
         for relative in [name for name in self.settler.parked if name not in found]:
             self.settler.gone(relative)
         self._tell_shut_folders()
+        self._look_for_unwatched(self.listing.folders)
         self.scanned_at = now
 
     def _tell_shut_folders(self) -> None:
@@ -248,6 +309,10 @@ class InboxWatch:
     def signature_of(self, relative: str) -> Signature | None:
         """Return a file's signature; None where it is no file that is to be taken."""
         return self.listing.signature_of(relative)
+
+
+def _are_unwatched(number: int) -> str:
+    return "1 subfolder is not watched" if number == 1 else f"{number} subfolders are not watched"
 
 
 def _times(settings: Inbox) -> Callable[[str], Times]:

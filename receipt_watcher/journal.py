@@ -65,6 +65,11 @@ class Journal:
             self._is_clogged = False
         return True
 
+    @property
+    def trouble(self) -> str | None:
+        """Why entries are lost now, in words; None if they are not."""
+        return f"{self._lost} log lines are lost so far: the journal takes none" if self._is_clogged else None
+
     def take_lost(self) -> int:
         """Return how many entries were lost since this was asked last; 0 for as long as it goes on."""
         if not self._lost or self._is_clogged:

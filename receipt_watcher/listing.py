@@ -45,6 +45,7 @@ class Listing:
         self._ignored = ignored
         self._recursive = recursive
         self.shut: dict[str, OSError] = {}  # the subfolders that the last `files` could not read
+        self.folders: list[str] = []  # those that it read
 
     def files(self) -> Iterator[tuple[str, Signature]]:
         """Yield each file that is to be taken, below the inbox, with its signature.
@@ -53,6 +54,7 @@ class Listing:
             OSError: the inbox itself cannot be read. A subfolder that cannot is noted in `shut`.
         """
         shut: dict[str, OSError] = {}
+        read: list[str] = []
         folders = [""]
         while folders:
             folder = folders.pop()
@@ -64,6 +66,8 @@ class Listing:
                 if not isinstance(error, FileNotFoundError):  # that one was removed meanwhile
                     shut[folder.rstrip("/")] = error
                 continue
+            if folder:
+                read.append(folder.rstrip("/"))
             with entries:
                 for entry in entries:
                     relative = f"{folder}{entry.name}"
@@ -72,7 +76,7 @@ class Listing:
                             folders.append(f"{relative}/")
                     elif not self._ignored.ignores(relative) and (found := self._signature_of_entry(entry, relative)):
                         yield relative, found
-        self.shut = shut
+        self.shut, self.folders = shut, read
 
     def _signature_of_entry(self, entry: os.DirEntry[str], relative: str) -> Signature | None:
         try:

@@ -41,10 +41,12 @@ class Readiness:
         return not self.failing
 
     def for_strangers(self) -> Readiness:
-        """Return what anybody may know: which checks fail, and how many destinations are held."""
+        """Return what anybody may know: which checks fail, how many destinations are held, and what ran out."""
         checks = {name: None if wrong is None else _told_strangers(name) for name, wrong in self.checks.items()}
-        holds = {f"hold:{number}": "its receipts wait" for number, _ in enumerate(self.degraded, 1)}
-        return Readiness(checks, holds, {})
+        held = [name for name in self.degraded if name.startswith("hold:")]  # by its host
+        holds = {f"hold:{number}": "its receipts wait" for number, _ in enumerate(held, 1)}
+        others = {name: said for name, said in self.degraded.items() if name not in held}
+        return Readiness(checks, holds | others, {})
 
     def as_json(self) -> dict[str, object]:
         """Return it for programs."""

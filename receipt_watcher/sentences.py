@@ -181,6 +181,14 @@ SENTENCES: dict[str, Sentence] = {
         "An inbox has no events although it should; it is listed instead.",
         "Nothing is lost by it; raise the limit that the line names, if it names one.",
     ),
+    "inbox.watches_lacking": Sentence(
+        "{inbox}: not every subfolder is watched[: {why}]",
+        "The kernel gave no more watches; the inbox is listed every poll_seconds instead.",
+        "Nothing is lost by it; raise fs.inotify.max_user_watches (sysctl).",
+    ),
+    "inbox.watches_back": Sentence(
+        "{inbox}: everything is watched again", "The watches that could not be had before were had now."
+    ),
     "inbox.overflowed": Sentence(
         "{inbox}: events were lost, so the folder is listed[: {why}]",
         "So many files came at once that the kernel dropped events; the folder was listed instead.",
@@ -413,6 +421,11 @@ SENTENCES: dict[str, Sentence] = {
         "a defect of receipt-watcher: the task {task} failed, and is tried again[ ({error})]",
         "A defect of ours in a periodic task, with its traceback.",
         _REPORT,
+    ),
+    "output.clogged": Sentence(
+        "{lines} log lines were lost: nobody read the standard error output, or its disk was full",
+        "The log output took no lines for a while, and the daemon did not wait for it.",
+        "Look at the program that reads it; receipt-watcher jobs has what became of receipts meanwhile.",
     ),
     "journal.clogged": Sentence(
         "{lines} log lines were lost: the journal took none",

@@ -12,12 +12,13 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import struct
 from collections.abc import MutableMapping
 
 from receipt_watcher.errors import ReceiptWatcherError
 
 _FIRST_DESCRIPTOR = 3
-_SEND_SECONDS = 1.0
+_SEND_SECONDS = 1
 _LISTENING_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
@@ -62,7 +63,8 @@ class Systemd:
             return
         message = "\n".join(line.replace("\n", " ") for line in lines)
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_systemd:
-            to_systemd.settimeout(_SEND_SECONDS)
+            # By the kernel: Python's own timeout would turn in circles, for an unconnected socket is always writable.
+            to_systemd.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_SECONDS, 0))
             to_systemd.sendto(message.encode("utf-8", "replace"), self._address)
 
 

@@ -10,7 +10,6 @@ that they cannot steer a terminal.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -21,6 +20,7 @@ import structlog
 
 from receipt_watcher.entries import entry_of, line_of, message_of
 from receipt_watcher.journal import SOCKET, Journal
+from receipt_watcher.logstream import LogStream
 from receipt_watcher.sentences import SENTENCES, fields_said, printable
 
 logger = structlog.get_logger()
@@ -75,11 +75,12 @@ def configure(
     """Send all log lines of at least `level` to `stream`, or to the journal."""
     log_format = choose_format(wanted_format, stream)
     number = logging.getLevelNamesMapping()[level.upper()]
-    unfailing = cast("TextIO", _Unfailing(stream))
+    output = LogStream(stream)
+    _outputs[:] = [output]
     if log_format == "journal":
-        processors, logger_factory, handler = _entries(journal_socket or SOCKET, unfailing)
+        processors, logger_factory, handler = _entries(journal_socket or SOCKET, output)
     else:
-        processors, logger_factory, handler = _lines(log_format, unfailing, colours=stream.isatty())
+        processors, logger_factory, handler = _lines(log_format, output, colours=stream.isatty())
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -92,16 +93,27 @@ def configure(
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
 
 
+#: Where log lines go now: the stream, and the journal if there is one.
+_outputs: list[LogStream | Journal] = []
+
+
+def output_trouble() -> str | None:
+    """Return why log lines are lost now, in words; None if they are not."""
+    return next((trouble for each in _outputs if (trouble := each.trouble) is not None), None)
+
+
 _Way = tuple[list[Any], Callable[..., Any], logging.Handler]
 
 
-def _entries(address: str, stream: TextIO) -> _Way:
+def _entries(address: str, stream: LogStream) -> _Way:
     """Return how our events, and the words of libraries, become entries of the journal."""
-    journal = _JournalLogger(Journal(address), stream)
-    return _JOURNAL_PROCESSORS, lambda *_: journal, _FromLibraries(journal)
+    journal = Journal(address)
+    _outputs.append(journal)
+    entries = _JournalLogger(journal, stream)
+    return _JOURNAL_PROCESSORS, lambda *_: entries, _FromLibraries(entries)
 
 
-def _lines(log_format: Format, stream: TextIO, *, colours: bool) -> _Way:
+def _lines(log_format: Format, stream: LogStream, *, colours: bool) -> _Way:
     """Return how they become lines."""
     is_json = log_format == "json"
     shared: list[Any] = [
@@ -110,36 +122,37 @@ def _lines(log_format: Format, stream: TextIO, *, colours: bool) -> _Way:
         structlog.processors.TimeStamper(fmt="iso" if is_json else "%Y-%m-%d %H:%M:%S", utc=is_json),
     ]
     last = _JSON_PROCESSORS if is_json else [*_CONSOLE_PROCESSORS, _console(colours=colours)]
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(cast("TextIO", stream))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
         )
     )
-    return [*shared, *last], structlog.WriteLoggerFactory(stream), handler
+    lines = _LineLogger(stream)
+    return [*shared, *last], lambda *_: lines, handler
 
 
-class _Unfailing:
-    """A stream whose own trouble, a full disk or a reader that left, costs log lines and never ends a loop."""
+class _LineLogger:
+    """What our events go through on their way to a stream, as finished lines."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: LogStream) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> None:
-        """Write what can be written."""
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
+    def msg(self, line: str) -> None:
+        """Write a line, and tell afterwards how many were lost before it."""
+        self._stream.write(f"{line}\n")
+        if lost := self._stream.take_lost():
+            logger.warning("output.clogged", lines=lost)
+            if self._stream.is_clogged:
+                self._stream.keep_lost(lost)
 
-    def flush(self) -> None:
-        """Flush what can be flushed."""
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
+    debug = info = warning = error = critical = msg
 
 
 class _JournalLogger:
     """What our events and the words of libraries go through on their way to the journal."""
 
-    def __init__(self, journal: Journal, stream: TextIO) -> None:
+    def __init__(self, journal: Journal, stream: LogStream) -> None:
         self._journal = journal
         self._stream = stream
 

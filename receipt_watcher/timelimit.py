@@ -23,6 +23,7 @@ def within(seconds: float, call: Callable[[], _Result], what: object) -> _Result
 
     Raises:
         TimeoutError: it did neither within so many seconds; `what` names what did not answer.
+        OSError: no thread can be started.
     """
     thread, future = _started(call, f"within {seconds:g} s")
     thread.join(seconds)
@@ -40,6 +41,7 @@ def answering(
 
     Raises:
         TimeoutError: a step took longer; `what` names what did not answer.
+        OSError: no thread can be started.
     """
     found: list[_Result] = []
 
@@ -74,7 +76,11 @@ def _started(call: Callable[[], _Result], name: str) -> tuple[threading.Thread, 
 
     # Not of a pool: the interpreter waits for a pool's threads before it exits.
     thread = threading.Thread(target=run, name=name, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        why = f"{error}; look at TasksMax= of the service, and at ulimit -u"
+        raise OSError(errno.EAGAIN, why) from error
     return thread, future
 
 

@@ -285,6 +285,42 @@ def test_a_text_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None
     assert lines[0]["why"] == "No such file or directory"
 
 
+def test_what_ran_out_after_the_start_is_degraded(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watches that could not be had, and log lines that nobody reads, are told by name, and fail nothing."""
+    found = Health(
+        daemon.log,
+        daemon.holds,
+        daemon.gates,
+        daemon.filing,
+        state_folders=[],
+        min_free_mb=0,
+        stopping=threading.Event(),
+        tell_log_trouble=lambda: "nobody reads it",
+    )
+    assert found.degraded() == {"log_output": "nobody reads it"}
+    monkeypatch.setattr(daemon.gates[0].watch, "_unwatched", {"secret/a", "secret/b"})
+    told = "2 subfolders are not watched; the inbox is listed instead, and status says more"
+    name = daemon.gates[0].route.name
+    assert found.degraded() == {f"watch:{name}": told, "log_output": "nobody reads it"}
+    assert failing(found) == {}
+
+
+def test_without_threads_health_still_answers(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no thread can be started to ask a disk in, that is what the check says; afterwards it asks again."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    found = health_of(daemon)
+    name = f"disk:{daemon.gates[0].route.name}"
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert failing(found) == {
+            name: "can't start new thread; look at TasksMax= of the service, and at ulimit -u",
+        }
+    assert failing(found) == {}
+
+
 # --- what strangers are told ----------------------------------------------------------------------------------------
 
 
@@ -311,9 +347,10 @@ def test_strangers_learn_no_paths_and_no_hosts(tmp_path: Path) -> None:
 
 def test_strangers_learn_no_hosts_of_destinations() -> None:
     """A held destination is degraded for strangers, too, by a number instead of its host; what waits is not told."""
-    found = Readiness({"job_log": None}, {"hold:n8n.office.lan#1": "held"}, {"office": "3 receipts wait"})
+    degraded = {"watch:office": "1 subfolder is not watched", "hold:n8n.office.lan#1": "held"}
+    found = Readiness({"job_log": None}, degraded, {"office": "3 receipts wait"})
     assert found.for_strangers().as_json() == {
         "status": "degraded",
         "checks": ["job_log"],
-        "degraded": {"hold:1": "its receipts wait"},
+        "degraded": {"hold:1": "its receipts wait", "watch:office": "1 subfolder is not watched"},
     }

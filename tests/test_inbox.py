@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
@@ -14,14 +15,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from structlog.testing import capture_logs
-from watchdog.observers import Observer
+from watchdog.observers import Observer, inotify_c
 
 from receipt_watcher import inbox
 from receipt_watcher.config import Inbox
-from receipt_watcher.inbox import InboxWatch
+from receipt_watcher.events import _reader_of
+from receipt_watcher.inbox import RETRY_WATCHES_SECONDS, InboxWatch
 from receipt_watcher.mounts import Mount, mount_of
 from receipt_watcher.note import write_note
 from tests.conftest import FakeClock
+from tests.running import wait_until
 from tests.test_disk import AT_ONCE
 from tests.test_names import IGNORED, TAKEN
 
@@ -460,3 +463,106 @@ def test_without_inotify_an_inbox_is_polled(
     (folder / "scan.pdf").write_bytes(b"content")
     assert settled(watch, clock) == ["scan.pdf"]
     watch.stop()
+
+
+# --- watches that run out ------------------------------------------------------------------------------------------
+
+
+class Kernel:
+    """The kernel's inotify_add_watch, which gives only some watches more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._add = inotify_c.inotify_add_watch
+        self.left = 1000
+        monkeypatch.setattr(inotify_c, "inotify_add_watch", self.add)
+
+    def add(self, descriptor: int, path: bytes, mask: int) -> int:
+        """Add a watch, or fail as it does at fs.inotify.max_user_watches."""
+        if self.left <= 0:
+            ctypes.set_errno(errno.ENOSPC)
+            return -1
+        self.left -= 1
+        return self._add(descriptor, path, mask)
+
+
+def test_subfolders_without_a_watch_are_told_and_listed(
+    folder: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When watches run out after the start, it is said where one looks, and nothing waits longer than by polling."""
+    kernel = Kernel(monkeypatch)
+    watch = watch_on(folder, observer="native", recursive=True)
+    watch.start()
+    try:
+        (folder / "before").mkdir()
+        wait_until(lambda: watch._new_folders, "the new folder is heard of")
+        look(watch, clock.advance(61))
+        look(watch, clock.advance(2))
+        assert watch.degraded is None
+        kernel.left = 0
+        with capture_logs() as lines:
+            (folder / "after").mkdir()
+            (folder / "after" / "later").mkdir()
+            wait_until(lambda: watch._new_folders, "the new folder is heard of")
+            look(watch, clock.advance(2))
+            early = watch.degraded  # it may be watched in a moment
+            look(watch, clock.advance(2))
+            assert str(watch.degraded).startswith("1 subfolder is not watched; ")
+            look(watch, clock.advance(2))
+            look(watch, clock.advance(2))
+        assert early is None
+        assert watch.why_mode.startswith(
+            "2 subfolders are not watched, such as after: raise fs.inotify.max_user_watches"
+        )
+        assert [line["event"] for line in lines] == ["inbox.watches_lacking"]
+        assert (watch.mode, watch.next_due() <= clock() + 0.2) == ("native", True)
+        (folder / "after" / "later" / "scan.pdf").write_bytes(b"content")
+        clock.advance(1)
+        assert settled(watch, clock) == ["after/later/scan.pdf"]
+        kernel.left = 1000
+        with capture_logs() as lines:
+            look(watch, clock.advance(RETRY_WATCHES_SECONDS))
+        assert [line["event"] for line in lines] == ["inbox.watches_back"]
+        assert watch.degraded is None
+    finally:
+        watch.stop()
+
+
+def test_a_watch_that_could_not_be_had_is_tried_again(
+    folder: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inbox that is listed for want of a watch has events again when one can be had."""
+    kernel = Kernel(monkeypatch)
+    kernel.left = 0
+    watch = watch_on(folder, observer="native")
+    watch.start()
+    try:
+        assert (watch.mode, bool(watch.degraded)) == ("polling", True)
+        look(watch, clock.advance(1))
+        assert watch.mode == "polling"
+        kernel.left = 10
+        with capture_logs() as lines:
+            look(watch, clock.advance(RETRY_WATCHES_SECONDS))
+        assert (watch.mode, watch.degraded) == ("native", None)
+        assert [line["event"] for line in lines] == ["inbox.watches_back"]
+    finally:
+        watch.stop()
+
+
+def test_a_dead_reader_of_events_is_noticed(folder: Path, clock: FakeClock) -> None:
+    """If an error ends the thread that reads the kernel's events, the inbox opens anew, with another one."""
+    watch = watch_on(folder, observer="native")
+    watch.start()
+    try:
+        observer = watch._events._observer if watch._events else None
+        assert observer is not None
+        (reader,) = map(_reader_of, observer.emitters)
+        assert reader is not None
+        reader.stop()  # type: ignore[attr-defined]  # watchdog's own kind of thread
+        reader.join()
+        with pytest.raises(OSError, match="was removed and made anew"):
+            look(watch, clock.advance(1))
+        watch.start()
+        assert watch.mode == "native"
+        look(watch, clock.advance(1))
+    finally:
+        watch.stop()

@@ -29,6 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "window verdict hours signing links roles masking turns injected proxies locked",
         "values",
         "job config pace program names waiting timelimit permissions clock problem tokens strangers entries journal",
+        "logstream",
         "places",
         "systemd statusline onecore reloading",
         "admission envelope schemas jwts disk formats samples clashes example tables outbound telemetry",
