@@ -31,7 +31,7 @@ from receipt_watcher.callers import cookie_of
 from receipt_watcher.config import Callback
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.forms import Form
-from receipt_watcher.job import State
+from receipt_watcher.job import Reason, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.problem import RefusedError
 from receipt_watcher.sources import load
@@ -357,18 +357,18 @@ def test_two_tokens_must_differ(tmp_path: Path) -> None:
     ("headers", "body", "hint"),
     [
         ({"Content-Encoding": "gzip"}, gzip.compress(SUCCESS), "Content-Encoding gzip"),
-        ({"Content-Type": "application/x-www-form-urlencoded"}, b"status=success", "application/x-www-form-urlencoded"),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, b"result=good", "application/x-www-form-urlencoded"),
         ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x--", "multipart/form-data"),
-        ({"Content-Type": "application/json"}, b"status=success", "is no JSON. It is kept"),
+        ({"Content-Type": "application/json"}, b"result=good", "must be a JSON object"),
     ],
     ids=["compressed", "a form", "parts", "a form that says it is JSON"],  # a compressed body has a time in it
 )
 def test_a_body_in_another_form_is_explained(site: Site, headers: dict[str, str], body: bytes, hint: str) -> None:
-    """What came in another form is unreadable, and the answer says how it came."""
+    """A callback in another form is unreadable, and the answer says how it came; the receipt is never sent again."""
     (job,) = site.accepted()
     problem = assert_problem(call(site, job.job_id, {**AUTHENTIC, **headers}, body), 422)
     assert hint in problem["detail"]
-    assert site.job(job) == job
+    assert site.job(job).reason is Reason.UNREADABLE_VERDICT
 
 
 def test_a_verdict_counts_whatever_its_content_type(site: Site) -> None:
@@ -406,7 +406,10 @@ def test_callbacks_change_a_job_legally_or_not_at_all(site: Site, state: State, 
         answer = call(site, job.job_id, AUTHENTIC, body)
         after = site.job(job)
         assert answer.status_code in {200, 409, 422}
-        if answer.status_code != 200:
+        if answer.status_code == 422 and after != before:
+            assert before.state in OPEN
+            assert (after.state, after.reason) == (State.FAILURE, Reason.UNREADABLE_VERDICT)
+        elif answer.status_code != 200:
             assert after == before
         elif before.state in OPEN:
             assert after.state in {State.SUCCESS, State.FAILURE}
@@ -611,15 +614,15 @@ def _has_answer(wire: socket.socket) -> bool:
 def test_a_slow_body_is_answered(
     listen: Open, site: Site, monkeypatch: pytest.MonkeyPatch, token: str, status: int
 ) -> None:
-    """A body that does not come to its end gets its answer; with a right token that it came is kept."""
+    """A body that does not come to its end gets its answer; with a right token, that it came is kept and counts."""
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
     monkeypatch.setattr(bodies, "DRAIN_SECONDS", 0.2)
     (job,) = site.accepted()
     head = f"POST /api/v1/jobs/{job.job_id}/callback HTTP/1.1\r\nHost: a\r\nX-Callback-Token: {token}\r\n"
     heard = listen().say(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
     assert problem_in(heard)["status"] == status
-    assert site.job(job) == job
-    assert (site.log.history(job.job_id)[-1]["event"] == "callback.unreadable") == (status == 408)
+    assert (site.job(job).reason is Reason.UNREADABLE_VERDICT) == (status == 408)
+    assert (site.job(job) == job) == (status != 408)
 
 
 def test_a_body_without_end_is_not_read_to_it(listen: Open, monkeypatch: pytest.MonkeyPatch) -> None:
