@@ -1,4 +1,4 @@
-"""The pool of examiners: how many processes there are, who has one, and which are kept for the next file.
+"""Keep a pool of examiners: how many processes there are, which thread has one, and which are idle.
 
 What it promises: never more than a processor each and one more, however many inboxes and callers ask; idle ones end
 after a minute. Those who ask wait in `examinerqueue`. An examiner that waits for a disk gives its place up, so an inbox

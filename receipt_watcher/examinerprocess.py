@@ -4,7 +4,7 @@ What it promises: each question has an answer, or an error that says whose fault
 the system's (OSError): the disk hangs, the daemon stops, or somebody ended the process from outside. The kernel ends
 it when the thread that started it ends. It gets no secrets of the daemon's environment.
 
-Whoever has one, has it alone. Nothing is kept on disk.
+One thread at a time uses it. Nothing is kept on disk.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class EndedFromOutsideError(ChildProcessError):
 
 
 class Examiner:
-    """One process. Whoever has it, has it alone."""
+    """One process, lent to one thread at a time."""
 
     def __init__(self, module: str, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -286,7 +286,7 @@ class Examiner:
         )
 
     def _why_it_ended(self) -> Exception:
-        """Return the error for its end: the file's, or that of whoever ended it."""
+        """Return the error for its end: the file's, or the system's."""
         said = self._how_it_ended()
         code = self._process.returncode
         if code is not None and code < 0 and -code not in _OF_THE_FILE:

@@ -1,9 +1,9 @@
-"""A bounded number of places with a queue: who may have an examiner now.
+"""Bound how many threads have an examiner, and queue the others.
 
-What it promises: no more than `most` have a place, and whoever waits gets one. Two queues take turns, so that callers
-who wait for an answer (uploads, previews) and the backlog of the inboxes both come through; in each queue the first to
-come is the first to go. A thread waits for one place at a time, so no inbox can crowd out another one, and nobody who
-has a place waits for a second: nothing can wait in a circle.
+What it promises: no more than `most` have a place, and each thread that waits gets one. Two queues take turns, so that
+callers (uploads, previews) and the backlog of the inboxes both come through; each queue is served in order. A thread
+waits for one place at a time, so no inbox crowds out another one. A thread that has a place never waits for a second,
+so nothing waits in a circle.
 
 Any thread may call it. Nothing is kept on disk.
 """
@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-#: How soon a stop is noticed by those who wait.
+#: How soon a waiting thread notices a stop.
 _TICK_SECONDS = 0.25
 
 

@@ -1,6 +1,6 @@
 """Recognise variables that Kubernetes and Docker inject for a Service or container that is named like this program.
 
-A Service `receipt-watcher`, or one whose name goes on from there (`receipt-watcher-metrics`), gives each pod variables
+A Service `receipt-watcher`, or one whose name begins so (`receipt-watcher-metrics`), gives each pod variables
 that begin with RECEIPT_WATCHER_. They are no options. Each is told by its name and its value together, so a mistyped
 option is still a mistake. Pure; any thread may call it.
 """

@@ -61,7 +61,7 @@ class LogStream:
         return f"{self._lost} log lines are lost so far: nobody reads the standard error output, or its disk is full"
 
     def take_lost(self) -> int:
-        """Return how many lines were lost since this was asked last; 0 for as long as it goes on."""
+        """Return how many lines were lost since this was asked last; 0 while lines are still lost."""
         with self._lock:
             if self.is_clogged:
                 return 0

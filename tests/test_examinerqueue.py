@@ -76,7 +76,7 @@ def test_no_more_than_allowed_have_a_place() -> None:
 
 
 def test_a_stop_ends_the_waiting() -> None:
-    """Who waits when the daemon stops hears so, and takes no place along."""
+    """A thread that waits when the daemon stops hears so, and keeps no place."""
     stopping = threading.Event()
     places = Places(1, stopping)
     places.take(is_caller=False)
