@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher import feed, uploads
+from receipt_watcher.admission import Admission
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.places import Places
@@ -239,3 +240,30 @@ def test_uploads_leave_room_for_the_log_together(
     with pytest.raises(RefusedError) as caught:
         begin(tmp_path / "b" / "x", 1001)
     assert caught.value.status == 507
+
+
+# --- connections ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["token", "session", "nothing", "wrong"])
+def test_a_known_caller_is_closed_last(site: ApiSite, how: str) -> None:
+    """A connection whose request bore a token or a session stays longer than those of strangers."""
+    headers = {
+        "token": f"Authorization: Bearer {SECRETS[Role.VIEWER]}",
+        "session": "Cookie: " + site.sign_in(Role.VIEWER)["Cookie"],
+        "nothing": "X: y",
+        "wrong": "Authorization: Bearer wrong",
+    }
+    bound = bind("127.0.0.1", 0)
+    running = Server(site.app, bound, Admission(2))
+    running.start()
+    with contextlib.ExitStack() as stack:
+        wire, *others = [stack.enter_context(socket.create_connection(bound.getsockname(), 30)) for _ in range(2)]
+        wire.sendall(f"GET /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\n{headers[how]}\r\n\r\n".encode())
+        heard = b""
+        while not heard.endswith(b"}"):
+            heard += wire.recv(65536)
+        others.append(stack.enter_context(socket.create_connection(bound.getsockname(), 30)))
+        assert (others[0] if how in ("token", "session") else wire).recv(1) == b""
+    running.stop(30)
+    assert not running.is_alive()
