@@ -213,7 +213,7 @@ def test_the_seed_makes_the_plan() -> None:
 
 def test_a_plan_leaves_nothing_out() -> None:
     """Each fault, each manner, each kind and each end comes up; no two new receipts are the same."""
-    rounds = Plan(1).rounds(len(Fault))
+    rounds = Plan(1).rounds(2 * len(Fault))
     drops = [drop for one in rounds for drop in one.drops]
     assert {one.fault for one in rounds} == set(Fault)
     assert {one.end for one in rounds} == set(End)
