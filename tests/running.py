@@ -107,6 +107,9 @@ _QUICK = {"settle_seconds": 0.2, "patience_seconds": 1}
 class RunningDaemon:
     """`receipt-watcher run` on a folder; may be started, stopped, killed and started again."""
 
+    #: How long a start is waited for.
+    start_seconds = DEADLINE_SECONDS
+
     def __init__(
         self,
         root: Path,
@@ -187,6 +190,7 @@ class RunningDaemon:
                     self.count("daemon.started") > started or self.process is None or self.process.poll() is not None
                 ),
                 "the daemon starts",
+                self.start_seconds,
             )
             assert self.process.poll() is None, self.log_file.read_text()
 

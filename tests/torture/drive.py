@@ -105,6 +105,7 @@ class TorturedDaemon(RunningDaemon):
     """The daemon as `watcher` runs it; each start has a log file of its own."""
 
     starts = 0
+    start_seconds = _QUIET_SECONDS  # beside other tortures it takes its time
 
     def command(self, *arguments: str) -> list[str]:
         """Return the words of a command; the daemon itself is watched."""
