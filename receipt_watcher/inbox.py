@@ -230,7 +230,7 @@ class InboxWatch:
         self._retry_watches(now)
         if self._suspects or self._new_folders:
             new = {path[len(str(self.path)) + 1 :] for path in _drain(self._new_folders)}
-            self._look_for_unwatched(self._suspects | new)
+            self._look_for_unwatched(self._suspects | set(filter(self.listing.reads_folder, new)))
         if self.scanned_at is None or now >= self.scanned_at + self._interval_seconds:
             self.scan(now)
         return self.settler.settled(now, self.listing.signature_of, limit)

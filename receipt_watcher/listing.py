@@ -100,6 +100,12 @@ class Listing:
         except OSError:
             return None
 
+    def reads_folder(self, relative: str) -> bool:
+        """Whether `files` looks into a subfolder."""
+        parts = relative.split("/")
+        above = ("/".join(parts[:end]) for end in range(1, len(parts) + 1))
+        return self._recursive and not any(map(self._ignored.ignores_folder, above))
+
     def is_ignored(self, relative: str) -> bool:
         """Whether its name says that it is no receipt."""
         return self._ignored.ignores(relative)

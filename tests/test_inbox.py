@@ -527,6 +527,25 @@ def test_subfolders_without_a_watch_are_told_and_listed(
         watch.stop()
 
 
+@pytest.mark.parametrize(("is_recursive", "name"), [(False, "sub"), (True, ".stfolder"), (True, "@eaDir/sub")])
+def test_subfolders_that_are_not_looked_into_need_no_watch(
+    folder: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, is_recursive: bool, name: str
+) -> None:
+    """A subfolder of an inbox that is not recursive, or one that is ignored, is nobody's loss without a watch."""
+    kernel = Kernel(monkeypatch)
+    watch = watch_on(folder, observer="native", recursive=is_recursive)
+    watch.start()
+    try:
+        kernel.left = 0
+        (folder / name).mkdir(parents=True)
+        wait_until(lambda: watch._new_folders, "the new folder is heard of")
+        for _ in range(3):
+            look(watch, clock.advance(2))
+        assert (watch.degraded, watch.why_mode) == (None, "configured")
+    finally:
+        watch.stop()
+
+
 def test_a_watch_that_could_not_be_had_is_tried_again(
     folder: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
