@@ -16,8 +16,10 @@ from receipt_watcher.destinations.n8n import N8N, N8NSettings
 from receipt_watcher.examination import Limits
 from receipt_watcher.gate import GateSettings
 from receipt_watcher.job import Job
+from receipt_watcher.marks import Accepted, Marks
 from receipt_watcher.notification import NotificationSettings
 from receipt_watcher.outbound import Outbound
+from receipt_watcher.rights import to_type
 from receipt_watcher.route import Branch, Route
 from receipt_watcher.snapshot import snapshot_file
 from receipt_watcher.spool import Spool, SpoolFolders
@@ -40,7 +42,7 @@ def route_of(config: Config, inbox: Inbox, sending: Sending) -> Route:
     subfolders = [_branch(config, inbox, sending, *subfolder) for subfolder in inbox.subfolders]
     return Route(
         name=inbox.name,
-        spool=Spool(inbox.name, folders),
+        spool=Spool(inbox.name, folders, to_type(Accepted.SPOOL, inbox.name)),
         branches=(*subfolders, _branch(config, inbox, sending, "", None)),
         takes_any_database=inbox.upload_database == "any",
         limits=Limits(int(config.limits.max_file_mb * _MEBIBYTE), int(config.limits.max_megapixels * 1_000_000)),
@@ -89,6 +91,8 @@ def gate_settings(
         backlog_files=config.limits.backlog_files,
         snapshot_file=snapshot_file(runtime_folder, inbox.name),
         tells_scans=runtime_folder != config.state_dir,
+        marks=Marks(config.state_dir, inbox.name),
+        accept_command=to_type(Accepted.BACKLOG, inbox.name),
     )
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from receipt_watcher.bindings import Bindings
 from receipt_watcher.config import Inbox
 from receipt_watcher.disk import display_name
 from receipt_watcher.evidence import difference, digests, files_below, hashing, is_there, status_of
@@ -31,6 +32,7 @@ from receipt_watcher.job import HOME_FOLDER, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.names import Ignored
 from receipt_watcher.records import Claim, Selection
+from receipt_watcher.spool import SpoolFolders
 from receipt_watcher.timelimit import answering
 
 #: How long one answer of a file system is waited for: one stat(2), one piece of a file.
@@ -143,13 +145,30 @@ class Balance:
             for folder, root in self._spools[name].items():
                 if root in self._away:
                     continue
-                try:
-                    usable = self._answered(root, map(is_there, [folder], [root]))
-                except OSError as error:
-                    self._lose(name, root, error.strerror or str(error))
-                else:
-                    if usable == [False]:
-                        self._lose(name, root, "it is not there, or not ours")
+                self._look_at_folder(name, folder, root)
+
+    def _look_at_folder(self, name: str, folder: Folder, root: str) -> None:
+        """Name a folder that is not there, does not answer, or is another one than was used."""
+        inbox = self._inboxes[name]
+        folders = SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir)
+        bindings = Bindings(self._log, name, folders)
+
+        def look() -> str:
+            if not is_there(folder, root):
+                return "it is not there, or not ours"
+            return bindings.trouble_of_bound(folder, is_ours=True) or ""
+
+        try:
+            whys = self._answered(root, (each() for each in (look,)))
+        except OSError as error:
+            whys = [error.strerror or str(error)]
+        for why in filter(None, whys):
+            self._lose(name, root, why)
+
+    def _look_again(self, job: Job, root: str) -> None:
+        """See whether a folder where a file is missing went away since the balance began."""
+        if job.inbox in self._spools:
+            self._look_at_folder(job.inbox, job.folder, root)
 
     def _real(self, path: Path) -> str:
         """Return where a folder really is; one that answers nothing counts by its name, and is told then."""
@@ -357,6 +376,8 @@ class Balance:
                 try:
                     looks = filter(None, self._answered(root, self._look_at(of_root, is_hash_due)))
                     found |= {look.job.job_id: look for look in looks}
+                    if any(found[job.job_id].finding is Finding.MISSING for job in of_root if job.job_id in found):
+                        self._look_again(of_root[0], root)
                 except TimeoutError as error:
                     self._lose(of_root[0].inbox, root, error.strerror or "")
             if root in self._away:

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from receipt_watcher.bindings import Bindings
 from receipt_watcher.channels.registry import channels_of
 from receipt_watcher.clients import n8n_client, notice_client
 from receipt_watcher.config import Config, Inbox, Retention, is_loopback
 from receipt_watcher.disk import display_name
-from receipt_watcher.errors import ConfigError, JobLogError, NotSentError
+from receipt_watcher.errors import ConfigError, JobLogError, NotSentError, SpoolError
 from receipt_watcher.examination import Limits
 from receipt_watcher.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import InboxWatch
@@ -30,11 +31,14 @@ from receipt_watcher.installation import Installation
 from receipt_watcher.job import Folder
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.listing import listing_of
+from receipt_watcher.marks import Accepted
 from receipt_watcher.names import OWN_PREFIX
 from receipt_watcher.outbound import Outbound
 from receipt_watcher.permissions import file_advice, folder_advice, refusal
 from receipt_watcher.proxycheck import told_of
 from receipt_watcher.retention import DAY_SECONDS
+from receipt_watcher.rights import to_type
+from receipt_watcher.spool import Spool, SpoolFolders
 from receipt_watcher.timelimit import within
 from receipt_watcher.view import iso_time
 from receipt_watcher.writers import Writers
@@ -125,6 +129,10 @@ def _look_at_inbox(config: Config, inbox: Inbox) -> Iterator[Finding]:
             "error", f"inbox {inbox.name}: {inbox.path} is not there", "create the folder, or mount the share"
         )
         return
+    away = list(_check_places(config, inbox))
+    yield from away
+    if away:
+        return  # what is there instead gets no probe file either
     for left, right in (
         (inbox.path, inbox.processing_dir),
         (inbox.processing_dir, inbox.done_dir),
@@ -134,6 +142,30 @@ def _look_at_inbox(config: Config, inbox: Inbox) -> Iterator[Finding]:
     yield from _check_watch(inbox)
     yield from _check_files(inbox)
     yield from _check_backlog(config, inbox)
+
+
+def _check_places(config: Config, inbox: Inbox) -> Iterator[Finding]:
+    """Find folders that are away, and a spool of another installation, as the daemon does."""
+    spool = Spool(inbox.name, SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir))
+    ours, owner = Installation(config.state_dir).known_id(), spool.owner()
+    take_over = to_type(Accepted.SPOOL, inbox.name)
+    if owner and owner != ours:
+        what = f"inbox {inbox.name}: {inbox.processing_dir} belongs to another installation ({owner})"
+        yield Finding("error", what, f"after a move, or a purge and a new installation, type: {take_over}")
+        return
+    if not config.database_path.exists():
+        return
+    log = JobLog(config.database_path, read_only=True)
+    try:
+        log.open()
+        bindings = Bindings(log, inbox.name, spool.folders)
+        bindings.check(is_ours=owner == ours, take_over=take_over)
+    except SpoolError as error:
+        yield Finding("error", f"inbox {inbox.name}: {error}", "mount what is away; the inbox opens again by itself")
+    except JobLogError:
+        return  # the daemon says so at its start
+    finally:
+        log.close()
 
 
 def _check_watch(inbox: Inbox) -> Iterator[Finding]:
@@ -234,7 +266,7 @@ def _check_backlog(config: Config, inbox: Inbox) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"inbox {inbox.name}: {waiting} old files wait, more than limits.backlog_files",
-            "move away what is not to be booked, or start once with run --accept-backlog",
+            f"move away what is not to be booked, or type: {to_type(Accepted.BACKLOG, inbox.name)}",
         )
     else:
         yield Finding("ok", f"inbox {inbox.name}: {waiting} files wait")

@@ -14,6 +14,7 @@ import click
 
 from receipt_watcher import __version__
 from receipt_watcher.commands import (
+    accepting,
     books,
     configuration,
     holding,
@@ -99,6 +100,7 @@ for _command in (
     *(holding.hold, holding.resume, manual.completion, manual.man),
     *(monitoring.health, monitoring.metrics),
     *(books.balance, configuration.init, configuration.config, configuration.n8n_workflow),
+    *(accepting.accept_backlog, accepting.take_over),
     installing.service,
     tokens.token,
 ):

@@ -457,7 +457,7 @@ class Limits(Section):
         default=200,
         ge=0,
         le=10000000,
-        description="More old files at the very first start wait for run --accept-backlog.",
+        description="More old files at the very first start wait for the command accept-backlog.",
     )
     min_free_mb: float = Field(
         default=100,

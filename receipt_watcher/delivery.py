@@ -263,8 +263,8 @@ class Delivery:
         except ChangedOnDiskError as error:
             return Refused(Reason.CHANGED, str(error))
         except FileNotFoundError as error:
-            if not route.spool.is_present():
-                raise  # the folder is away, not the file: nobody's fault but the mount's
+            if not route.spool.is_missing(route.path_of(job)):
+                raise  # its folder is away, or was a moment ago: no fault of the receipt
             return Refused(Reason.FILE_MISSING, f"{error.filename} is not there any more")
 
     def _put_off(self, job: Job, message: str) -> None:

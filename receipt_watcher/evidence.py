@@ -21,8 +21,7 @@ _PIECE_BYTES = 1 << 20
 
 def is_there(folder: Folder, root: str) -> bool:
     """Whether a folder is there; processing/ only with our mark in it: after an unmount an empty one remains."""
-    place = Path(root, ".owner") if folder is Folder.PROCESSING else Path(root)
-    return place.is_file() if folder is Folder.PROCESSING else place.is_dir()
+    return Path(root, ".owner").is_file() if folder is Folder.PROCESSING else Path(root).is_dir()
 
 
 def status_of(path: str) -> os.stat_result | None:

@@ -25,6 +25,7 @@ from receipt_watcher.disk import display_name, flush_folder, move_file
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.findings import Finding
 from receipt_watcher.job import Job
+from receipt_watcher.rights import give_away
 from receipt_watcher.view import job_view
 
 COLUMNS = (
@@ -129,6 +130,7 @@ def _whole_file(target: Path, *, force: bool) -> Iterator[TextIO]:
             partial.replace(target)
         else:
             move_file(partial, target)
+        give_away(target)
         flush_folder(target.parent)
     finally:
         partial.unlink(missing_ok=True)

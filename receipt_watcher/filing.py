@@ -86,12 +86,17 @@ class Filing:
         return self._locks[route.name]
 
     def _file_away(self, route: Route) -> int:
-        if not route.spool.is_present():
-            return 0
         self._troubled.discard(route.name)
         jobs = self._log.due_moves([route.name], BATCH_FILES)
         if not jobs:
             self._end_trouble(route)
+            return 0
+        try:
+            route.spool.check_present()
+        except SpoolError as error:
+            if error.path != route.spool.folders.processing:  # then nothing is taken either, and the gate says so
+                self._tell_trouble(route, error)
+            return 0
         begun = [
             (job, job.moving_to_folder, job.moving_to_path)
             for job in jobs
@@ -291,6 +296,8 @@ class Filing:
         """Write the note beside a failed file, and return where it stands, relative to failed/."""
         root = route.spool.folders.failed
         beside = note.note_path(root / path)
+        if not route.spool.is_present():  # the next opening of the inbox finds the file without a note, which is less
+            return None
         try:
             written = note.write_note(beside, job.job_id, self._note_text(job))
         except OSError as error:

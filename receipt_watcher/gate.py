@@ -8,8 +8,8 @@ somebody accepts them.
 `round` is called by the inbox's own thread, `take_upload` by those that bring uploads, one at a time and in turns
 (`turns`); `open_first` by a thread of its own before all of them, `supervise` by a periodic task: it alone says so when
 the file system answers nothing at all.
-What is kept in the job log is which place the inbox is, so that a restart in the midst of an outage takes no other
-for it.
+The job log keeps which places the folders are (`bindings`), so that a restart in the midst of an outage takes no other
+ones for them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import heapq
-import json
-import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from receipt_watcher import snapshot
+from receipt_watcher.bindings import Bindings, recovered_fact
 from receipt_watcher.disk import display_name
 from receipt_watcher.errors import ForeignSpoolError, JobLogError, LockedError, ReceiptWatcherError, SpoolError
 from receipt_watcher.filing import Filing
@@ -34,7 +33,7 @@ from receipt_watcher.handholds import HandHold, HandHolds
 from receipt_watcher.inbox import InboxWatch
 from receipt_watcher.job import Job
 from receipt_watcher.joblog import JobLog
-from receipt_watcher.mounts import mount_of
+from receipt_watcher.marks import Accepted, Marks, sight_of
 from receipt_watcher.owner import ANSWER_SECONDS
 from receipt_watcher.permissions import folder_advice, refusal_and
 from receipt_watcher.rebuild import rebuild_done
@@ -73,7 +72,10 @@ _NEEDS_A_PERSON = frozenset({Wait.UNREADABLE, Wait.UNEXAMINED, Wait.IMMOVABLE})
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """What a gate needs of the configuration and the command line."""
+    """What a gate needs of the configuration and the command line.
+
+    `take_over` accepts whatever is there at the start. Later, or by a command, that takes one of the `marks`.
+    """
 
     installation_id: Callable[[], str]
     take_over: bool
@@ -81,20 +83,8 @@ class GateSettings:
     backlog_files: int
     snapshot_file: Path | None = None
     tells_scans: bool = False  # beside the snapshot, which is in memory then
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an inbox is: its mount, its inode there, and whether the rest of its spool is on the same mount."""
-
-    point: str
-    file_system: str
-    inode: int
-    is_together: bool
-
-    def is_same_folder(self, other: Place) -> bool:
-        """Whether both are one folder, by its mount or, seen through another mount, by its inode."""
-        return self.file_system == other.file_system and (self.point == other.point or self.inode == other.inode)
+    marks: Marks | None = None
+    accept_command: str = "receipt-watcher accept-backlog"
 
 
 class Gate:
@@ -127,6 +117,8 @@ class Gate:
         self._log = log
         self._hand_holds = HandHolds(log)
         self._hand_hold: HandHold | None = None  # as of the last round
+        self._bindings = Bindings(log, route.name, route.spool.folders)
+        self._may_take_over = settings.take_over
         self._take_in = take_in
         self._filing = filing
         self._ring = ring
@@ -160,6 +152,7 @@ class Gate:
         except (OSError, SpoolError, JobLogError) as error:
             self._shut(error)
         finally:
+            self._may_take_over = False
             self._give_back()
 
     def round(self) -> float:
@@ -182,9 +175,7 @@ class Gate:
             if not self.route.is_ready:
                 self._open()
             self._expect_answer()
-            if not self.route.spool.is_present():
-                processing = self.route.spool.folders.processing
-                raise SpoolError(f"{processing} is not there any more, or no longer ours", processing)
+            self.route.spool.check_present()
             self.route.spool.check_owner()
             self._recover_if_due()
             if self._waits_for_acceptance():
@@ -277,7 +268,8 @@ class Gate:
         """Say so when a round hangs: its own thread cannot."""
         if self.is_hanging:
             self.route.is_ready = False  # the next round, when there is one, opens everything anew
-            self._tell_unavailable(f"{self.watch.path} does not answer: its server, or the way to it, is gone")
+            folder = self._bindings.asked or self.route.spool.asked or self.watch.path
+            self._tell_unavailable(f"{folder} does not answer: its server, or the way to it, is gone")
             self._keep_snapshot()
 
     # --- opening and shutting ----------------------------------------------------------------------------------
@@ -286,12 +278,20 @@ class Gate:
         """Open the spool, finish what a crash left there, then watch the inbox and let the stages see it."""
         self._expect_answer()
         self._log.prove_writable()  # nothing is moved that cannot be written down, least of all on a damaged log
-        place = self._checked_place()
+        spool = self.route.spool
+        is_marked = self._is_marked(Accepted.SPOOL)
+        takes_over = is_marked or self._may_take_over
+        if not takes_over:
+            self._bindings.check(is_ours=self._owns_spool(), take_over=spool.take_over)
         self._is_log_lost = self._is_lost()
         self._expect_answer(LOOK_LIMIT_SECONDS + ANSWER_SECONDS)
-        was_asked = self.route.spool.open(self._settings.installation_id(), take_over=self._settings.take_over)
+        was_asked = spool.open(self._settings.installation_id(), take_over=takes_over)
         if self._is_log_lost:
             rebuild_done(self.route, self._log, self._clock(), lambda: self._expect_answer(MOVE_LIMIT_SECONDS))
+            spool.check_present()  # what went away in the middle was not read
+        self._bindings.keep(self._clock(), is_taken_over=takes_over)
+        if is_marked and self._settings.marks is not None:
+            self._settings.marks.use(Accepted.SPOOL)
         self._expect_answer(MOVE_LIMIT_SECONDS)
         while self._filing.file_away(self.route):
             self._expect_answer(MOVE_LIMIT_SECONDS)
@@ -300,59 +300,26 @@ class Gate:
             self._recover_at = self._monotonic() + MOVE_LIMIT_SECONDS
         self._expect_answer()
         self.watch.start()
-        self._keep_place(place)
         self.route.is_ready = True
         self._tell_available()
         self._ring()
 
     @property
     def _known_fact(self) -> str:
-        # By its place: an inbox that is renamed keeps its receipts.
-        return f"spool_recovered:{display_name(self.route.spool.folders.processing)}"
+        return recovered_fact(self.route.spool.folders.processing)
 
     def _is_lost(self) -> bool:
         """Whether the job log knows nothing of a spool that was in use before: the log was lost, or left behind."""
         return self._log.fact(self._known_fact) is None and bool(self.route.spool.owner())
 
-    def _checked_place(self) -> Place | None:
-        """Return where the inbox is now, which must be where receipts came from before.
-
-        1. Before the first receipt any place will do: the share may be mounted only after the first start.
-        2. The same mount point with the same kind of file system is the same place, whatever is mounted there anew;
-           so is the same inode through another mount, as systemd makes them for ReadWritePaths.
-        3. A whole spool that moved together, with our name in processing/, is the same one on a new disk.
-
-        Raises:
-            SpoolError: it is another place: the empty folder under a share that is not mounted, or one mounted over.
-        """
-        inbox, processing = self.route.spool.folders.inbox, self.route.spool.folders.processing
-        if not os.path.isdir(inbox):  # noqa: PTH112 - false, too, for a mount whose server is gone
-            return None  # the spool says what to do
-        mount = mount_of(inbox)
-        above = next(folder for folder in (processing, *processing.parents) if folder.is_dir())
-        place = Place(mount.point, mount.file_system, inbox.stat().st_ino, mount == mount_of(above))
-        before = self._known_place()
-        if before is None or before.is_same_folder(place) or not mount.point or self._settings.take_over:
-            return place
-        moved_together = place.is_together and before.is_together and self._owns_spool()
-        if moved_together or not self._log.has_jobs_of(self.route.name):
-            return place
-        raise SpoolError(
-            f"{inbox} was on {before.file_system} at {before.point}, and what is there now is {mount}: is the share "
-            "not mounted, or something mounted over it? If this is the inbox from now on, start once with --take-over",
-            inbox,
-        )
-
     def _owns_spool(self) -> bool:
         return self.route.spool.owner() == self._settings.installation_id()
 
-    def _known_place(self) -> Place | None:
-        fact = self._log.fact(f"inbox_place:{self.route.name}")
-        return None if fact is None else Place(**json.loads(fact))
-
-    def _keep_place(self, place: Place | None) -> None:
-        if place is not None and place != self._known_place():
-            self._log.keep_fact(f"inbox_place:{self.route.name}", json.dumps(asdict(place)))
+    def _is_marked(self, what: Accepted) -> bool:
+        """Whether an admin has accepted, by a command, what is there now."""
+        if self._settings.marks is None:
+            return False
+        return self._settings.marks.has(what, sight_of(what, self.route.spool), self._clock())
 
     def _shut(self, error: Exception) -> None:
         self.close()
@@ -390,14 +357,18 @@ class Gate:
         for _ in self.watch.listing.files():
             self._expect_answer()
             waiting += 1
-        if waiting > self._settings.backlog_files and not self._settings.accept_backlog:
+        is_too_much = waiting > self._settings.backlog_files and not self._settings.accept_backlog
+        is_marked = is_too_much and self._is_marked(Accepted.BACKLOG)
+        if is_too_much and not is_marked:
             self._tell_unavailable(
                 f"{waiting} files were here before the first start, more than limits.backlog_files "
-                f"({self._settings.backlog_files}); move away what is not to be booked, or start once with "
-                "--accept-backlog"
+                f"({self._settings.backlog_files}); move away what is not to be booked, then type: "
+                f"{self._settings.accept_command}"
             )
             return True
         self._log.keep_fact(fact, str(waiting))
+        if is_marked and self._settings.marks is not None:
+            self._settings.marks.use(Accepted.BACKLOG)
         self._tell_available()
         return False
 
@@ -451,6 +422,7 @@ class Gate:
     def _recover(self) -> None:
         self._expect_answer(MOVE_LIMIT_SECONDS)
         self._take_in.recover(self.route, may_have_been_sent=self._is_log_lost)
+        self.route.spool.check_present()  # else what lies there was not seen
         self._plan_recovery()
         if self._recover_at is None and self._log.fact(self._known_fact) is None:
             self._log.keep_fact(self._known_fact, "yes")

@@ -99,6 +99,13 @@ class Installation:
         """Return the name by which spools know us; it is made at the first call."""
         return self._kept("installation", lambda: str(uuid.uuid4()))
 
+    def known_id(self) -> str:
+        """Return that name, or "" if it has not been made yet."""
+        try:
+            return (self.state_dir / "installation").read_text("ascii", "replace").strip()
+        except OSError:
+            return ""
+
     def callback_token(self) -> str:
         """Return the token for callbacks where the configuration sets none; it is made at the first call."""
         return self._kept("callback_token", new_token)

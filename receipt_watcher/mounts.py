@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MOUNTINFO = Path("/proc/self/mountinfo")
@@ -22,10 +22,11 @@ _POLLED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Where a file system is mounted, and of what type it is; both "" where that cannot be told."""
+    """Where a file system is mounted, of what type it is, and from where; each "" if that is not known."""
 
     point: str
     file_system: str
+    source: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.file_system or 'unknown'} at {self.point or '?'}"
@@ -48,5 +49,5 @@ def mount_of(path: Path, mountinfo: Path = MOUNTINFO) -> Mount:
         mounted, _, kind = line.partition(" - ")
         point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mounted.split(" ")[4])
         if real.startswith(point.rstrip("/") + "/") and len(point) >= best:  # the last of equals is on top
-            best, found = len(point), Mount(point, kind.split(" ")[0])
+            best, found = len(point), Mount(point, *kind.split(" ")[:2])
     return found

@@ -84,8 +84,10 @@ class Mark:
 class Owner:
     """The mark of one spool."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, take_over: str = "receipt-watcher take-over") -> None:
+        """Begin with a file that is not open; `take_over` is the command that makes a foreign spool ours."""
         self._path = path
+        self._take_over = take_over
         self._mark = Mark()
         self._descriptor: int | None = None
 
@@ -113,8 +115,8 @@ class Owner:
             if before.installation not in ("", installation) and not take_over:
                 raise ForeignSpoolError(
                     f"{self._path.parent} belongs to another installation ({before.installation}, we are "
-                    f"{installation}); point one of the two elsewhere, or, after a move to this machine, start once "
-                    "with --take-over"
+                    f"{installation}). If that one still exists, give one of the two folders of its own. After a move "
+                    f"to this machine, or a purge and a new installation, type: {self._take_over}"
                 )
             was_asked = before.is_open and not (is_locked and before.is_gone())
             if was_asked:

@@ -283,6 +283,28 @@ class Records(LogFile):
             *paths,
         )
 
+    def newest_files(self, inbox: str, folder: Folder, before: float, limit: int) -> list[Job]:
+        """Return the last jobs of an inbox, concluded before a time, whose file lies in `folder` by the log.
+
+        In processing/ those that are not being moved, whenever they came.
+        """
+        if folder is Folder.PROCESSING:
+            statement = f"{SELECT_JOB} WHERE inbox = ? AND folder = 'processing' ORDER BY stored_path DESC LIMIT ?"
+            found = [job_of(row) for row in self.select(statement, inbox, limit)]
+            return [job for job in found if job.moving_to_folder is None]
+        statement = (
+            f"{SELECT_JOB} WHERE inbox = ? AND folder = ? AND folder <> 'processing' AND removed_at IS NULL"
+            " AND completed_at < ? ORDER BY completed_at DESC LIMIT ?"
+        )
+        found = [job_of(row) for row in self.select(statement, inbox, folder, before, limit)]
+        return [job for job in found if job.moving_to_folder is None]
+
+    def has_filed(self, inbox: str, folder: Folder) -> bool:
+        """Whether a file of an inbox was ever filed away to `folder`; it may have been removed since."""
+        states = [state for state, home in HOME_FOLDER.items() if home is folder]
+        statement = f"SELECT 1 FROM job WHERE inbox = ? AND state IN ({marks(states)}) AND folder = ? LIMIT 1"  # noqa: S608 - marks only
+        return bool(self.select(statement, inbox, *states, folder))
+
     # --- what is old -------------------------------------------------------------------------------------------------
 
     def old_files(self, inbox: str, folder: Folder, before: float, now: float, limit: int) -> list[Job]:

@@ -169,14 +169,12 @@ class Remover:
         return tally
 
     def _check_present(self) -> None:
-        """Tell a folder that is away from files that are missing."""
-        folders = self.route.spool.folders
-        if not self.route.spool.is_present():
-            raise SpoolError(f"{folders.processing} is not there", folders.processing)
-        for folder in self._days:
-            root = folders.path_of(folder)
-            if not os.path.isdir(root):  # noqa: PTH112 - false, too, for a mount whose server is gone
-                raise SpoolError(f"the folder {root} is not there; create it, or mount the share", root)
+        """Tell a folder that is away from files that are missing.
+
+        Raises:
+            SpoolError: one is away.
+        """
+        self.route.spool.check_present()
 
     def _remove_old(self, folder: Folder, days: float, tally: Tally) -> None:
         now = self._believed()
@@ -207,6 +205,7 @@ class Remover:
             beside = self._beside(unchanged[0].folder)
             intended = self._log.intend_removals(self.route.name, unchanged, beside, self._clock())
             self._passed_over.update(read.keys() - {job.job_id for job in intended})
+            self._check_present()
             self._remove([(job, read[job.job_id]) for job in intended], {}, tally)
 
     def _beside(self, folder: Folder) -> list[str]:
@@ -225,6 +224,7 @@ class Remover:
         try:
             return _read(self.route.path_of(job), job)
         except FileVanishedError:
+            self._check_present()
             tally.missing += 1  # somebody took it out of the folder, as people may
         except ChangedOnDiskError as error:
             self._tell_kept(job, str(error), tally)
@@ -255,6 +255,7 @@ class Remover:
         self._finish(gone, kept)
 
     def _finish(self, gone: Sequence[Job], kept: dict[str, str]) -> None:
+        self._check_present()  # else what was not found is not known to be removed: the next round looks again
         folders = self.route.spool.folders
         for job in gone:
             if job.note_path is not None:

@@ -10,6 +10,7 @@ Called once by a command, before it opens anything, in its only thread. Nothing 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import shlex
@@ -45,14 +46,14 @@ def as_service(config_file: Path | None, environ: Mapping[str, str]) -> dict[str
 
 
 def become_owner(folder: Path) -> None:
-    """Where we are root, go on as the one who owns a folder; where there is none yet, or it is root's, as we are."""
+    """As root, continue as the one who owns a folder, or would own it: the owner of the folder that it is to be in.
+
+    If that is root, continue as root.
+    """
     if os.geteuid() != 0:
         return
-    try:
-        status = folder.stat()
-    except OSError:
-        return
-    if status.st_uid == 0:
+    status = _nearest(folder)
+    if status is None or status.st_uid == 0:
         return
     with contextlib.suppress(OSError):  # root without that right, in a container: it reads and writes what it may
         try:
@@ -61,6 +62,42 @@ def become_owner(folder: Path) -> None:
             os.setgroups([])
         os.setresgid(status.st_gid, status.st_gid, status.st_gid)
         os.setresuid(status.st_uid, status.st_uid, status.st_uid)
+
+
+def give_away(*paths: Path) -> None:
+    """As root, let the owner of a folder own what was made in it, too; the outer ones first."""
+    if os.geteuid() != 0:
+        return
+    for path in paths:
+        status = _nearest(path.absolute().parent)
+        if status is not None and status.st_uid != 0:
+            os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+
+
+def _nearest(folder: Path) -> os.stat_result | None:
+    """Return the status of a folder, or of the first one above it that is there; None if the system does not say."""
+    for each in (folder, *folder.parents):
+        try:
+            return each.stat()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def to_type(*words: str) -> str:
+    """Return the line to type for a command on the configuration that this process was started with.
+
+    As a service it begins with sudo: the command then continues with the rights of the service's user.
+    """
+    given = [argument.partition("=") for argument in sys.argv]
+    names = [value for name, is_there, value in given if name == "--config" and is_there]
+    names += [after for before, after in itertools.pairwise(sys.argv) if before == "--config"]
+    names += filter(None, [os.environ.get("RECEIPT_WATCHER_CONFIG")])
+    config = ["--config", str(Path.cwd() / names[0])] if names else []
+    sudo = ["sudo"] if "INVOCATION_ID" in os.environ else []
+    return shlex.join([*sudo, "receipt-watcher", *words, *config])
 
 
 def try_as(path: Path) -> str:

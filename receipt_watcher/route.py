@@ -111,7 +111,12 @@ class Route:
                 raise ChangedOnDiskError(f"{display_name(path)} is another file now, not the one that was recorded")
 
     def is_in_failed(self, job: Job) -> bool:
-        """Whether the file of a failed job lies where the log says, or where it is just being moved to."""
+        """Whether the file of a failed job lies where the log says, or where it is just being moved to.
+
+        Raises:
+            SpoolError: a folder of the spool is away.
+        """
+        self.spool.check_present()
         with contextlib.suppress(ChangedOnDiskError, OSError):  # what cannot be read is no reason to refuse a good copy
             self.check_is_its_own(job)
             if self.path_of(job).is_file():

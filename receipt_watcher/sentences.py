@@ -201,6 +201,15 @@ SENTENCES: dict[str, Sentence] = {
     "inbox.available": Sentence(
         "{inbox}: open again[ after {seconds}]", "An inbox that was unavailable is open again."
     ),
+    "mark.used": Sentence(
+        "{inbox}: what the command {command} accepted is done",
+        "An admin typed accept-backlog or take-over, and it has been done; the mark that it left is gone.",
+    ),
+    "mark.void": Sentence(
+        "{inbox}: the mark that the command {command} left is void[: {why}]",
+        "What an admin accepted by accept-backlog or take-over is not what is there now, or was accepted too long ago.",
+        "Look at the folders, then type the command again.",
+    ),
     "spool.asked": Sentence(
         "{path} bears the mark of another daemon ({daemon}); it has {seconds} to answer",
         "A spool was last used by a daemon of another host, or before a power cut; it is asked whether it still runs.",

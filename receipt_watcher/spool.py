@@ -8,6 +8,8 @@ Called by the inbox threads (`take`) and the filing thread (`move`), never by tw
 leaves the file under its old name, its new name, or (see `disk`) both, whole; `move` called again
 with the same two paths finishes the move in each case.
 
+No folder is made or written to in the place of one that is away: see `check_present`, and `bindings`.
+
 The folder processing/ carries `.owner`: the installation it belongs to, and the daemon that has it open; see `owner`.
 """
 
@@ -24,7 +26,9 @@ from pathlib import Path
 
 from receipt_watcher import disk
 from receipt_watcher.errors import FileVanishedError, SpoolError
+from receipt_watcher.identities import invents_inodes
 from receipt_watcher.job import Folder, is_job_id
+from receipt_watcher.mounts import mount_of
 from receipt_watcher.owner import Owner
 from receipt_watcher.permissions import refusal_and
 
@@ -49,10 +53,14 @@ class SpoolFolders:
 class Spool:
     """The family of folders of one inbox; all its moves."""
 
-    def __init__(self, name: str, folders: SpoolFolders) -> None:
+    def __init__(self, name: str, folders: SpoolFolders, take_over: str = "") -> None:
+        """Begin with a spool that is not open; `take_over` is the command that makes a foreign one ours."""
         self.name = name
         self.folders = folders
-        self._owner = Owner(folders.processing / ".owner")
+        self.take_over = take_over or f"receipt-watcher take-over {name}"
+        self._owner = Owner(folders.processing / ".owner", self.take_over)
+        self._opened: dict[Path, tuple[int, int]] = {}  # device and inode of each folder, as it was opened
+        self.asked: Path | None = None  # the folder that is looked at now, and may not answer
 
     # --- opening -----------------------------------------------------------------------------------------------
 
@@ -62,7 +70,8 @@ class Spool:
         Return whether another daemon, which did not answer, may have been at work here until now.
 
         1. The inbox must be there: a share that is not mounted is no empty inbox.
-        2. Missing siblings are created, but only inside folders that exist.
+        2. Missing siblings are created, but only inside folders that exist. One that was used before must not be
+           missing: see `bindings`, which are asked first.
         3. processing/.owner is written, or must name us; `take_over` replaces a foreign name.
         4. It names our process, and stays locked (flock), until `close`.
 
@@ -75,7 +84,12 @@ class Spool:
         self._check_inbox()
         for folder in Folder:
             self._make_folder(self.folders.path_of(folder))
-        return self._owner.take(installation_id, take_over=take_over)
+        was_asked = self._owner.take(installation_id, take_over=take_over)
+        self._opened = {path: _device_and_inode(path) for path in self._all_folders()}
+        return was_asked
+
+    def _all_folders(self) -> list[Path]:
+        return [self.folders.inbox, *map(self.folders.path_of, Folder)]
 
     def _check_inbox(self) -> None:
         path = self.folders.inbox
@@ -116,10 +130,74 @@ class Spool:
     def close(self) -> None:
         """Give the spool back; harmless when called twice or before `open`."""
         self._owner.release()
+        self._opened = {}
+
+    # --- presence ----------------------------------------------------------------------------------------------
+
+    def check_present(self) -> None:
+        """See that processing/, done/ and failed/ are the folders that were opened: after an unmount they are not.
+
+        Raises:
+            SpoolError: one is away; the text names it. Nothing may be written there, and no receipt has failed.
+        """
+        for folder in map(self.folders.path_of, Folder):
+            self.asked = folder
+            self._check_folder(folder)
+        self.asked = None
+        if not os.path.isfile(self.folders.processing / ".owner"):  # noqa: PTH113 - false, too, for a dead mount
+            raise SpoolError(
+                f"{self.folders.processing} has no .owner any more: was it emptied, or its disk or share unmounted?",
+                self.folders.processing,
+            )
 
     def is_present(self) -> bool:
-        """Whether processing/ is there and ours: false after an unmount, which must fail no receipt."""
-        return os.path.isfile(self.folders.processing / ".owner")  # noqa: PTH113 - false, too, for a dead mount
+        """Whether `check_present` has nothing to say."""
+        try:
+            self.check_present()
+        except SpoolError:
+            return False
+        return True
+
+    def is_inbox_present(self) -> bool:
+        """Whether nothing else is in the inbox's place: there nothing may be written.
+
+        One that is gone, or that its disk does not give, refuses what is written itself, in words for the log.
+        """
+        path = self.folders.inbox
+        try:
+            self._check_same(path, _device_and_inode(path))
+        except SpoolError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def is_missing(self, path: Path) -> bool:
+        """Whether a file is certainly not there: it is gone while its folder is present, before and after the look."""
+        return self.is_present() and not disk.is_there(path) and self.is_present()
+
+    def _check_folder(self, path: Path) -> None:
+        try:
+            found = _device_and_inode(path)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                why = f"the folder {path} is not there; create it, or mount the share"
+            else:
+                why = f"the folder {path} cannot be used: {error.strerror or error}"
+            raise SpoolError(why, path) from error
+        self._check_same(path, found)
+
+    def _check_same(self, path: Path, found: tuple[int, int]) -> None:
+        opened = self._opened.get(path, found)
+        if found == opened:
+            return
+        mount = mount_of(path)
+        if found[0] != opened[0] or not invents_inodes(mount.file_system):
+            raise SpoolError(
+                f"{path} is another folder now, on {mount}: was its disk or share unmounted, or something "
+                "mounted over it?",
+                path,
+            )
 
     # --- in ----------------------------------------------------------------------------------------------------
 
@@ -129,12 +207,11 @@ class Spool:
         Raises:
             FileVanishedError: it is gone, is no regular file, or was still changing.
             OSError: it cannot be moved; it is still in the inbox.
-            SpoolError: processing/ is away; it is not made anew in its place.
+            SpoolError: a folder is away; it is not made again in its place.
         """
         source = self.folders.inbox / relative
         target = self.folders.processing / job_id / relative
-        if not self.is_present():
-            raise SpoolError(f"{self.folders.processing} is not there", self.folders.processing)
+        self.check_present()
         try:
             self._check_regular(source)
             target.parent.mkdir(parents=True)
@@ -153,11 +230,10 @@ class Spool:
 
         Raises:
             OSError: it cannot be moved; it is still where it was.
-            SpoolError: processing/ is away; it is not made anew in its place.
+            SpoolError: a folder is away; it is not made again in its place.
         """
         target = self.folders.processing / job_id / relative
-        if not self.is_present():
-            raise SpoolError(f"{self.folders.processing} is not there", self.folders.processing)
+        self.check_present()
         try:
             target.parent.mkdir(parents=True)
             disk.move_file(source, target)
@@ -176,6 +252,8 @@ class Spool:
         Then it stays in processing/<job_id>/, as an orphan, and nothing is overwritten.
         """
         source = self.folders.inbox / relative
+        if not self.folders.inbox.is_dir() or not self.is_inbox_present():
+            return False
         try:
             if not source.parent.is_dir():
                 disk.make_folders(source.parent)
@@ -306,18 +384,18 @@ class Spool:
         Raises:
             FileVanishedError: it is in neither place.
             FileExistsError: the name is somebody else's file; choose another.
-            SpoolError: the folder is away; its subfolders are not made anew in its place.
+            SpoolError: a folder is away; its subfolders are not made again in its place.
             OSError: the disk does not give or take it; where the file is, it is whole.
         """
         root = self.folders.path_of(folder)
         target = root / path
         if source == target:
             return  # else it would be taken for the leftover of a move, and removed
-        self._check_root(target)
+        self.check_present()
         if not disk.is_there(source):
             if disk.is_there(target):
                 return
-            self._check_root(source)
+            self.check_present()
             raise FileVanishedError(f"{disk.display_name(source)} is not there any more")
         if disk.is_there(target):
             if not disk.is_reserved(source, target):
@@ -334,12 +412,6 @@ class Spool:
         disk.flush_folder(target.parent)
         source.unlink()
 
-    def _check_root(self, path: Path) -> None:
-        """Tell a folder that is away, or that its disk does not give, from a file that is missing."""
-        for root in map(self.folders.path_of, Folder):
-            if path.is_relative_to(root) and not disk.is_there(root):
-                raise SpoolError(f"the folder {root} is not there; create it, or mount the share", root)
-
     def flush_moves(self, targets: Iterable[Path]) -> None:
         """Make the names that `move` gave durable, each folder once."""
         for folder in {target.parent for target in targets}:
@@ -351,3 +423,8 @@ class Spool:
         for root, _, _ in os.walk(top, topdown=False):
             with contextlib.suppress(OSError):
                 Path(root).rmdir()
+
+
+def _device_and_inode(path: Path) -> tuple[int, int]:
+    status = os.stat(f"{path}/.")  # noqa: PTH116 - with the dot an automount happens, and a file is none
+    return status.st_dev, status.st_ino

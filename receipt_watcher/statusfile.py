@@ -122,6 +122,8 @@ class StatusFile:
     def _write(self, text: str, now: float) -> None:
         """Write it; a disk that is full, or a folder that is shut, costs the file, nothing else."""
         text = without_secrets(text, self._secrets())
+        if not self._route.spool.is_inbox_present():
+            return  # what is there instead is no inbox
         try:
             if self._is_foreign():
                 self._tell("another file has its name; move that away")

@@ -511,7 +511,7 @@ WAITS_DE: dict[Wait, tuple[str, str]] = {
     ),
     Wait.BACKLOG: (
         "Sie lag schon vor dem allerersten Start hier, mit mehr alten Dateien als limits.backlog_files.",
-        "Wegräumen, was nicht gebucht werden soll, dann einmal mit run --accept-backlog starten.",
+        "Wegräumen, was nicht gebucht werden soll, dann eingeben: receipt-watcher accept-backlog mit dem Eingang.",
     ),
     Wait.UNAVAILABLE: (
         "Der Eingang oder ein Ordner daneben lässt sich gerade nicht benutzen.",

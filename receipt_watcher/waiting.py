@@ -79,7 +79,7 @@ class Wait(Code):
     BACKLOG = (
         "backlog",
         "It was here before the very first start, with more old files than limits.backlog_files.",
-        "Move away what is not to be booked, then start once with run --accept-backlog.",
+        "Move away what is not to be booked, then type receipt-watcher accept-backlog, with the inbox's name.",
     )
     UNAVAILABLE = (
         "unavailable",

@@ -6,6 +6,7 @@ Where Python is root's alone, as in a developer's home, that user could import n
 from __future__ import annotations
 
 import encodings.ascii
+import encodings.idna
 import encodings.utf_8_sig
 import importlib
 import pkgutil

@@ -34,7 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "systemd statusline onecore reloading",
         "admission envelope schemas jwts disk formats samples clashes example tables outbound telemetry",
         "standin stopsignal mounts events settling",
-        "rights schema provenance manpages",
+        "rights schema provenance manpages identities",
         "notices",
         "channels",
         "channels.webhook channels.apprise_url",
@@ -44,11 +44,11 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "workflows deployment reach forms operations",
         "examinerprocess examinerqueue",
         "examinerpool",
-        "listing spool records examiners bodies connections content readiness",
+        "listing spool records evidence examiners bodies connections content readiness",
         "joblog search accepting",
-        "sessions",
+        "sessions bindings marks",
         "callers",
-        "findings evidence lastbalance lastclosed",
+        "findings lastbalance lastclosed",
         "balance export since",
         "audit",
         "formats.jpeg formats.png formats.gif formats.bmp formats.webp formats.tiff formats.heic formats.pdf",
@@ -74,6 +74,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "commands.shared commands.table commands.manual",
         "commands.completing",
         "commands.installing",
+        "commands.accepting",
         "commands.receipts commands.service commands.holding commands.configuration commands.books commands.monitoring",
         "commands.tokens",
         "cli",
@@ -86,7 +87,7 @@ COMMANDS = frozenset(
     f"commands.{noun}"
     for noun in (
         *("shared", "table", "manual", "completing", "receipts", "service"),
-        *("holding", "configuration", "books", "monitoring", "installing", "tokens"),
+        *("accepting", "holding", "configuration", "books", "monitoring", "installing", "tokens"),
     )
 )
 
@@ -166,6 +167,7 @@ CLOCKS = {
     "channeltest": "a command is a moment of its own",
     "check": "likewise",
     "commands.books": "likewise",
+    "commands.accepting": "when a mark is left",
     "commands.holding": "likewise",
     "commands.receipts": "likewise",
     "commands.service": "likewise",

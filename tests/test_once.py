@@ -142,7 +142,7 @@ def test_the_backlog(tmp_path: Path, n8n: StandIn) -> None:
         daemon.drop(f"scan-{number}.jpg", content)
     refused = daemon.run("run", "--once")
     assert refused.returncode == 1
-    assert "--accept-backlog" in refused.stderr
+    assert "accept-backlog office" in refused.stderr
     assert n8n.deliveries == []
     assert daemon.run("run", "--once", "--accept-backlog").returncode == 0
     assert daemon.is_quiet(2)

@@ -184,6 +184,9 @@ def read(log: JobLog, job: Job) -> None:
     log.next_deadline()
     log.unrecorded_in_processing("office", ["a"])
     log.stored_at("office", Folder.DONE, Path("a"))
+    log.newest_files("office", Folder.PROCESSING, NOW, 50)
+    log.newest_files("office", Folder.DONE, NOW, 50)
+    log.has_filed("office", Folder.FAILED)
     log.claims_to([Path("a"), Path("b")])
     for folder in (Folder.DONE, Folder.FAILED):
         log.old_files("office", folder, NOW, NOW, 9)

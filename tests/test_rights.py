@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -149,6 +150,50 @@ def test_root_goes_on_as_the_owner() -> None:
         ended = place.typed("n8n-workflow", "--credentials", program="tests.preloaded", is_root=True)
         assert ended.returncode == 0, ended.stderr
         assert (place.state / "callback_token").stat().st_uid == DAEMON
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("accept-backlog office", "take-over office", "hold n8n", "retry --failed", "backup {root}/state/copy.db"),
+        ("balance --csv {root}/state/november.csv", "check"),
+        ("take-over office",),
+        ("check", "accept-backlog office"),
+        ("run --once --take-over --accept-backlog",),
+    ],
+)
+def test_what_root_writes_belongs_to_the_service(typed: tuple[str, ...]) -> None:
+    """Whatever an admin types as root, before the first start or later: no file or folder becomes root's."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        place = Place(root)
+        place.log.close()
+        for name in (".", "inbox", "processing", "done", "failed"):
+            (root / name).mkdir(exist_ok=True)
+            os.chown(root / name, DAEMON, DAEMON)
+        if len(typed) == 1 or typed[0] == "check":  # before the first start
+            shutil.rmtree(place.state)
+        for words in typed:
+            ended = place.typed(*words.format(root=root).split(), program="tests.preloaded", is_root=True)
+            assert "Permission" not in ended.stderr
+            assert [path for path in (root, *root.rglob("*")) if path.lstat().st_uid != DAEMON] == []
+
+
+def test_what_root_sets_up_belongs_to_the_owner_of_the_folder() -> None:
+    """`init` in somebody's folder makes nothing there that they cannot use."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make files for somebody else")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        root = Path(folder)
+        os.chown(root, DAEMON, DAEMON)
+        made = root / "below" / "receipts"
+        command = [sys.executable, "-m", "receipt_watcher", "init", str(made)]
+        assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False, timeout=60).returncode == 0
+        assert len(list(made.iterdir())) == 6
+        assert [path for path in (root, *root.rglob("*")) if path.lstat().st_uid != DAEMON] == []
 
 
 def test_a_log_of_an_older_version_is_not_changed_by_reading(place: Place) -> None:

@@ -21,7 +21,7 @@ from receipt_watcher.spool import Spool
 from receipt_watcher.statusfile import PAUSE_SECONDS, StatusFile
 from receipt_watcher.waiting import Wait
 from receipt_watcher.window import window_of
-from tests.conftest import FakeClock, make_job
+from tests.conftest import INSTALLATION, FakeClock, make_job
 from tests.test_delivery import URL, FakeDestination, route_to
 
 SECRET = "Tr0ub4dor-and-3-horses"
@@ -217,6 +217,7 @@ def test_a_folder_that_is_shut(share: Share, capsys: pytest.CaptureFixture[str])
         share.file.keep(None, (), share.clock.now)
     assert capsys.readouterr().out.count("statusfile.not_written") == 1
     share.path.parent.mkdir()
+    share.route.spool.open(INSTALLATION)
     assert "All is well" in share.after(PAUSE_SECONDS)
 
 

@@ -94,7 +94,7 @@ def test_one_spool(tmp_path: Path, n8n: StandIn) -> None:
         assert_refused(second, says, "stop it", arguments=("--take-over",))
         assert_goes_on(first, n8n, 1)
         assert first.terminate() == 0
-    assert_refused(second, f"{first.processing} belongs to another installation", "--take-over")
+    assert_refused(second, f"{first.processing} belongs to another installation", "take-over office")
     try:
         second.start("--take-over")
         assert_goes_on(second, n8n, 2)
@@ -248,7 +248,7 @@ def test_another_installation_on_another_host(hosts: Hosts, n8n: StandIn) -> Non
     """It is refused by the name in processing/.owner, and may not take over either while the other one runs."""
     hosts.server.start()
     assert hosts.server.process is not None
-    assert_refused(hosts.client, "belongs to another installation", "--take-over")
+    assert_refused(hosts.client, "belongs to another installation", "take-over office")
     assert_refused(
         hosts.client,
         "another receipt-watcher is running on",

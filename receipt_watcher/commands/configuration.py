@@ -17,6 +17,7 @@ from receipt_watcher.commands.shared import (
     tell_how_to_sign_in,
 )
 from receipt_watcher.job import Folder
+from receipt_watcher.rights import give_away
 
 if TYPE_CHECKING:
     from receipt_watcher.config import Config
@@ -46,11 +47,15 @@ def init(folder: Path, webhook_url: str | None, *, as_json: bool) -> None:
     }
     if webhook_url:
         values["n8n.webhook_url"] = webhook_url
+    made = [each for each in (*reversed(folder.parents), folder) if not each.exists()]
     for name in ("inbox", *Folder):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        if not (folder / name).exists():
+            (folder / name).mkdir(parents=True)
+            made.append(folder / name)
     Installation(folder / "state").make_folder()
     path.touch(mode=0o600)  # it holds the token
     path.write_text(example_yaml(values), "utf-8")
+    give_away(*made, folder / "state", path)
     if as_json:
         print_json({"config": str(path), "folders": [str(folder / name) for name in ("inbox", *Folder, "state")]})
         return

@@ -30,6 +30,7 @@ from receipt_watcher.commands.shared import (
     say,
 )
 from receipt_watcher.commands.table import print_jobs
+from receipt_watcher.rights import give_away
 
 #: How often `status --watch` looks.
 _WATCH_SECONDS = 2.0
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 @click.command()
 @config_option
 @click.option("--once", is_flag=True, help="Do what there is to do, wait for the verdicts, and exit.")
-@click.option("--take-over", is_flag=True, help="Make a spool ours that belonged to another machine's installation.")
-@click.option("--accept-backlog", is_flag=True, help="At the very first start, take in old files however many.")
+@click.option("--take-over", is_flag=True, help="Once, at a terminal: as the command take-over, for all inboxes.")
+@click.option("--accept-backlog", is_flag=True, help="Once, at a terminal: as the command accept-backlog.")
 def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog: bool) -> None:
     """Run the daemon until it gets SIGTERM or SIGINT; SIGHUP has it read the configuration again.
 
@@ -55,7 +56,7 @@ def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog
         from receipt_watcher.onecore import keep_to_one_core
         from receipt_watcher.stopsignal import StopSignal
 
-        config = load_config(config_file, as_owner=False)
+        config = load_config(config_file)
     keep_to_one_core()
     faulthandler.enable()  # the watchdog's signal, SIGABRT, leaves the stacks of all threads behind
     telemetry.configure(config.logging.level, config.logging.format)
@@ -221,6 +222,7 @@ def backup(config_file: Path | None, target: Path, *, as_json: bool) -> None:
         target /= f"receipts-{datetime.now().astimezone().strftime('%Y-%m-%d-%H%M%S')}.db"
     with open_log(load_config(config_file, as_owner=False)) as log:
         jobs = log.backup(target)
+    give_away(target)
     if as_json:
         print_json({"file": str(target), "jobs": jobs, "bytes": target.stat().st_size})
     else:

@@ -20,7 +20,7 @@ from receipt_watcher.errors import ConfigError, JobLogError, Problem
 from receipt_watcher.rights import as_service, become_owner, try_as
 
 if TYPE_CHECKING:
-    from receipt_watcher.config import Config, Key
+    from receipt_watcher.config import Config, Inbox, Key
     from receipt_watcher.job import Job
     from receipt_watcher.joblog import JobLog
 
@@ -65,6 +65,19 @@ def hurrying() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def inbox_of(config: Config, name: str) -> Inbox:
+    """Return the inbox of a name.
+
+    Raises:
+        UsageError: none has it.
+    """
+    for inbox in config.inboxes:
+        if inbox.name == name:
+            return inbox
+    names = ", ".join(inbox.name for inbox in config.inboxes)
+    raise click.UsageError(f"There is no inbox {name!r}; there is: {names}")
 
 
 def load_config(config_file: Path | None, *, as_owner: bool = True) -> Config:
