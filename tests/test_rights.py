@@ -46,6 +46,8 @@ class Place:
         self.log.insert(make_job())
         for path in (self.config_file, self.state, *self.state.iterdir()):
             os.chown(path, DAEMON, DAEMON)
+        for path in self.state.iterdir():
+            path.chmod(0o644)  # as an admin lets others read it; a start takes that back
 
     def typed(self, *words: str, program: str = "receipt_watcher", is_root: bool = False) -> Ended:
         """Type a command, as one who owns nothing of this, or with root's power over it."""
