@@ -529,7 +529,8 @@ NONSENSE = {
     "a long header": (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 100_000, 431),
     "many headers": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 20_000, 431),
     "a garbled chunk": (b"POST /no HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-    "an odd Host": (b"GET /no HTTP/1.1\r\nHost: [\r\nConnection: close\r\n\r\n", 404),
+    "an odd Host": (b"GET /no HTTP/1.1\r\nHost: [\r\nConnection: close\r\n\r\n", 400),
+    "a user in the Host": (b"GET /no HTTP/1.1\r\nHost: evil.example@127.0.0.1\r\nConnection: close\r\n\r\n", 400),
     "an upgrade": (b"GET /no HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n", 404),
     "a path with dots": (b"GET /health/%2e%2e//live HTTP/1.0\r\n\r\n", 404),
 }
