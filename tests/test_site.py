@@ -44,14 +44,14 @@ def test_behind_a_proxy_at_a_socket(tmp_path: Path, n8n: StandIn) -> None:
 def test_by_tls_the_cookie_is_secure(tmp_path: Path, n8n: StandIn) -> None:
     """With a certificate of our own everything is by TLS: callbacks are asked for so, and the cookie is secure."""
     certificate = certificate_for(tmp_path, "office")
-    places = {"tls_certificate": str(certificate.chain), "tls_key": str(certificate.key)}
+    places = {"tls_certificate": str(certificate.chain), "tls_key": str(certificate.key), "hsts_days": 1}
     with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN, changes=merge(TOKENS, {"http": places})) as daemon:
         assert daemon.url.startswith("https://127.0.0.1:")
         address = daemon.url.replace("127.0.0.1", "localhost")
         with httpx.Client(verify=ssl.create_default_context(cafile=str(certificate.chain))) as client:
             answer = client.post(f"{address}/api/v1/session", json={"token": SECRETS[Role.VIEWER]})
         assert "secure" in answer.headers["set-cookie"].lower()
-        assert "strict-transport-security" in answer.headers
+        assert answer.headers["strict-transport-security"] == "max-age=86400"
 
 
 def test_a_certificate_that_is_missing_is_said_at_the_start(tmp_path: Path, n8n: StandIn) -> None:
