@@ -59,10 +59,10 @@ class Conclusion:
         deliveries: Bell,
         filings: Bell,
         clock: Callable[[], float],
-        are_callbacks_due: Callable[[], bool] = lambda: False,
+        must_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         self._log = log
-        self._are_callbacks_due = are_callbacks_due
+        self._must_wait = must_wait
         self._holds = holds
         self._hand_holds = HandHolds(log)
         self._routes = routes
@@ -244,7 +244,7 @@ class Conclusion:
     def _expire(self, url: str, job: Job, now: float) -> Job | None:
         with self._log.transaction():
             current = self._log.get(job.job_id)
-            if current is None or current.state is not State.PROCESSING or self._are_callbacks_due():
+            if current is None or current.state is not State.PROCESSING or self._must_wait():
                 return None  # its callback has come since, or may be among those that are to be applied first
             silent_jobs = self._holds.silent(url, job.job_id) if self._is_silence(url, current) else 0
             if silent_jobs >= SILENT_JOBS_BEFORE_HOLD and not self._holds.get(url).is_held:

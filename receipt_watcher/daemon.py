@@ -62,6 +62,7 @@ from receipt_watcher.runtimefolder import note_runtime_folder, runtime_folder
 from receipt_watcher.server import certificate_of
 from receipt_watcher.signin import SignInPage
 from receipt_watcher.snapshot import remove, snapshot_file
+from receipt_watcher.starts import Starts
 from receipt_watcher.statusfile import StatusFile
 from receipt_watcher.strangers import TELL_SECONDS, Strangers, log_callers
 from receipt_watcher.takein import TakeIn
@@ -137,11 +138,11 @@ class Daemon:
         self._ground = ground or Ground(config.state_dir)
         self._keeps_ground = ground is not None  # it is another's, who gives it back
         self.installation = self._ground.installation
-        self._tell_words = tell_status
-        self._words = ""  # as they were told last
+        self._tell_words, self._words = tell_status, ""  # the words as they were told last
         self._runtime_folder = runtime_folder(config.state_dir, os.environ)
         self._log_answered_at = self._http_turned_at = monotonic()
-        self.log, self._last_closed = JobLog(config.database_path), LastClosed(config.state_dir, config.database_path)
+        self._starts = Starts(log := JobLog(config.database_path), self.installation)
+        self.log, self._last_closed = log, LastClosed(config.state_dir, config.database_path)
         self.holds = Holds(self.log)
         self._outbound = n8n_client(
             config,
@@ -178,7 +179,7 @@ class Daemon:
             deliveries=self._deliveries,
             filings=self._filings,
             clock=self._clock,
-            are_callbacks_due=lambda: self.callbacks.are_due,
+            must_wait=self._must_wait,
         )
         self.filing = Filing(
             self.log, self.routes, examine=self._examiners.examine, deliveries=self._deliveries, clock=self._clock
@@ -235,6 +236,7 @@ class Daemon:
             stopping=self._stopping,
             monotonic=self._monotonic,
             clock=self._clock,
+            starts=self._starts,
             status_file=self._status_file(route) if inbox.status_file and self._audits else None,
         )
 
@@ -332,7 +334,7 @@ class Daemon:
             stopping=self._stopping,
             clock=self._clock,
             jitter=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
-            are_callbacks_due=lambda: self.callbacks.are_due,
+            must_wait=self._must_wait,
         )
 
     def _textfile(self) -> Textfile | None:
@@ -400,6 +402,7 @@ class Daemon:
     def _begin_on_log(self) -> None:
         self.metrics.start()
         self._recover_log()
+        self._starts.begin()
         if self.log.fact(VERSION_FACT) != __version__:
             self.log.keep_fact(VERSION_FACT, __version__)
         if self.notification is None:
@@ -412,6 +415,9 @@ class Daemon:
             ForeignSpoolError: a spool belongs to another installation.
             LockedError: another daemon is using it.
         """
+        if self.log.trouble is None:
+            for gate in self.gates:
+                self._starts.expect(gate.route.spool)
         for gate in self.gates:
             opening = threading.Thread(target=self._open_gate, args=[gate], name=gate.route.name, daemon=True)
             self._openings.append(opening)
@@ -477,6 +483,7 @@ class Daemon:
             show_metrics=self.metrics.page,
             keep_rehearsal=lambda said: self.log.keep_fact(REHEARSAL_FACT, said),
             keep_callback=self.callbacks.keep,
+            may_know_more=lambda: self._starts.may_know_more,
             more=[*api.routes(), *SignInPage(access, rendering).routes()],
             access=access,
             file_of_known=api.file_of_known,
@@ -596,6 +603,10 @@ class Daemon:
         self.log.prove_writable()  # also while nothing is to be written: a program that keeps it locked is told of
         self.callbacks.apply()
 
+    def _must_wait(self) -> bool:
+        """Whether nothing may be claimed or expired now: what was kept, or lies in the folders, has its say first."""
+        return self.callbacks.are_due or self._starts.is_rebuilding
+
     def _conclude_kept(self, callback: KeptCallback) -> Reception:
         """Write down a callback that was kept while the log could not be written."""
         why = callback.why
@@ -615,6 +626,11 @@ class Daemon:
     def _expire(self) -> None:
         self.callbacks.apply()
         self.callbacks.apply_to_new_jobs()
+        if self._starts.is_rebuilding:
+            return
+        if self._starts.has_claims:
+            self._starts.has_claims = False
+            self.delivery.recover("the job log had been lost or restored")
         self.conclusion.expire_due()
 
     def _settle_claims(self) -> None:

@@ -81,9 +81,9 @@ class Delivery:
         stopping: threading.Event,
         clock: Callable[[], float],
         jitter: random.Random,
-        are_callbacks_due: Callable[[], bool] = lambda: False,
+        must_wait: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._are_callbacks_due = are_callbacks_due
+        self._must_wait = must_wait
         self._log = log
         self._holds = holds
         self._hand_holds = HandHolds(log)
@@ -164,7 +164,7 @@ class Delivery:
         if url in self._idle and not self._is_due(_all_of(inboxes), now):
             return None
         with self._log.transaction():
-            if self._are_callbacks_due():
+            if self._must_wait():
                 return None  # they are applied first: one may be of the receipt that would be sent again
             job = self._claim_if_it_may(url, inboxes, now)
             if job is None:

@@ -31,15 +31,17 @@ from receipt_watcher.errors import ForeignSpoolError, JobLogError, LockedError, 
 from receipt_watcher.filing import Filing
 from receipt_watcher.handholds import HandHold, HandHolds
 from receipt_watcher.inbox import InboxWatch
+from receipt_watcher.installation import Installation
 from receipt_watcher.job import Job
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.marks import Accepted, Marks, sight_of
 from receipt_watcher.owner import ANSWER_SECONDS
 from receipt_watcher.permissions import folder_advice, refusal_and
-from receipt_watcher.rebuild import rebuild_done
+from receipt_watcher.rebuild import await_open_jobs, rebuild
 from receipt_watcher.route import Bell, Route
 from receipt_watcher.settling import Seen, Settled
 from receipt_watcher.snapshot import Snapshot, Waiting
+from receipt_watcher.starts import Starts
 from receipt_watcher.statusfile import StatusFile
 from receipt_watcher.takein import BATCH_FILES, TakeIn, Upload
 from receipt_watcher.turns import Turns
@@ -104,6 +106,7 @@ class Gate:
         stopping: threading.Event,
         monotonic: Callable[[], float],
         clock: Callable[[], float],
+        starts: Starts | None = None,
         status_file: StatusFile | None = None,
     ) -> None:
         self.route = route
@@ -125,6 +128,7 @@ class Gate:
         self._stopping = stopping
         self._monotonic = monotonic
         self._clock = clock
+        self._starts = starts or Starts(log, Installation(Path()))
         self._is_left = False  # nothing begins here any more
         self._is_log_lost = False  # what is in processing/ may have been sent before, and no row tells
         self._recover_at: float | None = None  # when files that are left in processing/ are tried again
@@ -178,7 +182,7 @@ class Gate:
             self.route.spool.check_present()
             self.route.spool.check_owner()
             self._recover_if_due()
-            if self._waits_for_acceptance():
+            if self._starts.is_rebuilding or self._waits_for_acceptance():
                 return RETRY_SECONDS
             self._expect_answer()
             self._look_for_hand_hold()
@@ -283,19 +287,18 @@ class Gate:
         takes_over = is_marked or self._may_take_over
         if not takes_over:
             self._bindings.check(is_ours=self._owns_spool(), take_over=spool.take_over)
-        self._is_log_lost = self._is_lost()
+        self._is_log_lost = is_lost = self._is_lost()
+        is_behind = not is_lost and self._starts.is_behind(spool, self._settings.installation_id())
         self._expect_answer(LOOK_LIMIT_SECONDS + ANSWER_SECONDS)
         was_asked = spool.open(self._settings.installation_id(), take_over=takes_over)
-        if self._is_log_lost:
-            rebuild_done(self.route, self._log, self._clock(), lambda: self._expect_answer(MOVE_LIMIT_SECONDS))
-            spool.check_present()  # what went away in the middle was not read
-        self._bindings.keep(self._clock(), is_taken_over=takes_over)
-        if is_marked and self._settings.marks is not None:
-            self._settings.marks.use(Accepted.SPOOL)
-        self._expect_answer(MOVE_LIMIT_SECONDS)
-        while self._filing.file_away(self.route):
-            self._expect_answer(MOVE_LIMIT_SECONDS)
-        self._recover()
+        if is_lost or is_behind:
+            self._is_log_lost = True
+            with self._starts.rebuilding(spool):
+                self._rebuild(is_behind=is_behind)
+                self._settle_spool(is_marked=is_marked, takes_over=takes_over)
+        else:
+            self._settle_spool(is_marked=is_marked, takes_over=takes_over)
+            self._starts.put_off(spool)
         if was_asked:  # what the other one took in until it looked is an orphan of ours
             self._recover_at = self._monotonic() + MOVE_LIMIT_SECONDS
         self._expect_answer()
@@ -303,6 +306,25 @@ class Gate:
         self.route.is_ready = True
         self._tell_available()
         self._ring()
+
+    def _rebuild(self, *, is_behind: bool) -> None:
+        def progress() -> None:
+            self._expect_answer(MOVE_LIMIT_SECONDS)
+
+        rebuild(self.route, self._log, self._clock(), progress, reads_all=is_behind)
+        if is_behind:
+            await_open_jobs(self.route, self._log, self._clock())
+        self.route.spool.check_present()  # what went away in the middle was not read
+
+    def _settle_spool(self, *, is_marked: bool, takes_over: bool) -> None:
+        """Bind the folders to their places, then finish what a crash left in them."""
+        self._bindings.keep(self._clock(), is_taken_over=takes_over)
+        if is_marked and self._settings.marks is not None:
+            self._settings.marks.use(Accepted.SPOOL)
+        self._expect_answer(MOVE_LIMIT_SECONDS)
+        while self._filing.file_away(self.route):
+            self._expect_answer(MOVE_LIMIT_SECONDS)
+        self._recover()
 
     @property
     def _known_fact(self) -> str:
@@ -337,6 +359,7 @@ class Gate:
         return f"{error.filename or path} {error.strerror or error}"
 
     def _tell_unavailable(self, why: str) -> None:
+        self._starts.put_off(self.route.spool)
         if self.unavailable is None:
             logger.error("inbox.unavailable", inbox=self.route.name, why=why)
             self._unavailable_since = self._clock()
@@ -400,6 +423,8 @@ class Gate:
         try:
             if self._stopping.is_set() or not self.route.is_ready or self.unavailable is not None:
                 raise SpoolError(self.unavailable or "the inbox is not open", folder)
+            if self._starts.is_rebuilding:
+                raise SpoolError("the folders are being compared with a job log that was restored", folder)
             hold = self._hand_holds.of_inbox(self.route.name)
             if hold is not None:
                 raise SpoolError(f"the inbox is held by hand{hold.words}", folder)
@@ -424,9 +449,12 @@ class Gate:
         self._take_in.recover(self.route, may_have_been_sent=self._is_log_lost)
         self.route.spool.check_present()  # else what lies there was not seen
         self._plan_recovery()
-        if self._recover_at is None and self._log.fact(self._known_fact) is None:
+        if self._recover_at is not None:
+            return
+        if self._log.fact(self._known_fact) is None:
             self._log.keep_fact(self._known_fact, "yes")
-            self._is_log_lost = False
+        self._is_log_lost = False
+        self._starts.agree(self.route.spool)
 
     @contextlib.contextmanager
     def _leaving_no_orphan(self) -> Iterator[None]:

@@ -20,6 +20,7 @@ from receipt_watcher.disk import flush_folder
 from receipt_watcher.errors import LockedError, ReceiptWatcherError
 
 _LOCK_TRIES = 10
+_COUNTER_NAME = "log_counter"
 _LOCK_PAUSE_SECONDS = 0.05
 
 
@@ -114,17 +115,39 @@ class Installation:
         """Return what sessions are signed with; it is made at the first call."""
         return self._kept("session_secret", new_token)
 
+    def counter(self) -> int:
+        """Return the number of the last start on the job log, as this folder knows it; 0 before the first."""
+        try:
+            return int((self.state_dir / _COUNTER_NAME).read_text("ascii"))
+        except (OSError, ValueError):
+            return 0
+
+    def keep_counter(self, counter: int) -> None:
+        """Keep the number of a start, durably, once the job log has it.
+
+        Raises:
+            ReceiptWatcherError: the state directory cannot be written.
+        """
+        try:
+            self._replace(_COUNTER_NAME, str(counter))
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _replace(self, name: str, text: str) -> None:
+        path = self.state_dir / name
+        temporary = path.with_name(f".{name}.{os.getpid()}")
+        temporary.touch(mode=0o600)
+        with temporary.open("w", encoding="ascii") as file:
+            file.write(f"{text}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        flush_folder(self.state_dir)
+
     def _kept(self, name: str, make: Callable[[], str]) -> str:
         path = self.state_dir / name
         if not path.exists() or not path.read_text("ascii").strip():  # an empty token would let everybody in
-            temporary = path.with_name(f".{name}.{os.getpid()}")
-            temporary.touch(mode=0o600)
-            with temporary.open("w", encoding="ascii") as file:
-                file.write(f"{self._known.get(name) or make()}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-            flush_folder(self.state_dir)
+            self._replace(name, self._known.get(name) or make())
         self._known[name] = path.read_text("ascii").strip()
         return self._known[name]
 

@@ -374,6 +374,20 @@ class JobLog(Records):
         self.note(job.job_id, now, "file.brought", detail=detail)
         return self.get(job.job_id) or job
 
+    def find_again(self, job: Job, folder: Folder, path: Path, now: float, detail: str) -> Job:
+        """Write down where a job's file was found, whatever the log knew of it. Only inside a transaction."""
+        place: dict[str, Any] = {
+            "folder": folder,
+            "stored_path": path,
+            "moving_to_folder": None,
+            "moving_to_path": None,
+        }
+        found = replace(job, **place, removed_at=None)
+        move_due = self.home_of(found) is not folder
+        self._update(job.job_id, {**place, "removed_at": None, "move_due": move_due, "updated_at": now})
+        self.note(job.job_id, now, "file.found", detail=detail)
+        return replace(found, move_due=move_due, updated_at=now)
+
     def abandon_move(self, job_id: str, now: float, detail: str) -> None:
         """Stop trying to move a file that is not there any more."""
         with self.transaction():

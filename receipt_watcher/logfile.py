@@ -47,6 +47,17 @@ class _Logger:
 
 logger = _Logger()
 
+#: The facts that tell a log from a backup of it: how many starts there were, in all and on each spool.
+COUNTER_FACT = "log_counter"
+SPOOL_COUNTER_FACT = "spool_counter:"
+
+#: A backup is behind the log that it was made of from the beginning: nothing has to be written to that log, which a
+#: crash could prevent, or the rights of whoever makes the backup.
+_COUNT_DOWN = (
+    "UPDATE fact SET value = CAST(CAST(value AS INTEGER) - 1 AS TEXT)"  # noqa: S608 - our own names
+    f" WHERE name = '{COUNTER_FACT}' OR (name >= '{SPOOL_COUNTER_FACT}' AND name < '{SPOOL_COUNTER_FACT}~')"
+)
+
 #: How long a caller waits at most while another program keeps the log locked; a request is less patient (`locked`).
 BUSY_TIMEOUT_SECONDS = 10
 
@@ -605,7 +616,7 @@ class LogFile:
         """
         partial = target.with_name(f".{target.name}{PARTIAL_SUFFIX}")
         try:
-            jobs = self._copy_to(partial)
+            jobs = self._copy_to(partial, _COUNT_DOWN)
             move_file(partial, target)
             flush_folder(target.parent)
         except FileExistsError as error:
@@ -617,14 +628,17 @@ class LogFile:
                 partial.unlink(missing_ok=True)
         return jobs
 
-    def _copy_to(self, target: Path) -> int:
-        """Copy the log to a file of its own, and return how many jobs it has."""
+    def _copy_to(self, target: Path, then: str = "") -> int:
+        """Copy the log to a file of its own, run a statement on the copy, and return how many jobs it has."""
         try:
             target.unlink(missing_ok=True)
             make_private_file(target)
             with contextlib.closing(sqlite3.connect(target)) as copy:
                 with self._alone():
                     self._connection().backup(copy)
+                if then:
+                    with copy:
+                        copy.execute(then)
                 copy.execute("PRAGMA journal_mode = delete")  # one file, which can be read where nothing can be written
                 found = copy.execute("PRAGMA quick_check").fetchone()[0]
                 jobs = int(copy.execute("SELECT COUNT(*) FROM job").fetchone()[0])

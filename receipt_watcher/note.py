@@ -12,8 +12,10 @@ import os
 from pathlib import Path
 
 from receipt_watcher.disk import NAME_MAX_BYTES, cut_name
+from receipt_watcher.job import is_job_id
 
 NOTE_SUFFIX = ".reason.txt"
+_JOB_BEGINS = "Job: "
 _FIRST_LINE = "receipt-watcher wrote this note about the file beside it."
 
 
@@ -40,7 +42,7 @@ def write_note(path: Path, job_id: str, text: str) -> bool:
         return False
     temporary = path.with_name(f".{job_id}{NOTE_SUFFIX}")
     with temporary.open("w", encoding="utf-8") as file:
-        file.write(f"{_FIRST_LINE}\n\n{text}\n\nJob: {job_id}\n")
+        file.write(f"{_FIRST_LINE}\n\n{text}\n\n{_JOB_BEGINS}{job_id}\n")
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -50,9 +52,19 @@ def write_note(path: Path, job_id: str, text: str) -> bool:
 def is_about(path: Path, job_id: str) -> bool:
     """Whether a note of ours is there and is about this job."""
     try:
-        return is_note(path) and f"Job: {job_id}" in path.read_text("utf-8", "replace")
+        return is_note(path) and f"{_JOB_BEGINS}{job_id}" in path.read_text("utf-8", "replace")
     except OSError:
         return False
+
+
+def job_id_of(path: Path) -> str | None:
+    """Return the job that a note of ours is about; None if it is not there, or does not say."""
+    try:
+        lines = path.read_text("utf-8", "replace").splitlines() if is_note(path) else []
+    except OSError:
+        return None
+    found = lines[-1].removeprefix(_JOB_BEGINS) if lines and lines[-1].startswith(_JOB_BEGINS) else ""
+    return found if is_job_id(found) else None
 
 
 def remove_note(path: Path, job_id: str) -> None:

@@ -3,7 +3,8 @@
 What it promises: one daemon for each spool. On one machine the kernel's lock (flock) sees to it. Where two machines
 see the same share that lock may not reach the other one, so the file itself says who has the spool open:
 `<installation id> <host> <process> <boot id>`; after a stop only the installation id is left, as in older versions.
-Who finds a daemon there that the lock cannot vouch for asks it, by a second line; a running one, which looks every two
+The next line is the counter of the job log that was in use here last: a log with a smaller one was restored.
+Who finds a daemon there that the lock cannot vouch for asks it, by one more line; a running one, which looks every two
 seconds, takes that line away, and the one who asked is refused. One that was killed with its machine does not answer.
 A daemon that finds another one in the first line has lost the spool, and is told so.
 
@@ -19,7 +20,7 @@ import errno
 import fcntl
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -37,23 +38,29 @@ _LOOK_SECONDS = 0.1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _UNKNOWN = "-"
 _MOST_BYTES = 2000
+_WORDS = 4
+_COUNTER = "counter"
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The first line of .owner: an installation and, while it has the spool open, its host, process and boot."""
+    """What .owner says: an installation, while it has the spool open its host, process and boot, and a counter."""
 
     installation: str = ""
     host: str = ""
     pid: str = ""
     boot: str = ""
+    counter: int = field(default=0, compare=False)
 
     @classmethod
     def read(cls, text: str) -> Mark:
         """Return what a text's first line says; what cannot be understood of it is left out."""
-        words = text.partition("\n")[0].split()
-        is_whole = len(words) == len(cls.__slots__) and words[2].isascii() and words[2].isdigit()
-        return cls(*words) if is_whole else cls(*words[:1])
+        first, _, rest = text.partition("\n")
+        words, counted = first.split(), rest.partition("\n")[0].split()
+        is_whole = len(words) == _WORDS and words[2].isascii() and words[2].isdigit()
+        is_counted = len(counted) == len((_COUNTER, "n")) and counted[0] == _COUNTER and counted[1].isdecimal()
+        installation, host, pid, boot = words if is_whole else [*words[:1], "", "", "", ""][:_WORDS]
+        return cls(installation, host, pid, boot, int(counted[1]) if is_counted else 0)
 
     @classmethod
     def ours(cls, installation: str) -> Mark:
@@ -78,7 +85,8 @@ class Mark:
         return self.pid == str(os.getpid()) or not Path("/proc", self.pid).exists()
 
     def __str__(self) -> str:
-        return " ".join(word for word in (self.installation, self.host, self.pid, self.boot) if word) + "\n"
+        first = " ".join(word for word in (self.installation, self.host, self.pid, self.boot) if word)
+        return f"{first}\n{_COUNTER} {self.counter}\n" if self.counter else f"{first}\n"
 
 
 class Owner:
@@ -97,6 +105,19 @@ class Owner:
         with contextlib.suppress(OSError):
             return Mark.read(self._text()).installation
         return ""
+
+    @property
+    def counter(self) -> int:
+        """The counter that the file has; 0 if it has none."""
+        with contextlib.suppress(OSError):
+            return Mark.read(self._text()).counter
+        return 0
+
+    def keep_counter(self, counter: int) -> None:
+        """Keep the counter of the job log, once that has it; between `take` and `release`."""
+        if self._descriptor is not None and counter != self._mark.counter:
+            self._mark = replace(self._mark, counter=counter)
+            _write(self._descriptor, str(self._mark))
 
     def take(self, installation: str, *, take_over: bool) -> bool:
         """Make the spool ours until `release`; `take_over` replaces the name of another installation.
@@ -121,7 +142,7 @@ class Owner:
             was_asked = before.is_open and not (is_locked and before.is_gone())
             if was_asked:
                 self._ask(descriptor, before)
-            mark = Mark.ours(installation)
+            mark = replace(Mark.ours(installation), counter=before.counter)
             _write(descriptor, str(mark))
             disk.flush_folder(self._path.parent)
         except BaseException:
@@ -155,7 +176,7 @@ class Owner:
         descriptor, self._descriptor = self._descriptor, None
         with contextlib.suppress(OSError):
             if Mark.read(self._text()) == self._mark:
-                _write(descriptor, str(Mark(self._mark.installation)))
+                _write(descriptor, str(Mark(self._mark.installation, counter=self._mark.counter)))
         os.close(descriptor)
 
     def _text(self) -> str:

@@ -233,6 +233,10 @@ class Records(LogFile):
         found: float | None = self.select("SELECT MIN(deadline_at) FROM job WHERE state = 'processing'")[0][0]
         return found
 
+    def queued_of(self, inbox: str) -> list[Job]:
+        """Return the jobs of an inbox that wait for their delivery, the oldest first."""
+        return self._jobs(f"{SELECT_JOB} WHERE state = 'queued' AND inbox = ? ORDER BY job_id", inbox)
+
     # --- where the files are -----------------------------------------------------------------------------------------
 
     def home_of(self, job: Job) -> Folder:

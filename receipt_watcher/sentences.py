@@ -334,15 +334,19 @@ SENTENCES: dict[str, Sentence] = {
         "Make room, or do what the line says.",
     ),
     "job_log.mended": Sentence("the job log can be written again", "The job log can be written again; work goes on."),
+    "job_log.behind": Sentence(
+        "the job log {path} is older than {where}: it was restored from a backup, so the folders are compared with it",
+        "The job log was restored from a backup. What came since is found in the folders before anything is sent.",
+    ),
     "job_log.restored": Sentence(
         "the job log {path} was written anew[: {why}]",
         "The job log was deleted while it was in use, and is there again.",
         "Find out who deleted it.",
     ),
     "job_log.rebuilt": Sentence(
-        "[{inbox}: ]{jobs} files recorded as done[: {why}]",
-        "The job log was lost; what lies in done/ was recorded in its stead, so that none is booked again.",
-        "Nothing; or put the last backup in its place before the next start.",
+        "[{inbox}: ]{jobs} files recorded as they lie[: {why}]",
+        "The job log was lost or restored; what lies in done/ and failed/ was recorded, so that none is booked again.",
+        "Look at those in failed/: N8N knows whether they were booked.",
     ),
     # --- balance and retention ---
     "balance.checked": Sentence(

@@ -118,6 +118,14 @@ class Spool:
         """Return the installation that processing/.owner names; "" where it does not."""
         return self._owner.installation
 
+    def counter(self) -> int:
+        """Return the counter of the job log that was last in use here; 0 if none is known."""
+        return self._owner.counter
+
+    def keep_counter(self, counter: int) -> None:
+        """Keep the counter of the job log in processing/.owner; see `owner`."""
+        self._owner.keep_counter(counter)
+
     def check_owner(self) -> None:
         """See that no other daemon has taken the spool; see `owner`.
 

@@ -25,7 +25,7 @@ from receipt_watcher.disk import SHARE_IS_GONE, TROUBLE_OF_ALL, beginnings, disp
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.examination import Examination, Limits
 from receipt_watcher.intake import DATABASE_FACT, Arrival, Intake
-from receipt_watcher.job import Event, Job, Reason, State, new_job_id
+from receipt_watcher.job import Event, Folder, Job, Reason, State, new_job_id
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.listing import signature
 from receipt_watcher.names import original_of
@@ -45,6 +45,8 @@ ORPHAN_QUIET_SECONDS = 2.0
 
 #: How long files that the disk does not give are left alone.
 STUCK_PAUSE_SECONDS = 30.0
+
+_LOST = "the job log had been lost: it may have been sent before"
 
 #: What the examination says of files that may yet become whole, or readable.
 _MAY_CHANGE = {Reason.INCOMPLETE: Wait.INCOMPLETE, Reason.EMPTY: Wait.EMPTY, Reason.UNREADABLE: Wait.UNREADABLE}
@@ -236,7 +238,13 @@ class TakeIn:
         callbacks are awaited first.
         """
         unrecorded = functools.partial(self._log.unrecorded_in_processing, route.name)
-        found = [one for one in route.spool.orphans(unrecorded) if self._log.get(one[0]) is None]
+        found = []
+        for job_id, relative in route.spool.orphans(unrecorded):
+            job = self._log.get(job_id)
+            if job is None:
+                found.append((job_id, relative))
+            elif may_have_been_sent:
+                self._take_up(route, job, relative)
         orphans = list({job_id: (job_id, relative) for job_id, relative in reversed(found)}.values())[::-1]
         folder = route.spool.folders.processing
         for stranger in [*route.spool.strangers(), *(folder.joinpath(*one) for one in found if one not in orphans)]:
@@ -261,6 +269,24 @@ class TakeIn:
                 note=self._pass_key_on,
             )
         ]
+
+    def _take_up(self, route: Route, job: Job, relative: Path) -> None:
+        """Let a job go on with its file that lies in processing/: it was retried since the log that was restored.
+
+        It is claimed by nobody, as what may have been sent is.
+        """
+        if job.state not in (State.FAILURE, State.CANCELLED):
+            return
+        path = Path(job.job_id) / relative
+        with self._log.transaction():
+            now = self._clock()
+            found = self._log.find_again(job, Folder.PROCESSING, path, now, "found in processing/: " + _LOST)
+            after = self._log.advance(
+                found.job_id, Event.RETRY, now, detail=_LOST, next_attempt_at=now, folder=Folder.PROCESSING
+            )
+            if after is not None:
+                self._claimed(after, now)
+        logger.info("job.adopted", job_id=job.job_id, inbox=route.name, filename=job.filename, original_removed=False)
 
     def _pass_key_on(self, arrival: Arrival, job: Job) -> None:
         """Where an upload goes on as an earlier job of its bytes, let its Idempotency-Key stand for that one."""
@@ -325,8 +351,7 @@ class TakeIn:
         return jobs
 
     def _claimed(self, job: Job, now: float) -> Job:
-        detail = "the job log had been lost: it may have been sent before"
-        return self._log.advance(job.job_id, Event.CLAIM, now, detail=detail, attempts=1) or job
+        return self._log.advance(job.job_id, Event.CLAIM, now, detail=_LOST, attempts=job.attempts + 1) or job
 
     def _arrivals(self, route: Route, taken: Sequence[_Taken]) -> list[Arrival | None]:
         """Flush, and examine what was not; None in the place of a file that the disk does not give: others go on."""

@@ -84,7 +84,8 @@ class Web:
     `tell_degraded` names what works by halves, such as a destination that is held; `tell_waiting` what waits as it
     should, such as for a delivery window. `show_metrics` returns them in Prometheus' text format.
     `keep_callback` keeps a callback that the job log does not take now, durably: its job's id, its body, and why it is
-    no verdict, if it is none; it returns False if it cannot.
+    no verdict, if it is none; it returns False if it cannot. So is one of a job that the log does not know while
+    `may_know_more` says that a folder may still hold it.
     `keep_rehearsal` keeps what was called back for a made-up receipt of `check --live`, which is no job.
     `access` judges who may see the metrics; without it callers on this machine may. `more` are the API's routes,
     `file_of_known` its answer to who has no link; `origins` may call it from a browser. `pages` are the status page.
@@ -104,6 +105,7 @@ class Web:
         show_metrics: Callable[[], bytes] = bytes,
         keep_rehearsal: Callable[[str], None] = lambda _said: None,
         keep_callback: Callable[[str, bytes, str | None], bool] = lambda _job_id, _body, _why: False,
+        may_know_more: Callable[[], bool] = lambda: False,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         access: Access | None = None,
         more: Sequence[Route] = (),
@@ -127,6 +129,7 @@ class Web:
         self._show_metrics = show_metrics
         self._keep_rehearsal = keep_rehearsal
         self._keep_callback = keep_callback
+        self._may_know_more = may_know_more
         self._concluding = asyncio.Semaphore(_CONCLUDING_THREADS)
         self._looking = asyncio.Semaphore(_LOOKING_THREADS)
         inner = Starlette(
@@ -222,11 +225,15 @@ class Web:
         """
         async with self._concluding:
             try:
-                return await run_in_threadpool(write)
+                found = await run_in_threadpool(write)
             except JobLogError:
                 if not await run_in_threadpool(self._keep_callback, job_id, body, why):
                     raise
                 return if_kept
+            if found in (Reception.UNKNOWN, False) and self._may_know_more():
+                is_kept = await run_in_threadpool(self._keep_callback, job_id, body, why)
+                return if_kept if is_kept else found
+            return found
 
     async def _refuse(self, request: Request, job_id: str, status: int, detail: str) -> Response:
         """Answer a wrong token, or a wrong link: the more of them, the later; nobody's thread waits meanwhile."""

@@ -57,7 +57,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "destinations.n8n",
         "route demo_play causes closed outbox",
         "statusfile notification heartbeat channeltest textfile healthcheck proxycheck",
-        "takein delivery conclusion filing retention explain rebuild",
+        "starts takein delivery conclusion filing retention explain rebuild",
         "keptcallbacks",
         "fetching actions feed texts",
         "downloads thumbnails pageview",

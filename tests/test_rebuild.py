@@ -17,7 +17,6 @@ from receipt_watcher.disk import PARTIAL_SUFFIX
 from receipt_watcher.job import Event, Folder, Job, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.note import note_path, write_note
-from receipt_watcher.rebuild import rebuild_done
 from receipt_watcher.spool import Spool
 from receipt_watcher.standin import StandIn
 from tests.conftest import TOKEN, FakeClock
@@ -42,7 +41,7 @@ class Lost(Office):
 
     def rebuild(self, progress: Callable[[], None] = lambda: None) -> int:
         """Do what the daemon does when the log was lost."""
-        return rebuild_done(self.route, self.log, self.clock.now, progress)
+        return rebuild.rebuild(self.route, self.log, self.clock.now, progress, reads_all=False)
 
     def found(self) -> dict[str, Job]:
         """Return the jobs by where their files are; no file has two."""
