@@ -346,7 +346,7 @@ def test_no_callback_at_all(tmp_path: Path, n8n: StandIn) -> None:
 
 
 def test_callbacks_that_are_wrong(tmp_path: Path, n8n: StandIn) -> None:
-    """A callback with a wrong token, no JSON, an unknown job or 10 MB gets a clear error, and the daemon goes on."""
+    """A callback with a wrong token, no JSON, an unknown job or 10 MB gets a clear error, and a good one still counts."""
     n8n.behave = lambda _: ACCEPTED
     content = samples.jpeg(1)
     with office(tmp_path, n8n) as daemon:
@@ -359,17 +359,18 @@ def test_callbacks_that_are_wrong(tmp_path: Path, n8n: StandIn) -> None:
             401: daemon.call(job_id, success, "not-the-token"),
             404: daemon.call("0" * 8, success, TOKEN),
             413: httpx.post(url, content=b"x" * 10_000_000, headers=token),
-            422: httpx.post(url, content=b"status=success", headers=token),
+            422: httpx.post(url, content=b"it went well", headers=token),
         }
         for status, answer in answers.items():
             assert answer.status_code == status
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["correlation_id"]
-        assert daemon.job("scan.jpg").state is State.PROCESSING
+        job = daemon.job("scan.jpg")
+        assert (job.state, job.reason) == (State.FAILURE, Reason.UNREADABLE_VERDICT)
         with daemon.job_log() as log:
             kept = [row["detail"] for row in log.history(job_id) if row["event"] == "callback.unreadable"]
         assert len(kept) == 2
-        assert any(line.endswith(": status=success") for line in kept)
+        assert any(line.endswith(": it went well") for line in kept)
         assert any("larger than" in line for line in kept)
         assert daemon.call(job_id, success, TOKEN).json() == {"status": "received"}
         assert_arrived(daemon, n8n, [content])

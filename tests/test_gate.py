@@ -71,7 +71,22 @@ class Porch:
             clock=clock,
         )
         self.gate.open_first()
-        self.pool = ThreadPoolExecutor(8)
+        self.loop = asyncio.new_event_loop()
+        self._serving = threading.Thread(target=self.loop.run_forever)
+        self._serving.start()
+
+    def leave(self) -> None:
+        """Wait for uploads that are still under way, and close the gate."""
+        asyncio.run_coroutine_threadsafe(self._ended(), self.loop).result(60)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._serving.join()
+        self.loop.close()
+        self.gate.close()
+
+    async def _ended(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
+        await self.loop.shutdown_default_executor()
 
     def uploads(self) -> Uploads:
         """Return what brings uploads, as a daemon has it that was just started: it remembers no key."""
@@ -79,7 +94,7 @@ class Porch:
         return Uploads(self.root, [self.gate], self.log, access, examine=examine, clock=self.clock)
 
     def bring(self, to: Uploads, content: bytes, key: str | None = None) -> Future[Taken]:
-        """Upload a receipt, as somebody who waits for the answer in a thread of his own."""
+        """Upload a receipt in the one event loop, as the server does."""
         body = (
             b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n' + content + b"\r\n--x--\r\n"
         )
@@ -90,7 +105,7 @@ class Porch:
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        return self.pool.submit(lambda: asyncio.run(to.take(Request(scope, receive), ANNA)))
+        return asyncio.run_coroutine_threadsafe(to.take(Request(scope, receive), ANNA), self.loop)
 
     def jobs(self) -> list[Job]:
         """Return what is recorded, the oldest first."""
@@ -102,8 +117,7 @@ def porch(tmp_path: Path, log: JobLog, clock: FakeClock, spool: Spool) -> Iterat
     """A gate and what belongs to it."""
     porch = Porch(tmp_path, log, clock, spool)
     yield porch
-    porch.pool.shutdown()
-    porch.gate.close()
+    porch.leave()
 
 
 def refusal_of(upload: Future[Taken]) -> RefusedError:
@@ -376,7 +390,8 @@ def test_to_wait_for_an_examiner_is_not_to_wait_for_a_disk(porch: Porch, monkeyp
         gate.supervise()
         seen.append(gate.is_hanging)
         porch.clock.advance(MOVE_LIMIT_SECONDS + 1)
-        porch.pool.submit(gate.wait_for_examiner).result()
+        with ThreadPoolExecutor(1) as other:
+            other.submit(gate.wait_for_examiner).result()
         seen.append(gate.is_hanging)
         return examine(path, limits)
 

@@ -73,8 +73,7 @@ def test_an_idle_inbox_writes_nothing(
     assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert sorted(path.name for path in file.parent.iterdir()) == ["office.json", "office.scanned"][: 1 + tells_scans]
     assert told == ([round(clock() - 61 * left) for left in (4, 3, 2, 1, 0)] if tells_scans else [None] * 5)
-    porch.pool.shutdown()
-    porch.gate.close()
+    porch.leave()
 
 
 def test_a_daemon_with_a_runtime_folder_leaves_its_disk_alone(tmp_path: Path, n8n: StandIn) -> None:
