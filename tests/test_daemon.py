@@ -346,7 +346,7 @@ def test_no_callback_at_all(tmp_path: Path, n8n: StandIn) -> None:
 
 
 def test_callbacks_that_are_wrong(tmp_path: Path, n8n: StandIn) -> None:
-    """A callback with a wrong token, no JSON, an unknown job or 10 MB gets a clear error, and a good one still counts."""
+    """A callback with a wrong token, no JSON, an unknown job or 10 MB gets a clear error; a good one still counts."""
     n8n.behave = lambda _: ACCEPTED
     content = samples.jpeg(1)
     with office(tmp_path, n8n) as daemon:
