@@ -2,7 +2,8 @@
 
 What it promises: a connection counts from the moment it is accepted, so one in its TLS handshake counts too. A new one
 always comes in. For it the oldest of its own address is closed when that address has too many, and else the oldest of
-the address that has most. Callers without a token go before those with one. A callback that is being handed over with
+the address that has most. Callers without a token go before those with one, and of these a connection without a request
+before one whose request is under way, such as an upload over a slow line. A callback that is being handed over with
 a right token is never closed, and takes none of these places. Nor is a connection closed for others of its address in
 its first second: many callbacks may come at once. Trusted proxies have no bound of their own, since each brings many
 callers. A quarter of the files that the process may open stays free for receipts and the job log.
@@ -38,6 +39,10 @@ class Admitted(Protocol):
     #: Whether the request that is being answered, or an earlier one, bore a right token.
     is_trusted: bool
     was_trusted: bool
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a request of it is under way, such as an upload."""
 
     def end(self) -> None:
         """Close it now."""
@@ -112,9 +117,14 @@ class Admission:
         return sorted(self._groups.values(), key=_places, reverse=True)
 
     def _close_one(self, groups: Iterable[Iterable[Admitted]]) -> bool:
-        """Close the first that is not known, or else the first that hands over no callback; return whether one was."""
-        candidates = [each for group in groups for each in group if not each.is_trusted]
-        chosen = next((each for each in candidates if not each.was_trusted), next(iter(candidates), None))
+        """Close the first that is not known, else that asks for nothing, else that hands over no callback.
+
+        Returns whether one was closed.
+        """
+        candidates = (each for group in groups for each in group if not each.is_trusted)
+        chosen = min(
+            candidates, key=lambda each: (each.was_trusted, each.was_trusted and each.is_answering), default=None
+        )
         if chosen is None:
             return False
         self.forget(chosen)  # now: its end comes with the next turn of the loop, others may come before

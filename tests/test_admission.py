@@ -34,6 +34,7 @@ class Caller:
     since: float
     is_trusted: bool = False
     was_trusted: bool = False
+    is_answering: bool = False
     has_ended: bool = False
 
     def end(self) -> None:
@@ -134,6 +135,24 @@ def test_known_callers_stay_longer_and_callbacks_always() -> None:
         for _ in range(20):
             door.come(ROUTER, known=True)
         assert (callback.has_ended, known.has_ended) == (False, True)
+
+    in_loop(play)
+
+
+def test_an_upload_stays_longer_than_connections_without_a_request() -> None:
+    """Where many people share one address, a slow upload outlives their browsers' idle connections."""
+
+    def play() -> None:
+        door = Door(100, 4)
+        upload = door.come(OFFICE, known=True)
+        upload.is_answering = True
+        idle = [door.come(OFFICE, known=True) for _ in range(3)]
+        last = door.come(OFFICE, known=True)
+        assert (upload.has_ended, [caller.has_ended for caller in idle]) == (False, [True, False, False])
+        for caller in (*idle, last):
+            caller.is_answering = True
+        door.come(OFFICE, known=True)
+        assert upload.has_ended  # all are under way: the oldest, as ever
 
     in_loop(play)
 
