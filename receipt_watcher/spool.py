@@ -136,9 +136,11 @@ class Spool:
         self._owner.check()
 
     def close(self) -> None:
-        """Give the spool back; harmless when called twice or before `open`."""
+        """Give the spool back; harmless when called twice or before `open`.
+
+        Another thread may still be at work: for it the folders stay those that were opened.
+        """
         self._owner.release()
-        self._opened = {}
 
     # --- presence ----------------------------------------------------------------------------------------------
 

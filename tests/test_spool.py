@@ -243,6 +243,20 @@ def test_opening_twice_is_harmless(folders: SpoolFolders, spool: Spool) -> None:
     other.close()
 
 
+@pytest.mark.parametrize("folder", list(Folder))
+def test_who_is_still_at_work_after_a_close_finds_another_folder_out(spool: Spool, folder: Folder, taken: Path) -> None:
+    """The inbox's thread closes a spool when a folder went away; what another thread moves then stays where it is."""
+    path = spool.folders.path_of(folder)
+    path.rename(path.with_name("away"))
+    shutil.copytree(path.with_name("away"), path)
+    spool.close()
+    with pytest.raises(SpoolError, match=f"{path} is another folder now"):
+        spool.move(taken, Folder.DONE, Path("a.jpg"))
+    assert not (spool.folders.done / "a.jpg").exists()
+    spool.open(INSTALLATION)
+    assert spool.is_present()
+
+
 def test_an_unmounted_spool_is_not_present(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty mount point, a missing folder and a dead mount are all a spool that is away."""
     with monkeypatch.context() as patch:
