@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import heapq
 import threading
 from collections.abc import Callable, Iterator
@@ -285,12 +286,15 @@ class Gate:
         spool = self.route.spool
         is_marked = self._is_marked(Accepted.SPOOL)
         takes_over = is_marked or self._may_take_over
+        check = functools.partial(self._bindings.check, is_ours=self._owns_spool(), take_over=spool.take_over)
         if not takes_over:
-            self._bindings.check(is_ours=self._owns_spool(), take_over=spool.take_over)
+            check()
         self._is_log_lost = is_lost = self._is_lost()
         is_behind = not is_lost and self._starts.is_behind(spool, self._settings.installation_id())
         self._expect_answer(LOOK_LIMIT_SECONDS + ANSWER_SECONDS)
         was_asked = spool.open(self._settings.installation_id(), take_over=takes_over)
+        if not takes_over:
+            check()  # again: what went away meanwhile, as while another daemon was asked, must not be bound
         if is_lost or is_behind:
             self._is_log_lost = True
             with self._starts.rebuilding(spool):

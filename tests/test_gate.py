@@ -404,3 +404,31 @@ def test_to_wait_for_an_examiner_is_not_to_wait_for_a_disk(porch: Porch, monkeyp
     assert [job.filename for job in porch.jobs()] == ["scan.jpg"]
     gate.wait_for_examiner()  # nobody is asked anything now
     assert not gate.is_hanging
+
+
+def test_a_folder_that_goes_away_while_the_inbox_opens_is_not_bound(
+    porch: Porch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the opening another processing/ may be in its place, as when its share was unmounted."""
+    porch.bring(porch.uploads(), jpegs(1)[0]).result(30)
+    folders, spool_open = porch.route.spool.folders, Spool.open
+    aside = folders.processing.with_name("aside")
+
+    def reopen() -> None:
+        porch.gate.close()
+        porch.gate.round()
+
+    def swap_and_open(spool: Spool, installation: str, *, take_over: bool = False) -> bool:
+        folders.processing.rename(aside)
+        folders.processing.mkdir()
+        return spool_open(spool, installation, take_over=take_over)
+
+    reopen()
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "open", swap_and_open)
+        reopen()
+    assert f"{folders.processing} was on" in (porch.gate.unavailable or "")
+    shutil.rmtree(folders.processing)
+    aside.rename(folders.processing)
+    reopen()
+    assert porch.gate.unavailable is None
