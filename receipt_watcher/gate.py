@@ -290,9 +290,10 @@ class Gate:
         if not takes_over:
             check()
         self._is_log_lost = is_lost = self._is_lost()
-        is_behind = not is_lost and self._starts.is_behind(spool, self._settings.installation_id())
+        ours = self._settings.installation_id()
+        is_behind = not is_lost and self._starts.is_behind(spool, ours, takes_over=takes_over)
         self._expect_answer(LOOK_LIMIT_SECONDS + ANSWER_SECONDS)
-        was_asked = spool.open(self._settings.installation_id(), take_over=takes_over)
+        was_asked = spool.open(ours, take_over=takes_over)
         if not takes_over:
             check()  # again: what went away meanwhile, as while another daemon was asked, must not be bound
         if is_lost or is_behind:

@@ -26,6 +26,9 @@ logger = structlog.get_logger()
 #: Which start noticed that the log had been restored.
 _RESTORED_FACT = "log_restored"
 
+#: Less than the counter of any spool, even of one that has none.
+_NEVER_AGREED = "-1"
+
 
 class Starts:
     """What one daemon knows of the starts before it."""
@@ -56,10 +59,17 @@ class Starts:
             self._due.add(spool.name)
             self._going_on.add(spool.name)
 
-    def is_behind(self, spool: Spool, installation_id: str) -> bool:
-        """Whether the log was restored since this spool, which is ours, was in use last."""
-        if not self._counter or spool.owner() != installation_id:
+    def is_behind(self, spool: Spool, installation_id: str, *, takes_over: bool = False) -> bool:
+        """Whether the log was restored since this spool was in use last.
+
+        Nobody knows what another installation did there since, whose spool we take over: its log may have been ours.
+        """
+        owner = spool.owner()
+        if not self._counter or not owner or (owner != installation_id and not takes_over):
             return False
+        if owner != installation_id:
+            self._log.keep_fact(_fact_of(spool), _NEVER_AGREED)  # also after a crash in the middle
+            return True
         known, counter = self._known(spool), spool.counter()
         if counter > known and spool.name not in self._due:
             self._tell(f"{spool.folders.processing}/.owner")

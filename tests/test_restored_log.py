@@ -149,6 +149,23 @@ def test_each_place_is_written_once_for_each_start(home: Home, monkeypatch: pyte
     log.close()
 
 
+@pytest.mark.parametrize("counter", ["", "counter 1\n"])
+def test_what_another_installation_did_is_not_known(home: Home, counter: str) -> None:
+    """A spool that is taken over is compared, whatever its counter says, and again if a crash came in between."""
+    (home.spool.folders.processing / ".owner").write_text(f"another\n{counter}")
+    assert not home.start(crash="state")
+    log = JobLog(home.path)
+    log.open()
+    starts = Starts(log, home.installation)
+    starts.begin()
+    assert starts.is_behind(home.spool, INSTALLATION, takes_over=True)
+    home.spool.open(INSTALLATION, take_over=True)
+    home.spool.close()
+    log.close()
+    assert home.start()
+    assert not home.start()
+
+
 def test_a_log_of_an_older_version_is_not_behind(home: Home) -> None:
     """A log, a state folder and a spool that have no counter yet agree; the first start gives them one."""
     with closing(sqlite3.connect(home.path)) as log, log:
@@ -293,6 +310,32 @@ def test_nothing_is_booked_twice_after_a_restore(tmp_path: Path, n8n: StandIn) -
         assert daemon.count("job_log.behind") == 1
         unknown = "01890a5d-ac96-774b-bcce-b302099a8057"
         assert daemon.call(unknown, {"status": "success"}, TOKEN).status_code == 404
+
+
+def test_a_backup_on_a_new_machine_books_nothing_twice(tmp_path: Path, n8n: StandIn) -> None:
+    """A backup in a new state folder, whose installation takes the spool over, is compared with it, too."""
+    contents = jpegs(3)
+    n8n.behave = lambda delivery: Behaviour(verdict=None if delivery.filename == "out.jpg" else "success")
+    with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN) as daemon:
+        daemon.drop("before.jpg", contents[0])
+        daemon.wait_quiet(1)
+        backup = tmp_path / "backup.db"
+        assert daemon.run("backup", str(backup)).returncode == 0
+        daemon.drop("out.jpg", contents[1])
+        daemon.drop("after.jpg", contents[2])
+        wait_until(lambda: now(daemon).get("out.jpg") is State.PROCESSING, "it is out")
+        wait_until(lambda: len(daemon.files(daemon.done)) == 2, "the other one is filed")
+        out = daemon.job("out.jpg").job_id
+        assert daemon.terminate() == 0
+        shutil.rmtree(daemon.state)
+        daemon.state.mkdir(mode=0o700)
+        shutil.copyfile(backup, daemon.state / "receipts.db")
+        daemon.start("--take-over")
+        daemon.drop("again.jpg", contents[2])
+        wait_until(lambda: now(daemon).get("again.jpg") is State.DUPLICATE, "it is known to be a copy")
+        wait_until(lambda: now(daemon).get("out.jpg") is State.PROCESSING, "what was out is awaited")
+        assert daemon.job("out.jpg").job_id == out
+        assert sorted(delivery.filename for delivery in n8n.deliveries) == ["after.jpg", "before.jpg", "out.jpg"]
 
 
 def test_an_inbox_that_is_away_is_compared_when_it_is_back(tmp_path: Path, n8n: StandIn) -> None:
