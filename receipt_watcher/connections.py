@@ -30,8 +30,9 @@ from receipt_watcher.problem import MEDIA_TYPE, problem
 #: How long the first line and the headers of a request may take, and a connection may say nothing at first.
 HEAD_SECONDS = 10.0
 
-#: How long an answer may wait for a caller who does not read.
+#: How long an answer may wait for a caller who does not read: so much of it must go within that time.
 WRITE_SECONDS = 10.0
+_WRITE_BYTES = 16 * 1024
 
 #: How much of a file the kernel may hold that is not sent yet (TCP_NOTSENT_LOWAT, tcp(7)).
 _UNSENT_BYTES = 64 * 1024
@@ -119,6 +120,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._ends_with_caller = False
         self._head_limit: asyncio.TimerHandle | None = None
         self._write_limit: asyncio.TimerHandle | None = None
+        self._unsent_bytes = 0
 
     def _trust(self) -> None:
         """Called by the application when it has seen a right token."""
@@ -243,7 +245,18 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         """Wait for a caller to read, but not for ever."""
         super().pause_writing()
         if self._write_limit is None:
-            self._write_limit = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+            self._expect_reading()
+
+    def _expect_reading(self) -> None:
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        self._write_limit = self.loop.call_later(WRITE_SECONDS, self._look_at_reading)
+
+    def _look_at_reading(self) -> None:
+        """Close it, unless the caller has read on: a long answer takes its time over a slow line."""
+        if self._unsent_bytes - self.transport.get_write_buffer_size() < _WRITE_BYTES:
+            self.transport.abort()
+        else:
+            self._expect_reading()
 
     def resume_writing(self) -> None:
         """Go on."""

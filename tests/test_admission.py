@@ -403,3 +403,50 @@ def test_a_caller_who_reads_nothing_ends_also_when_little_is_left(monkeypatch: p
         wait_until(lambda: len(running.admission) == 0, "it has ended")
     running.stop(30)
     assert not running.is_alive()
+
+
+def test_a_caller_who_reads_slowly_gets_all_of_a_long_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A known caller with a slow line is closed only when nothing was read since the last look."""
+    monkeypatch.setattr("receipt_watcher.connections.WRITE_SECONDS", 3600)  # looks come from here
+    made: list[Connection] = []
+    take = Connection.take
+
+    def noted(connection: Connection, wire: socket.socket, host: str | None) -> None:
+        made.append(connection)
+        take(connection, wire, host)
+
+    monkeypatch.setattr(Connection, "take", noted)
+
+    async def tell_much(scope: Any, _receive: Any, send: Any) -> None:
+        scope["state"]["prefer"]()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b"x" * 8_000_000})
+
+    def unsent() -> int:
+        return made[0].transport.get_write_buffer_size()
+
+    def look() -> None:
+        looked = threading.Event()
+        running.ask(made[0]._look_at_reading)
+        running.ask(looked.set)
+        assert looked.wait(30)
+
+    bound = bind("127.0.0.1", 0)
+    running = Server(tell_much, bound)
+    running.start()
+    with socket.create_connection(bound.getsockname(), timeout=30) as wire:
+        wire.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: made and made[0]._write_limit is not None, "it waits for its caller")
+        for _ in range(3):
+            before = unsent()
+            while before - unsent() < 100_000:
+                assert wire.recv(50_000)
+            look()
+            assert len(running.admission) == 1
+
+        def has_ended() -> bool:
+            look()
+            return len(running.admission) == 0
+
+        wait_until(has_ended, "it is closed, since nothing is read any more")
+    running.stop(30)
