@@ -79,7 +79,7 @@ def status_of(said: Any) -> str | None:
 
 def read_beginning(text: str) -> dict[str, Any]:
     """Return the whole fields at the beginning of JSON that was cut; empty if it does not begin as a report does."""
-    return _fields_of_beginning(text, _MOST_LAYERS)
+    return _fields_of_beginning(text, ())
 
 
 def is_cut_json(text: str) -> bool:
@@ -122,10 +122,15 @@ def _wrapper_key(said: dict[str, Any]) -> str | None:
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of fields that are there twice the last one counts, but not of the status."""
+    """Of fields that are there twice the last one counts, but not of the status, or of what may hold it."""
     if len({_bare(value) for name, value in pairs if name.strip() == "status"}) > 1:
         raise ContradictionError('The body says "status" twice, and not the same.')
-    return dict(pairs)
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        for name, value in pairs:
+            if name in _WRAPPER_KEYS and value != fields[name]:
+                raise ContradictionError(f'The body has "{name}" twice, and not the same.')
+    return fields
 
 
 def _bare(value: Any) -> str:
@@ -182,22 +187,55 @@ def _report_of_form(pairs: list[tuple[str, str]]) -> dict[str, Any]:
 # --- JSON that was cut ---------------------------------------------------------------------------------------------
 
 
-def _fields_of_beginning(text: str, layers: int, *, is_listed: bool = False) -> dict[str, Any]:
+def _fields_of_beginning(text: str, around: tuple[str, ...]) -> dict[str, Any]:
+    """Return the whole fields; `around` are the lists and the wrapper keys that were opened before, the inmost last."""
     text = text.lstrip(f"\ufeff{_BLANKS}")
-    if layers and text[:1] == "[":
-        return _fields_of_beginning(text[1:], layers - 1, is_listed=True)
-    if layers and text[:1] == '"':
-        return _fields_of_beginning(_string_that_was_cut(text), layers - 1)
+    has_layers = len(around) < _MOST_LAYERS
+    if has_layers and text[:1] == "[":
+        return _fields_of_beginning(text[1:], (*around, "["))
+    if has_layers and text[:1] == '"':
+        return _fields_of_beginning(_string_that_was_cut(text), ())  # nothing can stand behind it
     inner = _WRAPPED.match(text)
-    if layers and inner:
-        return _fields_of_beginning(text[inner.end() :], layers - 1)
+    if has_layers and inner:
+        return _fields_of_beginning(text[inner.end() :], (*around, inner[1]))
     pairs, end = _whole_fields(text) if text[:1] == "{" else ([], 0)
-    if is_listed and text[end : end + 1] == "}" and text[_after_blanks(text, end + 1) :][:1] == ",":
-        return {}  # one of several
+    if text[end : end + 1] == "}" and not _is_the_whole_report(text, end + 1, around):
+        return {}
     try:
         return _fields(pairs)
     except ContradictionError:
         return {}
+
+
+def _is_the_whole_report(text: str, at: int, around: tuple[str, ...]) -> bool:
+    """Return whether nothing that can be seen behind a report takes its wrappings from it, or is another report."""
+    for layer in reversed(around):
+        at = _after_blanks(text, at)
+        if layer != "[":
+            names, at = _names_behind(text, at)
+            if names and not (layer == "json" and _ITEM_KEYS.difference(_WRAPPER_KEYS).issuperset(names)):
+                return False
+        if text[at : at + 1] not in ("", "]" if layer == "[" else "}"):
+            return False
+        at += 1
+    return not text[_after_blanks(text, at) :]
+
+
+def _names_behind(text: str, at: int) -> tuple[list[Any], int]:
+    """Return the names of the fields that follow in an object, and where it ends, or the text if it was cut."""
+    decoder = json.JSONDecoder()
+    names: list[Any] = []
+    try:
+        while text[at : at + 1] == ",":
+            name, at = decoder.raw_decode(text, _after_blanks(text, at + 1))
+            names.append(name)
+            at = _after_blanks(text, at)
+            if text[at : at + 1] == ":":
+                _, at = decoder.raw_decode(text, _after_blanks(text, at + 1))
+                at = _after_blanks(text, at)
+    except (ValueError, RecursionError):
+        return names, len(text)  # here it was cut
+    return names, at
 
 
 def _whole_fields(text: str) -> tuple[list[tuple[str, Any]], int]:

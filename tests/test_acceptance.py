@@ -121,6 +121,37 @@ def test_a_verdict_in_front_of_a_cut_counts(mode: str, beginning: str) -> None:
     assert outcome.message.endswith("(cut: it broke)")
 
 
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        '{"json": {"status": "success"}, "binary": {"receipt": {"data": "/9j/4AAQ',
+        '[{"json": {"status": "success"}, "pairedItem": {"item": 0}',
+        '[[{"status": "success"}]',
+    ],
+)
+def test_a_verdict_counts_if_what_follows_leaves_it_whole(beginning: str) -> None:
+    """Behind a verdict in a wrapping may stand what an item of n8n has beside it."""
+    outcome = by("last_node", beginning)
+    assert isinstance(outcome, Concluded)
+    assert outcome.verdict.success
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        '{"json": {"status": "success"}, "status": "failure", "message": "no tot',
+        '{"json": {"status": "success"}, "error": {"message": "no tot',
+        '{"body": {"status": "success"}, "json": {"status": "failure"}, "he',
+        '[{"json": {"status": "success"}}, {"json": {"status": "failure"}, "pair',
+        '[{"json": {"status": "success"}, "pairedItem": {"item": 0}}, {"json": {"stat',
+        '[[{"status": "success"}], [{"status": "fail',
+    ],
+)
+def test_a_verdict_in_a_wrapping_is_not_guessed_from_its_beginning(beginning: str) -> None:
+    """Of a cut answer no verdict is read that the whole answer would not have given."""
+    assert isinstance(by("last_node", beginning), Lost)
+
+
 @pytest.mark.parametrize("mode", ["last_node", "respond", "auto", "immediately"])
 @pytest.mark.parametrize("beginning", ["", "{", '{"status":"succ', '{"message": "Workflow was sta', '{"id": 7'])
 def test_a_cut_answer_without_a_verdict_is_lost(mode: str, beginning: str) -> None:

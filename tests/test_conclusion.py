@@ -18,7 +18,7 @@ from receipt_watcher.holds import HoldKind
 from receipt_watcher.job import Event, Folder, Job, Reason, State
 from receipt_watcher.joblog import JobLog
 from receipt_watcher.spool import Spool
-from receipt_watcher.verdict import Verdict
+from receipt_watcher.verdict import Verdict, parse_verdict
 from tests.conftest import FakeClock
 from tests.test_delivery import ACCEPTED, BROKEN, DOWN, LOST, URL, FakeDestination, World, route_to
 
@@ -307,6 +307,20 @@ def test_an_unreadable_callback_after_the_deadline(world: Concluding) -> None:
     assert world.job(job).state is State.QUEUED
     assert unreadable(world, job).reason is Reason.UNREADABLE_VERDICT
     assert world.deliver_all() == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"json": {"status": "failure"}, "json": {"status": "success"}}',
+        '{"body": {"status": "success"}, "body": {"status": "failure"}}',
+        "json=%7B%22status%22:%22failure%22%7D&json=%7B%22status%22:%22success%22%7D",
+    ],
+)
+def test_two_wrapped_verdicts_are_none(body: str) -> None:
+    """A wrapping that is there twice, and not the same, says nothing: neither of its verdicts is taken."""
+    with pytest.raises(ValueError, match="twice, and not the same"):
+        parse_verdict(body)
 
 
 def test_an_unreadable_callback_of_what_was_never_sent(world: Concluding) -> None:
