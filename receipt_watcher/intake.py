@@ -84,7 +84,7 @@ class Intake:
         if earlier and arrival.refusal is None and arrival.duplicates != "send":
             return self._record_copy(arrival, next(job for job in reversed(earlier) if job not in bereft), now)
         failed = [] if earlier and arrival.duplicates != "send" else [job for job in seen if _was_to_be_sent(job)]
-        gone = [job for job in failed if not self._is_in_failed(job)]
+        gone = [job for job in failed if not (_was_removed_by_us(job) or self._is_in_failed(job))]
         if gone:  # moved back by somebody, on purpose: the note beside it said what that means
             return self._go_on(arrival, gone[0], now)
         if arrival.refusal is not None:
@@ -223,3 +223,8 @@ class Intake:
 def _was_to_be_sent(job: Job) -> bool:
     """Whether a job has failed, or was cancelled, that was meant to be sent: no copy itself."""
     return job.state in (State.FAILURE, State.CANCELLED) and job.reason is not Reason.ALREADY_SEEN
+
+
+def _was_removed_by_us(job: Job) -> bool:
+    """Whether retention removed the file of a job that may have been booked: nobody can have moved it back."""
+    return may_be_booked(job) and job.removed_at is not None

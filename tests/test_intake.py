@@ -379,6 +379,20 @@ def test_what_may_have_been_booked_and_is_moved_back_goes_again(
     assert (found.job_id, found.state) == (job.job_id, State.QUEUED)
 
 
+@pytest.mark.parametrize("reason", MAYBE)
+def test_a_copy_of_what_may_have_been_booked_and_was_removed_sends_nothing(
+    log: JobLog, intake: Intake, failed: Failed, reason: Reason
+) -> None:
+    """What retention removed was not moved back: the same bytes are a copy, until somebody has settled the first."""
+    job = perhaps_booked(log, failed, reason, is_there=False)
+    log.change("UPDATE job SET removed_at = 1.0 WHERE job_id = ?", job.job_id)
+    found = one(intake, arrival())
+    assert (found.state, found.duplicate_of) == (State.DUPLICATE, job.job_id)
+    assert log.claim(["office"], NOW) is None
+    assert log.settle(job.job_id, NOW, "by an admin", is_delivered=False)
+    assert one(intake, arrival()).state is State.QUEUED
+
+
 def test_a_copy_of_a_retried_file_is_a_copy(log: JobLog, intake: Intake, failed: Failed) -> None:
     """While the file of a retried job still lies in failed/, what comes is a copy of it."""
     job = filed(log, failed, Event.FAIL, Event.RETRY, is_there=True)
