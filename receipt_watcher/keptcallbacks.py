@@ -16,6 +16,7 @@ applied and not removed yet is applied again, which changes nothing.
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import threading
@@ -39,6 +40,9 @@ MOST_UNKNOWN = 1000
 
 #: How long a callback for a job that is not there is kept.
 UNKNOWN_SECONDS = 24 * 3600.0
+
+#: What keeps a file from being read for a while: it is neither damaged nor gone.
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT})
 
 _SUFFIX = ".json"
 _PARTIAL_SUFFIX = ".partial"
@@ -134,6 +138,7 @@ class KeptCallbacks:
 
         Raises:
             JobLogError: the log still does not take them; they stay.
+            OSError: one cannot be read for a while, as when too many files are open; it stays.
         """
         with self._applying:
             for path in tuple(self._waiting):
@@ -149,13 +154,15 @@ class KeptCallbacks:
             for path, job_id in tuple(self._unknown.items()):
                 if self._log.get(job_id) is not None:
                     self._apply(path)
-                elif not 0 <= self._clock() - _kept_at(path) < UNKNOWN_SECONDS:
+                elif self._clock() - _kept_at(path) >= UNKNOWN_SECONDS:
                     self._drop(path)
 
     def _apply(self, path: Path) -> None:
         try:
             callback = _read(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, OSError) and error.errno in _PASSING:
+                raise  # it was answered: nothing is sent again before it has been applied
             self._forget(path)
             logger.warning("callback.dropped", path=str(path), why=f"its file cannot be read ({error})")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -182,6 +183,32 @@ def test_a_callback_waits_for_its_job_for_a_day(keeping: Keeping) -> None:
         keeping.kept.apply_to_new_jobs()
     assert keeping.files() == []
     assert events(lines) == ["callback.unknown_job", "callback.unknown_job", "callback.applied", "callback.dropped"]
+
+
+def test_a_clock_that_was_set_back_drops_none(keeping: Keeping) -> None:
+    """One that seems to come from the future is not old: it still waits for its job."""
+    job = make_job(keeping.clock.now)
+    assert keeping.kept.keep(job.job_id, SUCCESS, None)
+    keeping.clock.advance(-3600)
+    keeping.kept.apply()
+    keeping.kept.apply_to_new_jobs()
+    keeping.log.insert(job)
+    keeping.kept.apply_to_new_jobs()
+    assert keeping.job(job).state is State.SUCCESS
+
+
+def test_one_that_cannot_be_read_for_a_while_stays(keeping: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too many files are open it is due until it can be read: it was answered, so nothing goes out again."""
+    (job,) = keeping.accepted()
+    assert keeping.kept.keep(job.job_id, SUCCESS, None)
+    with monkeypatch.context() as context:
+        context.setattr(Path, "read_bytes", refusing(errno.EMFILE))
+        with pytest.raises(OSError, match="open files"):
+            keeping.kept.apply()
+    assert keeping.kept.are_due
+    keeping.kept.apply()
+    assert keeping.job(job).state is State.SUCCESS
+    assert keeping.files() == []
 
 
 def test_few_wait_for_jobs_that_nobody_knows(keeping: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
