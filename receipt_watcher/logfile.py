@@ -293,10 +293,13 @@ class LogFile:
         while not self._lock.acquire(timeout=_LOOK_SECONDS):
             if self.locked.seconds >= patience:
                 return False
-        if self.locked.seconds >= patience and self._is_still_locked():
-            self._lock.release()
-            return False
-        return True
+        is_ours = False
+        try:
+            is_ours = self.locked.seconds < patience or not self._is_still_locked()
+        finally:  # also if the file turns out to be damaged: nobody else would ever have a turn
+            if not is_ours:
+                self._lock.release()
+        return is_ours
 
     def _give_up_turn(self) -> None:
         """Leave without a turn.
@@ -316,7 +319,7 @@ class LogFile:
         self._let_sqlite_wait(0)
         try:
             self._connection().execute("BEGIN IMMEDIATE").connection.rollback()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:  # of another fault the caller is told when it asks
             return _is_busy(error)
         finally:
             self._let_sqlite_wait(min(_BUSY_STEP_SECONDS, BUSY_TIMEOUT_SECONDS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -153,6 +154,37 @@ def test_a_lock_that_is_gone_is_noticed_by_who_asks_next(log: JobLog, holder: Ho
     with patient_for(0):
         assert log.open_jobs() == 1
     assert log.locked.seconds == 0
+
+
+def test_a_fault_that_shows_up_then_keeps_the_turn_for_nobody(
+    log: JobLog, holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the file turns out to be damaged as an impatient caller asks for the lock, others have their turn."""
+    with patient_for(0), pytest.raises(JobLogError, match="keeps it locked"):
+        log.prove_writable()
+    holder.end()
+    connection, asked = log._connection(), []
+
+    class Damaged:
+        """The connection to a log that was damaged meanwhile."""
+
+        def execute(self, statement: str) -> sqlite3.Cursor:
+            """Refuse to begin."""
+            asked.append(statement)
+            if statement.startswith("BEGIN"):
+                raise sqlite3.DatabaseError("database disk image is malformed")
+            return connection.execute(statement)
+
+    with monkeypatch.context() as context, patient_for(0):
+        context.setattr(log, "_connection", Damaged)
+        assert log._has_taken_turn()
+        log._lock.release()
+        context.setattr(log, "_is_still_locked", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            log._has_taken_turn()
+    assert "BEGIN IMMEDIATE" in asked
+    with ThreadPoolExecutor(1) as others:
+        assert others.submit(log.open_jobs).result(30) == 1
 
 
 def test_who_gives_up_leaves_no_commit_behind(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
