@@ -76,7 +76,8 @@ def rebuild(route: Route, log: JobLog, now: float, progress: Callable[[], None],
             if found is not None:
                 batch.append(found)
                 count += 1
-            if len(batch) == _BATCH_ROWS:
+            is_linked = found is not None and (found.job is not None or folder is Folder.FAILED)
+            if is_linked or len(batch) == _BATCH_ROWS:  # before the next one is looked up
                 _record(route, log, batch, now)
                 batch = []
     _record(route, log, batch, now)
@@ -113,11 +114,17 @@ def _unknown(route: Route, log: JobLog, folder: Folder, path: Path, now: float) 
         return None
     came_at = min(max(status.st_mtime, 0.0), now)
     noted = (job_id_of(note_path(file)) if folder is Folder.FAILED else None) or ""
-    job = next((job for job in jobs if job.job_id == noted), None)
+    job = next((job for job in jobs if job.job_id == noted and not _has_its_file(route, job)), None)
     if job is None:
         job = next((job for job in jobs if _is_astray(route, job)), None)
     job_id = noted if noted and log.get(noted) is None else new_job_id(came_at)
     return _Found(path, folder, sha256, status.st_size, came_at, job, job_id)
+
+
+def _has_its_file(route: Route, job: Job) -> bool:
+    """Whether a job's file is where the log has it, and no other one in its place."""
+    path = route.path_of(job)
+    return disk.is_there(path) and digest_of(path) == job.sha256
 
 
 def _is_astray(route: Route, job: Job) -> bool:

@@ -240,6 +240,35 @@ def test_what_lies_in_failed_keeps_its_id_and_sends_no_copy(office: Lost) -> Non
     assert (again.state, again.duplicate_of) == (State.DUPLICATE, job.job_id)
 
 
+def test_one_job_has_one_file_however_many_have_its_bytes(office: Lost) -> None:
+    """A receipt that was booked stays so if a copy of it lies in failed/: that one gets a row of its own."""
+    content = samples.jpeg(1)
+    job = office.drop_in("scan.jpg", content)
+    office.route.path_of(office.now(job)).unlink()
+    path = office.put("2023-07/scan.jpg", content)
+    (office.route.spool.folders.failed / "copy.jpg").write_bytes(content)
+    assert compare(office) == 2
+    after = office.now(job)
+    assert (after.state, after.folder, after.stored_path) == (State.SUCCESS, Folder.DONE, path)
+    assert {str(each.stored_path) for each in office.recorded()} == {str(path), "copy.jpg"}
+    assert compare(office) == 0
+
+
+def test_a_copy_of_a_note_names_no_second_job(office: Lost) -> None:
+    """A person may have copied a failed receipt together with its note: each file has a row, and the inbox opens."""
+    failed = office.route.spool.folders.failed
+    job = office.tell(office.drop_in("scan.jpg", samples.jpeg(1)), Event.FAIL)
+    office.file()
+    shutil.copytree(failed, failed.with_name("copy"))
+    failed.with_name("copy").rename(failed / "copy")
+    office.log.change("DELETE FROM history")
+    office.log.change("DELETE FROM job")
+    assert compare(office) == 2
+    assert {str(each.stored_path) for each in office.recorded()} == {"scan.jpg", "copy/scan.jpg"}
+    assert job.job_id in {each.job_id for each in office.recorded()}
+    assert compare(office) == 0
+
+
 def test_a_path_that_another_receipt_has_now_tells_nothing(office: Lost) -> None:
     """Files are told by their bytes: one that has the name of an older receipt gets a row of its own."""
     job = office.tell(office.drop_in("scan.jpg", samples.jpeg(1)), Event.SUCCEED)
