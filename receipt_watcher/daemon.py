@@ -625,7 +625,7 @@ class Daemon:
 
     def _expire(self) -> None:
         self.callbacks.apply()
-        self.callbacks.apply_to_new_jobs()
+        self.callbacks.apply_to_new_jobs(may_still_come=self._starts.may_know_more)
         if self._starts.is_rebuilding:
             return
         if self._starts.has_claims:

@@ -8,6 +8,7 @@ comes then is not kept, and N8N is asked to post it again.
 Without the log nobody can tell whether a job exists, so a right token and a well-formed id are enough to be kept. If
 there is no such job when the callback is applied, it stays for `UNKNOWN_SECONDS`: a file in processing/ may still get
 its row, and then it is applied at once. After that time it is removed. Both are logged. The latest `MOST_UNKNOWN` stay.
+While a folder is still to be compared with a log that was lost or restored, `MOST_CALLBACKS` stay, of any age.
 
 Any thread may call it. A crash leaves a whole file, or a part under a name that the next start removes. One that was
 applied and not removed yet is applied again, which changes nothing.
@@ -144,8 +145,10 @@ class KeptCallbacks:
             for path in tuple(self._waiting):
                 self._apply(path)
 
-    def apply_to_new_jobs(self) -> None:
+    def apply_to_new_jobs(self, *, may_still_come: bool = False) -> None:
         """Write down what came for jobs that were not there, and are now; remove what is too old for that.
+
+        None is too old while jobs may still come from a folder that has not been compared with the log.
 
         Raises:
             JobLogError: the log does not take them; they stay.
@@ -154,8 +157,10 @@ class KeptCallbacks:
             for path, job_id in tuple(self._unknown.items()):
                 if self._log.get(job_id) is not None:
                     self._apply(path)
-                elif self._clock() - _kept_at(path) >= UNKNOWN_SECONDS:
+                elif not may_still_come and self._clock() - _kept_at(path) >= UNKNOWN_SECONDS:
                     self._drop(path)
+            while len(self._unknown) > (MOST_CALLBACKS if may_still_come else MOST_UNKNOWN):
+                self._drop(next(iter(self._unknown)))
 
     def _apply(self, path: Path) -> None:
         try:
@@ -174,8 +179,6 @@ class KeptCallbacks:
         self._forget(path)
         self._unknown[path] = callback.job_id
         logger.warning("callback.unknown_job", job_id=callback.job_id, path=str(path))
-        if len(self._unknown) > MOST_UNKNOWN:
-            self._drop(next(iter(self._unknown)))
 
     def _drop(self, path: Path) -> None:
         logger.warning("callback.dropped", job_id=self._unknown[path], why="there is no such job")

@@ -219,7 +219,26 @@ def test_few_wait_for_jobs_that_nobody_knows(keeping: Keeping, monkeypatch: pyte
         keeping.clock.advance(1)
     last = keeping.files()[2:]
     keeping.kept.apply()
+    keeping.kept.apply_to_new_jobs()
     assert keeping.files() == last
+
+
+def test_all_wait_while_a_folder_may_hold_their_jobs(keeping: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log may have been damaged for days before a backup came in its place, whose folders are still compared."""
+    monkeypatch.setattr(keptcallbacks, "MOST_UNKNOWN", 2)
+    monkeypatch.setattr(keptcallbacks, "MOST_CALLBACKS", 5)
+    jobs = [make_job(keeping.clock.now, filename=f"{number}.jpg") for number in range(5)]
+    for job in jobs:
+        assert keeping.kept.keep(job.job_id, SUCCESS, None)
+        keeping.clock.advance(1)
+    keeping.clock.advance(UNKNOWN_SECONDS * 3)
+    keeping.kept.apply()
+    keeping.kept.apply_to_new_jobs(may_still_come=True)
+    assert len(keeping.files()) == 5
+    keeping.log.insert(jobs[0])
+    keeping.kept.apply_to_new_jobs()
+    assert keeping.job(jobs[0]).state is State.SUCCESS
+    assert keeping.files() == []
 
 
 def test_what_is_damaged_holds_nothing_up(keeping: Keeping) -> None:
