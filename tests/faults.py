@@ -187,8 +187,21 @@ def done_read_only(scene: Scene) -> None:
 
 
 def done_broken(scene: Scene) -> None:
-    """The disk with done/ ends each call in an I/O error: likewise."""
-    _filing(scene, "done", lambda folder: _broken(scene, folder), "Input/output error")
+    """The disk with done/ ends each call in an I/O error: the inbox is unavailable, the receipt stays in it."""
+    folder = scene.folder("done")
+    begin, end = _broken(scene, folder)
+    with scene.make_daemon():
+        scene.drop()
+        scene.wait_for("file.filed")
+        begin()
+        scene.wait_failing("inbox:office", "Input/output error")
+        kept = scene.drop()
+        assert scene.daemon.files(scene.daemon.processing) == []
+        assert [path.name for path in scene.daemon.files(scene.daemon.inbox)] == [kept]
+        end()
+        scene.wait_for("inbox.available")
+        scene.wait_healthy()
+        scene.wait_for("file.filed", 2)
 
 
 Mending = Callable[[], None]

@@ -246,6 +246,8 @@ def test_a_daemon_on_a_damaged_log_takes_nothing_and_loses_no_callback(
     daemon = RunningDaemon(tmp_path, n8n.webhook_url, TOKEN)
     daemon.state.mkdir()
     restore_wrongly(damaged, daemon.state)
+    for folder in (daemon.processing, daemon.done, daemon.failed):
+        folder.mkdir()  # folders that the log knows are never made again
     daemon.drop("new.jpg", samples.jpeg(1))
     backup = JobLog(damaged / "backup.db", read_only=True)
     backup.open()

@@ -118,7 +118,7 @@ a\\nb.pdf (inbox office)
 
 lunch.jpg (inbox travel)
   N8N took the receipt but never reported back in time.
-  → Look at the executions in N8N, and whether it can reach the callback URL; then retry.
+  → Look at the executions in N8N, and whether it can reach the callback URL; then retry or mark it delivered.
 
 """
         + "".join(

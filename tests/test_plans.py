@@ -177,6 +177,7 @@ def read(log: JobLog, job: Job) -> None:
         log.is_named_by_another(job, inboxes)
         log.oldest_open(NOW, 9, inboxes)
     log.has_jobs_of("office")
+    log.queued_of("office")
     log.same_receipts("x", "y", OPEN_STATES | {State.SUCCESS})
     log.earlier_versions("office", Path("a"), 9)
     log.latest_of("office", Path("a"))
