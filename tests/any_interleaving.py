@@ -563,11 +563,14 @@ class AnyInterleaving(RuleBasedStateMachine):
         job = self._picked(pick)
         job_id = job.job_id if job else "no such job"
         is_sent = job_id in self.ledger.answers.keys() | self.ledger.in_flight.keys()
-        if self._process is not None and self._process.is_listening and "callback" not in self._process.actors:
+
+        def call_back(process: Process) -> None:
             self.ledger.unreadable.add(job_id)
             if is_sent:
                 self.may_have_booked(job_id)
-        self._round("callback", lambda process: process.conclusion.keep_unreadable(job_id, b"?", "no JSON"), TO_THE_END)
+            process.conclusion.keep_unreadable(job_id, b"?", "no JSON")
+
+        self._round("callback", call_back, TO_THE_END)
 
     def go_on(self, pick: int, steps: int) -> None:
         """A thread that waits somewhere goes on."""
