@@ -74,8 +74,8 @@ class Bindings:
     def check(self, *, is_ours: bool, take_over: str) -> None:
         """See that all four folders are those that were used before; `take_over` is the command that accepts others.
 
-        An inbox is the same place on the same kind of file system at the same mount point, whatever is mounted there
-        anew: it holds nothing that the log knows of.
+        An inbox is the same place on the same kind of file system at the same mount point, even after a new
+        mount: it holds nothing that the log knows of.
 
         Raises:
             OSError: a disk cannot tell.

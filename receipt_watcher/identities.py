@@ -81,6 +81,15 @@ class Place:
             return (self.point, self.source) == (other.point, other.source)
         return self._is_same(self.folder, other.folder, other)
 
+    def is_same_in_another_namespace(self, other: Place) -> bool:
+        """Whether both are one folder, seen by two processes with mount points of their own (mount_namespaces(7)).
+
+        systemd's ReadWritePaths= makes such mount points. If the inodes are invented, only the source can be compared.
+        """
+        if invents_inodes(self.file_system):
+            return (self.file_system, self.source) == (other.file_system, other.source)
+        return self.is_same_folder(other)
+
     def is_same_mount(self, other: Place) -> bool:
         """Whether both are on one mount, whatever became of the folder there."""
         if not self.is_same_point(other):

@@ -160,4 +160,4 @@ def _why_void(text: str, seen: Sight, now: float) -> str:
 def _are_same(one: Place | None, other: Place | None) -> bool:
     if one is None or other is None:
         return one is other
-    return one.is_same_folder(other)
+    return one.is_same_in_another_namespace(other)

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher import rights
+from receipt_watcher.identities import Identity, Place
 from receipt_watcher.marks import FOLDER, LIFE_SECONDS, Accepted, Marks, Sight, sight_of
 from receipt_watcher.spool import Spool
 from receipt_watcher.standin import StandIn
@@ -43,6 +44,16 @@ def test_a_mark_is_used_once(marks: Marks, seen: Sight, tmp_path: Path) -> None:
     marks.use(Accepted.SPOOL)
     assert not marks.has(Accepted.SPOOL, seen, NOW)
     assert list((tmp_path / FOLDER).iterdir()) == []
+
+
+@pytest.mark.parametrize(("source", "is_there"), [("office@nas:/receipts", True), ("other@nas:/receipts", False)])
+def test_a_mark_holds_in_the_namespace_of_the_service(marks: Marks, source: str, *, is_there: bool) -> None:
+    """On FUSE the service may see a mount point of its own (ReadWritePaths=); the source of the mount counts there."""
+    identity = Identity(1, 0, 0)
+    shell = Place("/srv/pool", "fuse.sshfs", "office@nas:/receipts", identity, identity)
+    service = Place("/srv/pool/office", "fuse.sshfs", source, identity, identity)
+    marks.leave(Accepted.SPOOL, Sight(OTHER, {"done": shell}), NOW)
+    assert marks.has(Accepted.SPOOL, Sight(OTHER, {"done": service}), NOW) is is_there
 
 
 @pytest.mark.parametrize("later", [LIFE_SECONDS, -1.0])
