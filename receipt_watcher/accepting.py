@@ -31,6 +31,22 @@ _FAREWELL_SECONDS = 5.0
 _RETRY_SECONDS = 0.05
 _OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
+#: Troubles of one connection that accept(2) passes on; the next one may be well. EPERM is a firewall's.
+_OF_ONE_CALLER = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENONET,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EPROTO,
+    }
+)
+
 
 class Acceptor:
     """Accepts at one socket; `is_shared` says that another process keeps it open after us."""
@@ -82,9 +98,9 @@ class Acceptor:
                 wire, place = self._listener.accept()
             except (BlockingIOError, InterruptedError):
                 return False
-            except ConnectionAbortedError:  # the caller left while it waited
-                continue
             except OSError as error:
+                if error.errno in _OF_ONE_CALLER:
+                    continue
                 if error.errno not in _OUT_OF_FILES:
                     raise
                 if number == 0:  # the kernel says so before it looks whether anybody waits

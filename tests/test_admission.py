@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from structlog.testing import capture_logs
@@ -263,6 +265,34 @@ def test_handshakes_are_counted(tls: tuple[Server, int, ssl.SSLContext]) -> None
         assert wires[0].recv(1) == b""
         assert len(running.admission) <= 20
     wait_until(lambda: len(running.admission) == 0, "who left is counted no more")
+
+
+class TroubledListener(socket.socket):
+    """A listening socket whose first connections have troubles of their own."""
+
+    troubles: ClassVar[list[int]] = []
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Fail as the kernel may, then take the next caller."""
+        if self.troubles:
+            raise OSError(self.troubles.pop(), "planted")
+        return super().accept()
+
+
+def test_troubles_of_one_connection_are_no_others() -> None:
+    """An error that accept(2) passes on from a connection neither ends the server nor keeps the next caller out."""
+    bound = TroubledListener()
+    bound.bind(("127.0.0.1", 0))
+    bound.listen()
+    TroubledListener.troubles = [errno.EPROTO, errno.ENETDOWN, errno.EPERM, errno.ECONNABORTED]
+    running = Server(Starlette(), bound)
+    running.start()
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}/"
+    assert httpx.get(url).status_code == 404
+    assert TroubledListener.troubles == []
+    TroubledListener.troubles = [errno.EHOSTUNREACH]
+    running.stop(30)
+    assert not running.is_alive()
 
 
 def test_a_handshake_has_its_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
