@@ -136,16 +136,16 @@ def test_the_systems_trouble_passes_through(
 
 
 def test_one_examiner_for_many_files(genuine: Examiners, tmp_path: Path) -> None:
-    """Two thousand tiny files take one process after the other, no descriptor stays open, and each has its reason."""
+    """Ten thousand tiny files take one process after the other, no descriptor stays open, and each has its reason."""
     path = tmp_path / "tiny"
     pids: set[int] = set()
     before = len(list(Path("/proc/self/fd").iterdir()))
-    for number in range(2_000):
+    for number in range(10_000):
         path.write_bytes(number.to_bytes(3, "big") * (number % 7 + 1))
         found = genuine.examine(path, LIMITS)
         assert found.refusal is not None
         assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-        pids.update(children_of(os.getpid()) if number % 200 == 0 else ())
+        pids.update(children_of(os.getpid()) if number % 1000 == 0 else ())
     assert len(pids) == 1
     assert len(list(Path("/proc/self/fd").iterdir())) - before < 10
 
