@@ -8,6 +8,7 @@ it should be. Nothing is written; any thread may call them.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,7 +124,12 @@ def find(
     receipt: Receipt, root: Path, job: Mapping[str, Any], originals: Mapping[str, str], deliveries: Sequence[Delivery]
 ) -> Found:
     """Look for a receipt in the four folders, in its job, and among what N8N got; `originals` are names by job id."""
-    paths = [path for folder in (INBOX, *Folder) for path in (root / folder).rglob(receipt.name)]
+    paths = [  # not by rglob, which fails when a folder of a job goes while it looks
+        Path(place, receipt.name)
+        for folder in (INBOX, *Folder)
+        for place, _, names in os.walk(root / folder)
+        if receipt.name in names
+    ]
     found = Found(
         folders=tuple(_folder_in_words(path.parent.relative_to(root)) for path in paths),
         sha256=hashlib.sha256(paths[0].read_bytes()).hexdigest() if paths else "",

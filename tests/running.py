@@ -104,6 +104,11 @@ def digest(content: bytes) -> str:
 _QUICK = {"settle_seconds": 0.2, "patience_seconds": 1}
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Return all files below a folder, sorted; what goes meanwhile is passed over, which `Path.rglob` does not do."""
+    return sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names)
+
+
 class RunningDaemon:
     """`receipt-watcher run` on a folder; may be started, stopped, killed and started again."""
 
@@ -294,18 +299,18 @@ class RunningDaemon:
         try:
             wait_until(lambda: self.is_quiet(jobs), f"{jobs} jobs are concluded and filed", deadline_seconds)
         except AssertionError as error:
-            rest = [str(path) for folder in (self.inbox, self.processing) for path in folder.rglob("*")]
+            rest = [str(path) for folder in (self.inbox, self.processing) for path in files_below(folder)]
             listing = "\n".join(map(str, [*rest, *self.recorded()]))
             raise AssertionError(f"{error}\n{listing}\n{self.log_file.read_text()}") from error
 
     @staticmethod
     def files(folder: Path) -> list[Path]:
         """Return all receipts below a folder, without our own notes and hidden files."""
-        return sorted(
+        return [
             path
-            for path in folder.rglob("*")
-            if path.is_file() and not path.name.startswith(".") and not path.name.endswith(NOTE_SUFFIX)
-        )
+            for path in files_below(folder)
+            if not path.name.startswith(".") and not path.name.endswith(NOTE_SUFFIX)
+        ]
 
     def drop(self, name: str, content: bytes) -> Path:
         """Put a whole file into the inbox by one rename, as a careful program does."""
@@ -354,8 +359,8 @@ def _all_files(daemon: RunningDaemon) -> list[Path]:
     return [
         path
         for folder in (daemon.inbox, daemon.processing, daemon.done, daemon.failed)
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != ".owner" and not path.name.endswith(NOTE_SUFFIX)
+        for path in files_below(folder)
+        if path.name != ".owner" and not path.name.endswith(NOTE_SUFFIX)
     ]
 
 

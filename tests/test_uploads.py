@@ -28,7 +28,7 @@ from receipt_watcher.standin import Behaviour, StandIn
 from receipt_watcher.texts import REASONS_DE
 from tests.api_site import SECRETS, bearer
 from tests.conftest import TOKEN
-from tests.running import RunningDaemon, assert_consistent, jpegs, wait_until
+from tests.running import RunningDaemon, assert_consistent, files_below, jpegs, wait_until
 from tests.test_web import assert_problem
 
 TOKENS = {"http": {"tokens": {f"the-{role}": {"role": str(role), "hash": hash_of(SECRETS[role])} for role in Role}}}
@@ -152,7 +152,7 @@ def test_a_kill_in_the_midst_leaves_nothing_half(daemon: RunningDaemon, n8n: Sta
     sender = threading.Thread(target=send, name="sender")
     sender.start()
     growing = daemon.state / "uploads"
-    wait_until(lambda: begun.is_set() and any(path.is_file() for path in growing.rglob("*")), "it grows")
+    wait_until(lambda: begun.is_set() and files_below(growing), "it grows")
     daemon.kill()
     sender.join()
     daemon.start()

@@ -23,7 +23,8 @@ from typing import Any
 from receipt_watcher.disk import PARTIAL_SUFFIX, display_name
 from receipt_watcher.job import CLOSED_STATES, INITIAL_STATES, TRANSITIONS, Event, Reason, State
 from receipt_watcher.note import NOTE_SUFFIX
-from tests.torture.folders import Folders, files_below
+from tests.running import files_below
+from tests.torture.folders import Folders
 from tests.torture.ledger import Ledgers, read
 from tests.torture.plan import RECEIPTS, SINK, Fault
 

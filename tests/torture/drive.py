@@ -28,9 +28,9 @@ from typing import Any
 from receipt_watcher.disk import PARTIAL_SUFFIX
 from receipt_watcher.job import OPEN_STATES
 from receipt_watcher.note import NOTE_SUFFIX
-from tests.running import REPOSITORY, RunningDaemon, wait_until
+from tests.running import REPOSITORY, RunningDaemon, files_below, wait_until
 from tests.torture.audit import Report, audit
-from tests.torture.folders import Folders, files_below, make_folders, spools_in
+from tests.torture.folders import Folders, make_folders, spools_in
 from tests.torture.ledger import TOKEN, Ledger, Ledgers, read
 from tests.torture.plan import INBOXES, SINK, End, Fault, Order, Round, Until
 from tests.torture.watcher import trace_of

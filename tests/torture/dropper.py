@@ -25,8 +25,7 @@ from pathlib import Path
 
 from receipt_watcher import disk, samples
 from receipt_watcher.note import NOTE_SUFFIX
-from tests.running import jpegs
-from tests.torture.folders import files_below
+from tests.running import files_below, jpegs
 from tests.torture.ledger import Ledger
 from tests.torture.plan import Drop, Manner
 

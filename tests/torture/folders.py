@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -49,11 +48,6 @@ def make_folders(spools: Iterable[Folders]) -> None:
     for folders in spools:
         for folder in (folders.outside, *(path for _, path in folders.each())):
             folder.mkdir(parents=True)
-
-
-def files_below(folder: Path) -> list[Path]:
-    """Return all files below a folder, sorted; what goes meanwhile is let be."""
-    return sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names)
 
 
 @contextlib.contextmanager
