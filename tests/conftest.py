@@ -14,10 +14,10 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from receipt_watcher.job import Folder, Job, State, new_job_id
-from receipt_watcher.joblog import JobLog
-from receipt_watcher.spool import Spool, SpoolFolders
-from receipt_watcher.standin import StandIn
+from receipt_watcher.cli.demo.stand_in import StandIn
+from receipt_watcher.jobs.job import Folder, Job, State, new_job_id
+from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.spool.folders import Spool, SpoolFolders
 
 # How fast an example is drawn or checked depends on what else the machine does: that is no property of the program.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -17,126 +17,59 @@ REPOSITORY = Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "receipt_watcher"
 ROOT = "receipt_watcher"
 
-#: From the ground up: a module imports only from the layers below its own, never from its own.
-LAYERS: tuple[frozenset[str], ...] = tuple(
-    frozenset(layer.split())
-    for layer in (
-        "__init__ errors codes migrations nodes invoice sentences wrappings",
-        "migrations.0001_first migrations.0002_branches migrations.0003_retention",
-        "migrations.0004_order migrations.0005_stored migrations.0006_holds migrations.0007_notices",
-        "migrations.0008_execution migrations.0009_commands migrations.0010_listing migrations.0011_retention",
-        "migrations.0012_withdrawn",
-        "window verdict hours signing links roles masking turns injected proxies locked",
-        "values",
-        "job config pace program names waiting timelimit permissions clock problem tokens strangers entries journal",
-        "logstream",
-        "places",
-        "systemd statusline onecore reloading",
-        "admission envelope schemas jwts disk formats samples clashes example tables outbound telemetry",
-        "standin stopsignal mounts events settling",
-        "rights schema provenance manpages identities",
-        "notices",
-        "channels",
-        "channels.webhook channels.apprise_url",
-        "channels.registry",
-        "clients",
-        "note sources owner logfile installation destinations view progress writers snapshot runtimefolder examination",
-        "workflows deployment reach forms operations",
-        "examinerprocess examinerqueue",
-        "examinerpool",
-        "listing spool records evidence examiners bodies connections content readiness",
-        "joblog search accepting",
-        "sessions bindings marks",
-        "callers",
-        "findings lastbalance lastclosed",
-        "balance export since",
-        "audit",
-        "formats.jpeg formats.png formats.gif formats.bmp formats.webp formats.tiff formats.heic formats.pdf",
-        "receipt drawing",
-        "inbox holds handholds intake examiner acceptance demo_receipts",
-        "destinations.n8n",
-        "route demo_play causes closed outbox",
-        "statusfile notification heartbeat channeltest textfile healthcheck proxycheck",
-        "starts takein delivery conclusion filing retention explain rebuild",
-        "keptcallbacks",
-        "fetching actions feed texts",
-        "downloads thumbnails pageview",
-        "gate loops rendering",
-        "uploads",
-        "pages",
-        "web server signin",
-        "assembly condition health ground vigil",
-        "metrics api",
-        "site",
-        "check status daemon",
-        "once demo live service",
-        "commands",
-        "commands.shared commands.table commands.manual",
-        "commands.completing",
-        "commands.installing",
-        "commands.accepting",
-        "commands.receipts commands.service commands.holding commands.configuration commands.books commands.monitoring",
-        "commands.tokens",
-        "cli",
-        "__main__",
-    )
-)
+#: From the ground up: a package imports only from lines above its own, and from itself.
+ORDER = """
+errors
+system
+invoices
+config jobs
+examine
+spool
+inbox delivery review
+report
+notify web
+service
+cli
+"""
 
-#: What an admin types, by noun.
-COMMANDS = frozenset(
-    f"commands.{noun}"
-    for noun in (
-        *("shared", "table", "manual", "completing", "receipts", "service"),
-        *("accepting", "holding", "configuration", "books", "monitoring", "installing", "tokens"),
-    )
-)
+#: What each folder may hold besides its `__init__`, and the folders that are lists of one kind of thing.
+ENTRIES_OF_FOLDER = 12
+LISTS = {"docs", "migrations", "formats", "static", "templates", "commands", "workflows", "monitoring", "node"}
+LINES_OF_MODULE = 400
+LINES_OF_CLASS = 250
+ATTRIBUTES_OF_CLASS = 20
+ARGUMENTS_OF_CONSTRUCTOR = 10
 
-#: One library, one module; where it is more than one, they are one concern.
-OWNERS: dict[str, frozenset[str]] = {
-    "PIL": frozenset({"drawing", "receipt", "samples"}),
-    "annotated_types": frozenset({"example"}),
-    "apprise": frozenset({"channels.apprise_url"}),
-    "apscheduler": frozenset({"loops"}),
-    "click": frozenset({"cli", "demo", "manpages", *COMMANDS}),
-    "h11": frozenset({"connections"}),
-    "httpx": frozenset({"outbound"}),
-    "jinja2": frozenset({"rendering"}),
-    "jwt": frozenset({"jwts"}),
-    "magic": frozenset({"receipt"}),
-    "prometheus_client": frozenset({"metrics"}),
-    "peewee": frozenset({"joblog", "logfile", "records", "tables"}),
-    "pillow_heif": frozenset({"drawing", "receipt", "samples"}),
-    "playhouse": frozenset({"logfile"}),
-    "pybase64": frozenset({"destinations.n8n"}),
-    "pydantic": frozenset(
-        {"api", "config", "example", "manpages", "masking", "operations", "schemas", "sources", "values"}
-    ),
-    "pydantic_core": frozenset({"sources", "values"}),
-    "pylibmagic": frozenset({"receipt"}),
-    "pypdfium2": frozenset({"drawing", "receipt"}),
-    "python_multipart": frozenset({"forms"}),
-    "starlette": frozenset(
-        {
-            "api",
-            "bodies",
-            "callers",
-            "connections",
-            "downloads",
-            "envelope",
-            "feed",
-            "ground",
-            "pages",
-            "rendering",
-            "server",
-            "signin",
-            "uploads",
-            "web",
-        }
-    ),
-    "tenacity": frozenset({"outbound"}),
-    "uvicorn": frozenset({"connections", "server"}),
-    "watchdog": frozenset({"events"}),
-    "yaml": frozenset({"example", "provenance", "sources"}),
+#: One library, one package: a name stands for itself and all below it.
+OWNERS: dict[str, tuple[str, ...]] = {
+    "PIL": ("examine", "cli.demo.samples"),  # samples of the demo are drawn
+    "annotated_types": ("cli.documents",),
+    "apprise": ("notify.channels",),
+    "apscheduler": ("service",),
+    "click": ("cli",),
+    "h11": ("web",),
+    "http.client": ("cli",),
+    "http.server": ("cli.demo",),
+    "httpx": ("delivery.destinations",),
+    "jinja2": ("web",),
+    "jwt": ("web.access",),
+    "magic": ("examine",),
+    "peewee": ("jobs.log",),
+    "pillow_heif": ("examine", "cli.demo.samples"),
+    "playhouse": ("jobs.log",),
+    "prometheus_client": ("report",),
+    "pybase64": ("delivery.destinations",),
+    "pydantic": ("config", "web.api", "cli.documents"),
+    "pydantic_core": ("config",),
+    "pylibmagic": ("examine",),
+    "pypdfium2": ("examine",),
+    "python_multipart": ("web",),
+    "sqlite3": ("jobs.log",),
+    "starlette": ("web",),
+    "tenacity": ("delivery.destinations",),
+    "uvicorn": ("web",),
+    "watchdog": ("inbox.watching",),
+    "yaml": ("config", "cli.documents"),
 }
 
 #: Every stage logs, so structlog is everywhere; but only one module says how the lines look.
@@ -148,40 +81,49 @@ EXCUSED_NAMES = {"data_received": "asyncio calls it so", "handle_request": "http
 
 #: Where any error whatever is caught: (module, function), and why.
 CATCH_ALL = {
-    ("daemon", "_open_gate"): "the entry of each thread that opens an inbox: it logs, and the rounds go on",
-    ("outbound", "__init__"): "httpx promises nothing about what it raises for bad proxies and certificates",
-    ("channels.apprise_url", "_loaded"): "apprise loads a hundred plugins, and what they load",
-    ("health", "_trouble_of_log"): "whatever the database raises, the answer is «not ready»",
-    ("timelimit", "run"): "whatever it is, it is raised again in the thread that asked",
-    ("loops", "_loop"): "the entry of each stage's thread: it logs and goes on",
-    ("loops", "do"): "the entry of each periodic task: it logs and goes on",
-    ("drawing", "draw"): "no library promises anything about what it raises for bad content",
-    ("service", "_tried"): "a defect of ours at a reload: it is logged, and the daemon that runs goes on",
-    ("examiner", "_answer"): "a defect of ours on one file: the daemon is told, and refuses the file",
-    ("receipt", "_with_pillow"): "Pillow promises nothing about what its plugins raise for bad content",
-    ("receipt", "_with_pillow_heif"): "likewise for HEIC",
+    (
+        "service.process.daemon",
+        "_open_gate",
+    ): "the entry of each thread that opens an inbox: it logs, and the rounds go on",
+    (
+        "delivery.destinations.http_client",
+        "__init__",
+    ): "httpx promises nothing about what it raises for bad proxies and certificates",
+    ("notify.channels.apprise_url", "_loaded"): "apprise loads a hundred plugins, and what they load",
+    ("report.health", "_trouble_of_log"): "whatever the database raises, the answer is «not ready»",
+    ("system.time_limit", "run"): "whatever it is, it is raised again in the thread that asked",
+    ("service.loops", "_loop"): "the entry of each stage's thread: it logs and goes on",
+    ("service.loops", "do"): "the entry of each periodic task: it logs and goes on",
+    ("examine.preview", "draw"): "no library promises anything about what it raises for bad content",
+    (
+        "service.process.supervisor",
+        "_tried",
+    ): "a defect of ours at a reload: it is logged, and the daemon that runs goes on",
+    ("examine.worker", "_answer"): "a defect of ours on one file: the daemon is told, and refuses the file",
+    ("examine.judge", "_with_pillow"): "Pillow promises nothing about what its plugins raise for bad content",
+    ("examine.judge", "_with_pillow_heif"): "likewise for HEIC",
 }
 
 #: Who reads the clock, and why; everybody else is told the time.
 CLOCKS = {
-    "channeltest": "a command is a moment of its own",
-    "check": "likewise",
-    "commands.books": "likewise",
-    "commands.accepting": "when a mark is left",
-    "commands.holding": "likewise",
-    "commands.receipts": "likewise",
-    "commands.service": "likewise",
-    "clock": "it is the clock",
-    "daemon": "the default of its argument: here the clock comes in",
-    "demo": "its table shows how long it takes",
-    "demo_play": "likewise, and its patience ends",
-    "live": "measures how long each leg takes",
-    "locked": "measures for how long other programs keep the log locked, whatever time it is",
-    "once": "its patience ends",
-    "outbound": "measures how long an answer takes",
-    "service": "the vigil's clock, and its patience with a reload ends",
-    "standin": "is another program, N8N's side",
-    "stopsignal": "the main thread waits so long",
+    "cli.commands.notify": "a command is a moment of its own",
+    "cli.check.check": "likewise",
+    "cli.commands.balance": "likewise",
+    "cli.commands.accept": "when a mark is left",
+    "cli.commands.hold": "likewise",
+    "cli.commands.receipts": "likewise",
+    "cli.commands.run": "likewise",
+    "system.clock": "it is the clock",
+    "service.process.daemon": "the default of its argument: here the clock comes in",
+    "cli.demo.demo": "its table shows how long it takes",
+    "cli.demo.play": "likewise, and its patience ends",
+    "cli.check.live": "measures how long each leg takes",
+    "jobs.log.engine.locked": "measures for how long other programs keep the log locked, whatever time it is",
+    "service.once": "its patience ends",
+    "delivery.destinations.http_client": "measures how long an answer takes",
+    "service.process.supervisor": "the vigil's clock, and its patience with a reload ends",
+    "cli.demo.stand_in": "is another program, N8N's side",
+    "service.process.signals": "the main thread waits so long",
 }
 _CLOCK_NAMES = {
     ("time", "time"),
@@ -226,8 +168,12 @@ class Module:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
     def libraries(self) -> set[str]:
-        """Return the libraries that are imported, without the standard one and ourselves."""
-        return {name.split(".")[0] for name in self.imports()} - sys.stdlib_module_names - {ROOT}
+        """Return the libraries that are imported, without ourselves; of the standard one only what has an owner."""
+        found = {name.split(".")[0] for name in self.imports()} - sys.stdlib_module_names - {ROOT}
+        owned = OWNERS.keys() & {name.rpartition(".")[0] for name in self.imports()} | OWNERS.keys() & set(
+            self.imports()
+        )
+        return found | owned
 
     def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
         """Yield all functions and methods."""
@@ -250,61 +196,93 @@ MODULES = read(PACKAGE)
 
 
 def own_imports(module: Module) -> set[str]:
-    """Return the modules of the package that a module imports."""
+    """Return the modules of the package that a module imports, without the package's own `__init__`."""
     found = set()
     for name in module.imports():
         if name.split(".")[0] == ROOT:
             inner = name.removeprefix(ROOT).removeprefix(".")
-            while inner not in MODULES:  # the last part is a name in that module
-                inner = inner.rpartition(".")[0] or "__init__"
+            while inner and inner not in MODULES:  # the last part is a name in that module
+                inner = inner.rpartition(".")[0]
             found.add(inner)
+    return found - {""}
+
+
+def wrong_imports(modules: dict[str, Module]) -> set[tuple[str, str]]:
+    """Return the imports that do not point down: (module, module)."""
+    level = {package: number for number, line in enumerate(ORDER.split("\n")) for package in line.split()}
+    return {
+        (name, other)
+        for name, module in modules.items()
+        for other in own_imports(module)
+        if (package := name.split(".")[0]) in level and package != (below := other.split(".")[0])
+        if level[below] >= level[package]
+    }
+
+
+def owned_by(name: str, owners: tuple[str, ...]) -> bool:
+    """Whether a module is one of a library's owners, or lies below one."""
+    return any(name == owner or name.startswith(f"{owner}.") for owner in owners)
+
+
+def circles(modules: dict[str, Module]) -> list[list[str]]:
+    """Return modules that import each other in a circle, each circle once."""
+    graph = {name: own_imports(module) & modules.keys() - {name} for name, module in modules.items()}
+    while leaves := {name for name, others in graph.items() if not others}:
+        graph = {name: others - leaves for name, others in graph.items() if name not in leaves}
+    found = []
+    while graph:  # whatever is left imports something that is left: following it comes round
+        way = [min(graph)]
+        while (following := min(graph[way[-1]])) not in way:
+            way.append(following)
+        circle = way[way.index(following) :]
+        found.append(circle)
+        graph = {name: others - set(circle) for name, others in graph.items() if name not in circle}
+        while leaves := {name for name, others in graph.items() if not others}:
+            graph = {name: others - leaves for name, others in graph.items() if name not in leaves}
     return found
-
-
-def layer_of(name: str) -> int:
-    """Return the number of a module's layer; 0 is the ground."""
-    [number] = [number for number, layer in enumerate(LAYERS) if name in layer]
-    return number
 
 
 # --- imports -------------------------------------------------------------------------------------------------------
 
 
-def test_each_module_has_its_layer() -> None:
-    """Each module stands in the table of layers once, and the table names no module that is gone."""
-    listed = [name for layer in LAYERS for name in layer]
-    assert sorted(listed) == sorted(MODULES)
+def test_imports_point_down() -> None:
+    """A package imports only from packages below its own, and never from one beside it."""
+    assert wrong_imports(MODULES) == set()
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_point_down(name: str) -> None:
-    """A module imports only from layers below its own."""
-    wrong = {other for other in own_imports(MODULES[name]) if layer_of(other) >= layer_of(name)}
-    assert wrong == set()
+def test_each_package_has_its_line() -> None:
+    """The root holds the packages of the order, the errors and what Python wants; nothing else."""
+    known = {*ORDER.split(), "__init__", "__main__"}
+    assert {name.split(".")[0] or "__init__" for name in MODULES} <= known
+    shown = {entry.name for entry in PACKAGE.iterdir()} - {"__pycache__"}
+    assert shown <= {*ORDER.split(), "errors.py", "__init__.py", "__main__.py", "py.typed"}
+
+
+def test_no_circles() -> None:
+    """No modules import each other in a circle, inside of a package either."""
+    assert circles(MODULES) == []
 
 
 def test_all_imports_are_seen() -> None:
-    """The test sees the imports that it judges: in functions, of the package itself, and of a whole module."""
-    assert {"records", "job", "tables"} <= own_imports(MODULES["joblog"])
-    assert {"once", "service", "status", "telemetry"} <= own_imports(MODULES["commands.service"])
-    assert {"__init__", "commands.service"} <= own_imports(MODULES["cli"])
-    assert own_imports(MODULES["destinations.n8n"]) >= {"destinations", "outbound"}
-    assert own_imports(MODULES["__main__"]) == {"cli"}
+    """The test sees the imports that it judges: in functions, and of a whole module."""
+    assert {"service.once", "service.process.supervisor", "report.status"} <= own_imports(MODULES["cli.commands.run"])
+    assert own_imports(MODULES["__main__"]) == {"cli.main"}
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_each_library_has_its_module(name: str) -> None:
-    """A library is used by the one module that knows it, and none comes in unnoticed."""
+def test_each_library_has_its_package(name: str) -> None:
+    """A library is used by the package that knows it, and none comes in unnoticed."""
     wrong = {
-        library for library in MODULES[name].libraries() - EVERYWHERE if name not in OWNERS.get(library, frozenset())
+        library for library in MODULES[name].libraries() - EVERYWHERE if not owned_by(name, OWNERS.get(library, ()))
     }
     assert wrong == set()
 
 
 @pytest.mark.parametrize("library", OWNERS)
 def test_each_owner_uses_its_library(library: str) -> None:
-    """The table of libraries names no library that nobody uses any more."""
-    assert any(library in MODULES[name].libraries() for name in OWNERS[library])
+    """The table of libraries names no package that does not use its library."""
+    for owner in OWNERS[library]:
+        assert any(owned_by(name, (owner,)) and library in module.libraries() for name, module in MODULES.items())
 
 
 def test_one_module_configures_logging() -> None:
@@ -317,7 +295,7 @@ def test_one_module_configures_logging() -> None:
         and node.attr in {"configure", "basicConfig"}
         and ast.unparse(node) in {"structlog.configure", "logging.basicConfig"}
     }
-    assert found == {"telemetry"}
+    assert found == {"service.logging.setup"}
 
 
 # --- names ---------------------------------------------------------------------------------------------------------

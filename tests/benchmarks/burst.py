@@ -28,7 +28,7 @@ from tests.benchmarks.stage import (
     running_daemon,
     wait_for_filed,
 )
-from tests.running import REPOSITORY, RunningDaemon
+from tests.fakes.daemons.process import REPOSITORY, RunningDaemon
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from receipt_watcher.job import State
+from receipt_watcher.jobs.job import State
 from tests.benchmarks.crowd import BEGUN, CHROMIUM
 from tests.benchmarks.report import SPREAD, Table, spread
 from tests.benchmarks.stage import far_side, make_receipts, move_all, running_daemon
-from tests.running import REPOSITORY, RunningDaemon, wait_until
+from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, wait_until
 
 _PATIENCE_SECONDS = 120.0
 #: Nothing is sent again meanwhile. This machine may see and upload.

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Request, sync_playwright
 
-from receipt_watcher import samples
+from receipt_watcher.cli.demo import samples
 from tests.benchmarks.stage import TOKEN
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

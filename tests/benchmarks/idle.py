@@ -16,7 +16,7 @@ from tests.benchmarks.machine import pinned
 from tests.benchmarks.report import Table
 from tests.benchmarks.stage import TOKEN, far_side, pid_of, running_daemon
 from tests.benchmarks.start import NOBODY, queue_jobs
-from tests.running import RunningDaemon, wait_until
+from tests.fakes.daemons.process import RunningDaemon, wait_until
 
 #: As it is by default; tests are less patient.
 _PATIENT = {"backoff_initial_seconds": 5, "backoff_max_seconds": 900, "hold_after": 1}

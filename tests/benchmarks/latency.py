@@ -24,7 +24,7 @@ from tests.benchmarks.stage import (
     problems_of,
     running_daemon,
 )
-from tests.running import DEADLINE_SECONDS, RunningDaemon
+from tests.fakes.daemons.process import DEADLINE_SECONDS, RunningDaemon
 
 _LOOK_SECONDS = 0.0005
 _PIECES = 4

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from receipt_watcher.job import OPEN_STATES, Event, Folder, Job, State, new_job_id
-from receipt_watcher.joblog import Attempt, JobLog
-from receipt_watcher.tables import JOB_COLUMNS
+from receipt_watcher.jobs.job import OPEN_STATES, Event, Folder, Job, State, new_job_id
+from receipt_watcher.jobs.log.tables import JOB_COLUMNS
+from receipt_watcher.jobs.log.transitions import Attempt, JobLog
 from tests.benchmarks.report import Table
 
 _FEW = 1000

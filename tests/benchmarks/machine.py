@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.mounts import mount_of
+from receipt_watcher.system.mounts import mount_of
 
 TWO_CORES = 2
 _FLUSHES = 20

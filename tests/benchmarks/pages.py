@@ -12,25 +12,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.actions import Actions
-from receipt_watcher.callers import Access, Trust
-from receipt_watcher.config import Config
-from receipt_watcher.examination import unreadable
-from receipt_watcher.examiners import Bounds, Examiners
-from receipt_watcher.fetching import Fetching
-from receipt_watcher.holds import Holds
-from receipt_watcher.job import Folder, Job, Reason, State, new_job_id
-from receipt_watcher.joblog import JobLog
-from receipt_watcher.pages import Pages
-from receipt_watcher.pageview import InboxNow
-from receipt_watcher.rendering import Rendering
-from receipt_watcher.roles import ApiTokens, Role
-from receipt_watcher.route import Bell
-from receipt_watcher.sessions import Sessions
-from receipt_watcher.strangers import Slowness, Strangers
-from receipt_watcher.tables import JOB_COLUMNS, stored
-from receipt_watcher.thumbnails import Thumbnails
-from receipt_watcher.uploads import Uploads
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.roles import ApiTokens, Role
+from receipt_watcher.examine.examiners import Bounds, Examiners
+from receipt_watcher.examine.result import unreadable
+from receipt_watcher.jobs.job import Folder, Job, Reason, State, new_job_id
+from receipt_watcher.jobs.log.holds import Holds
+from receipt_watcher.jobs.log.tables import JOB_COLUMNS, stored
+from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.spool.route import Bell
+from receipt_watcher.web.access.callers import Access, Trust
+from receipt_watcher.web.access.sessions import Sessions
+from receipt_watcher.web.access.wrong_tokens import Slowness, Strangers
+from receipt_watcher.web.actions import Actions
+from receipt_watcher.web.files.fetching import Fetching
+from receipt_watcher.web.pages.pictures import Thumbnails
+from receipt_watcher.web.pages.receipts import Pages
+from receipt_watcher.web.pages.rendering import Rendering
+from receipt_watcher.web.pages.viewmodels import InboxNow
+from receipt_watcher.web.uploads.receive import Uploads
 from tests.benchmarks.report import SPREAD, Table, spread
 
 _INBOXES = ("office", "till", "post")

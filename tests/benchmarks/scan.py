@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from receipt_watcher.config import Inbox
-from receipt_watcher.inbox import InboxWatch
+from receipt_watcher.config.options import Inbox
+from receipt_watcher.inbox.watching.watch import InboxWatch
 from tests.benchmarks.report import Table
 
 _LOOKS = 5

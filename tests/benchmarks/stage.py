@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher import samples
+from receipt_watcher.cli.demo import samples
 from tests.benchmarks.machine import pinned
-from tests.running import REPOSITORY, RunningDaemon, wait_until
+from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, wait_until
 
 TOKEN = "a-token-for-benchmarks-only"
 SETTLE_SECONDS = 0.2
@@ -52,7 +52,16 @@ class FarSide:
 def far_side(root: Path, cpus: Sequence[int], *options: str) -> Iterator[FarSide]:
     """Run a stand-in for N8N."""
     log_file = root / "far-side.log"
-    command = [sys.executable, "-m", "receipt_watcher.standin", "--token", TOKEN, "--log", str(log_file), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "receipt_watcher.cli.demo.stand_in",
+        "--token",
+        TOKEN,
+        "--log",
+        str(log_file),
+        *options,
+    ]
     with pinned(cpus), subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

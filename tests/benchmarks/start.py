@@ -13,13 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.job import Folder, Job, State, new_job_id
-from receipt_watcher.joblog import JobLog
+from receipt_watcher.jobs.job import Folder, Job, State, new_job_id
+from receipt_watcher.jobs.log.transitions import JobLog
 from tests.benchmarks import probe
 from tests.benchmarks.machine import pinned
 from tests.benchmarks.report import Table
 from tests.benchmarks.stage import TOKEN, pid_of
-from tests.running import RunningDaemon, wait_until
+from tests.fakes.daemons.process import RunningDaemon, wait_until
 
 _PATIENCE_SECONDS = 120.0
 #: A webhook that nobody listens at.

@@ -18,17 +18,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher import cli
-from receipt_watcher.conclusion import Conclusion
-from receipt_watcher.delivery import Delivery
-from receipt_watcher.examiners import Examiners
-from receipt_watcher.filing import Filing
-from receipt_watcher.inbox import InboxWatch
-from receipt_watcher.intake import Intake
-from receipt_watcher.logfile import LogFile
-from receipt_watcher.outbound import Outbound
-from receipt_watcher.spool import Spool
-from receipt_watcher.takein import TakeIn
+from receipt_watcher.cli import main
+from receipt_watcher.delivery.callbacks import Conclusion
+from receipt_watcher.delivery.destinations.http_client import Outbound
+from receipt_watcher.delivery.worker import Delivery
+from receipt_watcher.examine.examiners import Examiners
+from receipt_watcher.inbox.duplicates import Intake
+from receipt_watcher.inbox.take_in import TakeIn
+from receipt_watcher.inbox.watching.watch import InboxWatch
+from receipt_watcher.jobs.log.engine.sqlite import LogFile
+from receipt_watcher.spool.filing import Filing
+from receipt_watcher.spool.folders import Spool
 
 #: In the order in which a receipt meets them; those that are indented are parts of the one above.
 STAGES: dict[str, tuple[type, str]] = {
@@ -72,4 +72,4 @@ if __name__ == "__main__":
         setattr(owner, name, _timed(stage, getattr(owner, name)))
     atexit.register(_write)
     sys.argv[0] = "receipt-watcher"
-    cli.main()
+    main.main()

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.disk import PARTIAL_SUFFIX, display_name
-from receipt_watcher.job import CLOSED_STATES, INITIAL_STATES, TRANSITIONS, Event, Reason, State
-from receipt_watcher.note import NOTE_SUFFIX
-from tests.running import files_below
+from receipt_watcher.jobs.job import CLOSED_STATES, INITIAL_STATES, TRANSITIONS, Event, Reason, State
+from receipt_watcher.spool.reason_file import NOTE_SUFFIX
+from receipt_watcher.system.disk import PARTIAL_SUFFIX, display_name
+from tests.fakes.daemons.process import files_below
 from tests.torture.folders import Folders
 from tests.torture.ledger import Ledgers, read
 from tests.torture.plan import RECEIPTS, SINK, Fault

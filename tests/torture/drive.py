@@ -25,10 +25,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.disk import PARTIAL_SUFFIX
-from receipt_watcher.job import OPEN_STATES
-from receipt_watcher.note import NOTE_SUFFIX
-from tests.running import REPOSITORY, RunningDaemon, files_below, wait_until
+from receipt_watcher.jobs.job import OPEN_STATES
+from receipt_watcher.spool.reason_file import NOTE_SUFFIX
+from receipt_watcher.system.disk import PARTIAL_SUFFIX
+from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, files_below, wait_until
 from tests.torture.audit import Report, audit
 from tests.torture.folders import Folders, make_folders, spools_in
 from tests.torture.ledger import TOKEN, Ledger, Ledgers, read

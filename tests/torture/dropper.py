@@ -23,9 +23,10 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-from receipt_watcher import disk, samples
-from receipt_watcher.note import NOTE_SUFFIX
-from tests.running import files_below, jpegs
+from receipt_watcher.cli.demo import samples
+from receipt_watcher.spool.reason_file import NOTE_SUFFIX
+from receipt_watcher.system import disk
+from tests.fakes.daemons.process import files_below, jpegs
 from tests.torture.ledger import Ledger
 from tests.torture.plan import Drop, Manner
 

@@ -28,7 +28,15 @@ from typing import Any
 
 import httpx
 
-from receipt_watcher.standin import INTERNAL_ERROR, STARTING_UP, TOO_LARGE, UNAVAILABLE, Behaviour, Delivery, StandIn
+from receipt_watcher.cli.demo.stand_in import (
+    INTERNAL_ERROR,
+    STARTING_UP,
+    TOO_LARGE,
+    UNAVAILABLE,
+    Behaviour,
+    Delivery,
+    StandIn,
+)
 from tests.torture.ledger import TOKEN, Ledger
 from tests.torture.plan import SINK, Fault
 

@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from receipt_watcher import cli, disk, job, joblog
-from receipt_watcher.destinations.n8n import N8N
-from receipt_watcher.job import Event, Folder, State
-from receipt_watcher.spool import Spool
+from receipt_watcher.cli import main
+from receipt_watcher.delivery.destinations.n8n.webhook import N8N
+from receipt_watcher.jobs import job
+from receipt_watcher.jobs.job import Event, Folder, State
+from receipt_watcher.jobs.log import transitions
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.system import disk
 
 
 def trace_of(status: os.stat_result) -> str:
@@ -46,11 +49,11 @@ def _claim_without_guard() -> None:
     claim = job.TRANSITIONS[Event.CLAIM]
     job.TRANSITIONS[Event.CLAIM] = replace(claim, sources=claim.sources | {State.DELIVERING})
     for name in ("_QUEUED", "_NEXT_DUE", "_OLDEST_DUE"):
-        statement = getattr(joblog, name)
+        statement = getattr(transitions, name)
         unguarded = statement.replace("= 'queued'", "IN ('queued', 'delivering')")
         if unguarded == statement:
             raise AttributeError(f"{name} names no state any more")
-        setattr(joblog, name, unguarded)
+        setattr(transitions, name, unguarded)
 
 
 def _record_before_flush() -> None:
@@ -96,4 +99,4 @@ if __name__ == "__main__":
     _note_flushes(os.environ.pop("TORTURE_FLUSHES"))
     if planted := os.environ.pop("TORTURE_PLANTED", ""):
         PLANTED[planted]()
-    cli.main()
+    main.main()

@@ -1,0 +1,107 @@
+"""Holds by hand: `hold`, `resume`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from receipt_watcher.cli import completion
+from receipt_watcher.cli.context import FINE, WRONG, config_option, json_option, load_config, open_log, print_json, say
+
+if TYPE_CHECKING:
+    from receipt_watcher.config.options import Config
+    from receipt_watcher.jobs.log.manual_holds import HandHold
+    from receipt_watcher.jobs.log.transitions import JobLog
+
+
+@click.command()
+@config_option
+@click.argument("names", metavar="WHAT...", nargs=-1, required=True, shell_complete=completion.holdable)
+@click.option("--why", default="", help="What to tell those who wonder; it is shown wherever the hold is.")
+@json_option
+def hold(config_file: Path | None, names: Sequence[str], why: str, *, as_json: bool) -> None:
+    """Keep receipts waiting until `resume`: WHAT is an inbox, n8n for every webhook, or a webhook's URL or host.
+
+    From a held inbox nothing is taken. To a held webhook nothing is sent, and no receipt fails meanwhile.
+
+    Example: receipt-watcher hold n8n --why "moves to the new machine"
+    """
+    from receipt_watcher.jobs.log.manual_holds import HandHolds
+
+    config, now = load_config(config_file), time.time()
+    with open_log(config, writing=True) as log:
+        holds = HandHolds(log)
+        meant = _meant(config, names, holds.all(), now)
+        done = [(each, holds.hold(each.kind, each.name, why, now)) for each in meant]
+    _tell(done, ("is held", "was held before"), as_json=as_json)
+
+
+@click.command()
+@config_option
+@click.argument("names", metavar="WHAT...", nargs=-1, required=True, shell_complete=completion.holdable)
+@json_option
+def resume(config_file: Path | None, names: Sequence[str], *, as_json: bool) -> None:
+    """End a hold by hand; where the daemon itself holds N8N, have it try again now. WHAT is as for `hold`.
+
+    What N8N was given before has its whole time for the callback again.
+
+    Example: receipt-watcher resume n8n
+    """
+    from receipt_watcher.jobs.log.manual_holds import HandHolds
+
+    config, now = load_config(config_file), time.time()
+    with open_log(config, writing=True) as log:
+        meant = _meant(config, names, HandHolds(log).all(), now)
+        done = [(each, _resumed(config, log, each, now)) for each in meant]
+    _tell(done, ("goes on within seconds", "is not held"), as_json=as_json)
+    raise click.exceptions.Exit(FINE if any(is_changed for _, is_changed in done) else WRONG)
+
+
+def _resumed(config: Config, log: JobLog, hold: HandHold, now: float) -> bool:
+    """End a hold, or have a destination probed that the daemon holds; return whether there was anything to end."""
+    from receipt_watcher.jobs.log.manual_holds import HandHolds, Held
+    from receipt_watcher.web.actions import resume_destination
+
+    if hold.kind is Held.INBOX:
+        return HandHolds(log).resume(hold.kind, hold.name)
+    return resume_destination(log, hold.name, config.branches_to(hold.name), config.callback.deadline_seconds, now)
+
+
+def _meant(config: Config, names: Iterable[str], known: Sequence[HandHold], now: float) -> list[HandHold]:
+    """Return what is meant, each once; also what is held and configured no more.
+
+    Raises:
+        UsageError: nothing has that name.
+    """
+    from receipt_watcher.jobs.log.manual_holds import HandHold, Held
+
+    found: dict[tuple[str, str], HandHold] = {}
+    inboxes = [inbox.name for inbox in config.inboxes]
+    urls = config.webhook_urls()
+    for name in names:
+        if name in inboxes:
+            here = [HandHold(Held.INBOX, name, now, "")]
+        else:
+            meant = [url for url in urls if name in ("n8n", url, urlsplit(url).hostname)]
+            here = [HandHold(Held.DESTINATION, url, now, "") for url in meant]
+            here += [each for each in known if name in (each.name, each.short)]
+        if not here:
+            hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in urls)
+            raise click.UsageError(f"There is no {name!r}; it may be one of: {', '.join([*inboxes, 'n8n', *hosts])}")
+        found |= {(each.kind, each.name): each for each in here}
+    return list(found.values())
+
+
+def _tell(done: Sequence[tuple[HandHold, bool]], words: tuple[str, str], *, as_json: bool) -> None:
+    from receipt_watcher.config.secrets import masked
+
+    if as_json:
+        print_json([{"kind": each.kind.value, "name": masked(each.name), "done": changed} for each, changed in done])
+        return
+    for each, is_changed in done:
+        say(f"{each.label} {words[0] if is_changed else words[1]}")

@@ -1,0 +1,184 @@
+"""What the commands have in common: options, exit codes, the configuration, the job log, which job is meant.
+
+What it promises: nothing of ours that is slow to import is imported before a command needs it, so that `--help` is
+there at once.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from receipt_watcher.cli.privileges import as_service, become_owner, try_as
+from receipt_watcher.errors import ConfigError, JobLogError, Problem
+
+if TYPE_CHECKING:
+    from receipt_watcher.config.options import Config, Inbox, Key
+    from receipt_watcher.jobs.job import Job
+    from receipt_watcher.jobs.log.transitions import JobLog
+
+FINE, WRONG, USAGE = 0, 1, 2
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, readable=False),  # we say it better
+    help="The configuration file; else $RECEIPT_WATCHER_CONFIG, ./watcher.yaml, /etc/receipt-watcher/watcher.yaml.",
+)
+
+
+def tell_how_to_sign_in() -> None:
+    """Print how a person gets into the page of a new set-up, where nobody may anything without a token."""
+    click.echo(
+        "The page and the API ask everybody for a token, on this machine too (http.local_role: none). To sign in:"
+    )
+    click.echo("  receipt-watcher token create NAME --role operator")
+    click.echo(
+        "Put the lines that it prints into watcher.yaml, start or reload, and give the token at the page's form."
+    )
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def hurry() -> None:
+    """Let the collector of garbage rest until the process ends, which is soon: loading modules makes none.
+
+    It is a fifth of the time.
+    """
+    gc.disable()
+
+
+@contextmanager
+def hurrying() -> Iterator[None]:
+    """Let the collector rest for a while only; what was loaded then stays for ever, and is not looked at any more."""
+    hurry()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def inbox_of(config: Config, name: str) -> Inbox:
+    """Return the inbox of a name.
+
+    Raises:
+        UsageError: none has it.
+    """
+    for inbox in config.inboxes:
+        if inbox.name == name:
+            return inbox
+    names = ", ".join(inbox.name for inbox in config.inboxes)
+    raise click.UsageError(f"There is no inbox {name!r}; there is: {names}")
+
+
+def load_config(config_file: Path | None, *, as_owner: bool = True) -> Config:
+    """Return the configuration in force, and go on with the rights of the service's user where we are root.
+
+    Raises:
+        ConfigError: it has mistakes, or there is none, or we may not read it.
+    """
+    return load_config_with_origins(config_file, as_owner=as_owner)[0]
+
+
+def load_config_with_origins(config_file: Path | None, *, as_owner: bool = True) -> tuple[Config, Callable[[Key], str]]:
+    """Do the same, and return what tells where each value comes from, too."""
+    from receipt_watcher.config.sources import find_config_file, load_with_origins
+
+    path = find_config_file(config_file, os.environ, Path.cwd())
+    if as_owner and path is not None and not os.access(path, os.R_OK, effective_ids=True):
+        said = f"cannot be read by you; type: {try_as(path)}"
+        raise ConfigError([Problem(str(path), "whole file", said)])
+    config, origin_of = load_with_origins(path, as_service(path, os.environ))
+    if as_owner:
+        become_owner(config.state_dir)
+    return config, origin_of
+
+
+def has_log(config: Config) -> bool:
+    """Whether there is a job log.
+
+    Raises:
+        JobLogError: we may not even look.
+    """
+    path = config.database_path
+    try:
+        return path.exists()
+    except PermissionError as error:
+        raise JobLogError(f"you may not look into {config.state_dir}; type: {try_as(config.state_dir)}") from error
+
+
+@contextmanager
+def open_log(config: Config, *, writing: bool = False) -> Iterator[JobLog]:
+    """Open the job log for as long as it is needed; to read it takes no right to write it.
+
+    Raises:
+        JobLogError: there is none, or it cannot be opened, or not by us.
+    """
+    from receipt_watcher.jobs.log.transitions import JobLog
+
+    path = config.database_path
+    if not has_log(config):
+        raise JobLogError(f"there is no job log at {path} yet; has the daemon run with this configuration?")
+    if not os.access(path, os.W_OK if writing else os.R_OK, effective_ids=True):
+        verb = "change" if writing else "read"
+        raise JobLogError(f"you may not {verb} the job log {path}; type: {try_as(path)}")
+    log = JobLog(path, read_only=not writing)
+    log.open()
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def find(log: JobLog, name: str) -> Job:
+    """Return the one job that an admin means by its id, the beginning of it, or its file's name.
+
+    Raises:
+        UsageError: it is none, or several.
+    """
+    from receipt_watcher.service.logging.setup import printable
+    from receipt_watcher.system.disk import display_name
+
+    found = log.find(display_name(name))
+    if not found:
+        raise click.UsageError(f"There is no job whose id begins with, or whose file is named, {name!r}.")
+    if len(found) > 1:
+        listing = "\n".join(f"  {job.job_id}  {job.state.value:10} {printable(job.filename)}" for job in found)
+        raise click.UsageError(f"{name!r} may be several jobs; name one by its id:\n{listing}")
+    return found[0]
+
+
+def path_of(config: Config, job: Job) -> Path | None:
+    """Return where a job's file is by the log; None where its inbox is configured no more."""
+    from receipt_watcher.jobs.job import Folder
+
+    for inbox in config.inboxes:
+        if inbox.name == job.inbox:
+            roots = {
+                Folder.PROCESSING: inbox.processing_dir,
+                Folder.DONE: inbox.done_dir,
+                Folder.FAILED: inbox.failed_dir,
+            }
+            return roots[job.folder] / job.stored_path
+    return None
+
+
+def print_json(content: object) -> None:
+    """Print it for other programs."""
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line that may hold names; none of them can steer the terminal."""
+    from receipt_watcher.service.logging.setup import printable
+
+    click.echo(printable(text), err=err)

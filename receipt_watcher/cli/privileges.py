@@ -1,0 +1,107 @@
+"""Whose rights a command works with, and where a service keeps its things when nobody says so.
+
+What it promises: a command that an admin types as root works with the rights of the one who owns the state folder,
+which is the service's user: so it sees what the service sees, and leaves no file behind that the service cannot use.
+Whoever is neither gets a sentence with the line to type.
+
+Called once by a command, before it opens anything, in its only thread. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pwd
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from receipt_watcher.system.permissions import owner_name
+
+SYSTEM_CONFIG_FOLDER = Path("/etc/receipt-watcher")
+_STATE_FOLDER = Path("/var/lib/receipt-watcher")
+_CREDENTIALS_FOLDER = Path("/run/credentials")
+
+
+def as_service(config_file: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with what systemd gives only to the service: its state folder and its credentials.
+
+    So for a configuration in /etc/receipt-watcher alone, where what is so found is there: watcher.yaml is that of
+    receipt-watcher.service, NAME.yaml that of receipt-watcher@NAME.service.
+    """
+    found = dict(environ)
+    if config_file is None or config_file.parent != SYSTEM_CONFIG_FOLDER:
+        return found
+    name = config_file.stem
+    instance = "" if name == "watcher" else name
+    unit = f"receipt-watcher@{instance}.service" if instance else "receipt-watcher.service"
+    state = _STATE_FOLDER.with_name(f"{_STATE_FOLDER.name}-{instance}") if instance else _STATE_FOLDER
+    places = {"STATE_DIRECTORY": state, "CREDENTIALS_DIRECTORY": _CREDENTIALS_FOLDER / unit}
+    for variable, folder in places.items():
+        if variable not in found and folder.is_dir():
+            found[variable] = str(folder)
+    return found
+
+
+def become_owner(folder: Path) -> None:
+    """As root, continue as the one who owns a folder, or would own it: the owner of the folder that it is to be in.
+
+    If that is root, continue as root.
+    """
+    if os.geteuid() != 0:
+        return
+    status = _nearest(folder)
+    if status is None or status.st_uid == 0:
+        return
+    with contextlib.suppress(OSError):  # root without that right, in a container: it reads and writes what it may
+        try:
+            os.initgroups(pwd.getpwuid(status.st_uid).pw_name, status.st_gid)
+        except KeyError:  # a number without a name
+            os.setgroups([])
+        os.setresgid(status.st_gid, status.st_gid, status.st_gid)
+        os.setresuid(status.st_uid, status.st_uid, status.st_uid)
+
+
+def give_away(*paths: Path) -> None:
+    """As root, let the owner of a folder own what was made in it, too; the outer ones first."""
+    if os.geteuid() != 0:
+        return
+    for path in paths:
+        status = _nearest(path.absolute().parent)
+        if status is not None and status.st_uid != 0:
+            os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+
+
+def _nearest(folder: Path) -> os.stat_result | None:
+    """Return the status of a folder, or of the first one above it that is there; None if the system does not say."""
+    for each in (folder, *folder.parents):
+        try:
+            return each.stat()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def to_type(*words: str) -> str:
+    """Return the line to type for a command on the configuration that this process was started with.
+
+    As a service it begins with sudo: the command then continues with the rights of the service's user.
+    """
+    given = [argument.partition("=") for argument in sys.argv]
+    names = [value for name, is_there, value in given if name == "--config" and is_there]
+    names += [after for before, after in itertools.pairwise(sys.argv) if before == "--config"]
+    names += filter(None, [os.environ.get("RECEIPT_WATCHER_CONFIG")])
+    config = ["--config", str(Path.cwd() / names[0])] if names else []
+    sudo = ["sudo"] if "INVOCATION_ID" in os.environ else []
+    return shlex.join([*sudo, "receipt-watcher", *words, *config])
+
+
+def try_as(path: Path) -> str:
+    """Return the line to type for whoever may not use `path`: the same command as the one who owns that."""
+    words = shlex.join(["receipt-watcher", *sys.argv[1:]])
+    owner = owner_name(path)
+    return f"sudo {words}" if owner == "root" else f"sudo -u {owner} {words}"

@@ -1,0 +1,15 @@
+"""The options: what each may be, where values come from, what contradicts.
+
+What it promises: a configuration is whole and consistent, or an error names the key and what to do. Values never
+change after they are read; a reload reads new ones.
+
+- `options`: every option with its default and description
+- `values`: what a value of a kind may be
+- `sources`, `injected`: environment, credentials, file; variables that Kubernetes and Docker inject
+- `consistency`: spools in each other's way, and options that contradict
+- `secrets`, `roles`: what is not shown; who may do what
+- `schedule`, `hours`: delivery windows; times on the office's clock
+- `proxies`: through which proxy a URL is reached
+
+The main thread reads it at a start and at a reload. Nothing is written.
+"""

@@ -1,0 +1,273 @@
+"""Conclude: N8N's later word on a job, and what happens when it never comes.
+
+What it promises: a verdict is committed before its callback is answered; the same verdict again changes nothing; a
+success is never taken back, and wins over a failure or a cancel whenever it comes. A deadline that passes while the
+destination is held, or while we were not running, expires nothing.
+
+`conclude` is called by the HTTP server, `expire_due` by the scheduler. A crash before the commit leaves the job
+waiting: N8N, which had no 200, may post again, and after the deadline the receipt goes out again under its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+import structlog
+
+from receipt_watcher.jobs.job import Event, Job, Reason, State, may_be_booked
+from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
+from receipt_watcher.jobs.log.manual_holds import HandHolds
+from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.verdict import KEPT_CHARACTERS, Verdict, in_words
+from receipt_watcher.spool.route import Bell, Route, branches_of, tell_concluded
+
+logger = structlog.get_logger()
+
+#: A callback that was heard so short a time ago shows that callbacks arrive. By taste: some looks for deadlines.
+_HEARD_LATELY_SECONDS = 10.0
+
+#: What of an unreadable callback goes into a job's message; its history has more.
+_SHOWN_CHARACTERS = 500
+
+
+class Reception(StrEnum):
+    """What became of a callback."""
+
+    #: The verdict is durable, now or since an earlier callback.
+    RECEIVED = "received"
+    #: No such job.
+    UNKNOWN = "unknown"
+    #: A failure after a success.
+    CONTRARY = "contrary"
+    #: The job is a copy that was never sent.
+    NEVER_SENT = "never_sent"
+
+
+class Conclusion:
+    """The third stage."""
+
+    def __init__(
+        self,
+        log: JobLog,
+        holds: Holds,
+        routes: Sequence[Route],
+        *,
+        deadline_seconds: float,
+        max_resends: int,
+        probe_seconds: float,
+        deliveries: Bell,
+        filings: Bell,
+        clock: Callable[[], float],
+        must_wait: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._log = log
+        self._must_wait = must_wait
+        self._holds = holds
+        self._hand_holds = HandHolds(log)
+        self._routes = routes
+        self._deadline_seconds = deadline_seconds
+        self._max_resends = max_resends
+        self._probe_seconds = probe_seconds
+        self._deliveries = deliveries
+        self._filings = filings
+        self._clock = clock
+        self._heard_at: dict[str, float] = {}  # when each destination last called back; a restart forgets it
+
+    # --- callbacks ---------------------------------------------------------------------------------------------
+
+    def conclude(self, job_id: str, verdict: Verdict) -> Reception:
+        """Write a verdict down; when this returns RECEIVED it is durable."""
+        now = self._clock()
+        with self._log.transaction():
+            before = self._log.get(job_id)
+            if before is None:
+                return Reception.UNKNOWN
+            if before.state is State.DUPLICATE:
+                return Reception.NEVER_SENT
+            after = self._advance(before, verdict, now) or self._settled(before, verdict, now)
+            is_news = self._note_called_back(before, now)
+            if after is None:
+                return self._repeated(before, verdict, now)
+        tell_concluded(after, now)
+        self._filings.ring()
+        if is_news:  # one receipt at a time until the first callback: the next may go now
+            self._deliveries.ring()
+        return Reception.RECEIVED
+
+    def _advance(self, job: Job, verdict: Verdict, now: float) -> Job | None:
+        detail = in_words(verdict)
+        named = {} if verdict.execution_id is None else {"execution_id": verdict.execution_id}
+        if verdict.success:
+            return self._log.advance(
+                job,
+                Event.SUCCEED,
+                now,
+                detail=detail,
+                message=verdict.message,
+                notion_page_url=verdict.notion_page_url,
+                **named,
+            )
+        return self._log.advance(
+            job, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=verdict.message, **named
+        )
+
+    def _settled(self, job: Job, verdict: Verdict, now: float) -> Job | None:
+        """Let N8N's late failure say that a receipt that may have been booked was not booked."""
+        if verdict.success or not may_be_booked(job):
+            return None
+        reason, detail = Reason.N8N_FAILURE, in_words(verdict)
+        return self._log.advance(
+            job, Event.SETTLE_NOT_DELIVERED, now, detail=detail, reason=reason, message=verdict.message
+        )
+
+    def _repeated(self, job: Job, verdict: Verdict, now: float) -> Reception:
+        """The verdict changes nothing: it was given before, or it came too late to fail what had succeeded."""
+        if verdict.success or job.state is not State.SUCCESS:
+            if not verdict.success and job.reason is not Reason.N8N_FAILURE:
+                self._log.note(job.job_id, now, "callback.late", detail=in_words(verdict))
+            logger.debug("callback.repeated", job_id=job.job_id, status=job.state.value)
+            return Reception.RECEIVED
+        self._log.note(job.job_id, now, "callback.contrary", detail=in_words(verdict))
+        logger.warning("callback.contrary", job_id=job.job_id, status=job.state.value, message=verdict.message)
+        return Reception.CONTRARY
+
+    def _note_called_back(self, job: Job, now: float) -> bool:
+        """Note that a destination has called back; return whether that is news, by which the next receipt may go."""
+        url = self._url_of(job)
+        if url is None:
+            return False
+        is_first, self._heard_at[url] = url not in self._heard_at, now
+        ends_hold = self._holds.called_back(url, now)
+        if ends_hold:
+            self._log.forget_resends(branches_of(self._routes, url))
+            logger.info("destination.resumed", inbox=job.inbox, why="callbacks arrive again")
+        return is_first or ends_hold
+
+    def _url_of(self, job: Job) -> str | None:
+        """Return where a job goes; None if its inbox is not configured any more."""
+        route = next((route for route in self._routes if route.name == job.inbox), None)
+        return None if route is None else route.branch_of(job).destination.url
+
+    def keep_unreadable(self, job_id: str, body: bytes, why: str) -> bool:
+        """Keep an authenticated callback that cannot be read: N8N posts it only once. Return whether the job exists.
+
+        It proves that the workflow ran, so an open job that was sent is concluded and never sent again by itself. A
+        verdict that stands is not touched, and a readable success that comes later wins.
+        """
+        now = self._clock()
+        with self._log.transaction():
+            job = self._log.get(job_id)
+            if job is None:
+                return False
+            shown = body[:KEPT_CHARACTERS].decode("utf-8", "backslashreplace")
+            after = self._give_up_unreadable(job, why, shown[:_SHOWN_CHARACTERS], now)
+            self._log.note(job_id, now, "callback.unreadable", detail=f"{why}: {shown}")
+        logger.warning("callback.unreadable", job_id=job_id, why=why)
+        if after is not None:
+            tell_concluded(after, now)
+            self._filings.ring()
+        return True
+
+    def _give_up_unreadable(self, job: Job, why: str, shown: str, now: float) -> Job | None:
+        if job.state is State.QUEUED and not self._was_sent(job):
+            return None
+        event = Event.FAIL if job.state is State.QUEUED else Event.GIVE_UP
+        message = f"{why} It came as: {shown}" if shown else why
+        after = self._log.advance(job, event, now, reason=Reason.UNREADABLE_VERDICT, message=message)
+        url = self._url_of(job)
+        if after is not None and url is not None:
+            message = f"N8N's verdicts cannot be read: {why}"
+            if self._holds.unreadable(url, job.job_id, message, now, now + self._probe_seconds):
+                logger.warning("destination.held", inbox=job.inbox, message=message)
+        return after
+
+    def _was_sent(self, job: Job) -> bool:
+        """Whether a job that waits was sent before, so that a callback may be about that."""
+        return job.deadline_at is not None or bool(self._log.attempts(job.job_id))
+
+    # --- deadlines ---------------------------------------------------------------------------------------------
+
+    def expire_due(self) -> list[Job]:
+        """Send again, or give up, what no callback came for by its deadline; return those jobs."""
+        expired: list[Job] = []
+        for url in self._urls():
+            if self._hand_holds.of_destination(url) is not None:
+                continue  # nothing may be sent again; a resume gives each its whole time anew
+            now = self._clock()
+            branches = branches_of(self._routes, url)
+            below = self._max_resends if self._holds.get(url).is_held else None
+            for job in self._log.overdue(branches, now, below):
+                if not self._may_expire(url, branches, job, now):
+                    continue
+                after = self._expire(url, job, now)
+                if after is not None:
+                    expired.append(after)
+        if expired:
+            self._deliveries.ring()
+            self._filings.ring()
+        return expired
+
+    def _may_expire(self, url: str, branches: Sequence[str], job: Job, now: float) -> bool:
+        """Whether an overdue job may go on: not under a hold, unless no other could be its probe.
+
+        Else a hold would last until the next receipt is dropped, perhaps for ever: the overdue job becomes its probe.
+        A job without resends left, or one that is sent once, waits for another one's luck, so the hold stays until that
+        one was accepted: N8N may have booked it, and does not know repeats by itself.
+        """
+        standing = self._holds.get(url)
+        if not standing.is_held:
+            return True
+        if now < (standing.probe_at or 0.0) or job.resends >= self._max_resends or self._is_sent_once(job):
+            return False
+        ready = branches_of([route for route in self._routes if route.is_ready], url)
+        return self._log.next_due(ready) is None and not self._log.count(branches, State.DELIVERING)
+
+    def _is_sent_once(self, job: Job) -> bool:
+        """Whether a job must not be sent again: no callback can be expected from where it goes."""
+        route = next((route for route in self._routes if route.name == job.inbox), None)
+        return route is not None and route.branch_of(job).destination.sends_once
+
+    def _is_silence(self, url: str, job: Job) -> bool:
+        """Whether a job without a callback is evidence that none arrives.
+
+        It is not where nobody knows that N8N took it, nor where a callback was heard just now: else many that N8N lost
+        in a crash would go out again three by three, with a hold and a probe between them.
+        """
+        was_accepted = job.destination_failed_at is None
+        ago = abs(self._clock() - self._heard_at.get(url, 0.0))  # a clock that was set back since proves nothing
+        return was_accepted and ago > _HEARD_LATELY_SECONDS
+
+    def _urls(self) -> list[str]:
+        return list(dict.fromkeys(branch.destination.url for route in self._routes for branch in route.branches))
+
+    def _expire(self, url: str, job: Job, now: float) -> Job | None:
+        with self._log.transaction():
+            current = self._log.get(job.job_id)
+            if current is None or current.state is not State.PROCESSING or self._must_wait():
+                return None  # its callback has come since, or may be among those that are to be applied first
+            silent_jobs = self._holds.silent(url, job.job_id) if self._is_silence(url, current) else 0
+            if silent_jobs >= SILENT_JOBS_BEFORE_HOLD and not self._holds.get(url).is_held:
+                message = "N8N accepts receipts, but no callback arrives; can it reach the callback URL?"
+                self._holds.hold(url, HoldKind.SILENCE, message, now, now + self._probe_seconds)
+                logger.warning("destination.held", inbox=job.inbox, message=message)
+                return None
+            is_last = current.resends >= self._max_resends or self._is_sent_once(current)
+            if is_last and (standing := self._holds.get(url)).misses:
+                # It may be N8N's failure, so the last word is not spoken: it waits until another one has passed.
+                probe_at = now + self._probe_seconds
+                self._holds.hold(url, HoldKind.ANSWERS, standing.hold_message or "", now, probe_at)
+                logger.warning("destination.held", inbox=job.inbox, message=standing.hold_message)
+                return None
+            if self._is_sent_once(current):
+                after = self._log.give_up(current, now, "no callback came")
+            elif job.resends < self._max_resends:
+                after = self._log.advance(job.job_id, Event.RESEND, now, detail="no callback", next_attempt_at=now)
+            else:
+                message = f"No callback within {self._deadline_seconds:g} seconds, sent {job.resends + 1} times."
+                after = self._log.advance(job.job_id, Event.EXPIRE, now, reason=Reason.NO_CALLBACK, message=message)
+        if after is not None and after.state is State.QUEUED:
+            logger.warning("job.resent", job_id=job.job_id, inbox=job.inbox, filename=job.filename)
+        elif after is not None:
+            tell_concluded(after, now)
+        return after

@@ -1,0 +1,36 @@
+"""Whether N8N's server is there: asked without posting anything to a webhook, since that would book a receipt.
+
+Any thread may ask, and waits for the answer. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from receipt_watcher.delivery.destinations.http_client import Outbound
+from receipt_watcher.errors import NotSentError
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What was found; `seconds` is how long the answer took, None where there was none."""
+
+    is_there: bool
+    said: str
+    seconds: float | None = None
+
+
+def reach(url: str, outbound: Outbound) -> Reach:
+    """Ask the server of a webhook how it is, at the address where n8n says so."""
+    parts = urlsplit(url)
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    try:
+        answer = outbound.get(f"{address}/healthz")
+    except NotSentError as error:
+        return Reach(is_there=False, said=f"{address} cannot be reached: {error}")
+    if answer.status == 200 and '"ok"' in answer.text:  # noqa: PLR2004 - RFC 9110
+        return Reach(is_there=True, said=f"N8N at {address} answers and is healthy", seconds=answer.elapsed_seconds)
+    through = f" through the proxy {answer.proxy}" if answer.proxy else ""
+    said = f"{address} answers{through}, but /healthz says {answer.status}: a proxy, a starting N8N, or no N8N at all"
+    return Reach(is_there=False, said=said, seconds=answer.elapsed_seconds)

@@ -1,0 +1,381 @@
+"""Judges one receipt: what it is, whether it is whole and can be read.
+
+It promises that no content whatever makes it raise: what is wrong with a receipt is a Refusal, with a reason code and
+a sentence for the person who scanned it. What is wrong with the system (the file is gone, the disk fails) is no
+fault of the receipt and passes through as OSError; only a PermissionError is the receipt's, for somebody else set its
+permissions. What it cannot promise is that the libraries never crash, nor that memory suffices (MemoryError): in the
+daemon it therefore runs in a process of its own, see `examiner`.
+
+The file is visited by seeking. It is never mapped into memory, because a late writer that truncates it would kill
+the process by SIGBUS. It is never held in memory either, except a HEIC, whose library wants all of it: those are
+examined one at a time. No picture is decoded.
+
+Any thread may call it. Nothing is written, so a crash leaves nothing behind.
+
+Importing this module switches off Pillow's own limit on pixels: `Limits.max_pixels` takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import functools
+import hashlib
+import io
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pylibmagic  # isort: skip  # carries libmagic, and must come before magic, which looks for it when imported
+
+import magic
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+
+from receipt_watcher.examine import formats
+from receipt_watcher.examine.formats import bmp, gif, heic, jpeg, pdf, png, tiff, webp
+from receipt_watcher.examine.result import (
+    ACCEPTED_MIME_TYPES,
+    MAX_DIGEST_BYTES,
+    Examination,
+    Judgement,
+    Limits,
+    Refusal,
+    unreadable,
+)
+from receipt_watcher.jobs.job import Reason
+from receipt_watcher.system import disk
+
+__all__ = ["ACCEPTED_MIME_TYPES", "TELLING_BYTES", "Examination", "Limits", "Refusal", "examine", "judge"]
+
+#: A file that is no larger is read once, and walked in memory.
+READ_BYTES = 256 * 1024
+
+#: Fewer bytes than this tell of no kind for certain what it is; the first piece of a slow copy may be as small.
+TELLING_BYTES = 32
+
+#: How files of the accepted kinds begin; a HEIC by the length of its first box.
+_MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"%PDF-", b"GIF8", b"II*\0", b"MM\0*", b"RIFF", b"BM", b"\0\0\0")
+
+#: libmagic needs no more; with 64 KiB it takes seven times as long.
+_MAGIC_BYTES = 4096
+_UNKNOWN = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """An accepted kind: how its skeleton is walked, and which library then reads its header."""
+
+    walk: formats.Walk
+    open_header: Callable[[BinaryIO, int], Refusal | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """How large a file is, and its beginning."""
+
+    size: int
+    head: bytes
+
+
+def examine(path: Path, limits: Limits) -> Examination:
+    """Examine the file at `path` in this very process: for tests, and for who trusts it.
+
+    Raises:
+        OSError: the system's own trouble, FileNotFoundError among it; never for what the file contains.
+        MemoryError: there is not enough.
+    """
+    try:
+        with disk.open_plainly(path) as file:
+            sha256 = _digest_of(file)
+            found = judge(file, path.name, limits)
+            return Examination(found.size, sha256, found.mime_type, found.refusal)
+    except PermissionError:
+        return unreadable(path)
+
+
+def _digest_of(file: BinaryIO) -> str | None:
+    if file.seek(0, io.SEEK_END) > MAX_DIGEST_BYTES:
+        return None
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(READ_BYTES):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def judge(file: BinaryIO, name: str, limits: Limits) -> Judgement:
+    """Judge an open file, which nobody else moves meanwhile; its name only says what it claims to be.
+
+    Raises:
+        OSError: the system's own trouble; never for what the file contains.
+        MemoryError: there is not enough.
+    """
+    file.seek(0)
+    head = file.read(READ_BYTES)
+    content = _Content(file.seek(0, io.SEEK_END), head)
+    if not content.size:
+        return Judgement(0, None, Refusal(Reason.EMPTY, "The file has 0 bytes."))
+    # That is faster, and each part of a small file is of the same moment.
+    source = io.BytesIO(content.head) if content.size == len(content.head) else file
+    mime_type, refusal = _judge(source, content, name, limits)
+    if refusal is not None and content.size < TELLING_BYTES and content.head.startswith(_beginnings(content.size)):
+        refusal = Refusal(Reason.INCOMPLETE, f"Its {content.size} bytes are too few to tell what it is.")
+    if refusal is None and mime_type not in _ENDS_IN_MARKER and _ends_in_hole(file, content.size):
+        refusal = Refusal(Reason.INCOMPLETE, "Its size was set, but its end was never written.")
+    return Judgement(content.size, mime_type, refusal)
+
+
+def _beginnings(size: int) -> tuple[bytes, ...]:
+    """Return how files of the accepted kinds begin, cut to so many bytes."""
+    return tuple(mark[:size] for mark in _MARKS)
+
+
+def _ends_in_hole(file: BinaryIO, size: int) -> bool:
+    """Whether the last byte was never written (lseek(2), SEEK_DATA): a copy that had set the size first was cut.
+
+    What comes after an end marker is nobody's concern, but formats without one would pass with half a picture.
+    """
+    try:
+        os.lseek(file.fileno(), size - 1, os.SEEK_DATA)
+    except OSError as error:
+        return error.errno == errno.ENXIO
+    return False
+
+
+def _judge(source: BinaryIO, content: _Content, name: str, limits: Limits) -> tuple[str, Refusal | None]:
+    mime_type = _mime_type(content.head)
+    if content.size > limits.max_file_bytes:
+        detail = f"It has {content.size:,} bytes; {limits.max_file_bytes:,} are allowed."
+        return mime_type, Refusal(Reason.TOO_LARGE, detail)
+    if mime_type in ACCEPTED_MIME_TYPES:
+        return mime_type, _refusal(mime_type, source, content.size, limits.max_pixels)
+    if mime_type in _PERHAPS_PDF and pdf.PDF_MARK.search(content.head[: pdf.PDF_MARK_WITHIN]):
+        return _PDF, _refusal(_PDF, source, content.size, limits.max_pixels)
+    if not any(content.head[:TELLING_BYTES]):  # every kind begins with a mark
+        return mime_type, Refusal(Reason.INCOMPLETE, "It begins with zeros: its beginning has not been written.")
+    return mime_type, Refusal(Reason.UNSUPPORTED_TYPE, _describe(mime_type, name))
+
+
+def _refusal(mime_type: str, source: BinaryIO, size: int, max_pixels: int) -> Refusal | None:
+    """Return why a file of an accepted kind is refused: by its skeleton, or by the library that reads it."""
+    try:
+        return _fault(_KINDS[mime_type], source, size, max_pixels)
+    except formats.CutShortError as error:
+        return Refusal(Reason.INCOMPLETE, str(error))
+    except formats.TooManyPixelsError as error:
+        return Refusal(Reason.TOO_MANY_PIXELS, str(error))
+
+
+def _fault(kind: _Kind, source: BinaryIO, size: int, max_pixels: int) -> Refusal | None:
+    try:
+        kind.walk(source, size, max_pixels)
+        refusal = kind.open_header(source, max_pixels) if kind.open_header else None
+    except formats.MalformedError as error:
+        refusal = Refusal(Reason.BROKEN, str(error))
+    # Some writers set the room aside first, and there are zeros where parts are to come: that is not broken yet.
+    if refusal is not None and refusal.reason is Reason.BROKEN and formats.ends_in_zeros(source, size):
+        raise formats.CutShortError(f"It ends in zeros, as if it had not been written to its end. {refusal.detail}")
+    return refusal
+
+
+# --- What it is ---
+
+
+@functools.cache
+def _libmagic() -> Any:
+    # Loading takes milliseconds, so one is kept. It holds a lock of its own while it looks.
+    return magic.Magic(mime=True, magic_file=str(pylibmagic.data / "magic.mgc"))
+
+
+def _mime_type(head: bytes) -> str:
+    try:
+        found = str(_libmagic().from_buffer(head[:_MAGIC_BYTES]))
+    except magic.MagicException:  # its own rules can fail on hostile content
+        return _UNKNOWN
+    if found == "image/heif" and _is_avif(head):
+        return "image/avif"
+    return _ALIASES.get(found, found)
+
+
+def _is_avif(head: bytes) -> bool:
+    """Say whether a file under the general brand mif1 holds AVIF, by the brands that it lists as well."""
+    brands = head[8 : min(int.from_bytes(head[:4], "big"), 256)]
+    return b"avif" in brands and b"hei" not in brands
+
+
+_NAMES = {
+    "text/plain": "plain text",
+    "text/html": "a web page",
+    "text/xml": "an XML document",
+    "application/json": "a JSON document",
+    "application/zip": "a ZIP archive",
+    "application/gzip": "a gzip archive",
+    "image/svg+xml": "an SVG drawing",
+    "image/avif": "an AVIF picture",
+    "message/rfc822": "an e-mail",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "a Word document",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "an Excel workbook",
+}
+_ACCEPTED_SUFFIXES = frozenset(
+    ".jpg .jpeg .png .tif .tiff .webp .gif .bmp .heic .heif .pdf".split()  # noqa: SIM905 - reads better
+)
+
+
+def _describe(mime_type: str, name: str) -> str:
+    suffix = Path(name).suffix.lower()
+    although = f", although its name ends in {suffix}" if suffix in _ACCEPTED_SUFFIXES else ""
+    if mime_type == _UNKNOWN:
+        return f"Its content is of no kind that is known here ({mime_type}){although}."
+    kind = _NAMES.get(mime_type)
+    return f"It is {kind} ({mime_type}){although}." if kind else f"Its content is {mime_type}{although}."
+
+
+# --- What the libraries say ---
+
+Image.MAX_IMAGE_PIXELS = None
+#: Packed text and colour profiles in a PNG; as much as libpng allows, for Pillow's own 1 MB refuses real profiles.
+PngImagePlugin.MAX_TEXT_CHUNK = 8_000_000
+
+#: catch_warnings changes the whole process; two threads inside it could leave its filter behind for good.
+_pillow_lock = threading.Lock()
+#: A HEIC is held in memory, so no more than one at a time.
+_heif_lock = threading.Lock()
+#: PDFium may be called by one thread at a time.
+_pdfium_lock = threading.Lock()
+
+_PDFIUM_ASKS_PASSWORD = frozenset({4, 5})  # FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Let one thread at a time into Pillow, and silence its warnings: damaged EXIF harms no receipt."""
+    with _pillow_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _with_pillow(plugin: str, source: BinaryIO, max_pixels: int) -> Refusal | None:
+    """Let Pillow read the header of the first page, by one format only."""
+    source.seek(0)
+    try:
+        with _quiet_pillow(), Image.open(source, formats=[plugin]) as image:
+            width, height = image.size
+        formats.check_pixels(width, height, max_pixels)
+    except formats.TooManyPixelsError as error:
+        return Refusal(Reason.TOO_MANY_PIXELS, str(error))
+    # Seen in over 100,000 mutations: UnidentifiedImageError, ValueError, OSError without a number. Its plugins
+    # promise nothing, and what they let through from struct and zlib has varied between versions.
+    except Exception as error:  # noqa: BLE001
+        return _content_at_fault(error, f"It looks like {plugin}, but its header cannot be read.")
+    return None
+
+
+def _with_pillow_heif(source: BinaryIO, max_pixels: int) -> Refusal | None:
+    import pillow_heif  # noqa: PLC0415 - 37 ms and 6 MB that most installations never need
+
+    source.seek(0)
+    try:
+        with _heif_lock:
+            sizes = [image.size for image in pillow_heif.open_heif(source)]
+        if not sizes:
+            return Refusal(Reason.BROKEN, "It is a HEIC without a picture.")
+        for width, height in sizes:
+            formats.check_pixels(width, height, max_pixels)
+    except formats.TooManyPixelsError as error:
+        return Refusal(Reason.TOO_MANY_PIXELS, str(error))
+    # Documented: ValueError, EOFError, SyntaxError, RuntimeError, OSError. Seen: ValueError, SyntaxError, RuntimeError.
+    except Exception as error:  # noqa: BLE001
+        return _content_at_fault(error, "It looks like HEIC, but it cannot be read.")
+    return None
+
+
+def _content_at_fault(error: Exception, detail: str) -> Refusal:
+    # A system's error has a number; the libraries raise OSError without one for bad content.
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+        raise error
+    return Refusal(Reason.BROKEN, detail)
+
+
+def _with_pdfium(source: BinaryIO, max_pixels: int) -> Refusal | None:
+    """Let PDFium open the document: for a password, and for at least one page.
+
+    The bare calls are used, because PdfDocument asks for the last error even where none was set, and then reports a
+    document without pages with the error of the one before it; it also leaves that document open.
+    """
+    del max_pixels  # a PDF's pages have no pixels
+    import pypdfium2.raw as pdfium  # noqa: PLC0415 - 54 ms and 7 MB that an inbox of pictures never needs
+
+    faults: list[OSError] = []
+    access = _pdfium_access(pdfium, source, faults)
+    with _pdfium_lock:
+        document = pdfium.FPDF_LoadCustomDocument(access, None)
+        error = None if document else pdfium.FPDF_GetLastError()
+        pages = pdfium.FPDF_GetPageCount(document) if document else 0
+        if document:
+            pdfium.FPDF_CloseDocument(document)
+    if faults:
+        raise faults[0]
+    if error in _PDFIUM_ASKS_PASSWORD:
+        return Refusal(Reason.ENCRYPTED, "It is a PDF that asks for a password.")
+    if error is not None:
+        return Refusal(Reason.BROKEN, "It is a PDF that cannot be opened.")
+    return None if pages > 0 else Refusal(Reason.BROKEN, "It is a PDF without pages.")
+
+
+def _pdfium_access(pdfium: Any, source: BinaryIO, faults: list[OSError]) -> Any:
+    """Return what PDFium reads through. An exception in its callback would be lost, so it is kept in `faults`."""
+
+    def read_block(_: object, position: int, target: Any, count: int) -> int:
+        try:
+            source.seek(position)
+            block = source.read(count)
+        except OSError as error:
+            faults.append(error)
+            return 0
+        ctypes.memmove(target, block, len(block))
+        return int(len(block) == count)
+
+    access = pdfium.FPDF_FILEACCESS()
+    access.m_FileLen = source.seek(0, io.SEEK_END)
+    access.m_GetBlock = type(access.m_GetBlock)(read_block)
+    return access
+
+
+# --- What is accepted ---
+
+_PDF = "application/pdf"
+_PERHAPS_PDF = frozenset({_UNKNOWN, "text/plain"})
+_ALIASES = {
+    "image/x-ms-bmp": "image/bmp",
+    "image/x-bmp": "image/bmp",
+    "image/x-png": "image/png",
+    "image/apng": "image/png",
+    "image/vnd.mozilla.apng": "image/png",
+}
+
+
+def _pillow(plugin: Any) -> Callable[[BinaryIO, int], Refusal | None]:
+    return functools.partial(_with_pillow, plugin.format)
+
+
+_HEIC = _Kind(heic.walk_heic, _with_pillow_heif)
+_KINDS = {
+    "image/jpeg": _Kind(jpeg.walk_jpeg, _pillow(JpegImagePlugin.JpegImageFile)),
+    "image/png": _Kind(png.walk_png, _pillow(PngImagePlugin.PngImageFile)),
+    "image/tiff": _Kind(tiff.walk_tiff, _pillow(TiffImagePlugin.TiffImageFile)),
+    "image/gif": _Kind(gif.walk_gif, _pillow(GifImagePlugin.GifImageFile)),
+    "image/bmp": _Kind(bmp.walk_bmp, _pillow(BmpImagePlugin.BmpImageFile)),
+    # Pillow cannot read a WebP's header without all of the file and a canvas; the walk reads the same fields.
+    "image/webp": _Kind(webp.walk_webp, None),
+    "image/heic": _HEIC,
+    "image/heif": _HEIC,
+    _PDF: _Kind(pdf.walk_pdf, _with_pdfium),
+}
+
+#: What comes after the marker is nobody's concern, be it a hole; before it, there is none, or the walk would not end.
+_ENDS_IN_MARKER = frozenset({"image/jpeg", "image/png", "image/gif", _PDF})

@@ -1,0 +1,228 @@
+"""The status file in an inbox: what waits and why, for people who see only the share.
+
+What it promises: `_receipt-watcher status.txt` is never taken as a receipt, and no file that is not ours is ever
+replaced by it: ours is told by its first line. It is written whole, under a temporary name that is ignored too, and
+only when what it says changes; there is no clock in it but the one of the change. What has waited for less than a
+minute is nobody's concern, so while receipts just flow it is not written at all.
+
+Called by the inbox's own thread alone, which is the one that may hang in its file system. A crash leaves the last one,
+and perhaps a temporary file, which the next one overwrites.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+
+import structlog
+
+from receipt_watcher.config.hours import clock_text, midnight
+from receipt_watcher.inbox.state import Waiting
+from receipt_watcher.inbox.watching.ignored import OWN_PREFIX, STATUS_FILE_NAME
+from receipt_watcher.jobs.job import Job, Reason
+from receipt_watcher.jobs.log.holds import Holds, Standing
+from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds
+from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.notify.notices import quoted, receipts, without_secrets
+from receipt_watcher.service.logging.setup import printable
+from receipt_watcher.spool.route import Route
+
+logger = structlog.get_logger()
+
+#: How often it is looked whether there is something else to say.
+PAUSE_SECONDS = 3.0
+
+#: What has waited for less is on its way.
+_PATIENT_SECONDS = 60.0
+
+#: So many files are named.
+_NAMED = 20
+
+_FIRST_LINE = "receipt-watcher wrote this file. It is no receipt, and is never taken as one."
+_TEMPORARY_NAME = f"{OWN_PREFIX}status.tmp"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What there is to say of an inbox."""
+
+    unavailable: str | None
+    inbox_hold: HandHold | None
+    hand_held: Sequence[HandHold]
+    held: Sequence[Standing]
+    waiting: Sequence[Waiting]
+    opens_at: float | None
+    open_count: int
+    open_since: float | None
+    failed: Sequence[Job]
+
+
+class StatusFile:
+    """The file of one inbox."""
+
+    def __init__(
+        self, route: Route, log: JobLog, holds: Holds, *, zone: tzinfo | None, secrets: Callable[[], Iterable[str]]
+    ) -> None:
+        self._route = route
+        self._log = log
+        self._holds = holds
+        self._hand_holds = HandHolds(log)
+        self._zone = zone
+        self._secrets = secrets
+        self._written = ""
+        self._looked_at: float | None = None
+        self._told: str | None = None
+
+    @property
+    def _path(self) -> Path:
+        return self._route.spool.folders.inbox / STATUS_FILE_NAME
+
+    def keep(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> None:
+        """Write it where it says something else by now.
+
+        Raises:
+            JobLogError: the log cannot be asked.
+        """
+        if self._looked_at is not None and self._looked_at <= now < self._looked_at + PAUSE_SECONDS:
+            return
+        self._looked_at = now
+        self._write("\n".join(_lines(self._picture(unavailable, waiting, now), now, self._zone)), now)
+
+    def stopped(self, now: float) -> None:
+        """Say that the daemon has stopped; what waits waits for its start."""
+        self._write(
+            "receipt-watcher has been stopped, so nothing is taken.\n"
+            "Files may be put here all the same: they are taken when it is started again. If you did not know of it, "
+            "tell your admin.",
+            now,
+        )
+
+    def _picture(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> Picture:
+        name = self._route.name
+        urls = dict.fromkeys(branch.destination.url for branch in self._route.branches)
+        opens_at = min(branch.opens_at(now) for branch in self._route.branches)
+        count, since = self._log.open_in(name, now - _PATIENT_SECONDS)
+        return Picture(
+            unavailable,
+            self._hand_holds.of_inbox(name),
+            [hold for hold in map(self._hand_holds.of_destination, urls) if hold is not None],
+            [standing for standing in map(self._holds.get, urls) if standing.is_held],
+            [each for each in waiting if each.first_seen_at <= now - _PATIENT_SECONDS],
+            opens_at if opens_at > now else None,
+            count,
+            since,
+            self._log.failed_between(midnight(now, self._zone), float("inf"), name),
+        )
+
+    def _write(self, text: str, now: float) -> None:
+        """Write it; a disk that is full, or a folder that is shut, costs the file, nothing else."""
+        text = without_secrets(text, self._secrets())
+        if not self._route.spool.is_inbox_present():
+            return  # what is there instead is no inbox
+        try:
+            if self._is_foreign():
+                self._tell("another file has its name; move that away")
+            elif text != self._written or not self._path.exists():
+                stamp = clock_text(now, 0, self._zone)
+                temporary = self._path.with_name(_TEMPORARY_NAME)
+                content = f"{_FIRST_LINE}\n\nInbox {self._route.name}, since {stamp}:\n\n{text}\n"
+                self._replace(temporary, content)
+                self._written, self._told = text, None
+        except OSError as error:
+            self._tell(error.strerror or str(error))
+
+    def _replace(self, temporary: Path, content: str) -> None:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()  # a link that somebody put there is not followed
+            with temporary.open("x", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(content)
+            temporary.replace(self._path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+    def _is_foreign(self) -> bool:
+        """Whether a file of somebody else has the name. An empty one is nobody's: a power cut may leave that."""
+        try:
+            status = os.lstat(self._path)
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISREG(status.st_mode):
+            return True
+        if status.st_size == 0:
+            return False
+        with self._path.open("rb") as file:
+            return file.read(len(_FIRST_LINE)) != _FIRST_LINE.encode()
+
+    def _tell(self, why: str) -> None:
+        if why != self._told:
+            logger.warning("statusfile.not_written", inbox=self._route.name, path=str(self._path), why=why)
+        self._told = why
+
+
+def _lines(found: Picture, now: float, zone: tzinfo | None) -> Iterator[str]:
+    """Yield what it says, for the office worker first."""
+
+    def at(moment: float) -> str:
+        return clock_text(moment, now, zone)
+
+    is_fine = True
+    if found.unavailable is not None:
+        yield f"Nothing is taken from here: {quoted(found.unavailable)}"
+        is_fine = False
+    for line in _held_by_hand(found, at):
+        yield line
+        is_fine = False
+    for standing in found.held:
+        yield (
+            f"N8N is on hold since {at(standing.held_since or now)}: {quoted(standing.hold_message or '')}\n"
+            "Nothing is lost: receipts are taken as ever, wait, and go out by themselves when N8N is back."
+        )
+        is_fine = False
+    if found.waiting:
+        yield f"Not taken yet ({len(found.waiting)}):"
+        for each in found.waiting[:_NAMED]:
+            yield f"  {printable(each.path)}, since {at(each.first_seen_at)}: {each.why.meaning}"
+            yield f"    → {each.why.advice}"
+        yield from _more(len(found.waiting))
+    yield from _under_way(found, at)
+    if found.failed:
+        yield f"Failed today ({len(found.failed)}); each lies in the failed folder, with a note beside it:"
+        for job in found.failed[:_NAMED]:
+            reason = job.reason or Reason.N8N_FAILURE
+            yield f"  {printable(job.filename)}, {at(job.completed_at or now)}: {reason.meaning}\n    → {reason.advice}"
+        yield from _more(len(found.failed))
+    if is_fine and not (found.waiting or found.open_count or found.failed):
+        yield "All is well: nothing waits, and nothing failed today."
+
+
+def _held_by_hand(found: Picture, at: Callable[[float], str]) -> Iterator[str]:
+    if found.inbox_hold is not None:
+        why = f": {quoted(found.inbox_hold.why)}" if found.inbox_hold.why else "."
+        yield f"Your admin holds this inbox since {at(found.inbox_hold.since)}, so nothing is taken{why}"
+    for hold in found.hand_held:
+        why = f": {quoted(hold.why)}" if hold.why else "."
+        yield (
+            f"Your admin holds what goes to N8N since {at(hold.since)}{why}\n"
+            "Nothing is lost: receipts are taken as ever, wait, and go out when the hold ends."
+        )
+
+
+def _under_way(found: Picture, at: Callable[[float], str]) -> Iterator[str]:
+    if found.open_count:
+        since = "" if found.open_since is None else f", the oldest since {at(found.open_since)}"
+        yield f"{receipts(found.open_count, 'was', 'were')} taken and not answered by N8N yet{since}."
+        if found.opens_at is not None:
+            yield f"Receipts are sent to N8N from {at(found.opens_at)} on; until then they wait."
+
+
+def _more(count: int) -> Iterator[str]:
+    if count > _NAMED:
+        yield f"  … and {count - _NAMED} more"

@@ -1,0 +1,105 @@
+"""Why a file in an inbox is not taken yet: one code, one sentence, one piece of advice each.
+
+What it promises: `explain`, `status`, the log and `run --once` say the same words for the same thing. Pure.
+"""
+
+from __future__ import annotations
+
+from receipt_watcher.jobs.codes import Code
+
+
+class Wait(Code):
+    """Why a file waits; the README lists them all."""
+
+    GROWING = (
+        "growing",
+        "It changed a moment ago: it is taken once it has not changed for settle_seconds.",
+        "Nothing.",
+    )
+    EMPTY = (
+        "empty",
+        "It has no content yet; some programs create a file seconds before they fill it.",
+        "Wait; after patience_seconds it is failed. If it happens often, look at the scanner's connection.",
+    )
+    UNDATED = (
+        "undated",
+        "Its modification time is 0: rsync leaves that on a file whose transfer was cut.",
+        "Repeat the transfer; after patience_seconds it is taken as it is.",
+    )
+    PLACEHOLDER = (
+        "placeholder",
+        "It has a size but no content on this disk: it is not downloaded yet, or a program only reserved its room.",
+        "Let the sync client keep this folder on the device, or wait for the copy to begin.",
+    )
+    OPEN = (
+        "open",
+        "A program has it open for writing.",
+        "Wait until that program closes it; lsof names it.",
+    )
+    INCOMPLETE = (
+        "incomplete",
+        "It ends before its format says that it should: more is expected.",
+        "Wait; after patience_seconds without a change it is failed. Then scan or copy it again.",
+    )
+    UNREADABLE = (
+        "unreadable",
+        "The service may not read it.",
+        "Let the scanner or share create files that the service's user can read.",
+    )
+    UNEXAMINED = (
+        "unexamined",
+        "No examiner could judge it: none can be started, or somebody ended it from outside.",
+        "Look at the machine's memory, and at TasksMax= of the service. It is tried again by itself.",
+    )
+    IMMOVABLE = (
+        "immovable",
+        "The service may not move it out of the inbox.",
+        "Let the service's user write in the folder.",
+    )
+    IGNORED = (
+        "ignored",
+        "Its name says that it is no receipt.",
+        "Rename it if it is one, or change ignore_packs and ignore of this inbox.",
+    )
+    NO_FILE = (
+        "no_file",
+        "It is no ordinary file; links are never followed, and pipes, sockets and devices never opened.",
+        "Copy the file itself into the inbox.",
+    )
+    SUBFOLDER = (
+        "subfolder",
+        "It lies in a subfolder, and this inbox is not recursive.",
+        "Move the files up, or set recursive: true.",
+    )
+    NOTE = (
+        "note",
+        "It is a note of ours about a failed receipt.",
+        "Nothing; it goes when its receipt succeeds.",
+    )
+    BACKLOG = (
+        "backlog",
+        "It was here before the very first start, with more old files than limits.backlog_files.",
+        "Move away what is not to be booked, then type receipt-watcher accept-backlog, with the inbox's name.",
+    )
+    UNAVAILABLE = (
+        "unavailable",
+        "The inbox, or a folder of its spool, cannot be used now.",
+        "Mend what is said; the inbox opens again by itself.",
+    )
+    HELD = (
+        "held",
+        "An admin holds this inbox.",
+        "Let it go on: receipt-watcher resume, with the inbox's name.",
+    )
+    NOT_RUNNING = (
+        "not_running",
+        "The daemon is not running; nothing is taken.",
+        "Start it: systemctl start receipt-watcher.",
+    )
+
+
+#: What ends the wait is a change, or the end of the patience.
+WAITS_FOR_PATIENCE = frozenset({Wait.EMPTY, Wait.UNDATED, Wait.INCOMPLETE})
+
+#: Waiting changes nothing.
+NEVER = frozenset({Wait.IGNORED, Wait.NO_FILE, Wait.SUBFOLDER, Wait.NOTE})

@@ -1,0 +1,9 @@
+"""What lies in an inbox, and when it has settled.
+
+- `watch`: one inbox, by events or by polling
+- `kernel_events`, `listing`: what inotify tells; what the folder shows
+- `settling`: when a file has settled; pure
+- `ignored`: names that are no receipts
+
+The thread of the inbox runs it. Nothing is written.
+"""

@@ -1,0 +1,207 @@
+"""Destinations that are held, kept in the job log so that a hold outlives a restart.
+
+Failures that are the destination's, several in a row, hold it: its jobs wait and lose no attempt, and one receipt after
+another goes out as a probe at growing intervals until one passes. Two kinds: it answers wrongly or not at all
+(`ANSWERS`, ended by an acceptance), or it accepts and no callback ever arrives (`SILENCE`, ended by a callback).
+
+Called by the delivery workers, the callback and the expiry. A crash leaves the hold as it was.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from receipt_watcher.jobs.log.queries.lookups import marks
+from receipt_watcher.jobs.log.transitions import JobLog
+
+#: So many different jobs that expire with no callback in between mean that callbacks do not arrive at all.
+SILENT_JOBS_BEFORE_HOLD = 3
+
+
+class HoldKind(StrEnum):
+    """What is wrong with a destination that is held."""
+
+    ANSWERS = "answers"
+    SILENCE = "silence"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a destination stands: held or not, and when it last did what. Unix seconds; None where it never did.
+
+    `accepted_at` is the last time, `called_back_at` the first; `too_large_job` names up to two that got a 413.
+    `misses` counts its failures since it last accepted, `hold_message` being the last one's. Nothing goes out before
+    `probe_at`, held or not. `resumed_at` is when the last hold ended.
+    """
+
+    url: str
+    hold_kind: HoldKind | None = None
+    held_since: float | None = None
+    hold_message: str | None = None
+    probe_at: float | None = None
+    probes: int = 0
+    accepted_at: float | None = None
+    called_back_at: float | None = None
+    silent_jobs: tuple[str, ...] = ()
+    too_large_job: str | None = None
+    misses: int = 0
+    resumed_at: float | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its jobs wait."""
+        return self.hold_kind is not None
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with it, in words that go on after its name; None where nothing is."""
+        if self.is_held:
+            return f"is held: {self.hold_message}"
+        times = "once" if self.misses == 1 else f"{self.misses} times in a row"
+        return f"has failed {times}: {self.hold_message}" if self.misses else None
+
+
+class Holds:
+    """The destinations' rows in the job log."""
+
+    def __init__(self, log: JobLog) -> None:
+        self._log = log
+
+    def get(self, url: str) -> Standing:
+        """Return what is known of a destination; of a new one nothing is."""
+        found = self._log.select_as(_standing, f"{_SELECT} WHERE url = ?", url)
+        return found[0] if found else Standing(url=url)
+
+    def all(self) -> list[Standing]:
+        """Return every destination that is known."""
+        return self._log.select_as(_standing, f"{_SELECT} ORDER BY url")
+
+    def hold(self, url: str, kind: HoldKind, message: str, now: float, probe_at: float) -> bool:
+        """Hold a destination, or go on holding it, until a probe at `probe_at`; return whether the hold began now.
+
+        What was under way when the hold began fails too, before the first probe: that makes no interval grow.
+        """
+        with self._log.transaction():
+            before = self.get(url)
+            if before.is_held and now < (before.probe_at or 0.0):
+                return False
+            self._keep(
+                url,
+                hold_kind=before.hold_kind or kind,
+                held_since=before.held_since or now,
+                hold_message=message,
+                probe_at=probe_at,
+                probes=before.probes + 1,
+            )
+            return not before.is_held
+
+    def missed(self, url: str, message: str) -> int:
+        """Note a failure that is the destination's; return how many came in a row, with nothing accepted between."""
+        with self._log.transaction():
+            misses = self.get(url).misses + 1
+            self._keep(url, misses=misses, hold_message=message)
+            return misses
+
+    def pause(self, url: str, until: float) -> None:
+        """Let nothing go out before that time: the destination asks for it, and is not held yet."""
+        with self._log.transaction():
+            self._keep(url, probe_at=max(until, self.get(url).probe_at or 0.0))
+
+    def accepted(self, url: str, now: float) -> bool:
+        """Note that the destination took a receipt; return whether that ended a hold."""
+        with self._log.transaction():
+            before = self.get(url)
+            ends = before.hold_kind is HoldKind.ANSWERS
+            ended = _NOT_HELD | {"resumed_at": now} if ends else {}
+            self._keep(url, accepted_at=now, too_large_job=None, misses=0, **ended)
+            return ends
+
+    def called_back(self, url: str, now: float) -> bool:
+        """Note that the destination called back; return whether that ended a hold."""
+        with self._log.transaction():
+            before = self.get(url)
+            if before.called_back_at is not None and not before.silent_jobs and not before.is_held:
+                return False  # the usual case writes nothing
+            ends = before.hold_kind is HoldKind.SILENCE
+            first = before.called_back_at or now
+            ended = _NOT_HELD | {"resumed_at": now} if ends else {}
+            self._keep(url, called_back_at=first, silent_jobs="[]", **ended)
+            return ends
+
+    def silent(self, url: str, job_id: str) -> int:
+        """Note that a job expired without a callback; return how many different ones did, with none heard between."""
+        with self._log.transaction():
+            jobs = dict.fromkeys((*self.get(url).silent_jobs, job_id))
+            self._keep(url, silent_jobs=json.dumps(list(jobs)))
+            return len(jobs)
+
+    def unreadable(self, url: str, job_id: str, message: str, now: float, probe_at: float) -> bool:
+        """Note a verdict that cannot be read; return whether that began a hold: the next one would end the same way.
+
+        One does not hold, as several jobs without a callback do, if no readable one came between.
+        """
+        with self._log.transaction():
+            if self.silent(url, job_id) < SILENT_JOBS_BEFORE_HOLD:
+                return False
+            return self.hold(url, HoldKind.SILENCE, message, now, probe_at)
+
+    def too_large(self, url: str, job_id: str) -> bool:
+        """Note a 413; return whether different receipts got one since the destination last took one."""
+        with self._log.transaction():
+            jobs = dict.fromkeys([*(self.get(url).too_large_job or "").split(), job_id])
+            self._keep(url, too_large_job=" ".join(list(jobs)[:2]))  # two are evidence; the first stays one of them
+            return len(jobs) > 1
+
+    def resumed_by_hand(self, url: str, now: float) -> None:
+        """Note that an admin lets it go on: what has waited is told from what comes; a probe, where held, is due."""
+        with self._log.transaction():
+            held = self.get(url).is_held
+            self._keep(url, **({"probe_at": now} if held else {"resumed_at": now, "probe_at": None}))
+
+    def shift_times(self, seconds: float) -> None:
+        """Move the times of probes by a jump of the clock, and those that are compared with one another."""
+        self._log.change(
+            "UPDATE destination SET probe_at = probe_at + ?, accepted_at = accepted_at + ?", seconds, seconds
+        )
+
+    def _keep(self, url: str, **values: object) -> None:
+        named = {"url": url, **values}
+        changes = ", ".join(f"{name} = excluded.{name}" for name in values)
+        self._log.change(
+            f"INSERT INTO destination ({', '.join(named)}) VALUES ({marks(named)})"  # noqa: S608 - our names
+            f" ON CONFLICT (url) DO UPDATE SET {changes}",
+            *named.values(),
+        )
+
+
+_COLUMNS = (
+    "url",
+    "hold_kind",
+    "held_since",
+    "hold_message",
+    "probe_at",
+    "probes",
+    "accepted_at",
+    "called_back_at",
+    "silent_jobs",
+    "too_large_job",
+    "misses",
+    "resumed_at",
+)
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM destination"  # noqa: S608 - our own column names
+_NOT_HELD: dict[str, object] = {
+    "hold_kind": None,
+    "held_since": None,
+    "hold_message": None,
+    "probe_at": None,
+    "probes": 0,
+}
+
+
+def _standing(row: tuple[Any, ...]) -> Standing:
+    fields = dict(zip(_COLUMNS, row, strict=True))
+    kind = HoldKind(fields.pop("hold_kind")) if fields["hold_kind"] else fields.pop("hold_kind")
+    return Standing(**(fields | {"hold_kind": kind, "silent_jobs": tuple(json.loads(fields["silent_jobs"]))}))

@@ -1,0 +1,98 @@
+"""Holds by hand: an admin keeps an inbox or a destination waiting, and lets it go on.
+
+What it promises: a held inbox gives nothing: files stay where they are, what was taken goes on. A held destination is
+sent nothing, no probe either, no receipt loses an attempt, and none expires for want of a callback. Callbacks are
+heard. A hold lasts until somebody ends it, over each restart. One that the daemon itself begins (`holds`) is another
+matter: both may be there at once.
+
+The command line writes, the daemon reads before each receipt; any thread may. A crash leaves whole rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+from receipt_watcher.jobs.json_view import iso_time
+from receipt_watcher.jobs.log.transitions import JobLog
+
+
+class Held(StrEnum):
+    """What is held."""
+
+    INBOX = "inbox"
+    DESTINATION = "destination"
+
+
+@dataclass(frozen=True, slots=True)
+class HandHold:
+    """One hold; `name` is the inbox's, or the destination's URL; `since` in Unix seconds, `why` what the admin said."""
+
+    kind: Held
+    name: str
+    since: float
+    why: str
+
+    @property
+    def short(self) -> str:
+        """What is held in a word: the inbox's name, or the destination's host; a URL may be secret."""
+        return self.name if self.kind is Held.INBOX else urlsplit(self.name).hostname or "n8n"
+
+    @property
+    def label(self) -> str:
+        """What is held, in a sentence."""
+        return f"the inbox {self.name}" if self.kind is Held.INBOX else f"N8N at {self.short}"
+
+    @property
+    def words(self) -> str:
+        """Why, for a sentence that goes on after «held by hand»."""
+        return f": {self.why}" if self.why else ""
+
+
+def hand_hold_view(hold: HandHold | None) -> dict[str, Any] | None:
+    """Return a hold as JSON takes it."""
+    return None if hold is None else {"since": iso_time(hold.since), "why": hold.why}
+
+
+class HandHolds:
+    """The rows in the job log."""
+
+    def __init__(self, log: JobLog) -> None:
+        self._log = log
+
+    def of_inbox(self, name: str) -> HandHold | None:
+        """Return the hold of an inbox, or None."""
+        return self._find(Held.INBOX, name)
+
+    def of_destination(self, url: str) -> HandHold | None:
+        """Return the hold of a destination, or None."""
+        return self._find(Held.DESTINATION, url)
+
+    def _find(self, kind: Held, name: str) -> HandHold | None:
+        found = self._log.select("SELECT since, why FROM hand_hold WHERE kind = ? AND name = ?", kind, name)
+        return HandHold(kind, name, *found[0]) if found else None
+
+    def all(self) -> list[HandHold]:
+        """Return every hold by hand."""
+        statement = "SELECT kind, name, since, why FROM hand_hold ORDER BY kind, name"
+        return self._log.select_as(lambda row: HandHold(Held(row[0]), *row[1:]), statement)
+
+    def hold(self, kind: Held, name: str, why: str, now: float) -> bool:
+        """Hold it, or say anew why; return whether it was not held before."""
+        with self._log.transaction():
+            before = self._find(kind, name)
+            self._log.change(
+                "INSERT INTO hand_hold (kind, name, since, why) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (kind, name) DO UPDATE SET why = excluded.why",
+                kind,
+                name,
+                now,
+                why,
+            )
+            return before is None
+
+    def resume(self, kind: Held, name: str) -> bool:
+        """Let it go on; return whether it was held."""
+        return self._log.change("DELETE FROM hand_hold WHERE kind = ? AND name = ?", kind, name) > 0

@@ -1,0 +1,24 @@
+"""Which channels there are: a new way to tell a person gets its line here."""
+
+from __future__ import annotations
+
+from receipt_watcher.config.options import Notify
+from receipt_watcher.delivery.destinations.http_client import Outbound
+from receipt_watcher.notify.channels import Channel
+from receipt_watcher.notify.channels.apprise_url import AppriseChannel
+from receipt_watcher.notify.channels.webhook import WebhookChannel
+
+#: How long a channel may take to answer.
+LIMIT_SECONDS = 10.0
+
+
+def channels_of(settings: Notify, outbound: Outbound) -> list[Channel]:
+    """Return the channels that are configured, each once.
+
+    Raises:
+        ConfigError: one cannot be used as it is written.
+    """
+    found: list[Channel] = [AppriseChannel(url.get_secret_value()) for url in settings.urls]
+    if settings.webhook_url is not None:
+        found.append(WebhookChannel(settings.webhook_url.get_secret_value(), outbound))
+    return list({channel.name: channel for channel in found}.values())

@@ -1,0 +1,159 @@
+"""The daemon's own balance: after each recovery and once a day, in the background, told in one log line.
+
+What it promises: it delays no receipt (the least priority, a pause after each page), ends within a moment when the
+daemon stops, and asks nothing of an inbox that is away; that one is proven when it has opened again. What changed
+since the last balance is hashed (by the log, and by the file's own change time), and what disagreed then; of
+everything else existence and size are looked at, so that no start reads a whole archive. The command `balance` hashes
+all. What somebody took out of done/ is warned of once, when it is noticed: archiving is no mistake.
+
+Called in a loop of its own, by its own thread. A crash leaves the last result; the next start begins anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from receipt_watcher.config.options import Inbox
+from receipt_watcher.jobs.job import Job
+from receipt_watcher.jobs.log.queries.lookups import Selection
+from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.report.balance.balance import Balance
+from receipt_watcher.report.balance.findings import ABSENT, Finding, Sums
+from receipt_watcher.report.balance.last_result import LastBalance, keep_balance, last_balance
+
+logger = structlog.get_logger()
+
+DAY_SECONDS = 86400.0
+
+#: How often it is looked whether a balance is due.
+LOOK_SECONDS = 60.0
+
+#: How far the clock of a file server may be off: change times are its own.
+_SKEW_SECONDS = 3600.0
+
+#: After each page, so that others get the job log and the disk.
+_PAUSE_SECONDS = 0.02
+
+#: So many disagreements are remembered, to be hashed again; with more of them nothing counts as hashed.
+_REMEMBERED = 1000
+
+#: So many are named in the log line.
+_NAMED = 5
+
+
+class Audit:
+    """Makes a balance when one is due; `round` is called again and again."""
+
+    def __init__(
+        self,
+        log: JobLog,
+        inboxes: Sequence[Inbox],
+        *,
+        ready: Callable[[], set[str]],
+        stopping: threading.Event,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._log = log
+        self._inboxes = inboxes
+        self._ready = ready
+        self._stopping = stopping
+        self._clock = clock
+        self._monotonic = monotonic
+        self._checked_at: float | None = None
+        self._proven: set[str] = set()  # inboxes that were open in a balance of this day
+
+    def round(self) -> float:
+        """Make a balance where a day has passed, or an inbox has opened since; return how long to wait, in seconds."""
+        ready = self._ready()
+        if self._checked_at is not None and self._monotonic() - self._checked_at >= DAY_SECONDS:
+            self._proven = set()
+        if ready - self._proven:
+            self._checked_at = self._monotonic()
+            self._proven |= ready
+            self._check(ready)
+        return LOOK_SECONDS
+
+    def _check(self, ready: set[str]) -> None:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of this thread, and of those it starts
+        before, began_at = last_balance(self._log), self._clock()
+        away = frozenset(inbox.name for inbox in self._inboxes) - ready
+        sums = Balance(
+            self._log,
+            self._inboxes,
+            wait=self._stopping.wait,
+            stopping=self._stopping,
+            is_hash_due=_due_since(before),
+            tell_progress=self._pause,
+        ).run(Selection(but=away))
+        if self._stopping.is_set():
+            return
+        self._keep(sums, before, began_at, is_whole=not away)
+        _give_memory_back()
+        self._tell(sums, before, away, self._clock() - began_at)
+
+    def _pause(self, _count: int) -> None:
+        self._stopping.wait(_PAUSE_SECONDS)
+
+    def _keep(self, sums: Sums, before: LastBalance | None, began_at: float, *, is_whole: bool) -> None:
+        known = before.hashed_at if before else None
+        again = [each.job_id for each in sums.named if each.job_id and each.finding not in ABSENT]
+        is_all_known = is_whole and not sums.findings[Finding.UNREACHABLE] and len(again) <= _REMEMBERED
+        last = LastBalance(
+            at=began_at,
+            received=sums.received,
+            wrong=sums.wrong,
+            absent=sums.absent,
+            hashed_at=began_at if is_all_known else known,
+            again=again[:_REMEMBERED],
+            names=_names(sums),
+        )
+        keep_balance(self._log, last)
+
+    def _tell(self, sums: Sums, before: LastBalance | None, away: frozenset[str], seconds: float) -> None:
+        newly_absent = max(0, sums.absent - (before.absent if before else 0))
+        told: dict[str, object] = {
+            "received": sums.received,
+            **sums.summands(),
+            **{finding.value: number for finding, number in sums.findings.items()},
+            "hashed": sums.hashed,
+            "seconds": round(seconds, 1),
+        }
+        if away:
+            told["left_out"] = ", ".join(sorted(away))
+        if not sums.wrong and not newly_absent:
+            logger.info("balance.checked", **told)
+            return
+        logger.warning(
+            "balance.disagrees", **told, names="; ".join(_names(sums)), advice="receipt-watcher balance names all"
+        )
+
+
+def _names(sums: Sums) -> list[str]:
+    named = [each for each in sums.named if sums.wrong == 0 or each.finding not in ABSENT]
+    return [f"{each.finding.value}: {each.line()}" for each in named[:_NAMED]]
+
+
+def _due_since(before: LastBalance | None) -> Callable[[Job, os.stat_result], bool]:
+    """Return what tells whether a file is to be hashed: it changed since then, or it disagreed then."""
+    if before is None or before.hashed_at is None:
+        return lambda _job, _status: True
+    since, again = before.hashed_at, frozenset(before.again)
+
+    def is_due(job: Job, status: os.stat_result) -> bool:
+        return job.updated_at >= since or status.st_ctime >= since - _SKEW_SECONDS or job.job_id in again
+
+    return is_due
+
+
+def _give_memory_back() -> None:
+    """Let the system have what a balance took: the C library keeps it, for each of its threads, as long as we live."""
+    with contextlib.suppress(AttributeError):  # other C libraries have no such call
+        ctypes.CDLL(None).malloc_trim(0)

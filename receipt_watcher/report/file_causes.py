@@ -1,0 +1,184 @@
+"""Why a file that lies in an inbox has not been taken: what `explain` and `status` answer.
+
+What it promises: the same words as the daemon's own log; where the daemon runs, what it has seen counts, and where it
+does not, the file is looked at afresh by the same rules. Nothing is moved or written. A file system that answers
+nothing makes the caller wait; see `timelimit`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from receipt_watcher.config.options import Config, Inbox
+from receipt_watcher.examine.result import Examination, Limits
+from receipt_watcher.inbox.state import Snapshot, Waiting
+from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.watching.ignored import UNFINISHED, lies_below
+from receipt_watcher.inbox.watching.listing import listing_of, signature
+from receipt_watcher.jobs.job import OPEN_STATES, Reason, State
+from receipt_watcher.jobs.json_view import iso_time
+from receipt_watcher.jobs.log.manual_holds import HandHolds
+from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of
+from receipt_watcher.system.permissions import file_advice, folder_advice, refusal
+
+#: A file that has waited longer is shown by `status`.
+LONG_SECONDS = 600.0
+
+_MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One thing that keeps a file from being taken; `until` in Unix seconds, where it is known."""
+
+    why: Wait
+    detail: str = ""
+    advice: str = ""
+    until: float | None = None
+
+    @property
+    def what_to_do(self) -> str:
+        """The advice for this file, or the general one."""
+        return self.advice or self.why.advice
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found out about a file in an inbox, the most important cause first; none: it is about to be taken."""
+
+    causes: tuple[Cause, ...]
+    examination: Examination | None = None
+    seen: Waiting | None = None
+
+
+def limits_of(config: Config) -> Limits:
+    """Return how large a receipt may be."""
+    limits = config.limits
+    return Limits(int(limits.max_file_mb * _MEBIBYTE), int(limits.max_megapixels * 1_000_000))
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One inbox and what is known around it; `snapshot` is the running daemon's, None where it does not run."""
+
+    config: Config
+    inbox: Inbox
+    snapshot: Snapshot | None
+    log: JobLog | None
+    examine: Callable[[Path, Limits], Examination]
+
+
+def look_at(scene: Scene, relative: str, status: os.stat_result) -> Looked:
+    """Look at one file of an inbox."""
+    inbox, snapshot = scene.inbox, scene.snapshot
+    never = listing_of(inbox).why_never(relative, status)
+    if never is not None:
+        return Looked((Cause(*never),))
+    around = tuple(_causes_around(scene))
+    seen = next((each for each in snapshot.waiting if each.path == relative), None) if snapshot else None
+    if seen is not None and seen.why not in (Wait.GROWING, Wait.HELD):
+        return Looked((*around, Cause(seen.why, seen.detail, until=seen.until)), seen=seen)
+    causes, examination = _look_inside(scene, inbox.path / relative, status)
+    if seen is not None and seen.why is Wait.GROWING:
+        grown = f"{seen.grown_bytes:+,} bytes since it was first seen" if seen.grown_bytes else ""
+        causes = [Cause(Wait.GROWING, grown), *causes]
+    return Looked((*around, *causes), examination, seen)
+
+
+def _causes_around(scene: Scene) -> Iterator[Cause]:
+    """Yield what keeps every file of the inbox waiting."""
+    snapshot = scene.snapshot
+    hold = HandHolds(scene.log).of_inbox(scene.inbox.name) if scene.log else None
+    if hold is not None:
+        yield Cause(Wait.HELD, f"since {iso_time(hold.since)}{hold.words}")
+    if snapshot is None:
+        yield Cause(Wait.NOT_RUNNING)
+        if scene.log is None or scene.log.fact(f"inbox_started:{scene.inbox.name}") is None:
+            waiting = sum(1 for _ in listing_of(scene.inbox).files())
+            if waiting > scene.config.limits.backlog_files:
+                yield Cause(Wait.BACKLOG, f"{waiting} files wait")
+    elif snapshot.unavailable:
+        is_backlog = "limits.backlog_files" in snapshot.unavailable
+        yield Cause(Wait.BACKLOG if is_backlog else Wait.UNAVAILABLE, snapshot.unavailable)
+
+
+def _look_inside(scene: Scene, path: Path, status: os.stat_result) -> tuple[list[Cause], Examination | None]:
+    """Judge a file by the rules of the take-in."""
+    found = signature(status)
+    if found.size == 0:
+        return [Cause(Wait.EMPTY, "0 bytes")], None
+    causes = []
+    if found.is_undated:
+        causes.append(Cause(Wait.UNDATED))
+    examination = None
+    try:
+        if found.is_unallocated and is_all_hole(path):
+            return [*causes, Cause(Wait.PLACEHOLDER, f"{found.size:,} bytes, none of them on disk")], None
+        if writers_of(path) is Writers.SOME:
+            causes.append(Cause(Wait.OPEN))
+        examination = scene.examine(path, limits_of(scene.config))
+        refused = examination.refusal
+        if refused is not None and refused.reason is Reason.INCOMPLETE:
+            causes.append(Cause(Wait.INCOMPLETE, refused.detail))
+    except PermissionError as error:
+        causes.append(Cause(Wait.UNREADABLE, refusal(error, path), file_advice(path)))
+    except OSError as error:
+        why = Wait.UNEXAMINED if error.errno == errno.ECHILD else Wait.UNREADABLE
+        causes.append(Cause(why, error.strerror or str(error)))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        causes.append(Cause(Wait.IMMOVABLE, refusal(PermissionError(13, "Permission denied"), path.parent)))
+    elif "sticky" in (advice := folder_advice(path.parent, path)):
+        causes.append(Cause(Wait.IMMOVABLE, advice, advice))
+    return causes, examination
+
+
+def duplicate_of(scene: Scene, relative: str, examination: Examination) -> str | None:
+    """Return the job that already has these bytes for the same target; None where there is none."""
+    if examination.sha256 is None or scene.log is None:
+        return None
+    config, inbox = scene.config, scene.inbox
+    own = next((own for name, own in inbox.subfolders if lies_below(Path(relative).parent, name)), None)
+    database_id = own.notion_database_id if own and own.notion_database_id is not None else inbox.notion_database_id
+    target = f"{config.webhook_url_of(inbox, own)} {database_id}"
+    found = scene.log.same_receipts(examination.sha256, target, OPEN_STATES | {State.SUCCESS})
+    return found[0].job_id if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class LongWait:
+    """A file that has waited for long, since when (Unix seconds), and why."""
+
+    path: str
+    since: float
+    cause: Cause
+
+
+def long_waits(scene: Scene, now: float, limit: int) -> list[LongWait]:
+    """Return up to `limit` files that lie in an inbox for longer than ten minutes, the longest first.
+
+    Without the daemon's own knowledge a file is as old as its last change of any kind (st_ctime): that is when it came.
+    Litter, and what the admin has ignored, is left out; an unfinished transfer is not.
+
+    Raises:
+        OSError: the inbox cannot be read.
+    """
+    listing = listing_of(scene.inbox)
+    first_seen = {each.path: each.first_seen_at for each in scene.snapshot.waiting} if scene.snapshot else {}
+    old: list[tuple[float, str, os.stat_result]] = []
+    for relative, status in listing.everything():
+        since = min(first_seen.get(relative, status.st_ctime), status.st_ctime)
+        rule = listing.rule_for(relative) if listing.is_ignored(relative) else None
+        if now - since >= LONG_SECONDS and (rule is None or rule.pack in UNFINISHED):
+            old.append((since, relative, status))
+    waits = []
+    for since, relative, status in sorted(old, key=lambda each: each[:2])[:limit]:
+        looked = look_at(scene, relative, status)
+        cause = looked.causes[0] if looked.causes else Cause(Wait.GROWING)
+        if cause.why is not Wait.NOTE:
+            waits.append(LongWait(relative, since, cause))
+    return waits

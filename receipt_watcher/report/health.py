@@ -1,0 +1,150 @@
+"""What `/health/ready` and the metrics look at, each check with a name.
+
+What it promises: a check fails where receipts are not taken, not recorded or not filed, or soon will not be: an inbox
+that is away, a job log that fails, a disk that is read-only or has less room than limits.min_free_mb, files that cannot
+be filed. A destination that is held fails nothing: its receipts wait, and it is degraded. An answer takes seconds at
+the most, also where a file system answers nothing. No words of N8N's are told: anybody may ask.
+
+Any thread may call it; it writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from receipt_watcher.errors import JobLogError
+from receipt_watcher.inbox.gate import Gate
+from receipt_watcher.jobs.json_view import iso_time
+from receipt_watcher.jobs.log.holds import Holds
+from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.spool.filing import Filing
+from receipt_watcher.system.time_limit import within
+
+#: How long the disks of one spool may take to say how much room they have.
+ANSWER_SECONDS = 2.0
+
+_MEBIBYTE = 1024 * 1024
+
+
+class Health:
+    """The checks of one daemon; `state_folders` hold the job log and what is beside it."""
+
+    def __init__(
+        self,
+        log: JobLog,
+        holds: Holds,
+        gates: Sequence[Gate],
+        filing: Filing,
+        *,
+        state_folders: Iterable[Path],
+        min_free_mb: float,
+        stopping: threading.Event,
+        tell_log_trouble: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._log = log
+        self._holds = holds
+        self._gates = gates
+        self._filing = filing
+        self._state_folders = tuple(dict.fromkeys(state_folders))
+        self._min_free_mb = min_free_mb
+        self._stopping = stopping
+        self._tell_log_trouble = tell_log_trouble
+        urls = [branch.destination.url for gate in gates for branch in gate.route.branches]
+        self.destinations = destination_names(urls)
+        self._asking = threading.Lock()
+        self._unanswered: set[str] = set()  # whose disks were asked, and have not answered yet
+
+    def checks(self) -> dict[str, str | None]:
+        """Return each check by name, with what is wrong, or None."""
+        found: dict[str, str | None] = {"stopping": "the daemon is stopping" if self._stopping.is_set() else None}
+        found["job_log"] = self._trouble_of_log()
+        found["disk:state_dir"] = self._trouble_of_disks(self._state_folders)
+        for gate in self._gates:
+            name, folders = gate.route.name, gate.route.spool.folders
+            not_open = None if gate.route.is_ready else "it is not open yet; the log says what keeps it"
+            away = gate.unavailable or not_open
+            found[f"inbox:{name}"] = away
+            is_away = gate.unavailable is not None  # then that is the trouble
+            found[f"filing:{name}"] = None if is_away else self._filing.troubles.get(name)
+            found[f"disk:{name}"] = (
+                None if away else self._asked(name, (folders.processing, folders.done, folders.failed))
+            )
+        return found
+
+    def degraded(self) -> dict[str, str]:
+        """Return what is degraded, by name: held destinations, folders without events, log lines that are lost."""
+        watches = {f"watch:{gate.route.name}": gate.watch.degraded for gate in self._gates if gate.route.is_ready}
+        found = {**watches, "log_output": self._tell_log_trouble()}
+        return self._held() | {name: why for name, why in found.items() if why is not None}
+
+    def _held(self) -> dict[str, str]:
+        try:
+            standings = {name: self._holds.get(url) for url, name in self.destinations.items()}
+        except JobLogError:  # a check says so
+            return {}
+        return {
+            f"hold:{name}": f"held since {iso_time(standing.held_since)}, its receipts wait; status says why"
+            for name, standing in standings.items()
+            if standing.is_held
+        }
+
+    def _trouble_of_log(self) -> str | None:
+        try:
+            self._log.prove_writable()
+        except Exception as error:  # noqa: BLE001 - whatever the database raises, the answer is «not ready»
+            return str(error)
+        return self._log.trouble
+
+    def _asked(self, name: str, folders: Sequence[Path]) -> str | None:
+        """Ask the disks of a spool, which may never answer: then they are not asked again until they have."""
+
+        def ask() -> str | None:
+            found = self._trouble_of_disks(folders)
+            self._unanswered.discard(name)
+            return found
+
+        with self._asking:
+            if name not in self._unanswered:
+                self._unanswered.add(name)
+                try:
+                    return within(ANSWER_SECONDS, ask, folders[0])
+                except TimeoutError:
+                    pass
+                except OSError as error:  # no thread can be started
+                    self._unanswered.discard(name)
+                    return str(error.strerror)
+        return f"the disk of {folders[0]}, of done or of failed does not answer; is its server there?"
+
+    def _trouble_of_disks(self, folders: Iterable[Path]) -> str | None:
+        troubles = (trouble_of_disk(folder, self._min_free_mb) for folder in folders)
+        return next((trouble for trouble in troubles if trouble is not None), None)
+
+
+def trouble_of_disk(folder: Path, min_free_mb: float) -> str | None:
+    """Return what is wrong with the disk of a folder, or None; one that is not there is somebody else's concern."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return None
+    if disk.f_flag & os.ST_RDONLY:
+        return f"the disk of {folder} is read-only; see dmesg, and mount it for writing"
+    free_mb = disk.f_bavail * disk.f_frsize / _MEBIBYTE
+    if disk.f_blocks and free_mb < min_free_mb:  # some network file systems know no sizes, and say 0
+        return f"{free_mb:.0f} MB are free for {folder}, less than limits.min_free_mb ({min_free_mb:g}); make room"
+    return None
+
+
+def destination_names(urls: Iterable[str]) -> dict[str, str]:
+    """Return a name for each URL that anybody may read: its host, and which one of that host; the path is a secret."""
+    known: Counter[str] = Counter()
+    names: dict[str, str] = {}
+    for url in dict.fromkeys(urls):
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        known[host] += 1
+        names[url] = f"{host}#{known[host]}"
+    return names

@@ -1,0 +1,136 @@
+"""How a running daemon is: what systemd, the status page, notices and `run --once` ask of it.
+
+What it promises: it changes nothing and keeps nothing; each answer is put together from what the parts say of
+themselves now. What is asked of the job log is a JobLogError where that does not answer.
+
+Any thread may ask. A crash leaves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from receipt_watcher.config.options import Config
+from receipt_watcher.inbox.gate import Gate
+from receipt_watcher.jobs.job import State
+from receipt_watcher.jobs.json_view import iso_time
+from receipt_watcher.jobs.log.holds import Holds
+from receipt_watcher.jobs.log.manual_holds import HandHolds
+from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.notify.watcher import InboxState
+from receipt_watcher.report import status_line
+from receipt_watcher.report.closed_windows import closed_windows
+from receipt_watcher.spool.filing import Filing
+from receipt_watcher.spool.route import branches_of
+from receipt_watcher.system.disk import display_name
+from receipt_watcher.web.pages.viewmodels import InboxNow
+
+
+class Condition:
+    """How one daemon is; `gates` are those of the configured inboxes, in their order."""
+
+    def __init__(
+        self,
+        config: Config,
+        log: JobLog,
+        holds: Holds,
+        gates: Sequence[Gate],
+        filing: Filing,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._log = log
+        self._holds = holds
+        self._routes = [gate.route for gate in gates]
+        self._gates = gates
+        self._filing = filing
+        self._clock = clock
+
+    def in_one_line(self) -> str:
+        """Return what is done now, for `systemctl status`."""
+        keys = [branch.key for route in self._routes for branch in route.branches]
+        urls = set(self._config.webhook_urls())
+        return status_line.in_one_line(
+            self._log.count(keys, State.QUEUED),
+            self._log.count(keys, State.DELIVERING, State.PROCESSING),
+            {each.url: each.held_since for each in self._holds.all() if each.is_held and each.url in urls},
+            [gate.route.name for gate in self._gates if gate.unavailable],
+            lambda at: datetime.fromtimestamp(at).astimezone(self._config.notify.zone).strftime("%H:%M"),
+        )
+
+    def waiting(self) -> dict[str, str]:
+        """Return what waits as it should, by name: for a delivery window, or because an admin holds it."""
+        now = self._clock()
+        held = {
+            f"hold:{hold.short}": f"{hold.label} is held by hand since {iso_time(hold.since)}{hold.words}"
+            for hold in HandHolds(self._log).all()
+        }
+        closed = [
+            each for inbox in self._config.inboxes for each in closed_windows(self._config, inbox, self._log, now)
+        ]
+        return held | {f"deliver_when:{each.branch}": f"{each.queued} receipts {each.words}" for each in closed}
+
+    def troubles(self) -> list[str]:
+        """Return what is wrong with us; that N8N is held is not."""
+        found = [f"the inbox {gate.route.name}: {gate.unavailable}" for gate in self._gates if gate.unavailable]
+        found += [f"filing of {name}: {why}" for name, why in self._filing.troubles.copy().items()]
+        return found if self._log.trouble is None else [*found, self._log.trouble]
+
+    def inbox_states(self) -> list[InboxState]:
+        """Return how the inboxes are, for those who tell people."""
+        return [
+            InboxState(
+                gate.route.name,
+                str(inbox.path),
+                str(inbox.failed_dir),
+                gate.route.is_ready,
+                gate.unavailable,
+                gate.unavailable_since,
+                gate.waiting,
+            )
+            for inbox, gate in zip(self._config.inboxes, self._gates, strict=True)
+        ]
+
+    def inboxes_now(self) -> list[InboxNow]:
+        """Return how the inboxes are, for the status page."""
+        now = self._clock()
+        return [
+            InboxNow(
+                gate.route.name,
+                display_name(inbox.path),
+                gate.watch.mode,
+                gate.watch.why_mode,
+                gate.route.is_ready,
+                gate.unavailable,
+                gate.unavailable_since,
+                gate.waiting,
+                tuple(closed_windows(self._config, inbox, self._log, now)),
+            )
+            for inbox, gate in zip(self._config.inboxes, self._gates, strict=True)
+        ]
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is left to settle, to take in, to deliver, to hear of, or to file."""
+        if not all(gate.is_idle or gate.unavailable for gate in self._gates):
+            return False
+        names = [route.name for route in self._routes if route.is_ready]
+        if self._log.open_jobs_of(names) > self._waiting_for_windows() or self._log.due_moves(names, 1):
+            return False
+        return all(gate.is_idle or gate.unavailable for gate in self._gates)
+
+    def _waiting_for_windows(self) -> int:
+        """Return how many receipts nothing will be done for before a delivery window opens, or a hold by hand ends."""
+        now = self._clock()
+        ready = [route for route in self._routes if route.is_ready]
+        names = {route.name for route in ready}
+        queued = {
+            closed.branch: closed.queued
+            for inbox in self._config.inboxes
+            for closed in closed_windows(self._config, inbox, self._log, now)
+            if inbox.name in names
+        }
+        for hold in HandHolds(self._log).all():
+            queued |= {branch: self._log.count([branch], State.QUEUED) for branch in branches_of(ready, hold.name)}
+        return sum(queued.values())

@@ -1,0 +1,71 @@
+"""Whether the daemon is ready, as JSON for programs and as one line for people and old monitors.
+
+What it promises: the same words in both. What fails makes it not ready; what is degraded does not: a receipt waits, and
+nobody needs to come. Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from receipt_watcher.service.logging.sentences import printable
+
+#: What strangers are told of a check that fails, by the first word of its name: no path, no host, no words of others.
+_TOLD_STRANGERS = {
+    "stopping": "the daemon is stopping",
+    "job_log": "the job log cannot be used",
+    "disk": "a disk is full, read-only or away",
+    "inbox": "the inbox cannot be used",
+    "filing": "files cannot be filed",
+}
+_WHERE_MORE = "a viewer's token and receipt-watcher status tell more"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Each check by name, with what is wrong or None; what works by halves; and what waits as it should."""
+
+    checks: Mapping[str, str | None]
+    degraded: Mapping[str, str]
+    waiting: Mapping[str, str]
+
+    @property
+    def failing(self) -> dict[str, str]:
+        """The checks that fail, with what is wrong."""
+        return {name: wrong for name, wrong in self.checks.items() if wrong is not None}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether receipts are taken and N8N is heard."""
+        return not self.failing
+
+    def for_strangers(self) -> Readiness:
+        """Return what anybody may know: which checks fail, how many destinations are held, and what ran out."""
+        checks = {name: None if wrong is None else _told_strangers(name) for name, wrong in self.checks.items()}
+        held = [name for name in self.degraded if name.startswith("hold:")]  # by its host
+        holds = {f"hold:{number}": "its receipts wait" for number, _ in enumerate(held, 1)}
+        others = {name: said for name, said in self.degraded.items() if name not in held}
+        return Readiness(checks, holds | others, {})
+
+    def as_json(self) -> dict[str, object]:
+        """Return it for programs."""
+        degraded = {"degraded": dict(self.degraded)} if self.degraded else {}
+        if not self.is_ready:
+            return {"status": "not ready", "failing": self.failing, **degraded}
+        waiting = {"waiting": dict(self.waiting)} if self.waiting else {}
+        return {"status": "degraded" if degraded else "ok", "checks": sorted(self.checks), **degraded, **waiting}
+
+    def line(self) -> str:
+        """Return it for people, without an end of line."""
+        kinds = {"not ready": self.failing, "degraded": self.degraded, "waiting": self.waiting}
+        parts = [
+            f"{kind}: {'; '.join(f'{name}: {said}' for name, said in found.items())}"
+            for kind, found in kinds.items()
+            if found
+        ]
+        return printable(" | ".join(parts if not self.is_ready else ["ok", *parts]))
+
+
+def _told_strangers(check: str) -> str:
+    return f"{_TOLD_STRANGERS.get(check.partition(':')[0], 'it fails')}; {_WHERE_MORE}"

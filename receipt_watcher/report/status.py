@@ -1,0 +1,361 @@
+"""What `receipt-watcher status` says: from the job log and the folders, whether the daemon runs or not."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from functools import partial
+from pathlib import Path
+from shutil import disk_usage
+from typing import Any
+from urllib.parse import urlsplit
+
+from receipt_watcher import __version__
+from receipt_watcher.config.hours import clock_text, duration_text
+from receipt_watcher.config.options import Config, Inbox
+from receipt_watcher.config.secrets import masked
+from receipt_watcher.examine.examiners import Examiners, bounds_of
+from receipt_watcher.inbox import state as snapshots
+from receipt_watcher.inbox.state import Snapshot
+from receipt_watcher.inbox.watching.listing import listing_of
+from receipt_watcher.jobs.job import OPEN_STATES, Job, State
+from receipt_watcher.jobs.json_view import iso_time
+from receipt_watcher.jobs.log.holds import Holds, Standing
+from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds
+from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
+from receipt_watcher.report.balance.last_result import LastBalance, last_balance
+from receipt_watcher.report.closed_windows import Closed, closed_windows
+from receipt_watcher.report.file_causes import LongWait, Scene, long_waits
+from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.runtime_dir import noted_runtime_folder
+from receipt_watcher.system.state_dir import Installation
+from receipt_watcher.system.time_limit import within
+
+#: How long an inbox may answer nothing: a person waits.
+ANSWER_SECONDS = 5.0
+
+#: So many files that wait for long are named.
+_LONG_WAITS = 50
+
+#: So many of each are shown as text: it is to fit a screen.
+_NAMED = 5
+_NAMED_FILES = 10
+
+#: An open receipt that is older is shown by name.
+_OLD_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk by a folder on it; bytes that are free for the one who asks, and in all."""
+
+    path: str
+    free_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboxStatus:
+    """One inbox: how it is watched, how many files wait in it, which for long, or why it cannot be read."""
+
+    name: str
+    path: str
+    waiting: int | None
+    trouble: str | None
+    since: float | None
+    snapshot: Snapshot | None
+    long_waits: list[LongWait]
+    closed: list[Closed] = field(default_factory=list)
+
+    def lines(self, now: float, zone: tzinfo | None) -> Iterator[str]:
+        """Yield it as text."""
+        yield f"{self.name}: {self.trouble or f'{self.waiting} waiting'} ({self.path})"
+        if self.snapshot is not None:
+            yield f"  watched by {self.snapshot.mode}: {self.snapshot.why_mode}; {self.snapshot.writers}"
+        if self.snapshot is not None and self.snapshot.scanned_at is not None:
+            yield f"  last scan: {clock_text(self.snapshot.scanned_at, now, zone)}"
+        for closed in self.closed:
+            yield f"  {closed.queued} receipts {closed.words}"
+        for wait in self.long_waits[:_NAMED_FILES]:
+            cause, minutes = wait.cause, (now - wait.since) / 60
+            yield f"  waits for {minutes:.0f} minutes: {display_name(wait.path)}"
+            yield f"    {cause.why.value}: {cause.detail or cause.why.meaning}"
+            yield f"    → {cause.what_to_do}"
+        if len(self.long_waits) > _NAMED_FILES:
+            yield f"  … and {len(self.long_waits) - _NAMED_FILES} more; --json names them, explain says why"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for other programs."""
+        found = self.snapshot
+        return {
+            "name": self.name,
+            "path": self.path,
+            "waiting": self.waiting,
+            "trouble": self.trouble,
+            "unavailable_since": iso_time(self.since),
+            "mode": found.mode if found else None,
+            "why_mode": found.why_mode if found else None,
+            "writers": found.writers if found else None,
+            "scanned_at": iso_time(found.scanned_at) if found else None,
+            "closed": [
+                {
+                    "branch": closed.branch,
+                    "deliver_when": closed.text,
+                    "opens_at": iso_time(closed.opens_at),
+                    "queued": closed.queued,
+                }
+                for closed in self.closed
+            ],
+            "long_waits": [
+                {
+                    "path": display_name(wait.path),
+                    "since": iso_time(wait.since),
+                    "code": wait.cause.why.value,
+                    "meaning": wait.cause.why.meaning,
+                    "detail": wait.cause.detail,
+                    "advice": wait.cause.what_to_do,
+                }
+                for wait in self.long_waits
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A destination that is held: whose receipts wait for it, how many, and all that in words."""
+
+    standing: Standing
+    inboxes: list[str]
+    waiting: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The whole picture; `troubles` is what somebody should look at.
+
+    `failing` destinations answered wrongly the last time, and are not held yet.
+    """
+
+    is_running: bool
+    inboxes: list[InboxStatus]
+    counts: dict[State, int]
+    held: list[Held]
+    failing: list[Standing]
+    old: list[Job]
+    unrouted: int
+    removed: int
+    now: float
+    balance: LastBalance | None = None
+    by_hand: Sequence[HandHold] = ()
+    failed: Sequence[Job] = ()
+    oldest: Job | None = None
+    disks: Sequence[Disk] = ()
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    zone: tzinfo | None = None
+
+    def _at(self, at: float | None) -> str:
+        return clock_text(at, self.now, self.zone) if at is not None else "?"
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong, a line each."""
+        found = [] if self.is_running else ["the daemon is not running; nothing is taken in"]
+        found += [f"inbox {inbox.name}: {inbox.trouble}" for inbox in self.inboxes if inbox.trouble]
+        found += self._wrong_versions()
+        found += [f"{held.words}: {held.standing.hold_message}" for held in self.held]
+        found += [
+            f"inbox {inbox.name}: {len(inbox.long_waits)} files wait for more than ten minutes"
+            for inbox in self.inboxes
+            if inbox.long_waits
+        ]
+        if self.balance is not None and self.balance.wrong:
+            found.append(
+                f"log and folders disagree about {self.balance.wrong} files; receipt-watcher balance names them"
+            )
+        if self.unrouted:
+            found.append(
+                f"{self.unrouted} open jobs belong to inboxes that are no longer configured; configure them again"
+            )
+        return found
+
+    def _wrong_versions(self) -> list[str]:
+        own, running = self.versions.get("receipt-watcher"), self.versions.get("daemon")
+        if running is None or running == own:
+            return []
+        return [f"the daemon was started as version {running}, and this is {own}: restart it"]
+
+    def lines(self) -> Iterator[str]:
+        """Yield it as text."""
+        yield "The daemon is running." if self.is_running else "The daemon is not running."
+        for inbox in self.inboxes:
+            yield from inbox.lines(self.now, self.zone)
+        for hold in self.by_hand:
+            yield f"Held by hand since {self._at(hold.since)}: {hold.label}{hold.words}"
+            yield f"  → receipt-watcher resume {hold.short}"
+        yield "Jobs: " + ", ".join(f"{number} {state.value}" for state, number in self.counts.items())
+        if self.removed:
+            yield f"Removed by retention: the files of {self.removed} jobs"
+        if self.balance is not None:
+            absent = f", {self.balance.absent} absent" if self.balance.absent else ""
+            yield f"Balance of {self._at(self.balance.at)}: {self.balance.wrong or 'no'} disagreements{absent}"
+        if self.oldest is not None and not self.old:
+            since = duration_text(self.now - self.oldest.created_at)
+            yield f"Oldest waiting: {self.oldest.filename} ({self.oldest.state.value}), for {since}"
+        yield from self._lines_of_jobs()
+        for standing in self.failing:
+            yield f"N8N {standing.trouble}"
+        for disk in self.disks:
+            yield f"Disk of {disk.path}: {disk.free_bytes / 1e9:,.1f} GB of {disk.total_bytes / 1e9:,.1f} GB free"
+        if self.versions:
+            yield "Versions: " + ", ".join(f"{name} {version}" for name, version in self.versions.items() if version)
+        for trouble in self.troubles:
+            yield f"Look at this: {trouble}"
+
+    def _lines_of_jobs(self) -> Iterator[str]:
+        for job in self.old[:_NAMED]:
+            minutes = (self.now - job.created_at) / 60
+            yield f"Open for {minutes:.0f} minutes: {job.filename} ({job.state.value}, {job.job_id})"
+        if len(self.old) > _NAMED:
+            yield "  … and more; receipt-watcher jobs --status queued --status processing names them"
+        for job in self.failed:
+            reason = job.reason.value if job.reason else ""
+            yield f"Failed at {self._at(job.completed_at)}: {job.filename} ({reason}, {job.job_id})"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for other programs."""
+        return {
+            "running": self.is_running,
+            "inboxes": [inbox.as_json() for inbox in self.inboxes],
+            "jobs": {state.value: number for state, number in self.counts.items()},
+            "removed": self.removed,
+            "holds": [
+                {
+                    "url": masked(held.standing.url),
+                    "inboxes": held.inboxes,
+                    "waiting": held.waiting,
+                    "kind": held.standing.hold_kind,
+                    "since": iso_time(held.standing.held_since),
+                    "message": held.standing.hold_message,
+                    "next_probe_at": iso_time(held.standing.probe_at),
+                }
+                for held in self.held
+            ],
+            "failing": [{"times": standing.misses, "message": standing.hold_message} for standing in self.failing],
+            "balance": self.balance
+            and {
+                "at": iso_time(self.balance.at),
+                "received": self.balance.received,
+                "disagreements": self.balance.wrong,
+                "absent": self.balance.absent,
+            },
+            "old": [{"job_id": job.job_id, "filename": job.filename, "status": job.state.value} for job in self.old],
+            "held_by_hand": [
+                {"kind": hold.kind.value, "name": masked(hold.name), "since": iso_time(hold.since), "why": hold.why}
+                for hold in self.by_hand
+            ],
+            "failed": [
+                {
+                    "job_id": job.job_id,
+                    "filename": job.filename,
+                    "reason": job.reason.value if job.reason else None,
+                    "failed_at": iso_time(job.completed_at),
+                }
+                for job in self.failed
+            ],
+            "disks": [
+                {"path": disk.path, "free_bytes": disk.free_bytes, "total_bytes": disk.total_bytes}
+                for disk in self.disks
+            ],
+            "versions": dict(self.versions),
+            "troubles": self.troubles,
+        }
+
+
+def status_of(config: Config, log: JobLog, holds: Holds, installation: Installation, now: float) -> Status:
+    """Collect the picture."""
+    urls = set(config.webhook_urls())
+    names = [inbox.name for inbox in config.inboxes]
+    counts = log.counts()
+    standings = [standing for standing in holds.all() if standing.url in urls]
+    routed = log.open_jobs_of(names)
+    is_running = installation.is_running()
+    return Status(
+        is_running=is_running,
+        inboxes=[_inbox_status(config, inbox, log, now, is_running=is_running) for inbox in config.inboxes],
+        counts=counts,
+        held=[_held(config, log, standing, now) for standing in standings if standing.is_held],
+        failing=[standing for standing in standings if standing.trouble and not standing.is_held],
+        old=log.open_since(now - _OLD_SECONDS, limit=20),
+        unrouted=sum(counts[state] for state in OPEN_STATES) - routed,
+        removed=log.removed_files(),
+        oldest=next(iter(log.oldest_open(now, 1)), None),
+        now=now,
+        zone=config.notify.zone,
+        balance=last_balance(log),
+        by_hand=HandHolds(log).all(),
+        failed=log.last_failures(_NAMED),
+        disks=list(_disks(config)),
+        versions={
+            "receipt-watcher": __version__,
+            "daemon": log.fact(VERSION_FACT) if is_running else None,
+            "schema": log.schema(),
+            "Python": ".".join(map(str, sys.version_info[:3])),
+            "SQLite": sqlite3.sqlite_version,
+        },
+    )
+
+
+def _held(config: Config, log: JobLog, standing: Standing, now: float) -> Held:
+    branches = config.branches_to(standing.url)
+    times = (standing.held_since or now, standing.probe_at or now)
+    since, probe_at = (clock_text(at, now, config.notify.zone) for at in times)
+    inboxes = list(dict.fromkeys(branch.partition("/")[0] for branch in branches))
+    waiting = log.count(branches, State.QUEUED, State.DELIVERING)
+    host = urlsplit(standing.url).hostname or "n8n"
+    words = f"N8N at {host} is on hold since {since} ({', '.join(inboxes)}: {waiting} waiting; next try {probe_at})"
+    return Held(standing, inboxes, waiting, words)
+
+
+def _disks(config: Config) -> Iterator[Disk]:
+    """Yield each disk that receipts or the log are on, once; one that does not answer is told with its inbox."""
+    known = set()
+    for folder in (config.state_dir, *(folder for inbox in config.inboxes for folder in (inbox.path, inbox.done_dir))):
+        try:
+            device, usage = within(ANSWER_SECONDS, partial(_usage_of, folder), folder)
+        except OSError:
+            continue
+        if device not in known:
+            known.add(device)
+            yield Disk(str(folder), usage.free, usage.total)
+
+
+def _usage_of(folder: Path) -> tuple[int, Any]:
+    return folder.stat().st_dev, disk_usage(folder)
+
+
+def _inbox_status(config: Config, inbox: Inbox, log: JobLog, now: float, *, is_running: bool) -> InboxStatus:
+    folder = noted_runtime_folder(config.state_dir)
+    snapshot = snapshots.read(snapshots.snapshot_file(folder, inbox.name)) if is_running else None
+    waiting, trouble = None, None
+    waits: list[LongWait] = []
+    try:
+        with Examiners(bounds_of(config).brief(), is_logged=False) as examiners:
+            scene = Scene(config, inbox, snapshot, log, examiners.examine)
+            waiting, waits = within(ANSWER_SECONDS, lambda: _waiting(scene, now), inbox.path)
+    except OSError as error:
+        trouble = f"cannot be read: {error.strerror}"
+    since = None
+    if snapshot is not None and snapshot.unavailable:
+        trouble, since = f"unavailable: {snapshot.unavailable}", snapshot.unavailable_since
+    closed = closed_windows(config, inbox, log, now)
+    return InboxStatus(inbox.name, str(inbox.path), waiting, trouble, since, snapshot, waits, closed)
+
+
+def _waiting(scene: Scene, now: float) -> tuple[int, list[LongWait]]:
+    """Return how many files wait, and those that wait for long."""
+    waiting = sum(1 for _ in listing_of(scene.inbox).files())
+    return waiting, long_waits(scene, now, _LONG_WAITS)

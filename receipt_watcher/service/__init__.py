@@ -1,0 +1,13 @@
+"""The process: starts the parts, stops them, reloads, reports to systemd.
+
+What it promises: a stop ends within its time and loses nothing; a refused reload changes nothing.
+
+- `process`: the daemon, its supervisor, signals, what a reload keeps
+- `wiring`, `web_wiring`: the settings of each part; the HTTP side
+- `loops`: who does the rounds
+- `once`: `run --once`
+- `systemd`, `watchdog`: what systemd is told; its watchdog, fed by work
+- `logging`: log lines
+
+The main thread runs it. A crash leaves what the parts leave.
+"""

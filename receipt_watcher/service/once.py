@@ -1,0 +1,92 @@
+"""`run --once`: take in and deliver what is there, wait for the verdicts, say what became of it.
+
+The same daemon as ever, stopped when nothing is left to do; or when nothing has changed for as long as a callback
+may take, so that a far side that is down does not keep a cron job for ever.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from receipt_watcher.config.options import Config, Retention
+from receipt_watcher.config.secrets import masked
+from receipt_watcher.jobs.job import OPEN_STATES, Job, State
+from receipt_watcher.service.process.daemon import Daemon
+from receipt_watcher.service.process.signals import StopSignal
+from receipt_watcher.system.disk import display_name
+
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class OnceResult:
+    """What one run did: the jobs that it changed, what kept it from finishing, and whether its threads ended."""
+
+    jobs: list[Job]
+    troubles: list[str]
+    ended: bool
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether every receipt got where it should be."""
+        return not self.troubles and all(job.state in (State.SUCCESS, State.DUPLICATE) for job in self.jobs)
+
+
+def run_once(config: Config, stop: StopSignal, *, take_over: bool, accept_backlog: bool) -> OnceResult:
+    """Run until nothing is left to do, until nothing moves any more, or until `stop` is set."""
+    started_at = time.time()
+    config = config.model_copy(update={"retention": Retention()})  # it needs hours to believe the clock
+    daemon = Daemon(config, take_over=take_over, accept_backlog=accept_backlog, audits=False)
+    jobs: list[Job] = []
+    troubles: list[str] = []
+    try:
+        daemon.start()
+        _wait(daemon, stop)
+        jobs = daemon.log.changed_since(started_at)
+        troubles = _troubles(daemon, jobs)
+    finally:
+        ended = daemon.stop()
+    return OnceResult(jobs, troubles, ended)
+
+
+def _wait(daemon: Daemon, stop: StopSignal) -> None:
+    changed_at, before = time.monotonic(), _progress(daemon.log.counts())
+    while not stop.wait(_LOOK_SECONDS) and not daemon.condition.is_quiet():
+        counts = daemon.log.counts()
+        now = _progress(counts)
+        if now != before or not all(gate.is_idle or gate.unavailable for gate in daemon.gates):
+            changed_at, before = time.monotonic(), now
+        # What is being sent is waited for: its outcome says what is wrong, and comes within n8n.timeout_seconds.
+        if not counts[State.DELIVERING] and time.monotonic() - changed_at > daemon.config.callback.deadline_seconds:
+            return
+
+
+def _progress(counts: Mapping[State, int]) -> dict[State, int]:
+    """Return how many jobs are in each state; one that is tried in vain, again and again, makes no difference."""
+    return {
+        **counts,
+        State.QUEUED: counts[State.QUEUED] + counts[State.DELIVERING],
+        State.DELIVERING: 0,
+    }
+
+
+def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:
+    urls = set(daemon.config.webhook_urls())
+    troubles = [f"{gate.route.name}: {gate.unavailable}" for gate in daemon.gates if gate.unavailable]
+    troubles += [
+        f"{gate.route.name}: {display_name(relative)} is still in the inbox ({parked.why}: {parked.why.meaning})"
+        for gate in daemon.gates
+        for relative, parked in gate.watch.settler.parked.items()
+    ]
+    troubles += [
+        f"{masked(standing.url)} {standing.trouble}"
+        for standing in daemon.holds.all()
+        if standing.trouble and standing.url in urls
+    ]
+    troubles += [words for words in daemon.condition.waiting().values() if not words.startswith("0 ")]
+    still_open = sum(job.state in OPEN_STATES for job in jobs)
+    if still_open:
+        troubles.append(f"{still_open} receipts have no verdict yet; the next run goes on with them")
+    return troubles

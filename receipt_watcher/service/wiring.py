@@ -1,0 +1,126 @@
+"""Assembly: what each part is told, made from the configuration.
+
+What it promises: the one place where an admin's options (megabytes, minutes, an inbox's own or everybody's) become the
+settings of the parts, which the daemon puts together. It opens and starts nothing. The main thread calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from receipt_watcher.cli.privileges import to_type
+from receipt_watcher.config.options import Config, Inbox, Subfolder
+from receipt_watcher.delivery.destinations.http_client import Outbound
+from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
+from receipt_watcher.delivery.worker import DeliverySettings
+from receipt_watcher.examine.result import Limits
+from receipt_watcher.inbox.gate import GateSettings
+from receipt_watcher.inbox.state import snapshot_file
+from receipt_watcher.jobs.job import Job
+from receipt_watcher.notify.watcher import NotificationSettings
+from receipt_watcher.spool.accepted_marks import Accepted, Marks
+from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.route import Branch, Route
+
+_MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What all destinations share: the client, and two things that are known only once the daemon has its port."""
+
+    outbound: Outbound
+    callback_token_of: Callable[[str], str | None]
+    file_url_of: Callable[[Job], str]
+
+
+def route_of(config: Config, inbox: Inbox, sending: Sending) -> Route:
+    """Return the route of an inbox, its subfolders with settings of their own included."""
+    folders = SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir)
+    subfolders = [_branch(config, inbox, sending, *subfolder) for subfolder in inbox.subfolders]
+    return Route(
+        name=inbox.name,
+        spool=Spool(inbox.name, folders, to_type(Accepted.SPOOL, inbox.name)),
+        branches=(*subfolders, _branch(config, inbox, sending, "", None)),
+        takes_any_database=inbox.upload_database == "any",
+        limits=Limits(int(config.limits.max_file_mb * _MEBIBYTE), int(config.limits.max_megapixels * 1_000_000)),
+    )
+
+
+def _branch(config: Config, inbox: Inbox, sending: Sending, subfolder: str, own: Subfolder | None) -> Branch:
+    n8n = config.n8n
+    settings = N8NSettings(
+        url=config.webhook_url_of(inbox, own),
+        api_key=n8n.api_key.get_secret_value() if n8n.api_key else "",
+        payload=n8n.payload,
+        max_json_bytes=int(n8n.max_json_mb * _MEBIBYTE),
+        callback_token_of=sending.callback_token_of,
+        accept=config.accept_of(inbox, own),
+        file_url_of=sending.file_url_of,
+        signing_secrets=config.signing_secrets(),
+        remembers_jobs=config.remembers_jobs_of(inbox, own),
+    )
+    database_id, done_subfolder = (own.notion_database_id, own.done_subfolder) if own else (None, None)
+    return Branch(
+        inbox=inbox.name,
+        subfolder=subfolder,
+        destination=N8N(settings, sending.outbound),
+        notion_database_id=inbox.notion_database_id if database_id is None else database_id,
+        duplicates=config.duplicates_of(inbox, own),
+        done_subfolder=inbox.done_subfolder if done_subfolder is None else done_subfolder,
+        window=config.window_of(inbox, own),
+    )
+
+
+def gate_settings(
+    config: Config,
+    inbox: Inbox,
+    *,
+    installation_id: Callable[[], str],
+    runtime_folder: Path,
+    take_over: bool,
+    accept_backlog: bool,
+) -> GateSettings:
+    """Return what an inbox's gate is told; the last two are the command line's."""
+    return GateSettings(
+        installation_id=installation_id,
+        take_over=take_over,
+        accept_backlog=accept_backlog,
+        backlog_files=config.limits.backlog_files,
+        snapshot_file=snapshot_file(runtime_folder, inbox.name),
+        tells_scans=runtime_folder != config.state_dir,
+        marks=Marks(config.state_dir, inbox.name),
+        accept_command=to_type(Accepted.BACKLOG, inbox.name),
+    )
+
+
+def delivery_settings(config: Config) -> DeliverySettings:
+    """Return how often, how fast and how long it is tried to send."""
+    n8n = config.n8n
+    return DeliverySettings(
+        max_attempts=n8n.max_attempts,
+        backoff_initial_seconds=n8n.backoff_initial_seconds,
+        backoff_max_seconds=n8n.backoff_max_seconds,
+        callback_deadline_seconds=config.callback.deadline_seconds,
+        workers=n8n.workers,
+        hold_after=n8n.hold_after,
+        probe_max_seconds=n8n.probe_max_seconds or n8n.backoff_max_seconds,
+        drain_per_minute=n8n.drain_per_minute,
+    )
+
+
+def notification_settings(config: Config, secrets: Callable[[], Iterable[str]]) -> NotificationSettings:
+    """Return who is told what, and when; `secrets` are what no notice may hold."""
+    notify = config.notify
+    return NotificationSettings(
+        kinds=frozenset(notify.kinds),
+        after_seconds=notify.after_seconds,
+        throttle_seconds=notify.throttle_minutes * 60,
+        stuck_after_seconds=notify.stuck_after_minutes * 60,
+        quiet=notify.quiet,
+        daily_summary_at=notify.daily_summary_at,
+        zone=notify.zone,
+        secrets=secrets,
+    )

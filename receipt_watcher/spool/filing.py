@@ -1,0 +1,336 @@
+"""File away: move each file to where the log says that it belongs, with the note beside a failed one.
+
+What it promises: where a file is about to go is committed before it is moved, and where it is now after the move
+is durable; so after any crash the move is finished, not guessed. Nothing is overwritten: a name that is taken gets
+a number. A verdict that comes in the middle makes the next move due.
+
+One thread for each inbox, `file_away_due` being one round. It also brings files back to processing/ for a retry. A
+spool that is away or answers nothing, or a disk that is full, delays its own files only.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
+from receipt_watcher.examine.result import Examination, Limits
+from receipt_watcher.inbox.duplicates import DuplicatePolicy
+from receipt_watcher.jobs.job import EXAMINATION_REASONS, OPEN_STATES, Event, Folder, Job, Reason, State, may_be_booked
+from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.spool import reason_file
+from receipt_watcher.spool.route import Bell, Route, tell_concluded
+from receipt_watcher.system import disk
+
+logger = structlog.get_logger()
+
+#: Files that share the commits and flushes of one round. By taste.
+BATCH_FILES = 64
+
+#: What keeps the other files of a round where they are, too. A disk that fails at one file would be asked 64 times.
+_TROUBLE_OF_ALL = disk.TROUBLE_OF_ALL | {errno.EIO}
+
+#: Where the same file would end the same way once more.
+_NOT_BY_THE_SAME_FILE = EXAMINATION_REASONS | {Reason.ALREADY_SEEN, Reason.CHANGED}
+
+Move = tuple[Job, Folder, Path]
+
+
+class Filing:
+    """The last stage."""
+
+    def __init__(
+        self,
+        log: JobLog,
+        routes: Sequence[Route],
+        *,
+        examine: Callable[[Path, Limits], Examination],
+        deliveries: Bell,
+        clock: Callable[[], float],
+    ) -> None:
+        self._log = log
+        self._routes = routes
+        self._examine = examine
+        self._deliveries = deliveries
+        self._clock = clock
+        self._locks = {route.name: threading.Lock() for route in routes}
+        self.troubles: dict[str, str] = {}  # what keeps the files of an inbox where they are; told once
+        self._troubled: set[str] = set()  # inboxes that had a trouble in the last round
+
+    def file_away_due(self, *routes: Route) -> int:
+        """Move what is not where it belongs; return how many files were moved (0: nothing more can be done now).
+
+        Of all routes where none is named.
+        """
+        return sum(self._file_away_or_tell(route) for route in routes or self._routes if route.is_ready)
+
+    def _file_away_or_tell(self, route: Route) -> int:
+        """Keep the trouble of one spool, such as a flush that fails, from the others."""
+        try:
+            return self.file_away(route)
+        except OSError as error:
+            self._tell_trouble(route, error)
+            return 0
+
+    def file_away(self, route: Route) -> int:
+        """Do one round for one inbox: first what was begun, then what is due."""
+        with self._locks[route.name]:  # a gate that opens again finishes moves in its own thread
+            return self._file_away(route)
+
+    def at_rest(self, route: Route) -> threading.Lock:
+        """Return the lock under which no file of an inbox is moved: retention removes folders that became empty."""
+        return self._locks[route.name]
+
+    def _file_away(self, route: Route) -> int:
+        self._troubled.discard(route.name)
+        jobs = self._log.due_moves([route.name], BATCH_FILES)
+        if not jobs:
+            self._end_trouble(route)
+            return 0
+        try:
+            route.spool.check_present()
+        except SpoolError as error:
+            if error.path != route.spool.folders.processing:  # then nothing is taken either, and the gate says so
+                self._tell_trouble(route, error)
+            return 0
+        begun = [
+            (job, job.moving_to_folder, job.moving_to_path)
+            for job in jobs
+            if job.moving_to_folder is not None and job.moving_to_path is not None
+        ]
+        planned = self._plan(route, [job for job in jobs if job.moving_to_folder is None], begun)
+        return self._move_all(route, [*begun, *planned])
+
+    # --- where to ----------------------------------------------------------------------------------------------
+
+    def _plan(self, route: Route, jobs: Sequence[Job], begun: Sequence[Move]) -> list[Move]:
+        """Choose a free name for each file, and commit the choice before anything is moved."""
+        taken = {(folder, path) for _, folder, path in begun}
+        moves: list[Move] = []
+        for job in jobs:
+            folder = self._log.home_of(job)
+            if folder is job.folder:  # a copy whose original is open again, a verdict or a reason that changed
+                self._renew_note(route, job)
+                self._log.finish_moves([(job, job.folder, job.stored_path)], self._clock())
+                continue
+            wanted = self._wanted_path(route, job, folder)
+            names = {path for place, path in taken if place is folder}
+            try:
+                path = route.spool.free_path(folder, wanted, names)
+            except OSError as error:  # one name that the disk does not tell of must not stop the others
+                self._tell_trouble(route, error)
+                if error.errno in _TROUBLE_OF_ALL:
+                    break
+                continue
+            taken.add((folder, path))
+            moves.append((job, folder, path))
+        return self._log.intend_moves(moves) if moves else []
+
+    def _wanted_path(self, route: Route, job: Job, folder: Folder) -> Path:
+        match folder:
+            case Folder.PROCESSING:
+                return Path(job.job_id) / job.relative_path
+            case Folder.DONE:
+                day = time.localtime(self._clock())
+                return Path(time.strftime(route.branch_of(job).done_subfolder, day)) / job.relative_path
+            case Folder.FAILED:
+                return job.relative_path
+
+    # --- the moves ---------------------------------------------------------------------------------------------
+
+    def _move_all(self, route: Route, moves: Sequence[Move]) -> int:
+        moved: list[Move] = []
+        for move in moves:
+            job, folder, path = move
+            try:
+                if not self._is_its_own(route, job):
+                    continue
+                route.spool.move(route.path_of(job), folder, path)
+            except FileVanishedError as error:
+                self._missing(route, job, str(error), Reason.FILE_MISSING)
+            except ChangedOnDiskError as error:
+                self._missing(route, job, str(error), Reason.CHANGED)
+            except FileExistsError:
+                # Somebody put a file there since the name was chosen. Choose another in the next round.
+                self._log.finish_moves([(job, job.folder, job.stored_path)], self._clock())
+            except (OSError, SpoolError) as error:
+                self._tell_trouble(route, error)
+                if isinstance(error, SpoolError) or error.errno in _TROUBLE_OF_ALL:
+                    break
+            else:
+                moved.append(move)
+        finished = self._finish(route, moved) if moved else 0
+        if moved and finished == len(moved) and route.name not in self._troubled:
+            self._end_trouble(route)
+        return finished
+
+    def _is_its_own(self, route: Route, job: Job) -> bool:
+        """Check what is about to be moved; False where the disk does not give it, which must not stop the others."""
+        try:
+            route.check_is_its_own(job)
+        except OSError as error:
+            self._tell_trouble(route, error)
+            return False
+        return True
+
+    def _finish(self, route: Route, moved: Sequence[Move]) -> int:
+        """Put the notes right, make moves and notes durable, then commit where the files are now."""
+        folders = route.spool.folders
+        notes = {
+            job.job_id: self._write_note(route, job, path) for job, folder, path in moved if folder is Folder.FAILED
+        }
+        route.spool.flush_moves(folders.path_of(folder) / path for _, folder, path in moved)
+        for job, folder, _ in moved:
+            self._remove_notes(route, job, folder, notes.get(job.job_id))
+        found = self._examined(route, moved)  # before the transaction, which would keep callbacks waiting
+        moved = [move for move in moved if move[1] is not Folder.PROCESSING or move[0].job_id in found]
+        with self._log.transaction():
+            now = self._clock()
+            self._log.finish_moves(moved, now)
+            for job, folder, _ in moved:
+                if job.note_path != notes.get(job.job_id):
+                    self._log.keep_note_path(job.job_id, notes.get(job.job_id))
+                if folder is Folder.PROCESSING:
+                    self._go_on(job, found[job.job_id], route.branch_of(job).duplicates)
+        for job, folder, path in moved:
+            self._clean_up(route, job, folder, path)
+        if any(folder is Folder.PROCESSING for _, folder, _ in moved):
+            self._deliveries.ring()
+        return len(moved)
+
+    def _examined(self, route: Route, moved: Sequence[Move]) -> dict[str, Examination]:
+        """Examine the files that came back to processing/; without those that the disk does not give."""
+        found: dict[str, Examination] = {}
+        for job, folder, path in moved:
+            if folder is Folder.PROCESSING:
+                try:
+                    found[job.job_id] = self._examine(route.spool.folders.processing / path, route.limits)
+                except OSError as error:  # one file that the disk does not give must not stop the others
+                    self._tell_trouble(route, error)
+        return found
+
+    def _clean_up(self, route: Route, job: Job, folder: Folder, path: Path) -> None:
+        """Remove the empty folder that the file left; a crash before it leaves that to the next start."""
+        if job.folder is Folder.PROCESSING:
+            route.spool.tidy(job.stored_path.parts[0])
+        logger.debug("file.filed", job_id=job.job_id, inbox=job.inbox, folder=folder.value, path=str(path))
+
+    def _remove_notes(self, route: Route, job: Job, folder: Folder, written: Path | None) -> None:
+        """Remove older notes about a file; before the commit, after which nobody would come back for them."""
+        if job.note_path is not None and job.note_path != written:
+            reason_file.remove_note(route.spool.folders.failed / job.note_path, job.job_id)
+        if folder is Folder.DONE:  # people move the note back into the inbox together with the file
+            reason_file.remove_note(reason_file.note_path(route.spool.folders.inbox / job.relative_path), job.job_id)
+
+    def _missing(self, route: Route, job: Job, message: str, reason: Reason) -> None:
+        """Stop trying to move a file that is gone, or whose place another one has taken."""
+        now = self._clock()
+        after = None
+        with self._log.transaction():
+            current = self._log.get(job.job_id)  # a retry may have come since the round began
+            if current is None or (current.folder, current.stored_path) != (job.folder, job.stored_path):
+                return  # or the file itself was dropped in again
+            self._log.abandon_move(job.job_id, now, message)
+            if current.state is State.QUEUED:
+                after = self._log.advance(job.job_id, Event.FAIL, now, reason=reason, message=message)
+                self._log.abandon_move(job.job_id, now, "nothing to file")
+        if job.folder is Folder.PROCESSING:  # somebody took it from where a crash had left it, half-way out
+            route.spool.tidy(job.stored_path.parts[0])
+        if after is not None:
+            tell_concluded(after, now)
+        if job.note_path is not None:
+            self._put_note_right(route, job, after, job.note_path)
+        logger.error("file.missing", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=message)
+
+    def _put_note_right(self, route: Route, job: Job, after: Job | None, path: Path) -> None:
+        """Keep the note of a job that failed again where it stands; with the file gone for good it goes as well."""
+        place = route.spool.folders.failed / path
+        if after is not None and after.reason is Reason.CHANGED and reason_file.is_about(place, job.job_id):
+            self._write_note(route, after, job.stored_path)
+        else:
+            reason_file.remove_note(place, job.job_id)
+
+    def _tell_trouble(self, route: Route, error: Exception) -> None:
+        if route.name not in self.troubles:
+            logger.error("file.not_filed", inbox=route.name, message=str(error), advice="mend it; it is tried again")
+        self.troubles[route.name] = str(error)
+        self._troubled.add(route.name)
+
+    def _end_trouble(self, route: Route) -> None:
+        if self.troubles.pop(route.name, None) is not None:
+            logger.info("filing.resumed", inbox=route.name)
+
+    # --- a file that came back for a retry ---------------------------------------------------------------------
+
+    def _go_on(self, job: Job, found: Examination, duplicates: DuplicatePolicy) -> None:
+        """A retry of what examination refused may succeed under new limits; anything else must still be itself."""
+        current = self._log.get(job.job_id)
+        if current is None or current.state is not State.QUEUED:
+            return
+        refused = self._refusal(job, found, duplicates)
+        if refused is None:
+            self._log.complete(job.job_id, found.sha256, found.mime_type, found.size)
+            return
+        after = self._log.advance(job.job_id, Event.FAIL, self._clock(), reason=refused[0], message=refused[1])
+        if after is not None:
+            tell_concluded(after, self._clock())
+
+    def _refusal(self, job: Job, found: Examination, duplicates: DuplicatePolicy) -> tuple[Reason, str] | None:
+        if None not in (job.sha256, found.sha256) and found.sha256 != job.sha256:
+            return Reason.CHANGED, "The file in failed/ is not the one that was recorded."
+        if found.refusal is not None:
+            return found.refusal.reason, found.refusal.detail
+        if duplicates != "send" and found.sha256 is not None:
+            for other in self._log.same_receipts(found.sha256, job.target, OPEN_STATES | {State.SUCCESS}):
+                if other.job_id != job.job_id:
+                    return Reason.ALREADY_SEEN, f"The same receipt is there as {other.filename} (job {other.job_id})."
+        return None
+
+    # --- notes -------------------------------------------------------------------------------------------------
+
+    def _write_note(self, route: Route, job: Job, path: Path) -> Path | None:
+        """Write the note beside a failed file, and return where it stands, relative to failed/."""
+        root = route.spool.folders.failed
+        beside = reason_file.note_path(root / path)
+        if not route.spool.is_present():  # the next opening of the inbox finds the file without a note, which is less
+            return None
+        try:
+            written = reason_file.write_note(beside, job.job_id, self._note_text(job))
+        except OSError as error:
+            logger.error("note.not_written", job_id=job.job_id, path=str(beside), message=str(error))  # noqa: TRY400 - the text says it
+            return None
+        return beside.relative_to(root) if written else None
+
+    def _renew_note(self, route: Route, job: Job) -> None:
+        """Write the note beside a failed file again if it stands there: what it says may have changed."""
+        if job.folder is Folder.FAILED and job.note_path is not None and job.removed_at is None:
+            place = route.spool.folders.failed / job.note_path
+            if reason_file.is_about(place, job.job_id):
+                self._write_note(route, job, job.stored_path)
+
+    def _note_text(self, job: Job) -> str:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.completed_at or self._clock()))
+        if job.state is State.DUPLICATE:
+            original = self._log.get(job.duplicate_of or "")
+            return (
+                f"{job.filename}\n\nWhat happened ({when}):\nThis is a copy of a receipt that did not get through"
+                f"{f': {original.filename}' if original else ''} (job {job.duplicate_of}).\n\n"
+                "What to do:\nSee the note beside the original."
+            )
+        reason = job.reason or Reason.N8N_FAILURE
+        said = f"\n{job.message}" if job.message else ""
+        again = "" if reason in _NOT_BY_THE_SAME_FILE else "\nTo try again: move the file back into the inbox."
+        if may_be_booked(job):
+            again = (
+                "\nIf it was not booked: move the file back into the inbox, and it is sent again."
+                "\nIf it was booked: leave the file here, or it is booked twice. Ask an admin to mark it delivered:"
+                f"\nreceipt-watcher settle {job.job_id} --delivered"
+            )
+        return (
+            f"{job.filename}\n\nWhat happened ({when}):\n{reason.meaning}{said}\n\nWhat to do:\n{reason.advice}{again}"
+        )

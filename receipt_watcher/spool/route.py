@@ -1,0 +1,183 @@
+"""What belongs to one inbox on its way, and the bell by which one stage wakes another.
+
+A stage never calls the next one: it writes to the job log and rings. Every loop looks at the log at least once a
+tick all the same, so a bell that is not heard costs seconds, never a receipt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from receipt_watcher.config.schedule import Window
+from receipt_watcher.delivery.destinations import Destination
+from receipt_watcher.errors import ChangedOnDiskError
+from receipt_watcher.examine.result import Limits
+from receipt_watcher.inbox.duplicates import DuplicatePolicy
+from receipt_watcher.inbox.watching.ignored import lies_below
+from receipt_watcher.jobs.job import Folder, Job, State
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.system.disk import digest_of, display_name
+
+logger = structlog.get_logger()
+
+_ID_CHARACTERS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """Where the receipts of an inbox go, or those of a `subfolder` of it that has settings of its own.
+
+    `window` says when they are sent; None for always.
+    """
+
+    inbox: str
+    subfolder: str = ""
+    destination: Destination
+    notion_database_id: str
+    duplicates: DuplicatePolicy
+    done_subfolder: str
+    window: Window | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in the job log; no inbox's name has a slash."""
+        return f"{self.inbox}/{self.subfolder}" if self.subfolder else self.inbox
+
+    def opens_at(self, now: float) -> float:
+        """Return when its receipts may be sent, in Unix seconds; `now` where they may."""
+        return now if self.window is None else self.window.opens_at(now)
+
+    @property
+    def target(self) -> str:
+        """What makes two receipts with the same bytes the same: where they are sent and booked."""
+        return self.target_in(self.notion_database_id)
+
+    def target_in(self, database_id: str) -> str:
+        """Return the same for a receipt that is booked in another database."""
+        return f"{self.destination.url} {database_id}"
+
+
+@dataclass(slots=True)
+class Route:
+    """One inbox: its spool, where its receipts go, and whether its spool is open and recovered (`is_ready`).
+
+    `branches` are the subfolders with settings of their own, the innermost first, and at last the inbox itself.
+    """
+
+    name: str
+    spool: Spool
+    branches: tuple[Branch, ...]
+    limits: Limits
+    takes_any_database: bool = False  # an upload may name one that is no branch's
+    is_ready: bool = field(default=False)
+
+    def branch_at(self, relative: Path) -> Branch:
+        """Return where a file goes, by its path below the inbox."""
+        return next(branch for branch in self.branches if lies_below(relative.parent, branch.subfolder))
+
+    def key_at(self, relative: Path) -> str:
+        """Return the key of where a file goes, by its path below the inbox."""
+        return self.branch_at(relative).key
+
+    def branch_of(self, job: Job) -> Branch:
+        """Return where a job goes; one whose subfolder is configured no more goes as the rest of its inbox."""
+        return next((branch for branch in self.branches if branch.key == job.branch), self.branches[-1])
+
+    def path_of(self, job: Job) -> Path:
+        """Return where a job's file is now, by the log."""
+        return self.spool.folders.path_of(job.folder) / job.stored_path
+
+    def check_is_its_own(self, job: Job) -> None:
+        """Check that what lies in failed/ where the log says is the job's file.
+
+        People empty failed/, and the next receipt of that name that fails gets the place.
+
+        Raises:
+            ChangedOnDiskError: another file is there.
+            OSError: it cannot be read.
+        """
+        path = self.path_of(job)
+        if job.folder is not Folder.FAILED or job.sha256 is None or not path.is_file():
+            return
+        with contextlib.suppress(PermissionError):  # it may be moved all the same; examination will say so
+            if digest_of(path) != job.sha256:
+                raise ChangedOnDiskError(f"{display_name(path)} is another file now, not the one that was recorded")
+
+    def is_in_failed(self, job: Job) -> bool:
+        """Whether the file of a failed job lies where the log says, or where it is just being moved to.
+
+        Raises:
+            SpoolError: a folder of the spool is away.
+        """
+        self.spool.check_present()
+        with contextlib.suppress(ChangedOnDiskError, OSError):  # what cannot be read is no reason to refuse a good copy
+            self.check_is_its_own(job)
+            if self.path_of(job).is_file():
+                return True
+        if job.moving_to_folder is None or job.moving_to_path is None:
+            return False
+        return (self.spool.folders.path_of(job.moving_to_folder) / job.moving_to_path).is_file()
+
+
+def branches_of(routes: Iterable[Route], url: str) -> list[str]:
+    """Return the keys of all branches that go to one destination."""
+    return [branch.key for route in routes for branch in route.branches if branch.destination.url == url]
+
+
+def destination_id(url: str) -> str:
+    """Return the short name of a destination: a URL may hold what not everybody should see."""
+    return hashlib.sha256(url.encode()).hexdigest()[:_ID_CHARACTERS]
+
+
+def destinations_of(routes: Iterable[Route]) -> dict[str, str]:
+    """Return the URL of each destination by its short name."""
+    urls = dict.fromkeys(branch.destination.url for route in routes for branch in route.branches)
+    return {destination_id(url): url for url in urls}
+
+
+class Bell:
+    """Wakes loops. A loop notes `count` before it looks for work, so that no ring in between is missed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._condition = threading.Condition()
+
+    def ring(self, most: int | None = None) -> None:
+        """Wake whoever waits; `most` of them, where there is not more to do: each goes on until nothing is left."""
+        with self._condition:
+            self.count += 1
+            if most is None:
+                self._condition.notify_all()
+            else:
+                self._condition.notify(most)
+
+    def wait(self, heard: int, timeout_seconds: float) -> None:
+        """Return when the bell was rung after `heard` was noted, or when the time is over."""
+        with self._condition:
+            if self.count == heard and timeout_seconds > 0:
+                self._condition.wait(timeout_seconds)
+
+
+def tell_concluded(job: Job, now: float) -> None:
+    """Write the one line that sums a job up."""
+    level = logger.info if job.state in (State.SUCCESS, State.DUPLICATE) else logger.warning
+    level(
+        "job.concluded",
+        job_id=job.job_id,
+        inbox=job.inbox,
+        filename=job.filename,
+        status=job.state.value,
+        reason=job.reason.value if job.reason else None,
+        message=job.message,
+        attempts=job.attempts,
+        seconds=round(now - job.created_at, 3),
+        duplicate_of=job.duplicate_of,
+        notion_page_url=job.notion_page_url,
+    )

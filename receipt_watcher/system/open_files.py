@@ -1,0 +1,67 @@
+"""Whether somebody has a file open for writing, where the kernel can tell, and whether it has any content on disk.
+
+By a lease (fcntl(2), F_SETLEASE): a read lease is refused with EAGAIN while any descriptor may write. Measured: it
+said so during every upload by smbd, vsftpd, proftpd, sftp and rsync. It needs the file's owner or CAP_LEASE, and knows
+nothing of writers on another machine. The lease is given back at once: held, it makes whoever opens the file wait.
+
+Any thread may call it; nothing is kept, so a crash leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+from enum import Enum
+from pathlib import Path
+
+from receipt_watcher.system.disk import PLAINLY
+
+
+class Writers(Enum):
+    """What is known of those who write a file; the value says what that means for an inbox."""
+
+    NONE = "files that a program has open are noticed"
+    SOME = "a file is open right now"
+    NOT_OURS = "who has a file of another user open cannot be told (AmbientCapabilities=CAP_LEASE would)"
+    UNKNOWN = "who has a file open cannot be told on this file system"
+
+
+def writers_of(path: Path) -> Writers:
+    """Return whether somebody on this machine has the file open for writing.
+
+    Raises:
+        OSError: it is gone, or may not be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | PLAINLY)
+    try:
+        # SIGIO, which tells a holder that its lease is in the way, would end the process; SIGURG is ignored.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        if error.errno == errno.EAGAIN:
+            return Writers.SOME
+        return Writers.NOT_OURS if error.errno in (errno.EACCES, errno.EPERM) else Writers.UNKNOWN
+    else:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return Writers.NONE
+    finally:
+        os.close(descriptor)
+
+
+def is_all_hole(path: Path) -> bool:
+    """Whether a file holds no content at all on this disk, however large it says that it is (lseek(2), SEEK_DATA).
+
+    Raises:
+        OSError: it is gone, or may not be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | PLAINLY)
+    try:
+        os.lseek(descriptor, 0, os.SEEK_DATA)
+    except OSError as error:
+        return error.errno == errno.ENXIO
+    else:
+        return False
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,12 @@
+"""The HTTP side: callbacks, the API, the status page, uploads, probes.
+
+What it promises: a caller that is hostile or slow costs others nothing. Who may not is told so before a body is read.
+
+- `app`: callback, health, errors
+- `server`: connections, bodies and headers in bounds; uvicorn's thread
+- `access`: who asks, and what the caller may
+- `api`, `pages`, `files`, `uploads`: its parts
+- `actions`, `problem`: retry, cancel, resume; what a refused caller is told
+
+One thread runs the event loop; what may wait runs in threads beside it. A crash loses what was not answered.
+"""

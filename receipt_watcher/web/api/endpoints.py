@@ -1,0 +1,410 @@
+"""The API for people and their programs: what `operations` says, done.
+
+What it promises: each call is judged before it is read; what comes is checked by `schemas`; no answer is given that
+`operations` does not name. Lists and searches hold the job log for milliseconds, however many jobs there are, and
+whoever only looks never keeps a callback waiting.
+
+Runs in uvicorn's thread; whatever touches the job log or N8N runs in a few worker threads. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar, get_origin
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route as WebRoute
+
+from receipt_watcher import __version__
+from receipt_watcher.config.roles import Right, Role
+from receipt_watcher.config.secrets import masked, without_path
+from receipt_watcher.delivery.destinations.reachability import Reach
+from receipt_watcher.jobs.job import Job, State
+from receipt_watcher.jobs.json_view import attempt_view, full_view, history_view, iso_time, job_view
+from receipt_watcher.jobs.log.holds import Holds, Standing
+from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds, Held, hand_hold_view
+from receipt_watcher.jobs.log.queries.search import Place, Search, Wanted
+from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.spool.route import Route, branches_of, destination_id, destinations_of
+from receipt_watcher.web.access.callers import Access, Caller
+from receipt_watcher.web.actions import Actions
+from receipt_watcher.web.api import schemas
+from receipt_watcher.web.api.events import Feed
+from receipt_watcher.web.api.operations import EVENTS, OPERATIONS, Operation, openapi
+from receipt_watcher.web.files.downloads import Downloads
+from receipt_watcher.web.problem import RefusedError
+from receipt_watcher.web.server.bodies import MOST_PARAMETERS, whole_body
+from receipt_watcher.web.server.connections import tell_connection
+from receipt_watcher.web.uploads.receive import Uploads
+
+_LOOKING_THREADS = 4
+_CHANGING_THREADS = 2
+_BODY_BYTES = 64 * 1024
+_SHOWN_CHARACTERS = 80
+
+#: Who needs no right.
+_NOBODY = Caller("nobody", Role.VIEWER)
+
+_Taken = TypeVar("_Taken", bound=schemas.Taken)
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the API works on.
+
+    `tell_inboxes` describes each inbox; `reach` asks whether a destination's server is there.
+    """
+
+    log: JobLog
+    holds: Holds
+    routes: Sequence[Route]
+    actions: Actions
+    downloads: Downloads
+    uploads: Uploads
+    feed: Feed
+    tell_inboxes: Callable[[], list[dict[str, Any]]]
+    reach: Callable[[str], Reach]
+
+
+class Api:
+    """All calls."""
+
+    def __init__(self, access: Access, parts: Parts) -> None:
+        self._access = access
+        self._parts = parts
+        self._log = parts.log
+        self._looking = asyncio.Semaphore(_LOOKING_THREADS)
+        self._changing = asyncio.Semaphore(_CHANGING_THREADS)
+
+    def routes(self) -> list[WebRoute]:
+        """Return the routes of all calls but `file`, which shares its path with links."""
+        return [
+            WebRoute(operation.path, self._answering(name, operation), methods=[operation.method])
+            for name, operation in OPERATIONS.items()
+            if name != "file"
+        ]
+
+    async def file_of_known(self, request: Request) -> Response:
+        """Answer who asks for a file without a link."""
+        return await self._answering("file", OPERATIONS["file"])(request)
+
+    def _answering(self, name: str, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers a call: judge, read the query, then do it."""
+        do: Callable[[Request, Caller, Any], Awaitable[Response]] = getattr(self, f"_{name}")
+
+        async def answer(request: Request) -> Response:
+            caller = _NOBODY
+            if operation.right is not None:
+                caller = await self._access.require(request, operation.right, has_field=name == "upload")
+            return await do(request, caller, _query(operation.query, request))
+
+        return answer
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    async def _jobs(self, _request: Request, _caller: Caller, query: schemas.JobsQuery) -> Response:
+        place = Place(query.cursor) if query.cursor else None
+        page = await self._look(Search(self._log).page, _wanted(query), place, query.limit)
+        jobs, more = page.jobs, page.older.job_id if page.older else None
+        return JSONResponse({"jobs": [job_view(job, self._path_of(job)) for job in jobs], "next_cursor": more})
+
+    async def _job(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        return JSONResponse(await self._look(self._full_view, _job_id(request)))
+
+    def _full_view(self, job_id: str) -> dict[str, Any]:
+        job = self._must_get(job_id)
+        return full_view(job, self._path_of(job), self._log.attempts(job_id), self._log.history(job_id))
+
+    async def _attempts(self, request: Request, _caller: Caller, query: schemas.RowsQuery) -> Response:
+        rows, more = await self._look(self._rows, _job_id(request), self._log.attempts_after, query)
+        return JSONResponse({"attempts": [attempt_view(row) for row in rows], "next_cursor": more})
+
+    async def _history(self, request: Request, _caller: Caller, query: schemas.RowsQuery) -> Response:
+        rows, more = await self._look(self._rows, _job_id(request), self._log.history_after, query)
+        return JSONResponse({"history": [history_view(row) for row in rows], "next_cursor": more})
+
+    def _rows(
+        self, job_id: str, ask: Callable[[str, int, int], list[dict[str, Any]]], query: schemas.RowsQuery
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        self._must_get(job_id)
+        found = ask(job_id, query.cursor or 0, query.limit + 1)
+        rows = found[: query.limit]
+        return rows, rows[-1]["id"] if len(found) > query.limit else None
+
+    async def _file(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        tell_connection(request, "prefer")
+        return await self._parts.downloads.answer(request, _job_id(request), None, has_parts=True)
+
+    async def _inboxes(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        return JSONResponse({"inboxes": await self._look(self._parts.tell_inboxes)})
+
+    async def _events(self, request: Request, caller: Caller, query: schemas.EventsQuery) -> Response:
+        last = request.headers.get("last-event-id", "")
+        after = int(last) if last.isascii() and last.isdecimal() and len(last) < 19 else query.after  # noqa: PLR2004 - of SQLite
+
+        async def is_welcome() -> bool:
+            try:  # a session may have ended since, or a provider's token; a reload ends all streams
+                await self._access.require(request, Right.READ)
+            except RefusedError:
+                return False
+            return True
+
+        if request.method == "HEAD":  # an answer without a body has an end
+            return Response(headers={"Content-Type": EVENTS})
+        tell_connection(request, "prefer")
+        tell_connection(request, "stream")
+        return await self._parts.feed.listen(after, caller.name, is_welcome, EVENTS)
+
+    async def _openapi(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        root: str = request.scope.get("root_path", "")
+        return Response(await run_in_threadpool(_openapi_text, root), media_type="application/json")
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
+    async def _retry(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        forced = (await _body(schemas.RetryRequest, request)).force
+        return await self._advance(partial(self._parts.actions.retry, is_forced=forced), request, caller)
+
+    async def _settle(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        delivered = (await _body(schemas.SettleRequest, request)).delivered
+        return await self._advance(partial(self._parts.actions.settle, is_delivered=delivered), request, caller)
+
+    async def _cancel(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        return await self._advance(self._parts.actions.cancel, request, caller)
+
+    async def _advance(
+        self, change: Callable[[str, str], Job | str | None], request: Request, caller: Caller
+    ) -> Response:
+        job_id = _job_id(request)
+        async with self._changing:
+            after = await run_in_threadpool(change, job_id, caller.name)
+        if after is None:
+            raise _no_job(job_id)
+        if isinstance(after, str):
+            raise RefusedError(409, after)
+        return JSONResponse({"job_id": after.job_id, "status": after.state.value}, 202)
+
+    async def _retry_all(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        choice = await _body(schemas.RetryChoice, request)
+        async with self._changing:
+            done = await run_in_threadpool(self._parts.actions.retry_all, _wanted(choice), choice.cursor, caller.name)
+        return JSONResponse({"retried": done.retried, "refused": done.refused, "next_cursor": done.more}, 202)
+
+    async def _upload(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        return await self._parts.uploads.answer(request, caller)
+
+    # --- holds ------------------------------------------------------------------------------------------------------
+
+    async def _hold_inbox(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        why = (await _body(schemas.HoldRequest, request)).why
+        name = (await self._inbox(request))["name"]
+        await self._change(self._parts.actions.hold, Held.INBOX, name, why, caller.name)
+        return JSONResponse(await self._inbox(request), 202)
+
+    async def _resume_inbox(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        name = (await self._inbox(request))["name"]
+        if not await self._change(self._parts.actions.resume_inbox, name, caller.name):
+            raise RefusedError(409, "It is not held.")
+        return JSONResponse(await self._inbox(request), 202)
+
+    async def _inbox(self, request: Request) -> dict[str, Any]:
+        name: str = request.path_params["inbox"]
+        found = next((each for each in await self._look(self._parts.tell_inboxes) if each["name"] == name), None)
+        if found is None:
+            raise RefusedError(404, f"There is no inbox {name[:_SHOWN_CHARACTERS]}.")
+        return found
+
+    async def _hold(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        why = (await _body(schemas.HoldRequest, request)).why
+        url = self._destination(request)
+        await self._change(self._parts.actions.hold, Held.DESTINATION, url, why, caller.name)
+        return JSONResponse(await self._look(self._hold_view, url, caller), 202)
+
+    # --- destinations ----------------------------------------------------------------------------------------------
+
+    async def _holds(self, _request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        urls = self._destinations()
+        found = await self._look(lambda: [self._hold_view(url, caller) for url in urls.values()])
+        return JSONResponse({"destinations": found})
+
+    async def _resume(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        url = self._destination(request)
+        branches = branches_of(self._parts.routes, url)
+        if not await self._change(self._parts.actions.resume_destination, url, branches, caller.name):
+            raise RefusedError(409, "It is not held.")
+        return JSONResponse(await self._look(self._hold_view, url, caller), 202)
+
+    async def _test_connection(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        async with self._changing:
+            found = await run_in_threadpool(
+                lambda: [_reach_view(name, self._parts.reach(url)) for name, url in self._destinations().items()]
+            )
+        return JSONResponse({"destinations": found})
+
+    def _destination(self, request: Request) -> str:
+        """Return the URL of the destination that is asked for."""
+        destination: str = request.path_params["destination"]
+        url = self._destinations().get(destination)
+        if url is None:
+            raise RefusedError(404, f"There is no destination {destination[:_SHOWN_CHARACTERS]}.")
+        return url
+
+    def _destinations(self) -> dict[str, str]:
+        return destinations_of(self._parts.routes)
+
+    def _hold_view(self, url: str, caller: Caller) -> dict[str, Any]:
+        standing = self._parts.holds.get(url)
+        inboxes = [route.name for route in self._parts.routes if any(b.destination.url == url for b in route.branches)]
+        by_hand = HandHolds(self._log).of_destination(url)
+        return hold_view(standing, inboxes, by_hand, shows_path=caller.may(Right.ADMINISTER))
+
+    # --- sessions --------------------------------------------------------------------------------------------------
+
+    async def _session(self, _request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        return JSONResponse(self._session_view(caller))
+
+    def _session_view(self, caller: Caller) -> dict[str, Any]:
+        session = caller.session
+        return {
+            "name": caller.name,
+            "role": caller.role.value,
+            "csrf": None if session is None else self._access.sessions.form_token(session),
+            "ends_at": None if session is None else iso_time(session.ends_at),
+        }
+
+    async def _sign_in(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
+        given = await _body(schemas.SignIn, request)
+        cookie = await self._access.sign_in(request, given.token)
+        session = self._access.sessions.judge(cookie)
+        if session is None:  # it was made just now
+            raise RuntimeError("a new session is not good")
+        answer = JSONResponse(self._session_view(Caller(session.name, session.role, session)), 201)
+        self._access.set_cookie(request, answer, cookie)
+        return answer
+
+    async def _sign_out(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
+        if caller.session is not None:
+            await run_in_threadpool(self._access.sessions.end, caller.session)
+        answer = Response(status_code=204)
+        self._access.forget_cookie(request, answer)
+        return answer
+
+    # --- common ----------------------------------------------------------------------------------------------------
+
+    async def _look(self, ask: Callable[..., _Result], *arguments: Any) -> _Result:
+        async with self._looking:
+            return await run_in_threadpool(ask, *arguments)
+
+    async def _change(self, change: Callable[..., _Result], *arguments: Any) -> _Result:
+        async with self._changing:
+            return await run_in_threadpool(change, *arguments)
+
+    def _must_get(self, job_id: str) -> Job:
+        job = self._log.get(job_id)
+        if job is None:
+            raise _no_job(job_id)
+        return job
+
+    def _path_of(self, job: Job) -> Any:
+        return next((route.path_of(job) for route in self._parts.routes if route.name == job.inbox), None)
+
+
+def hold_view(
+    standing: Standing, inboxes: Sequence[str], by_hand: HandHold | None, *, shows_path: bool
+) -> dict[str, Any]:
+    """Return how a destination stands, as JSON takes it; the path of a webhook is for admins only."""
+    message = standing.hold_message if standing.is_held else None
+    path = urlsplit(standing.url).path
+    if message is not None and not shows_path and len(path) > 1:
+        message = message.replace(path, "/…")
+    return {
+        "destination": destination_id(standing.url),
+        "url": masked(standing.url) if shows_path else without_path(standing.url),
+        "held": standing.is_held,
+        "kind": standing.hold_kind.value if standing.hold_kind else None,
+        "since": iso_time(standing.held_since),
+        "message": message,
+        "next_probe_at": iso_time(standing.probe_at) if standing.is_held else None,
+        "inboxes": list(inboxes),
+        "by_hand": hand_hold_view(by_hand),
+    }
+
+
+def _reach_view(name: str, reach: Reach) -> dict[str, Any]:
+    milliseconds = None if reach.seconds is None else round(reach.seconds * 1000, 1)
+    return {"destination": name, "ok": reach.is_there, "said": reach.said, "milliseconds": milliseconds}
+
+
+def _no_job(job_id: str) -> RefusedError:
+    return RefusedError(404, f"There is no job {job_id[:_SHOWN_CHARACTERS]}.")
+
+
+def _job_id(request: Request) -> str:
+    job_id: str = request.path_params["job_id"]
+    return job_id
+
+
+@functools.cache  # of the one path that a proxy takes away; it takes a tenth of a second, and anybody may ask
+def _openapi_text(root_path: str) -> str:
+    return json.dumps(openapi(__version__, root_path), ensure_ascii=False, separators=(",", ":"))
+
+
+def _query(model: type[_Taken], request: Request) -> _Taken:
+    """Return the query, checked; it is gone through once (`bodies` bounds it)."""
+    texts: dict[str, list[str]] = {}
+    for name, text in request.query_params.multi_items():
+        texts.setdefault(name, []).append(text)
+    said = {name: given if len(given) > 1 or _is_list(model, name) else given[0] for name, given in texts.items()}
+    return _checked(model, said)
+
+
+def _is_list(model: type[_Taken], name: str) -> bool:
+    known = model.model_fields.get(name)
+    return known is not None and get_origin(known.annotation) is list
+
+
+async def _body(model: type[_Taken], request: Request) -> _Taken:
+    """Return the body, which is JSON, checked; none at all stands for an empty object."""
+    body = await whole_body(request, _BODY_BYTES)
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise RefusedError(415, "Send application/json.")
+    try:
+        said = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        raise RefusedError(422, "The body is no JSON.") from None
+    return _checked(model, said)
+
+
+def _checked(model: type[_Taken], said: Any) -> _Taken:
+    if isinstance(said, dict) and len(said) > MOST_PARAMETERS:  # each one would be a mistake of its own, in words
+        raise RefusedError(422, f"There are more than {MOST_PARAMETERS} fields.")
+    try:
+        return model.model_validate(said)
+    except ValidationError as error:
+        raise RefusedError(422, schemas.wrong_in(error)) from None
+
+
+def _wanted(choice: schemas.Choice) -> Wanted:
+    return Wanted(
+        states=frozenset(State(state) for state in choice.status),
+        inbox=choice.inbox,
+        text=choice.q,
+        since=_seconds(choice.since),
+        until=_seconds(choice.until),
+    )
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()

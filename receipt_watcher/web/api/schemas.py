@@ -1,0 +1,343 @@
+"""What the API takes and gives, as models: what comes is checked by them, and openapi.json is made of them.
+
+Pure; any thread may use them. Times are ISO 8601, in UTC where they are given, with an offset where they are taken.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from receipt_watcher.config.roles import Role
+from receipt_watcher.jobs.job import Reason, State
+
+_MOST_ROWS = 500
+#: No control characters: they are in no name that we keep.
+Words = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Cursor = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z-]+$")]
+# What time there is: SQLite and Python both know the years between.
+_FIRST, _LAST = "1970-01-01T00:00:00+00:00", "9000-01-01T00:00:00+00:00"
+Moment = Annotated[
+    AwareDatetime,
+    Field(ge=datetime.fromisoformat(_FIRST), le=datetime.fromisoformat(_LAST), examples=["2026-11-01T00:00:00Z"]),
+]
+
+
+class Taken(BaseModel):
+    """What comes from a caller: nothing that is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Given(BaseModel):
+    """What goes to a caller."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)  # only the documentation is made of them
+
+
+# --- what comes ----------------------------------------------------------------------------------------------------
+
+
+class Nothing(Taken):
+    """No parameters."""
+
+
+class Choice(Taken):
+    """Which jobs."""
+
+    status: list[State] = Field(default_factory=list, max_length=20, description="Of these states; several times.")
+    inbox: Words | None = Field(default=None, description="Of this inbox.")
+    q: Words = Field(
+        default="",
+        description="With these words in the file's name or the message; or an id, or its first nine letters at least.",
+    )
+    since: Moment | None = Field(default=None, description="Taken in from then on.")
+    until: Moment | None = Field(default=None, description="Taken in before then.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError("since is not before until, so no job can be meant")
+        return self
+
+
+class JobsQuery(Choice):
+    """A page of jobs."""
+
+    limit: int = Field(default=50, ge=1, le=_MOST_ROWS, description="How many at the most.")
+    cursor: Cursor | None = Field(default=None, description="next_cursor of the page before.")
+
+
+class RowsQuery(Taken):
+    """A page of what happened to one job."""
+
+    limit: int = Field(default=100, ge=1, le=_MOST_ROWS, description="How many at the most.")
+    cursor: int | None = Field(default=None, ge=0, le=2**62, description="next_cursor of the page before.")
+
+
+class EventsQuery(Taken):
+    """From where to hear."""
+
+    after: int | None = Field(
+        default=None, ge=0, le=2**62, description="The id of the last event that is known; or the header Last-Event-ID."
+    )
+
+
+class RetryChoice(Choice):
+    """Which of the failed and cancelled jobs are retried."""
+
+    status: list[Literal["failure", "cancelled"]] = Field(  # type: ignore[assignment]  # fewer of them
+        default=["failure"], min_length=1, max_length=2, description="Of these states."
+    )
+    cursor: Cursor | None = Field(default=None, description="next_cursor of the answer before.")
+
+
+class RetryRequest(Taken):
+    """How a job is retried."""
+
+    force: bool = Field(default=False, description="Also if it may have been booked, and would then be booked twice.")
+
+
+class SettleRequest(Taken):
+    """What became of a job that may have been booked."""
+
+    delivered: bool = Field(description="Whether N8N has booked it.")
+
+
+class SignIn(Taken):
+    """Who signs in."""
+
+    token: Annotated[str, StringConstraints(min_length=1, max_length=8192)] = Field(description="A token.")
+
+
+class HoldRequest(Taken):
+    """Why it is held."""
+
+    why: Words = Field(default="", description="What to tell those who wonder.")
+
+
+class UploadForm(Taken):
+    """A receipt."""
+
+    file: Annotated[bytes, Field(json_schema_extra={"format": "binary"})] = Field(
+        description="The file, with its name."
+    )
+    inbox: str | None = Field(default=None, description="For this inbox; not needed where there is one only.")
+    notion_database_id: str | None = Field(
+        default=None,
+        description="For the inbox, or its subfolder, that goes to this database; any other one needs upload_database: "
+        "any. A contradiction to inbox is answered 422.",
+    )
+    csrf: str | None = Field(default=None, description="The form token of who is signed in, where no header has it.")
+
+
+# --- what goes -----------------------------------------------------------------------------------------------------
+
+
+class JobAnswer(Given):
+    """A job."""
+
+    job_id: str
+    status: State
+    reason: Reason | None
+    inbox: str
+    subfolder: str
+    filename: str
+    mime_type: str | None
+    size: int
+    sha256: str | None
+    notion_database_id: str
+    attempts: int
+    created_at: datetime
+    updated_at: datetime
+    next_attempt_at: datetime | None
+    deadline_at: datetime | None
+    completed_at: datetime | None
+    message: str | None
+    notion_page_url: str | None
+    execution_id: str | None
+    duplicate_of: str | None
+    revision_of: str | None
+    conflict_of: str | None
+    path: str | None
+    removed_at: datetime | None
+
+
+class DeliveryAnswer(Given):
+    """One delivery with an outcome."""
+
+    started_at: datetime
+    ended_at: datetime
+    outcome: str
+    counted: bool
+    status_code: int | None
+    message: str | None
+
+
+class HistoryAnswer(Given):
+    """One thing that happened to a job."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    at: datetime
+    event: str
+    from_: State | None = Field(alias="from")
+    to: State | None
+    detail: str | None
+
+
+class FullJobAnswer(JobAnswer):
+    """A job with its deliveries and its history."""
+
+    deliveries: list[DeliveryAnswer]
+    history: list[HistoryAnswer]
+
+
+class JobsAnswer(Given):
+    """A page of jobs, the newest first."""
+
+    jobs: list[JobAnswer]
+    next_cursor: str | None
+
+
+class AttemptsAnswer(Given):
+    """A page of deliveries, the first first."""
+
+    attempts: list[DeliveryAnswer]
+    next_cursor: int | None
+
+
+class HistoryPage(Given):
+    """A page of a history, the first first."""
+
+    history: list[HistoryAnswer]
+    next_cursor: int | None
+
+
+class ChangedAnswer(Given):
+    """What became of a job."""
+
+    job_id: str
+    status: State
+
+
+class RetriedAnswer(Given):
+    """What became of many; with a `next_cursor` there are more."""
+
+    retried: int
+    refused: int
+    next_cursor: str | None
+
+
+class UploadedAnswer(Given):
+    """The job of an uploaded receipt: a new one, or the first one with these bytes."""
+
+    job_id: str
+    status: State
+
+
+class HandHoldAnswer(Given):
+    """Since when somebody holds it, and why."""
+
+    since: datetime
+    why: str
+
+
+class InboxAnswer(Given):
+    """One inbox; `held` by hand, or null."""
+
+    name: str
+    path: str
+    mode: str
+    available: bool
+    why: str | None
+    since: datetime | None
+    waiting: int
+    open: int
+    held: HandHoldAnswer | None
+
+
+class InboxesAnswer(Given):
+    """All inboxes."""
+
+    inboxes: list[InboxAnswer]
+
+
+class HoldAnswer(Given):
+    """How one destination stands: `held` for its answers, or `by_hand`, or both."""
+
+    destination: str
+    url: str
+    held: bool
+    kind: str | None
+    since: datetime | None
+    message: str | None
+    next_probe_at: datetime | None
+    inboxes: list[str]
+    by_hand: HandHoldAnswer | None
+
+
+class HoldsAnswer(Given):
+    """All destinations."""
+
+    destinations: list[HoldAnswer]
+
+
+class ReachAnswer(Given):
+    """Whether a destination is there."""
+
+    destination: str
+    ok: bool
+    said: str
+    milliseconds: float | None
+
+
+class ReachesAnswer(Given):
+    """All destinations."""
+
+    destinations: list[ReachAnswer]
+
+
+class SessionAnswer(Given):
+    """Who asks."""
+
+    name: str
+    role: Role
+    csrf: str | None = Field(description="What X-CSRF-Token must be, where he is signed in.")
+    ends_at: datetime | None
+
+
+class StatusAnswer(Given):
+    """A word."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    status: str
+
+
+class ProblemAnswer(Given):
+    """What was wrong (RFC 9457)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    correlation_id: str
+
+
+def wrong_in(error: ValidationError) -> str:
+    """Return what is wrong with what came, in words."""
+    found = [
+        f"{'.'.join(map(str, each['loc'])) or 'the body'}: {each['msg']}"
+        for each in error.errors(include_url=False)[:5]
+    ]
+    return "; ".join(found)[:1000]
+
+
+def schema_of(model: type[BaseModel], template: str, mode: Literal["validation", "serialization"]) -> dict[str, Any]:
+    """Return a model's JSON Schema, its parts at `template`."""
+    return model.model_json_schema(ref_template=template, mode=mode)

@@ -1,0 +1,8 @@
+"""The status page: its routes, what it shows, its words in two languages.
+
+- `receipts`, `sign_in`: the routes
+- `viewmodels`, `rendering`, `texts`: what is shown, pure; templates; words
+- `pictures`: first pages of receipts, kept for a day
+
+HTTP's thread runs it, and threads beside it for what may wait.
+"""

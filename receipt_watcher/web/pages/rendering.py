@@ -1,0 +1,201 @@
+"""Sets a page: its template, in the reader's language, with what all pages have; and the files that come with them.
+
+What it promises: what is in a receipt, a name or a message is shown as text, whatever it is. Nothing runs in a page,
+and nothing is loaded, but what comes from here as a file.
+
+Runs in uvicorn's thread and in worker threads; nothing is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from receipt_watcher import __version__
+from receipt_watcher.jobs.json_view import iso_time
+from receipt_watcher.service.logging.setup import printable
+from receipt_watcher.system.disk import display_name
+from receipt_watcher.web.access.callers import Caller, cookie_of
+from receipt_watcher.web.pages import viewmodels
+from receipt_watcher.web.pages.texts import LANGUAGES, NAMES, Texts, language_of
+
+#: What a page may say after a button.
+_SAID = (
+    "retried",
+    "cancelled",
+    "settled_delivered",
+    "settled_not_delivered",
+    "too_late",
+    "retried_these",
+    "held",
+    "resumed",
+    "not_held",
+)
+
+_COOKIE_SECONDS = 365 * 24 * 3600
+
+_HERE = Path(__file__).parent
+_MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+
+#: Nothing runs, and nothing is loaded, but what comes from here as a file.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Vary": "Accept-Language, Cookie",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks: what he may do, by which name the history remembers him, and what his forms must bear."""
+
+    may_follow: bool = False
+    may_read: bool = False
+    may_change: bool = False
+    may_upload: bool = False
+    name: str = ""
+    signed_in_as: str = ""
+    csrf_token: str = ""
+    caller: Caller | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request: whose, in which language, and when."""
+
+    request: Request
+    visitor: Visitor
+    texts: Texts
+    now: float
+    query: Mapping[str, str] = field(default_factory=dict)
+    beat: str = ""
+
+    def url(self, path: str) -> str:
+        """Return a path of ours as the browser asks for it."""
+        return str(self.request.scope.get("root_path", "")) + path
+
+
+class Rendering:
+    """The templates and files of the package; `zone` is the office's, for who has no script."""
+
+    def __init__(self, zone: tzinfo | None, clock: Callable[[], float]) -> None:
+        self._zone = zone
+        self._clock = clock
+        self._files = {path.name: _Packaged.read(path) for path in sorted((_HERE / "static").iterdir())}
+        self._templates = Environment(
+            loader=FileSystemLoader(_HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+
+    def visit(self, request: Request, visitor: Visitor | None = None) -> Visit:
+        """Return a visit of somebody, by default of nobody, in his language."""
+        asked = request.query_params.get("lang")
+        chosen = asked if asked in LANGUAGES else cookie_of(request, "lang")
+        texts = Texts(language_of(chosen, request.headers.get("accept-language", "")), self._zone)
+        query = {name: value for name, value in request.query_params.items() if name != "lang"}
+        return Visit(request, visitor or Visitor(), texts, self._clock(), query)
+
+    def remember_language(self, visit: Visit, page: Response) -> None:
+        """Have the browser remember the language that was just chosen."""
+        if visit.request.query_params.get("lang") in LANGUAGES:
+            page.set_cookie("lang", visit.texts.language, _COOKIE_SECONDS, path=visit.url("/"), samesite="lax")
+
+    def error(self, visit: Visit, status: int, detail: str = "") -> Response:
+        """Return an error as a page."""
+        t = visit.texts
+        known = status if status in (403, 404, 422, 500, 503) else 404
+        values = {
+            "status": status,
+            "title": t(f"error.{known}"),
+            "text": t(f"error.{known}.text"),
+            "detail": printable(detail),
+            "is_live": False,
+            "failed_count": 0,
+            "here": "",
+        }
+        page = self.page(visit, "error.html", values, status)
+        if status == 503:  # noqa: PLR2004
+            page.headers["Retry-After"] = "60"
+        return page
+
+    def page(self, visit: Visit, name: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
+        """Return a page: a template, with its values and those that all have."""
+        visitor = visit.visitor
+        common = {
+            "t": visit.texts,
+            "now": visit.now,
+            "url": visit.url,
+            "static": lambda name: visit.url(f"/static/{name}?v={self._files[name].tag}"),
+            "iso": iso_time,
+            "shown": lambda path: printable(display_name(path)),
+            "printable": lambda text: printable(str(text)),
+            "pieces": viewmodels.pieces,
+            "languages": NAMES.items(),
+            "with_language": lambda code: urlencode({**visit.query, "lang": code}),
+            "version": __version__,
+            "host": socket.gethostname(),
+            "said": self._said(visit),
+            "is_live": True,
+            "beat": visit.beat,
+            "may_read": visitor.may_read,
+            "may_change": visitor.may_change,
+            "may_upload": visitor.may_upload,
+            "signed_in_as": visitor.signed_in_as,
+            "csrf_token": visitor.csrf_token,
+        }
+        return HTMLResponse(self._templates.get_template(name).render({**common, **values}), status, HEADERS)
+
+    @staticmethod
+    def _said(visit: Visit) -> str:
+        said = visit.query.get("said", "")
+        count = visit.query.get("count", "")
+        if said not in _SAID:
+            return ""
+        return visit.texts(f"said.{said}", int(count) if count.isdecimal() and len(count) < 7 else 0)  # noqa: PLR2004
+
+    async def packaged(self, request: Request) -> Response:
+        """Answer with a file that comes with the package.
+
+        Raises:
+            HTTPException: there is none of that name.
+        """
+        packaged = self._files.get(request.path_params["name"])
+        if packaged is None:
+            raise HTTPException(404)
+        headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+        return Response(packaged.content, media_type=packaged.media_type, headers=headers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Packaged:
+    """A file that comes with the package; `tag` is another one when it changes."""
+
+    content: bytes
+    media_type: str
+    tag: str
+
+    @classmethod
+    def read(cls, path: Path) -> _Packaged:
+        content = path.read_bytes()
+        return cls(content, _MEDIA_TYPES[path.suffix], hashlib.sha256(content).hexdigest()[:12])

@@ -1,0 +1,382 @@
+"""What the status page shows, made from what is known: pure, so that templates only set it.
+
+What it promises: nothing is asked or read here. Words come from the catalogue (`texts`), and are safe to show: names
+of files have no control characters left. Times stay Unix seconds; the template writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from receipt_watcher.inbox.state import Waiting
+from receipt_watcher.jobs.job import OPEN_STATES, Event, Job, Reason, State, may_be_booked, next_state, subfolder_of
+from receipt_watcher.jobs.log.holds import HoldKind, Standing
+from receipt_watcher.jobs.log.manual_holds import HandHold, Held
+from receipt_watcher.jobs.log.queries.search import Hour, Page, Place, Sums
+from receipt_watcher.report.closed_windows import Closed
+from receipt_watcher.service.logging.setup import printable
+from receipt_watcher.system.disk import display_name
+from receipt_watcher.web.pages.texts import Texts
+from receipt_watcher.web.problem import NeverTakenError, RefusedError
+
+#: So many files that wait in an inbox are named.
+_NAMED = 5
+
+#: The picture of the last day, in pixels of a desktop and of a phone: the bars above, the times below.
+WIDTHS = {"wide": 720, "narrow": 330}
+HEIGHT = 196
+_TOP = 18
+_BARS_HEIGHT = 100
+_TIMES_TOP, _TIMES_HEIGHT = 142, 34
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z")
+
+
+@dataclass(frozen=True, slots=True)
+class InboxNow:
+    """An inbox as its daemon sees it; `unavailable` is why nothing is taken now. Unix seconds."""
+
+    name: str
+    path: str
+    mode: str
+    why_mode: str
+    is_ready: bool
+    unavailable: str | None
+    unavailable_since: float | None
+    waiting: tuple[Waiting, ...] = ()
+    closed: tuple[Closed, ...] = ()
+
+    @property
+    def named(self) -> tuple[Waiting, ...]:
+        """The files that are named."""
+        return self.waiting[:_NAMED]
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """How things stand, in a sentence or two; `level` is fine, warn or bad."""
+
+    level: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HoldView:
+    """A destination that is held, or fails."""
+
+    what: str
+    since: float | None
+    message: str
+    probe_at: float | None
+    resume_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One hour in the picture: its bars from the ground up, as (class, y, height)."""
+
+    x: float
+    width: float
+    parts: tuple[tuple[str, float, float], ...]
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The picture for one width of a screen: bars, a line of times, and the marks below."""
+
+    name: str
+    width: int
+    bars: tuple[Bar, ...]
+    line: str
+    dots: tuple[tuple[float, float], ...]
+    marks: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """What there is to draw of the last day."""
+
+    hours: Sequence[Hour]
+    drawings: tuple[Drawing, ...]
+    most: int
+    longest: float | None
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One receipt in a list."""
+
+    job: Job
+    name: str
+    state: str
+    took: float | None
+    said: str
+    advice: str
+    may_be_booked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One thing that happened to a receipt."""
+
+    at: float
+    kind: str
+    what: str
+    detail: str
+
+
+# --- overview ------------------------------------------------------------------------------------------------------
+
+
+def headline(
+    texts: Texts,
+    inboxes: Sequence[InboxNow],
+    standings: Sequence[Standing],
+    by_hand: Sequence[HandHold],
+    sums: Sums,
+) -> Headline:
+    """Return how things stand."""
+    away = sum(1 for inbox in inboxes if inbox.unavailable)
+    is_held = any(standing.is_held for standing in standings)
+    said = []
+    if away:
+        said.append(texts("overview.unavailable", away))
+    if is_held:
+        said.append(texts("overview.held"))
+    if by_hand:
+        said.append(texts("overview.by_hand"))
+    if said:
+        return Headline("bad" if away else "warn", tuple(said))
+    open_count = sum(sums.open.values())
+    return Headline("fine", (texts("overview.flowing", open_count) if open_count else texts("overview.fine"),))
+
+
+def holds(
+    texts: Texts, standings: Sequence[Standing], by_hand: Sequence[HandHold], destinations: Mapping[str, str]
+) -> list[HoldView]:
+    """Return what is held, and the destinations that have failed the last time; these are URLs by their short names."""
+    paths = {url: f"/destinations/{name}/resume" for name, url in destinations.items()}
+    found = []
+    for hold in by_hand:
+        words = texts(f"hold.hand.{hold.kind}", name=printable(hold.short))
+        path = f"/inboxes/{hold.name}/resume" if hold.kind is Held.INBOX else paths.get(hold.name, "")
+        found.append(HoldView(words, hold.since, printable(hold.why), None, path))
+    for standing in standings:
+        message = printable(standing.hold_message or "")
+        if standing.hold_kind is not None:
+            kind = "silence" if standing.hold_kind is HoldKind.SILENCE else "answers"
+            path = paths.get(standing.url, "")
+            found.append(HoldView(texts(f"hold.{kind}"), standing.held_since, message, standing.probe_at, path))
+        elif standing.misses:
+            found.append(HoldView(texts("hold.failing", standing.misses), None, message, standing.probe_at))
+    return found
+
+
+def chart(texts: Texts, hours: Sequence[Hour]) -> Chart | None:
+    """Return the picture of the last day; None where nothing came."""
+    most = max((hour.count for hour in hours), default=0)
+    if not most:
+        return None
+    longest = max((hour.median_seconds for hour in hours if hour.median_seconds is not None), default=None)
+    return Chart(
+        hours=hours,
+        drawings=tuple(_drawing(texts, name, hours, most, longest) for name in WIDTHS),
+        most=most,
+        longest=longest,
+        summary=texts(
+            "chart.summary",
+            came=texts.number(sum(hour.count for hour in hours)),
+            done=texts.number(sum(hour.done for hour in hours)),
+            failed=texts.number(sum(hour.failed for hour in hours)),
+        ),
+    )
+
+
+def _drawing(texts: Texts, name: str, hours: Sequence[Hour], most: int, longest: float | None) -> Drawing:
+    slot = WIDTHS[name] / len(hours)
+    middles = [round(slot * (number + 0.5), 1) for number in range(len(hours))]
+    dots = tuple(
+        (x, round(_TIMES_TOP + _TIMES_HEIGHT * (1 - hour.median_seconds / (longest or 1)), 1))
+        for x, hour in zip(middles, hours, strict=True)
+        if hour.median_seconds is not None
+    )
+    return Drawing(
+        name=name,
+        width=WIDTHS[name],
+        bars=tuple(_bar(texts, slot, number, hour, most) for number, hour in enumerate(hours)),
+        line=" ".join(f"{x},{y}" for x, y in dots),
+        dots=dots,
+        marks=tuple((x, hour.begins_at) for x, hour in list(zip(middles, hours, strict=True))[2::6]),
+    )
+
+
+def _bar(texts: Texts, slot: float, number: int, hour: Hour, most: int) -> Bar:
+    ground = float(_TOP + _BARS_HEIGHT)
+    parts = []
+    for kind, count in (("done", hour.done), ("open", hour.waiting), ("failed", hour.failed)):
+        if count:
+            height = max(2.0, round(_BARS_HEIGHT * count / most, 1))
+            ground -= height
+            parts.append((kind, round(ground, 1), height))
+    title = f"{texts.hour(hour.begins_at)}: {texts.number(hour.count)}"
+    return Bar(round(slot * (number + 0.1), 1), round(slot * 0.8, 1), tuple(parts), title)
+
+
+# --- receipts ------------------------------------------------------------------------------------------------------
+
+
+def row(texts: Texts, job: Job) -> Row:
+    """Return one receipt as a row of a list."""
+    meaning = texts.meaning(job.reason) if job.reason else ""
+    said = printable(job.message or "") or meaning
+    took = None if job.completed_at is None else max(0.0, job.completed_at - job.created_at)
+    advice = advice_for(texts, job)
+    return Row(job, printable(job.filename), job.state.value, took, said, advice, may_be_booked(job))
+
+
+def advice_for(texts: Texts, job: Job) -> str:
+    """Return what to do about a receipt, where there is anything."""
+    return texts.advice(job.reason) if job.reason and job.state is not State.SUCCESS else ""
+
+
+def answer(texts: Texts, job: Job, explained: str) -> str:
+    """Return what there is to say of a receipt: as `explain` says it, or in the reader's language."""
+    if texts.language == "en":
+        return printable(explained)
+    said = texts(f"answer.{job.state.value}")
+    return f"{said} {texts.meaning(job.reason)}" if job.reason and job.state is State.FAILURE else said
+
+
+#: What to say of a refusal by its status, where it is not the receipt's own.
+_REFUSALS = {413: "upload.too_large", 503: "upload.later", 507: "upload.no_room"}
+
+
+def refusal(texts: Texts, error: RefusedError, max_size: str) -> str:
+    """Return why an upload was refused: as it was said, or in the reader's language, where there are words for it."""
+    if texts.language == "en":
+        return printable(error.detail)
+    reason = next((reason for reason in Reason if reason.value == error.more.get("reason")), None)
+    if reason is not None:
+        return f"{texts.meaning(reason)} {texts.advice(reason)}"
+    key = "upload.name" if isinstance(error, NeverTakenError) else _REFUSALS.get(error.status)
+    return printable(error.detail) if key is None else texts(key, size=max_size)
+
+
+def beside(page: Page, query: Mapping[str, str]) -> dict[str, str]:
+    """Return the query strings of the pages beside one, by their names: older, newer, newest."""
+    found = {}
+    for name, place in (("older", page.older), ("newer", page.newer)):
+        if place is not None:
+            found[name] = _query_of(query, place)
+    if page.newer is not None:
+        found["newest"] = urlencode(query)
+    return found
+
+
+def _query_of(query: Mapping[str, str], place: Place) -> str:
+    return urlencode({**query, "newer" if place.is_newer else "older": place.job_id})
+
+
+# --- one receipt ---------------------------------------------------------------------------------------------------
+
+
+def moments(texts: Texts, history: Sequence[Mapping[str, Any]]) -> list[Moment]:
+    """Return the life of a receipt, the latest last."""
+    return [
+        Moment(
+            row["at"],
+            _kind(row["event"], row["to_state"]),
+            texts.optional(f"event.{row['event']}", row["event"]),
+            printable(_words_of(row["detail"] or "")),
+        )
+        for row in history
+    ]
+
+
+def _words_of(detail: str) -> str:
+    """Return the message of a callback, which the history keeps as it was sent; any other text as it is."""
+    try:
+        said = json.loads(detail)
+    except ValueError:
+        return detail
+    if not isinstance(said, dict) or said.keys() - {"status", "message", "notion_page_url", "execution_id"}:
+        return detail
+    return str(said.get("message") or "")
+
+
+def pieces(text: str) -> list[tuple[str, bool]]:
+    """Return a text in pieces, each with whether it is a time (ISO 8601), so that it can be shown as one."""
+    times = [(found.start(), found.end()) for found in _ISO.finditer(text)]
+    edges = [0, *(edge for time in times for edge in time), len(text)]
+    cut = [(text[start:end], number % 2 == 1) for number, (start, end) in enumerate(pairwise(edges))]
+    return [piece for piece in cut if piece[0]]
+
+
+def _kind(event: str, to_state: str | None) -> str:
+    if to_state is not None:
+        return to_state
+    return State.FAILURE.value if event in ("file.missing", "callback.unreadable") else "note"
+
+
+def facts(texts: Texts, job: Job, path: str) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a receipt: name and value."""
+    known = {
+        "inbox": job.inbox,
+        "subfolder": printable(subfolder_of(job)),
+        "kind": texts.kind(job.mime_type),
+        "size": texts.size(job.size),
+        "attempts": texts.number(job.attempts),
+        "path": printable(path),
+        "database": printable(job.notion_database_id),
+        "execution": printable(job.execution_id or ""),
+        "id": job.job_id,
+        "digest": job.sha256 or "",
+    }
+    for name, value in known.items():
+        if value:
+            yield texts(f"fact.{name}"), value
+
+
+def links(texts: Texts, job: Job) -> Iterator[tuple[str, str]]:
+    """Yield the receipts that one is tied to: what ties it, and the other's id."""
+    for key, job_id in (
+        ("receipt.copy_of", job.duplicate_of),
+        ("fact.revision", job.revision_of),
+        ("fact.conflict", job.conflict_of),
+    ):
+        if job_id:
+            yield texts(key), job_id
+
+
+def web_address(url: str | None) -> str | None:
+    """Return an address that may be a link; None for what is none, such as one that would run a script."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return None
+    return url if parts.scheme in ("http", "https") and parts.hostname else None
+
+
+def may(job: Job, event: Event) -> bool:
+    """Whether a button for this makes sense now."""
+    if event is Event.RETRY and job.removed_at is not None:
+        return False
+    return next_state(job.state, event) is not None
+
+
+def is_open(job: Job) -> bool:
+    """Whether a receipt is on its way."""
+    return job.state in OPEN_STATES
+
+
+def path_shown(path: object) -> str:
+    """Return a path as it can be shown."""
+    return display_name(str(path)) if path else ""

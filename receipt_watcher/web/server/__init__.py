@@ -1,0 +1,8 @@
+"""Connections, headers and bodies in bounds, and the thread that serves them.
+
+- `thread`: uvicorn in a thread of its own, TLS
+- `accepting`, `admission`: accepts and counts; which connection is closed for the next
+- `connections`, `bodies`, `headers`: each connection, body and header in bounds
+
+HTTP's thread runs it. Nothing is written.
+"""

@@ -1,0 +1,359 @@
+"""What is asked of the job log is found by an index, and nothing is sorted that grows with it.
+
+The statements are those that the database is really given, with their values, while every method that asks it runs;
+the code is read to see that no place in it that asks was forgotten. SQLite plans as for a million rows in each table
+as long as it has no statistics, and it has none: nobody runs ANALYZE, and a test looks.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peewee import SqliteDatabase
+
+from receipt_watcher.jobs.job import OPEN_STATES, Event, Folder, Job, State
+from receipt_watcher.jobs.log.holds import HoldKind, Holds
+from receipt_watcher.jobs.log.manual_holds import HandHolds, Held
+from receipt_watcher.jobs.log.outbox import Outbox
+from receipt_watcher.jobs.log.queries.lookups import Selection
+from receipt_watcher.jobs.log.queries.search import Place, Search, Wanted
+from receipt_watcher.jobs.log.tables import stored
+from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.notify.notices import Kind, Notice
+from tests.conftest import make_job
+from tests.fakes.daemons.process import REPOSITORY
+
+_CODE = REPOSITORY / "receipt_watcher"
+NOW = 1_700_000_000.0
+OFFICE = ["office"]
+INBOXES = ["office", "cellar"]
+URL = "https://n8n.example.com/webhook/receipts"
+
+#: The tables that grow with each receipt. Of the others each has a handful of rows.
+_GROWING = ("job", "attempt", "history")
+
+#: How the code gives something to the database.
+_ASKING = {
+    "select",
+    "select_as",
+    "_jobs",
+    "change",
+    "jobs",
+    "dicts",
+    "execute",
+    "execute_sql",
+    "get_or_none",
+    "_execute",
+}
+_NOT_THE_LOG = {"select.select", "play.jobs"}
+_BEGINS_A_QUERY = ("Row.select", "table.select")  # Peewee's: it is run by what is called on it
+_WAYS_TO_IT = {"logfile.py": "where all of it goes through", "migrations": "run once, over all there is"}
+
+#: These hold only what is open, or under way; however much was concluded.
+_OF_WHAT_WAITS = {"job_open", "job_move_due"}
+
+#: What may look at more, or sort, by how it is asked; and why.
+_REASONS = {
+    "ORDER BY COALESCE(destination_failed_at, 0), job_id LIMIT 1": "a probe: one in a while, of what waits",
+    "AND deadline_at <= ? AND (? < 0 OR resends < ?) ORDER BY deadline_at LIMIT 100": "sorts what is overdue now",
+    "WHERE inbox = ? AND folder = ? AND stored_path = ?": "sorts the receipts that had one name in one folder",
+    "AND removed_at IS NULL ORDER BY completed_at, job_id LIMIT ?": "sorts those of the same moment",
+    "AND completed_at >= ? AND completed_at < ?": "sorts those of the same moment",
+    "GROUP BY +state": "groups what is open, or what came in a day",
+    'OR ("t1"."state" IN (?, ?, ?))) ORDER BY "t1"."job_id"': "run --once, when it ends",
+    '("t1"."created_at" <= ?)) ORDER BY "t1"."created_at" LIMIT ?': "the command status sorts what is open",
+    "SELECT state, COUNT(*) FROM job GROUP BY state": "the command status, and run --once; no row is read",
+    "SELECT COUNT(*) FROM job WHERE removed_at IS NOT NULL": "the command status counts what was removed",
+    "SELECT MAX(updated_at) FROM job": "once, when files are first to be removed",
+    "UNION SELECT * FROM (SELECT job_id FROM job WHERE job_id > '' AND filename": "a command sorts twenty ids at most",
+    "FROM job WHERE 1 ORDER BY job_id DESC LIMIT": "reads from the end, as far as a page or a stretch goes",
+    "ORDER BY history.id DESC LIMIT ?": "reads from the end, as many as are wanted",
+}
+
+
+@dataclass
+class Asked:
+    """What the database was given, each with its values, and from which lines of the code."""
+
+    statements: dict[str, Sequence[object]] = field(default_factory=dict)
+    lines: set[tuple[str, int]] = field(default_factory=set)
+
+    def note(self, statement: str, values: Sequence[object]) -> None:
+        """Keep a statement, and who asks it."""
+        self.statements.setdefault(statement, values)
+        frame = sys._getframe(1)
+        while frame is not None:
+            path = Path(frame.f_code.co_filename)
+            if path.is_relative_to(_CODE):
+                self.lines.add((str(path.relative_to(_CODE)), frame.f_lineno))
+            frame = frame.f_back  # type: ignore[assignment]
+
+
+def is_growing(statement: str) -> bool:
+    """Whether a statement is about a table that grows."""
+    return bool(re.match("SELECT|WITH|UPDATE|DELETE|INSERT", statement)) and bool(
+        re.search(rf'\b(FROM|UPDATE|INTO|JOIN) "?({"|".join(_GROWING)})\b', statement)
+    )
+
+
+@pytest.fixture
+def asked(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Everything that is asked of a log by all who ask it."""
+    asked = Asked()
+    execute = SqliteDatabase.execute_sql
+
+    def listen(database: SqliteDatabase, statement: str, values: Sequence[object] = (), *rest: Any) -> Any:
+        asked.note(statement, values or ())
+        return execute(database, statement, values, *rest)  # type: ignore[no-untyped-call]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteDatabase, "execute_sql", listen)
+        patch.setattr(
+            "receipt_watcher.jobs.log.queries.search.STRETCH_ROWS", 1
+        )  # as if there were more than one stretch
+        read(log, write(log))
+        ask_the_others(log)
+    return asked
+
+
+def write(log: JobLog) -> Job:
+    """Let receipts go all the ways that the log knows; return one that was concluded and filed."""
+    with log.transaction():
+        job = log.insert(make_job(NOW))
+        log.link_conflicts(job)
+        log.complete(job.job_id, job.sha256, job.mime_type, job.size)
+    log.claim(INBOXES, NOW, least_failed_first=True)
+    log.claim(INBOXES, NOW, least_failed_first=True)  # none is left that never failed
+    log.advance(job.job_id, Event.ACCEPT, NOW, deadline_at=NOW + 9)
+    log.add_attempt(job.job_id, NOW, Attempt(NOW, "accepted", counted=True))
+    log.keep_execution(job.job_id, "7")
+    log.extend_deadlines(INBOXES, NOW + 10)
+    log.advance(job.job_id, Event.SUCCEED, NOW)
+    moves = log.intend_moves([(log.due_moves(INBOXES, 9)[0], Folder.DONE, Path("scan.jpg"))])
+    log.finish_moves(moves, NOW)
+    log.keep_note_path(job.job_id, None)
+    other = log.insert(make_job(NOW + 1))
+    log.claim(INBOXES, NOW + 1)
+    log.lose_claims(NOW, NOW + 9, "", but=set())
+    log.forget_resends(INBOXES)
+    log.postpone_deadlines(NOW - 5, NOW + 2)
+    log.shift_times(1.0, NOW)
+    log.bring_forward(NOW)
+    log.assign_branches("office", lambda _: "office")
+    log.advance(other.job_id, Event.FAIL, NOW + 2)
+    log.abandon_move(other.job_id, NOW, "")
+    with log.transaction():
+        log.bring(other, NOW, "", {})
+    filed = log.get(job.job_id)
+    assert filed is not None
+    intended = log.intend_removals("office", [filed], INBOXES, NOW + 3)
+    log.begun_removals("office")
+    log.finish_removals("office", [], {each.job_id: "" for each in intended}, NOW + 3)
+    log.trim([job.job_id], NOW + 9)
+    log.keep_fact("a", "b")
+    log.replace_in_facts("upload:", "old", "new")
+    log.forget_facts("a", "c")
+    return filed
+
+
+def read(log: JobLog, job: Job) -> None:
+    """Ask all that the log can be asked."""
+    for inboxes in (OFFICE, INBOXES):
+        log.next_due(inboxes)
+        log.count(inboxes, State.QUEUED)
+        log.count(inboxes, State.DELIVERING, State.PROCESSING)
+        log.open_jobs_of(inboxes)
+        log.overdue(inboxes, NOW)
+        log.overdue(inboxes, NOW, 1)
+        log.due_moves(inboxes, 64)
+        log.is_named_by_another(job, inboxes)
+        log.oldest_open(NOW, 9, inboxes)
+    log.has_jobs_of("office")
+    log.queued_of("office")
+    log.same_receipts("x", "y", OPEN_STATES | {State.SUCCESS})
+    log.earlier_versions("office", Path("a"), 9)
+    log.latest_of("office", Path("a"))
+    log.with_bytes("x", 9)
+    log.next_deadline()
+    log.unrecorded_in_processing("office", ["a"])
+    log.stored_at("office", Folder.DONE, Path("a"))
+    log.newest_files("office", Folder.PROCESSING, NOW, 50)
+    log.newest_files("office", Folder.DONE, NOW, 50)
+    log.has_filed("office", Folder.FAILED)
+    log.claims_to([Path("a"), Path("b")])
+    for folder in (Folder.DONE, Folder.FAILED):
+        log.old_files("office", folder, NOW, NOW, 9)
+        log.sum_of_old_files("office", folder, NOW, NOW)
+    log.old_histories(NOW, NOW)
+    log.failures_after(log.last_event())
+    log.failed_between(NOW, NOW)
+    log.failed_between(NOW, NOW, "office")
+    log.last_failures(9)
+    log.counts_between(NOW, NOW)
+    log.open_in("office", NOW)
+    log.oldest_open(NOW, 9)
+    log.open_among(["a", "b"])
+    log.open_jobs()
+    log.last_retry("a")
+    log.last_attempt()
+    log.beginnings_and_ends(0, 9, 9)
+    log.deliveries(0, 9, 9)
+    log.waiting_on("office")
+    log.moves_due("office")
+    log.oldest_open_in("office")
+    log.removed_files()
+    log.latest_change(NOW)
+    read_for_people(log)
+
+
+def read_for_people(log: JobLog) -> None:
+    """Ask what people want to see."""
+    log.attempts_after("a", 0, 9)
+    log.history_after("a", 0, 9)
+    log.open_since(NOW, 9)
+    log.changed_since(NOW)
+    log.find("a")
+    log.events_after(0, 9)
+    log.last_events(9)
+    log.counts()
+    log.attempts("a")
+    log.history("a")
+    log.inboxes()
+    for states, inbox, since, name, older in product(
+        [(), [State.FAILURE], [State.FAILURE, State.QUEUED]], [None, "office"], [None, NOW], [None, "*"], [None, "f"]
+    ):
+        log.listing(states=states, inbox=inbox, since=since, name=name, older_than=older)
+    for since, until, inbox, but in product([None, NOW], [None, NOW], [None, "office"], [(), ("cellar",)]):
+        log.page(Selection(since, until, inbox, frozenset(but)), "", 9)
+
+
+def ask_the_others(log: JobLog) -> None:
+    """Ask all that asks the log by itself."""
+    search = Search(log)
+    search.sums()
+    search.beat()
+    search.day(NOW)
+    for text, states, inbox, since, until, place in product(
+        ["", "x", "01890000-0000"],
+        [(), [State.FAILURE], [State.FAILURE, State.QUEUED]],
+        [None, "office"],
+        [None, NOW],
+        [None, NOW],
+        [None, Place("f"), Place("0", is_newer=True)],
+    ):
+        search.page(Wanted(text, states, inbox, since, until), place)
+    holds = Holds(log)
+    holds.hold(URL, HoldKind.ANSWERS, "", NOW, NOW)
+    holds.all()
+    holds.shift_times(1.0)
+    outbox = Outbox(log)
+    outbox.put([Notice(Kind.HELD, "", "")], ["mail"], NOW)
+    [letter] = outbox.letters()
+    outbox.put_off(letter, NOW)
+    outbox.remove(letter)
+    outbox.remove_all_but(["mail"])
+    by_hand = HandHolds(log)
+    by_hand.hold(Held.INBOX, "office", "", NOW)
+    by_hand.all()
+    by_hand.resume(Held.INBOX, "office")
+
+
+# --- what is found -------------------------------------------------------------------------------------------------
+
+
+def plan_of(log: JobLog, statement: str, values: Sequence[object]) -> list[str]:
+    """Return the steps by which SQLite finds its answer."""
+    with closing(sqlite3.connect(log.path)) as other:  # one that has not planned it before
+        return [row[-1] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}", [*map(stored, values)])]
+
+
+def grows(step: str) -> bool:
+    """Whether a step takes longer the longer the log is: it looks at all rows, or sorts what it has found."""
+    if "TEMP B-TREE" in step or "AUTOMATIC" in step:
+        return True
+    index = re.search(r"INDEX (\w+)", step)
+    if re.match(r"SCAN (job|attempt|history|t\d+)\b", step):
+        return index is None or index[1] not in _OF_WHAT_WAITS
+    return step.startswith("SEARCH job") and " USING " not in step  # the least or greatest of all rows
+
+
+def test_nothing_takes_longer_the_longer_the_log_is(log: JobLog, asked: Asked) -> None:
+    """Each step is a search in an index, or looks only at what waits; the others are named above, with a reason."""
+    found: dict[str, list[str]] = {}
+    used: set[str] = set()
+    for statement, values in asked.statements.items():
+        if is_growing(statement) and (steps := [step for step in plan_of(log, statement, values) if grows(step)]):
+            reasons = {beginning for beginning in _REASONS if beginning in statement}
+            used |= reasons
+            if not reasons:
+                found[statement] = steps
+    assert found == {}
+    assert used == _REASONS.keys()
+
+
+def test_each_index_is_used(log: JobLog, asked: Asked) -> None:
+    """Each index serves something that is asked: each costs room and time for every receipt."""
+    indexes = {
+        name
+        for (name,) in log.select(
+            "SELECT name FROM sqlite_master WHERE name LIKE 'job~_%' ESCAPE '~' OR name LIKE '%~_job' ESCAPE '~'"
+        )
+    }
+    plans = [step for each in asked.statements.items() if is_growing(each[0]) for step in plan_of(log, *each)]
+    used = {name for step in plans for name in re.findall(r"INDEX (\w+)", step)}
+    assert indexes - used == set()
+
+
+def test_no_place_that_asks_is_forgotten(asked: Asked) -> None:
+    """Every line of the code that gives something to the database has run here."""
+    places = list(places_that_ask())
+    assert len(places) > 80
+    forgotten = [(name, lines) for name, lines in places if not any((name, line) in asked.lines for line in lines)]
+    assert forgotten == []
+
+
+def places_that_ask() -> Iterator[tuple[str, range]]:
+    """Yield the lines of each call that gives something to the database."""
+    for path in sorted(_CODE.rglob("*.py")):
+        name = path.relative_to(_CODE)
+        if name.parts[0] in _WAYS_TO_IT:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ASKING:
+                whom = ast.unparse(node.func)
+                if whom not in _NOT_THE_LOG and not whom.endswith(_BEGINS_A_QUERY):
+                    yield str(name), range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+def test_the_log_has_no_statistics(log: JobLog, asked: Asked) -> None:
+    """Whatever was asked, nothing was counted by which SQLite would plan otherwise for a log of another length."""
+    assert asked.statements
+    assert log.select("SELECT name FROM sqlite_master WHERE name LIKE 'sqlite_stat%'") == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        ("SELECT created_at FROM job WHERE message = 'x'", None),
+        ("SELECT job_id FROM job ORDER BY updated_at LIMIT 1", None),
+        ("SELECT MAX(size) FROM job", None),
+        ("SELECT state FROM job WHERE created_at > 1.0", "job_created"),
+        ("SELECT id FROM history WHERE job_id = 'x'", "history_job"),
+    ],
+)
+def test_what_would_grow_is_seen(log: JobLog, statement: str, index: str | None) -> None:
+    """A question without an index is noticed, as is one whose index is gone."""
+    if index is not None:
+        assert not any(map(grows, plan_of(log, statement, ())))
+        log.change(f"DROP INDEX {index}")
+    assert any(map(grows, plan_of(log, statement, ())))

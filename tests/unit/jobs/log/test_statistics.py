@@ -1,0 +1,84 @@
+"""What loops ask every few seconds is answered without a look at all that waits, until the log changes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from receipt_watcher.jobs.job import Event, State
+from receipt_watcher.jobs.log.transitions import JobLog
+from tests.conftest import make_job
+from tests.unit.jobs.log.test_transitions import NOW, OFFICE, PlannedError, asked_by
+
+LATER = NOW + 1000
+
+Question = Callable[[JobLog], object]
+
+QUESTIONS: list[tuple[str, Question, str]] = [
+    ("count", lambda log: log.count(OFFICE, State.QUEUED), "COUNT(*)"),
+    ("open in", lambda log: log.open_in("office", LATER)[0], "COUNT(*)"),
+    ("oldest open", lambda log: len(log.oldest_open(LATER, 10, ["cellar"])), "ORDER BY created_at LIMIT"),
+]
+
+
+@pytest.fixture(params=QUESTIONS, ids=[name for name, *_ in QUESTIONS])
+def question(request: pytest.FixtureRequest) -> tuple[Question, str]:
+    """A question that counts, and a part of its statement."""
+    _, ask, words = request.param
+    return ask, words
+
+
+def looks(log: JobLog, question: tuple[Question, str]) -> int:
+    """Ask, and return how often that looked at what waits."""
+    ask, words = question
+    return sum(words in statement for statement in asked_by(log, lambda: ask(log)))
+
+
+def test_nothing_is_counted_twice(log: JobLog, question: tuple[Question, str]) -> None:
+    """While nothing changes only the first one who asks has it counted, however the time goes on."""
+    log.insert(make_job())
+    assert looks(log, question) == 1
+    assert looks(log, question) == 0
+
+
+def test_a_change_is_seen(log: JobLog, question: tuple[Question, str]) -> None:
+    """Whoever changes the log, be it another program or this one after it was opened anew, the answer is right."""
+    ask, _ = question
+    jobs = [log.insert(make_job()) for _ in range(3)]
+    assert ask(log) == 3
+    log.advance(jobs[0].job_id, Event.CANCEL, NOW)
+    assert ask(log) == 2
+    with closing(sqlite3.connect(log.path)) as other, other:
+        other.execute("UPDATE job SET state = 'cancelled' WHERE job_id = ?", [jobs[1].job_id])
+    assert ask(log) == 1
+    log.close()
+    log.open()
+    log.advance(jobs[2].job_id, Event.CANCEL, NOW)
+    assert ask(log) == 0
+
+
+def test_what_may_be_taken_back_is_not_remembered(log: JobLog, question: tuple[Question, str]) -> None:
+    """What is asked within a transaction counts its rows, and nobody is told of them once they were taken back."""
+    ask, _ = question
+
+    def ask_inside() -> None:
+        with log.transaction():
+            log.insert(make_job())
+            assert ask(log) == 1
+            raise PlannedError
+
+    with pytest.raises(PlannedError):
+        ask_inside()
+    assert ask(log) == 0
+
+
+def test_who_was_recorded_since_is_not_counted(log: JobLog) -> None:
+    """Where jobs are younger than what is asked for, the answer is of that time, and another one at another time."""
+    for age in (30, 20, 10):
+        log.insert(make_job(created_at=NOW - age))
+    asked = [NOW - 25, NOW - 5, NOW - 15, NOW - 40]
+    assert [log.open_in("office", at)[0] for at in asked] == [1, 3, 2, 0]
+    assert [len(log.oldest_open(at, 10)) for at in asked] == [1, 3, 2, 0]

@@ -1,0 +1,604 @@
+"""The service as systemd sees it: ready, its status, its watchdog, a reload and a socket that outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from receipt_watcher.cli.demo import samples
+from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
+from receipt_watcher.inbox.watching.ignored import STATUS_FILE_NAME
+from receipt_watcher.jobs.job import State
+from receipt_watcher.report.status_line import in_one_line
+from receipt_watcher.service.systemd import Systemd, handed_over, systemd_of
+from receipt_watcher.service.watchdog import Vigil
+from tests.conftest import TOKEN
+from tests.fakes.daemons.hanging import COPY_HANGS, SIGNALS
+from tests.fakes.daemons.process import RunningDaemon, assert_consistent, handing_over, jpegs, merge, wait_until
+
+
+class FakeSystemd:
+    """A notify socket, and what came by it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.messages: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while message := self._socket.recv(65536):
+            self.messages.append(message.decode())
+
+    def close(self) -> None:
+        """End; an empty message is nobody else's."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+            own.sendto(b"", self._socket.getsockname())
+        self._thread.join()
+        self._socket.close()
+
+    @property
+    def lines(self) -> list[str]:
+        """All that was said, a line each."""
+        return [line for message in tuple(self.messages) for line in message.split("\n")]
+
+    def count(self, line: str) -> int:
+        """Return how often something was said."""
+        return self.lines.count(line)
+
+    @property
+    def status(self) -> str:
+        """The last status."""
+        found = [line.removeprefix("STATUS=") for line in self.lines if line.startswith("STATUS=")]
+        return found[-1] if found else ""
+
+
+@pytest.fixture
+def systemd() -> Iterator[FakeSystemd]:
+    """Somebody who listens, on an abstract socket."""
+    with contextlib.closing(FakeSystemd(f"@receipt-watcher-{uuid.uuid4().hex}")) as fake:
+        yield fake
+
+
+def service(root: Path, n8n: StandIn, systemd: FakeSystemd | None = None, **options: Any) -> RunningDaemon:
+    """Return a daemon that is started as systemd would."""
+    variables = {"NOTIFY_SOCKET": systemd.address} if systemd else {}
+    return RunningDaemon(root, n8n.webhook_url, TOKEN, environment=variables | options.pop("variables", {}), **options)
+
+
+def change(daemon: RunningDaemon, **changes: Any) -> None:
+    """Write other options into the configuration."""
+    before = yaml.safe_load(daemon.config_file.read_text())
+    daemon.config_file.write_text(yaml.safe_dump(merge(before, changes)))
+
+
+def reload(daemon: RunningDaemon) -> None:
+    """Ask for a reload."""
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGHUP)
+
+
+def failing(daemon: RunningDaemon) -> dict[str, str]:
+    """Return the checks that fail, with why."""
+    found: dict[str, str] = httpx.get(f"{daemon.url}/health/ready").json().get("failing", {})
+    return found
+
+
+def wait_reloaded(daemon: RunningDaemon, times: int) -> None:
+    """Wait until so many reloads have succeeded."""
+    wait_until(lambda: daemon.count("configuration.reloaded") == times, f"{times} reloads have succeeded")
+
+
+def reload_and_wait(daemon: RunningDaemon, event: str) -> None:
+    """Reload, and wait until the log says what became of it."""
+    before = daemon.count(event)
+    reload(daemon)
+    wait_until(lambda: daemon.count(event) > before, event)
+
+
+# --- readiness and status ------------------------------------------------------------------------------------------
+
+
+def test_ready_when_it_is(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
+    """READY=1 comes once, when the inboxes are watched and the port is bound; a stop is said, with its time."""
+    with service(tmp_path, n8n, systemd) as daemon:
+        wait_until(lambda: systemd.count("READY=1"), "it is ready")
+        assert daemon.count("inbox.watched") == 1
+        assert daemon.call("nobody", {"status": "success"}, TOKEN).status_code == 404
+        assert systemd.status == "0 waiting, 0 at N8N"
+        assert daemon.terminate() == 0
+    assert (systemd.count("READY=1"), systemd.count("STOPPING=1")) == (1, 1)
+    assert systemd.lines.index("STOPPING=1") < systemd.lines.index("EXTEND_TIMEOUT_USEC=35000000")
+
+
+def test_a_start_that_fails_is_never_ready(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
+    """A mistake in the configuration is exit status 2 and one line, and READY=1 is not said."""
+    daemon = service(tmp_path, n8n, systemd, changes={"n8n": {"workers": 0}})
+    daemon.start(wait=False)
+    assert daemon.ended() == 2
+    assert systemd.count("READY=1") == 0
+    assert "n8n.workers" in daemon.log_file.read_text()
+
+
+def test_an_inbox_that_is_away_delays_nothing(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
+    """A share that is not there is known to be unavailable: the service is ready, and its status names the inbox."""
+    changes = {"inboxes": [{"path": str(tmp_path / "share" / "inbox"), "name": "share"}]}
+    with service(tmp_path, n8n, systemd, changes=changes):
+        wait_until(lambda: systemd.count("READY=1"), "it is ready")
+        assert systemd.status == "0 waiting, 0 at N8N, inbox share unavailable"
+
+
+def test_the_status_says_what_is_done(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
+    """The status counts what is at N8N, and says since when N8N is on hold."""
+    n8n.behave = lambda _: Behaviour(verdict=None)
+    with service(tmp_path, n8n, systemd, changes={"n8n": {"hold_after": 1}}) as daemon:
+        daemon.drop("scan.jpg", samples.jpeg(1))
+        wait_until(lambda: systemd.status == "0 waiting, 1 at N8N", "it is at N8N")
+        assert daemon.call(daemon.job("scan.jpg").job_id, {"status": "success"}, TOKEN).status_code == 200
+        n8n.stop_listening()
+        daemon.drop("next.jpg", samples.jpeg(2))
+        wait_until(lambda: systemd.status.startswith("1 waiting, 0 at N8N, 127.0.0.1 on hold since "), "it is on hold")
+
+
+def test_the_status_in_words() -> None:
+    """Each destination is named once, by its host, and each inbox that is away."""
+    held = {"http://n8n.example.com/webhook/a": 5.0, "http://n8n.example.com/webhook/b": 9.0, "http://other/": None}
+    said = in_one_line(3, 1, held, ["office"], lambda at: f"{at:02.0f}:00")
+    assert said == "3 waiting, 1 at N8N, n8n.example.com on hold since 05:00, other on hold, inbox office unavailable"
+
+
+# --- the watchdog --------------------------------------------------------------------------------------------------
+
+#: Half of it is how long a part may stand still: three seconds, where each goes on every second or two.
+_WATCHED = {"WATCHDOG_USEC": "6000000"}
+
+
+def test_the_watchdog_is_fed(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
+    """While all goes on the watchdog is fed, idle or not."""
+    with service(tmp_path, n8n, systemd, variables=_WATCHED) as daemon:
+        wait_until(lambda: systemd.count("READY=1"), "it is ready")
+        fed = systemd.count("WATCHDOG=1")
+        wait_until(lambda: systemd.count("WATCHDOG=1") >= fed + 2, "it is fed")
+        assert daemon.process is not None
+        assert daemon.process.poll() is None
+
+
+class HangingDaemon(RunningDaemon):
+    """One whose parts hang at signals; see tests.fakes.daemons.hanging."""
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the words of a command with this configuration."""
+        return [
+            "tests.fakes.daemons.hanging" if word == "receipt_watcher" else word for word in super().command(*arguments)
+        ]
+
+
+def test_what_hangs_is_named_and_not_fed(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
+    """When the event loop, an inbox's thread or the job log hangs, the log says which, and the watchdog is not fed."""
+    variables = {"NOTIFY_SOCKET": systemd.address} | _WATCHED
+    named: list[str] = []
+    with HangingDaemon(tmp_path, n8n.webhook_url, TOKEN, environment=variables) as daemon:
+        wait_until(lambda: systemd.count("WATCHDOG=1"), "it is fed")
+        for number, part in enumerate(["HTTP", "the inbox office", "the job log"]):
+            assert daemon.process is not None
+            daemon.process.send_signal(SIGNALS[part])
+            wait_until(lambda part=part: any(part in line for line in hanging_parts(daemon)), f"{part} is named")  # type: ignore[misc]
+            if number == 0:
+                fed, named = systemd.count("WATCHDOG=1"), hanging_parts(daemon)
+        assert systemd.count("WATCHDOG=1") == fed
+    assert named == ["HTTP"]
+
+
+def test_the_watchdog_lets_the_log_be_rescued(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
+    """While a log that was deleted is written anew nobody else can use it, however long: only this process has it."""
+    variables = {"NOTIFY_SOCKET": systemd.address} | _WATCHED
+    with HangingDaemon(tmp_path, n8n.webhook_url, TOKEN, environment=variables) as daemon:
+        wait_until(lambda: systemd.count("WATCHDOG=1"), "it is fed")
+        assert daemon.process is not None
+        daemon.process.send_signal(COPY_HANGS)
+        (daemon.state / "receipts.db").unlink()
+        wait_until(lambda: daemon.count("test.copy_hangs"), "it is being written anew")
+        fed = systemd.count("WATCHDOG=1")
+        wait_until(lambda: systemd.count("WATCHDOG=1") >= fed + 4, "it is fed for longer than a part may stand still")
+        assert hanging_parts(daemon) == []
+
+
+def hanging_parts(daemon: RunningDaemon) -> list[str]:
+    """Return what the log says that hangs, a text for each line."""
+    return [line["hanging"] for line in daemon.events("watchdog.withheld")]
+
+
+def test_what_is_granted_is_fed() -> None:
+    """A start or a reload is fed for as long as it was granted, and asks for time; then what goes on counts."""
+    now, standing = [0.0], [["the job log"]]
+    address = f"@receipt-watcher-{uuid.uuid4().hex}"
+    with contextlib.closing(FakeSystemd(address)) as fake:
+        dumped: list[float] = []
+        vigil = Vigil(Systemd(address, 60.0), lambda: now[0], lambda: dumped.append(now[0]))
+        vigil.follow(lambda _: standing[0])
+        vigil.look()
+        vigil.grant(20)
+        vigil.look()
+        now[0] = 21
+        vigil.look()
+        standing[0] = []
+        vigil.look()
+        wait_until(lambda: len(fake.messages) == 4, "all was said")
+        assert fake.messages == [
+            "EXTEND_TIMEOUT_USEC=20000000",
+            "EXTEND_TIMEOUT_USEC=30000000",
+            "WATCHDOG=1",
+            "WATCHDOG=1",
+        ]
+        assert dumped == [0.0]  # once for what hangs
+
+
+# --- a reload ------------------------------------------------------------------------------------------------------
+
+
+def test_a_reload_amid_receipts(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
+    """Reloads while receipts come, go out and are called back lose none and send none twice; a new inbox is watched."""
+    contents = jpegs(61)
+    with service(tmp_path, n8n, systemd) as daemon:
+        for number, content in enumerate(contents[:60]):
+            daemon.drop(f"scan-{number}.jpg", content)
+            if number % 20 == 19:
+                wait_until(lambda: len(n8n.deliveries) >= 5, "some are on their way")
+                change(daemon, n8n={"workers": 2 + number % 3}, limits={"max_file_mb": 30})
+                reload_and_wait(daemon, "configuration.reloaded")
+        daemon.wait_quiet(60)
+        extra = tmp_path / "second" / "inbox"
+        extra.mkdir(parents=True)
+        first = yaml.safe_load(daemon.config_file.read_text())["inboxes"]
+        change(daemon, inboxes=[*first, {"path": str(extra), "name": "second", "settle_seconds": 0.2}])
+        reload_and_wait(daemon, "configuration.reloaded")
+        assert [line["inbox"] for line in daemon.events("inbox.watched")][-2:].count("second") == 1
+        (extra / "new.jpg").write_bytes(contents[60])
+        wait_until(lambda: list((tmp_path / "second" / "done").rglob("new.jpg")), "the new inbox's receipt is filed")
+        assert daemon.terminate() == 0
+    assert_consistent_but(daemon, n8n, contents[:60])
+    assert systemd.count("RELOADING=1") == 4
+    assert systemd.count("READY=1") == 5
+    assert all(
+        int(message.partition("MONOTONIC_USEC=")[2]) > 0 for message in systemd.messages if "RELOADING=1" in message
+    )
+
+
+def assert_consistent_but(daemon: RunningDaemon, n8n: StandIn, contents: list[bytes]) -> None:
+    """Each of the first inbox's receipts arrived once, whole; the second inbox's job is not looked at."""
+    sent = [delivery for delivery in n8n.deliveries if delivery.inbox == "office"]
+    assert Counter(delivery.content for delivery in sent) == Counter(contents)
+    jobs = [job for job in daemon.recorded() if job.inbox == "office"]
+    assert {job.state for job in jobs} == {State.SUCCESS}
+    assert len(jobs) == len(contents)
+    assert {job.attempts for job in jobs} == {1}
+
+
+def test_a_delivery_in_flight_ends_first(tmp_path: Path, n8n: StandIn) -> None:
+    """A reload waits for the answer to a delivery, longer than a stop would: it counts, and is not repeated."""
+    answer = threading.Event()
+    n8n.behave = lambda _: Behaviour(hang=answer)
+    content = samples.jpeg(1)
+    with service(tmp_path, n8n, changes={"limits": {"stop_timeout_seconds": 0.1}}) as daemon:
+        daemon.drop("scan.jpg", content)
+        wait_until(lambda: len(n8n.deliveries) == 1, "it is sent")
+        reload(daemon)
+        wait_until(lambda: "stopping" in failing(daemon), "the reload has begun")
+        answer.set()
+        wait_reloaded(daemon, 1)
+        daemon.wait_quiet(1)
+    assert_consistent(daemon, n8n.deliveries, [content])
+    assert daemon.count("job.accepted") == 1
+
+
+def test_a_stop_amid_a_reload(tmp_path: Path, n8n: StandIn) -> None:
+    """SIGTERM while a reload waits for N8N's answer stops within the time of a stop, with exit status 0."""
+    answer = threading.Event()
+    n8n.behave = lambda _: Behaviour(hang=answer)
+    with service(tmp_path, n8n, changes={"limits": {"stop_timeout_seconds": 0.5}}) as daemon:
+        daemon.drop("scan.jpg", samples.jpeg(1))
+        wait_until(lambda: len(n8n.deliveries) == 1, "it is sent")
+        reload(daemon)
+        assert daemon.terminate() == 0
+        answer.set()
+        assert daemon.count("configuration.reloaded") == 0
+        assert daemon.job("scan.jpg").state in (State.DELIVERING, State.PROCESSING)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"n8n": {"workers": 0}}, "n8n.workers"),
+        ({"nonsense": {}}, "nonsense"),
+        ({"http": {"port": 1}}, "http.port"),
+        ({"state_dir": "/var/empty/other"}, "state_dir"),
+        ({"n8n": {"ca_file": "/nonexistent.pem"}}, "n8n.ca_file"),
+    ],
+    ids=["out of bounds", "unknown", "the port", "the state folder", "found while building"],
+)
+def test_a_wrong_configuration_is_refused(
+    tmp_path: Path, n8n: StandIn, systemd: FakeSystemd, changes: dict[str, Any], key: str
+) -> None:
+    """A reload with a mistake says it, in the log and in the status, and the service goes on as before."""
+    content = samples.jpeg(1)
+    with service(tmp_path, n8n, systemd) as daemon:
+        change(daemon, **changes)
+        reload_and_wait(daemon, "configuration.refused")
+        assert key in daemon.events("configuration.refused")[0]["why"]
+        wait_until(lambda: systemd.count("READY=1") == 2, "the reload has ended")
+        assert systemd.status.startswith("the new configuration was refused: ")
+        assert key in systemd.status
+        daemon.drop("scan.jpg", content)
+        daemon.wait_quiet(1)
+        assert daemon.count("daemon.stopped") == 0
+    assert_consistent(daemon, n8n.deliveries, [content])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could become somebody else")
+def test_a_reload_changes_nobodys_rights(tmp_path: Path, n8n: StandIn) -> None:
+    """A daemon that runs as root stays root through a reload, whoever owns its state folder, or the one it is shown."""
+    with service(tmp_path, n8n) as daemon:
+        assert daemon.process is not None
+        ids = Path(f"/proc/{daemon.process.pid}/status")
+        before = [line for line in ids.read_text().splitlines() if line.startswith(("Uid:", "Gid:"))]
+        os.chown(daemon.state, 65534, 65534)
+        reload_and_wait(daemon, "configuration.reloaded")
+        other = tmp_path / "other-state"
+        other.mkdir()
+        os.chown(other, 65534, 65534)
+        change(daemon, state_dir=str(other))
+        reload_and_wait(daemon, "configuration.refused")
+        assert [line for line in ids.read_text().splitlines() if line.startswith(("Uid:", "Gid:"))] == before
+
+
+def test_a_configuration_that_cannot_be_started_with(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
+    """Where the new daemon cannot start, the old configuration starts again; mended, the next reload succeeds."""
+    content = samples.jpeg(1)
+    other = tmp_path / "other"
+    (other / "inbox").mkdir(parents=True)
+    (other / "processing").mkdir()
+    (other / "processing" / ".owner").write_text("5f0c6b9e-0000-4000-8000-000000000000\n")
+    with service(tmp_path, n8n, systemd) as daemon:
+        first = yaml.safe_load(daemon.config_file.read_text())["inboxes"]
+        change(daemon, inboxes=[*first, {"path": str(other / "inbox"), "name": "other"}])
+        reload_and_wait(daemon, "configuration.refused")
+        assert "another installation" in daemon.events("configuration.refused")[0]["why"]
+        wait_until(lambda: systemd.count("READY=1") == 2, "the old one is ready again")
+        assert "another installation" in systemd.status
+        daemon.drop("scan.jpg", content)
+        daemon.wait_quiet(1)
+        change(daemon, inboxes=first)
+        reload_and_wait(daemon, "configuration.reloaded")
+        wait_until(lambda: systemd.status == "0 waiting, 0 at N8N", "the refusal is forgotten")
+        assert daemon.terminate() == 0
+    assert_consistent(daemon, n8n.deliveries, [content])
+
+
+def test_a_reload_is_no_stop(tmp_path: Path, n8n: StandIn) -> None:
+    """A reload, done or refused, is logged as that, and neither as a stop and a start nor in the status file."""
+    with service(tmp_path, n8n, changes={"limits": {"max_file_mb": 20}}) as daemon:
+        first = yaml.safe_load(daemon.config_file.read_text())["inboxes"][0]
+        change(daemon, inboxes=[first | {"status_file": True}])
+        reload_and_wait(daemon, "configuration.reloaded")
+        told = daemon.inbox / STATUS_FILE_NAME
+        wait_until(lambda: told.exists() and "All is well" in told.read_text(), "the status file is there")
+        before = told.read_text()
+        reload_and_wait(daemon, "configuration.reloaded")
+        change(daemon, nonsense={})
+        reload_and_wait(daemon, "configuration.refused")
+        assert told.read_text() == before
+        assert (daemon.count("daemon.started"), daemon.count("daemon.stopped")) == (1, 0)
+        assert daemon.terminate() == 0
+        assert (daemon.count("daemon.started"), daemon.count("daemon.stopped")) == (1, 1)
+        assert "has been stopped" in told.read_text()
+
+
+def test_the_command_for_a_reload_tells_what_became_of_it(tmp_path: Path, n8n: StandIn) -> None:
+    """What systemctl reload runs waits for the reload, and ends in an error with the mistakes when it was refused."""
+    runtime = {"RUNTIME_DIRECTORY": str(tmp_path / "run")}
+    (tmp_path / "run").mkdir()
+    with service(tmp_path, n8n, variables=runtime) as daemon:
+        assert daemon.process is not None
+        pid = str(daemon.process.pid)
+
+        def asked() -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-m", "receipt_watcher", "service", "reload", pid],
+                env={name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"} | runtime,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        good = daemon.config_file.read_text()
+        change(daemon, limits={"max_file_mb": 20})
+        done = asked()
+        assert (done.returncode, done.stderr, daemon.count("configuration.reloaded")) == (0, "", 1)
+        change(daemon, n8n={"workers": 0}, nonsense={})
+        refused = asked()
+        assert refused.returncode == 1
+        assert refused.stderr.count("refused: ") == 2
+        assert "n8n.workers" in refused.stderr
+        daemon.config_file.write_text(good)
+        assert asked().returncode == 0
+        assert daemon.terminate() == 0
+        gone = asked()
+        assert gone.returncode == 1
+        assert "the daemon ended" in gone.stderr
+
+
+def test_a_hang_leaves_the_stacks(tmp_path: Path, n8n: StandIn) -> None:
+    """The watchdog's signal has each thread's stack written before the process ends."""
+    with service(tmp_path, n8n) as daemon:
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGABRT)
+        assert daemon.process.wait(20) == -signal.SIGABRT
+        said = daemon.log_file.read_text()
+    assert "Fatal Python error: Aborted" in said
+    assert said.count("Thread 0x") > 3
+    assert "loops.py" in said
+
+
+class StumblingDaemon(RunningDaemon):
+    """One with a defect; see tests.fakes.daemons.failing_reload."""
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the words of a command with this configuration."""
+        return [
+            "tests.fakes.daemons.failing_reload" if word == "receipt_watcher" else word
+            for word in super().command(*arguments)
+        ]
+
+
+@pytest.mark.parametrize("where", ["build", "start"])
+def test_a_defect_of_ours_at_a_reload(tmp_path: Path, n8n: StandIn, where: str) -> None:
+    """Whatever the next daemon ends in, be it before its start or after, the configuration before goes on."""
+    contents = jpegs(2)
+    with StumblingDaemon(tmp_path, n8n.webhook_url, TOKEN, environment={"STUMBLES": where}) as daemon:
+        reload_and_wait(daemon, "configuration.refused")
+        assert "can't start new thread" in daemon.events("configuration.refused")[0]["why"]
+        daemon.drop("scan.jpg", contents[0])
+        daemon.wait_quiet(1)
+        reload_and_wait(daemon, "configuration.reloaded")
+        daemon.drop("next.jpg", contents[1])
+        daemon.wait_quiet(2)
+        assert daemon.terminate() == 0
+    assert_consistent(daemon, n8n.deliveries, contents)
+
+
+class ImpatientDaemon(RunningDaemon):
+    """One that waits for less; see tests.fakes.daemons.short_timeouts."""
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the words of a command with this configuration."""
+        return [
+            "tests.fakes.daemons.short_timeouts" if word == "receipt_watcher" else word
+            for word in super().command(*arguments)
+        ]
+
+
+def test_a_reload_without_a_log_is_refused(tmp_path: Path, n8n: StandIn) -> None:
+    """While the job log cannot be written no daemon could start in this one's place, which goes on, and mends."""
+    content = samples.jpeg(1)
+    with ImpatientDaemon(tmp_path, n8n.webhook_url, TOKEN) as daemon:
+        with contextlib.closing(sqlite3.connect(daemon.state / "receipts.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            reload_and_wait(daemon, "configuration.refused")
+            assert "another program keeps it locked" in daemon.events("configuration.refused")[0]["why"]
+            other.execute("ROLLBACK")
+        daemon.drop("scan.jpg", content)
+        daemon.wait_quiet(1)
+        reload_and_wait(daemon, "configuration.reloaded")
+    assert_consistent(daemon, n8n.deliveries, [content])
+
+
+def test_callbacks_wait_for_a_reload(tmp_path: Path, n8n: StandIn) -> None:
+    """Callbacks that come while the service reloads, again and again, are all answered 200."""
+    n8n.behave = lambda _: Behaviour(verdict=None)
+    contents = jpegs(20)
+    with service(tmp_path, n8n) as daemon:
+        daemon.drop("first.jpg", contents[0])
+        wait_until(lambda: [job.state for job in daemon.recorded()] == [State.PROCESSING], "the first is accepted")
+        assert daemon.call(daemon.job("first.jpg").job_id, {"status": "success"}, TOKEN).status_code == 200
+        for number, content in enumerate(contents[1:]):
+            daemon.drop(f"scan-{number}.jpg", content)
+        wait_until(
+            lambda: [job.state for job in daemon.recorded()].count(State.PROCESSING) == 19, "the rest is accepted"
+        )
+        url, waiting = daemon.url, daemon.recorded()[1:]
+        for first in range(0, 19, 5):
+            reload(daemon)
+            answers = [daemon.call(job.job_id, {"status": "success"}, TOKEN) for job in waiting[first : first + 5]]
+            assert {answer.status_code for answer in answers} == {200}
+            wait_reloaded(daemon, first // 5 + 1)
+        assert daemon.url == url
+        daemon.wait_quiet(20)
+    assert_consistent(daemon, n8n.deliveries, contents)
+
+
+# --- socket activation ---------------------------------------------------------------------------------------------
+
+
+def test_callbacks_wait_for_a_restart(tmp_path: Path, n8n: StandIn) -> None:
+    """With a socket that systemd holds, a callback that comes while no daemon runs is answered 200 by the next one."""
+    n8n.behave = lambda _: Behaviour(verdict=None)
+    content = samples.jpeg(1)
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        daemon = service(tmp_path, n8n, prefix=handing_over(held), changes={"http": {"port": 1}})
+        daemon.pass_fds = (held.fileno(),)
+        with daemon, ThreadPoolExecutor(1) as caller:
+            assert daemon.url == f"http://127.0.0.1:{held.getsockname()[1]}"
+            daemon.drop("scan.jpg", content)
+            wait_until(lambda: [job.state for job in daemon.recorded()] == [State.PROCESSING], "it is accepted")
+            assert daemon.terminate() == 0
+            answer = caller.submit(daemon.call, daemon.job("scan.jpg").job_id, {"status": "success"}, TOKEN)
+            daemon.start()
+            assert answer.result().status_code == 200
+            daemon.wait_quiet(1)
+    assert_consistent(daemon, n8n.deliveries, [content])
+
+
+def test_the_variables_are_for_us_alone() -> None:
+    """What systemd says is taken out of the environment, for another process's eyes or for ours."""
+    environ = {
+        "NOTIFY_SOCKET": "/run/systemd/notify",
+        "WATCHDOG_USEC": "120000000",
+        "WATCHDOG_PID": "7",
+        "LISTEN_PID": "8",
+        "LISTEN_FDS": "1",
+        "LISTEN_FDNAMES": "http",
+        "HOME": "/",
+    }
+    assert systemd_of(environ, 7).watchdog_seconds == 120
+    assert handed_over(environ, 7) is None
+    assert environ == {"HOME": "/"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "listens", "watchdog_seconds"),
+    [
+        ({}, False, None),
+        ({"WATCHDOG_USEC": "5000000"}, False, None),
+        ({"NOTIFY_SOCKET": "@x"}, True, None),
+        ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "5000000"}, True, 5.0),
+        ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "5000000", "WATCHDOG_PID": "8"}, True, None),
+        ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "soon"}, True, None),
+        ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "9" * 5000}, True, None),
+        ({"NOTIFY_SOCKET": "vsock:2:1234"}, False, None),
+    ],
+)
+def test_who_is_told(environ: dict[str, str], listens: bool, watchdog_seconds: float | None) -> None:
+    """Without a socket nobody is told, and nobody watches; a watchdog may be another process's."""
+    found = systemd_of(environ, 7)
+    assert (found.listens, found.watchdog_seconds) == (listens, watchdog_seconds)
+
+
+def test_nobody_listens_any_more() -> None:
+    """A notify socket that is gone, or a path of it, keeps nobody from working."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"{folder}/notify"
+        told = Systemd(address)
+        told.ready("nobody hears this")
+        with contextlib.closing(FakeSystemd(address)) as fake:
+            told.ready("two\nlines")
+            wait_until(lambda: fake.messages, "it is heard")
+            assert fake.messages == ["READY=1\nSTATUS=two lines"]
