@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from receipt_watcher.config.roles import roles_with
@@ -17,6 +19,7 @@ from receipt_watcher.service.logging.sentences import SENTENCES, catalog
 from receipt_watcher.service.process.daemon import PERIODIC_TASKS
 from receipt_watcher.web.api.operations import OPERATIONS, Operation
 from tests.fakes.daemons.crash_at_point import BOUNDARIES
+from tests.test_layout import ORDER, PACKAGE
 
 README = Path(__file__).parent.parent / "README.md"
 CATALOG = README.parent / "systemd" / "receipt-watcher.catalog"
@@ -59,8 +62,17 @@ def tables() -> dict[str, list[str]]:
             f"| `{each.method} {each.path}` | {_roles(each)} | {each.summary} `curl {each.curl}` |"
             for each in OPERATIONS.values()
         ],
+        "packages": [f"| `{name}` | {summary} |" for name, summary in _packages()],
         "crashes": [f"| {name} | {' | '.join(_parts(text))} |" for name, text in BOUNDARIES.items()],
     }
+
+
+def _packages() -> Iterator[tuple[str, str]]:
+    """Yield each package and the first line of its man page, in the order of imports, a folder before what is in it."""
+    for package in ORDER.split():
+        for path in sorted((PACKAGE / package).rglob("__init__.py")):
+            man_page = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+            yield str(path.parent.relative_to(PACKAGE)), (man_page or "").partition("\n")[0]
 
 
 def _roles(operation: Operation) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 import pytest
 from click import Group
 
-from receipt_watcher.cli.documents.example import known_keys
 from receipt_watcher.cli.main import commands
+from receipt_watcher.config.fields import known_keys
 from receipt_watcher.config.options import Config
 from tests.docs_tables import README, written
+from tests.test_layout import LISTS, PACKAGE
 
 REPOSITORY = README.parent
 TEXT = README.read_text("utf-8")
@@ -45,12 +47,20 @@ def test_every_command_is_listed() -> None:
         assert re.search(rf"^\| .*`{name}[ `]", TEXT, re.MULTILINE), name
 
 
-def test_every_module_is_in_the_page_about_the_code() -> None:
-    """Whoever reads the page about the code finds each module there."""
-    page = TEXT.split("## The code in one page")[1]
-    named = set(re.findall(r"`([a-z…]+)/?`", page))
-    for path in (REPOSITORY / "receipt_watcher").glob("[!_]*.py"):
-        assert path.stem in named or path.stem.startswith("demo"), path.stem
+def test_every_module_is_in_the_man_page_of_its_package() -> None:
+    """The `__init__` of a package names each module and folder beside it, and none that is gone."""
+    for path in PACKAGE.rglob("__init__.py"):
+        man_page = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        beside = {entry.stem for entry in path.parent.iterdir() if not entry.name.startswith("_")}
+        if path.parent == PACKAGE or path.parent.name in LISTS:
+            continue
+        named = {
+            name
+            for line in man_page.splitlines()
+            if line.startswith("- ")
+            for name in re.findall("`([a-z0-9_]+)`", line.partition(":")[0])
+        }
+        assert named == beside - LISTS | (named & LISTS), path.parent
 
 
 @pytest.mark.parametrize("heading", ["Try it", "Test it"])

@@ -145,8 +145,7 @@ def find(log: JobLog, name: str) -> Job:
     Raises:
         UsageError: it is none, or several.
     """
-    from receipt_watcher.service.logging.setup import printable
-    from receipt_watcher.system.disk import display_name
+    from receipt_watcher.system.display import display_name, printable
 
     found = log.find(display_name(name))
     if not found:
@@ -179,6 +178,6 @@ def print_json(content: object) -> None:
 
 def say(text: str, *, err: bool = False) -> None:
     """Print a line that may hold names; none of them can steer the terminal."""
-    from receipt_watcher.service.logging.setup import printable
+    from receipt_watcher.system.display import printable
 
     click.echo(printable(text), err=err)

@@ -10,7 +10,6 @@ Called once by a command, before it opens anything, in its only thread. Nothing 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import pwd
 import shlex
@@ -18,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from receipt_watcher.system.permissions import owner_name
+from receipt_watcher.system.permissions import _nearest, owner_name
 
 SYSTEM_CONFIG_FOLDER = Path("/etc/receipt-watcher")
 _STATE_FOLDER = Path("/var/lib/receipt-watcher")
@@ -62,42 +61,6 @@ def become_owner(folder: Path) -> None:
             os.setgroups([])
         os.setresgid(status.st_gid, status.st_gid, status.st_gid)
         os.setresuid(status.st_uid, status.st_uid, status.st_uid)
-
-
-def give_away(*paths: Path) -> None:
-    """As root, let the owner of a folder own what was made in it, too; the outer ones first."""
-    if os.geteuid() != 0:
-        return
-    for path in paths:
-        status = _nearest(path.absolute().parent)
-        if status is not None and status.st_uid != 0:
-            os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
-
-
-def _nearest(folder: Path) -> os.stat_result | None:
-    """Return the status of a folder, or of the first one above it that is there; None if the system does not say."""
-    for each in (folder, *folder.parents):
-        try:
-            return each.stat()
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return None
-    return None
-
-
-def to_type(*words: str) -> str:
-    """Return the line to type for a command on the configuration that this process was started with.
-
-    As a service it begins with sudo: the command then continues with the rights of the service's user.
-    """
-    given = [argument.partition("=") for argument in sys.argv]
-    names = [value for name, is_there, value in given if name == "--config" and is_there]
-    names += [after for before, after in itertools.pairwise(sys.argv) if before == "--config"]
-    names += filter(None, [os.environ.get("RECEIPT_WATCHER_CONFIG")])
-    config = ["--config", str(Path.cwd() / names[0])] if names else []
-    sudo = ["sudo"] if "INVOCATION_ID" in os.environ else []
-    return shlex.join([*sudo, "receipt-watcher", *words, *config])
 
 
 def try_as(path: Path) -> str:

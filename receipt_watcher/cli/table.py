@@ -28,7 +28,7 @@ _YIELDING = ((3, 24), (5, 18), (4, 8), (3, 10), (2, 6))
 
 def print_jobs(found: Sequence[Job]) -> None:
     """Print them, a line each, below their titles."""
-    from receipt_watcher.service.logging.setup import printable
+    from receipt_watcher.system.display import printable
 
     columns: list[tuple[str, Callable[[Job], str]]] = [
         ("recorded", lambda job: datetime.fromtimestamp(job.created_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")),

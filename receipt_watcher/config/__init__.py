@@ -3,7 +3,7 @@
 What it promises: a configuration is whole and consistent, or an error names the key and what to do. Values never
 change after they are read; a reload reads new ones.
 
-- `options`: every option with its default and description
+- `options`, `fields`: every option with its default and description; the same, as fields with their rules
 - `values`: what a value of a kind may be
 - `sources`, `injected`: environment, credentials, file; variables that Kubernetes and Docker inject
 - `consistency`: spools in each other's way, and options that contradict

@@ -9,18 +9,7 @@ Any thread may ask; nothing changes after it is made.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
-import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
-
-_SCHEME = "sha256:"
-
-#: By which name a job's history knows who came from this machine without a token.
-LOCAL_NAME = "this machine"
 
 
 class Right(Enum):
@@ -63,49 +52,3 @@ def may(role: Role, right: Right) -> bool:
 def roles_with(right: Right) -> list[Role]:
     """Return the roles that have a right."""
     return [role for role in Role if may(role, right)]
-
-
-def new_secret() -> str:
-    """Return a fresh token."""
-    return f"rw_{secrets.token_urlsafe(32)}"
-
-
-def hash_of(secret: str) -> str:
-    """Return what the configuration keeps of a token."""
-    return _SCHEME + hashlib.sha256(secret.encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def is_hash(text: str) -> bool:
-    """Whether a text may be a token's hash."""
-    return re.fullmatch(f"{_SCHEME}[0-9a-f]{{64}}", text) is not None
-
-
-def is_token_name(text: str) -> bool:
-    """Whether a text may be a token's name."""
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,39}", text) is not None and text.lower() != LOCAL_NAME
-
-
-@dataclass(frozen=True, slots=True)
-class ApiToken:
-    """A token as the configuration has it."""
-
-    name: str
-    role: Role
-    hash: str
-
-
-class ApiTokens:
-    """All tokens that are configured."""
-
-    def __init__(self, tokens: Iterable[ApiToken] = ()) -> None:
-        self._tokens = tuple(tokens)
-
-    def judge(self, secret: str) -> ApiToken | None:
-        """Return the token that was given; None for a wrong one."""
-        given = hash_of(secret)
-        right = [token for token in self._tokens if hmac.compare_digest(given, token.hash)]
-        return right[0] if right else None
-
-    def named(self, name: str) -> ApiToken | None:
-        """Return a token by its name."""
-        return next((token for token in self._tokens if token.name == name), None)

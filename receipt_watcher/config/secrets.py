@@ -6,9 +6,14 @@ thread may call it.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import re
+import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
@@ -79,3 +84,100 @@ def masked(url: str) -> str:
         + mark
         + "&".join(re.sub(r"^([^=]*=)?.+", rf"\1{MASK}", part, flags=re.DOTALL) for part in query.split("&"))
     )
+
+
+#: What is shorter is no secret, and is found in any text. A part of a URL looks like a secret from a length on that no
+#: word has, or with a digit in it.
+_SECRET_CHARACTERS = 4
+
+
+_WORD_CHARACTERS = 8
+
+
+_LONG_CHARACTERS = 20
+
+
+def without_secrets(text: str, secrets: Iterable[str], *, every_part: bool = False) -> str:
+    """Return a text with asterisks for each secret, and for each part of a secret URL that looks like one.
+
+    `every_part` is for texts that may quote a URL: each word of it goes. In a notice that would take out «receipts».
+    """
+    found = {part for secret in secrets for part in (secret, *_parts_of(secret, every_part=every_part))}
+    for part in sorted(found, key=len, reverse=True):
+        if len(part) >= _SECRET_CHARACTERS:
+            text = text.replace(part, MASK)
+    return text
+
+
+def _parts_of(secret: str, *, every_part: bool) -> Iterator[str]:
+    if "://" not in secret:
+        return
+    host = urlsplit(secret).hostname if secret.startswith("http") else None
+    for part in re.split(r"[/?&=@:#,]", secret.split("://", 1)[1]):
+        is_telling = len(part) >= _LONG_CHARACTERS or (len(part) >= _WORD_CHARACTERS and re.search(r"\d", part))
+        if part.lower() != host and (every_part or is_telling):
+            yield part
+            yield unquote(part)
+
+
+#: What a secret begins with; behind it stands base64 of the key. The standard asks for a key of 24 to 64 bytes.
+PREFIX = "whsec_"
+
+
+_KEY_BYTES = range(24, 65)
+
+
+def key_of(secret: str) -> bytes:
+    """Return the key that a secret stands for.
+
+    Raises:
+        ValueError: it is no secret of the standard.
+    """
+    if not secret.startswith(PREFIX):
+        raise ValueError(f"it does not begin with {PREFIX}")
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"what stands behind {PREFIX} is no base64") from error
+    if len(key) not in _KEY_BYTES:
+        raise ValueError(f"its key has {len(key)} bytes, not {_KEY_BYTES[0]} to {_KEY_BYTES[-1]}")
+    return key
+
+
+def text_key_of(secret: str) -> str:
+    """Return the key of a secret as text, for a tool that takes no bytes, such as n8n's Crypto node.
+
+    Raises:
+        ValueError: it is no secret of the standard, or its key is no text.
+    """
+    key = key_of(secret).decode("latin-1")
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("its key is no text")
+    return key
+
+
+_SCHEME = "sha256:"
+
+
+#: By which name a job's history knows who came from this machine without a token.
+LOCAL_NAME = "this machine"
+
+
+def new_secret() -> str:
+    """Return a fresh token."""
+    return f"rw_{secrets.token_urlsafe(32)}"
+
+
+def hash_of(secret: str) -> str:
+    """Return what the configuration keeps of a token."""
+    return _SCHEME + hashlib.sha256(secret.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def is_hash(text: str) -> bool:
+    """Whether a text may be a token's hash."""
+    return re.fullmatch(f"{_SCHEME}[0-9a-f]{{64}}", text) is not None
+
+
+def is_token_name(text: str) -> bool:
+    """Whether a text may be a token's name."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,39}", text) is not None and text.lower() != LOCAL_NAME

@@ -21,9 +21,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import PydanticCustomError
 
 from receipt_watcher.config import hours, proxies
-from receipt_watcher.config.roles import is_hash, is_token_name
 from receipt_watcher.config.schedule import read_days, read_hours, read_zone
-from receipt_watcher.delivery.destinations.signature import key_of
+from receipt_watcher.config.secrets import is_hash, is_token_name, key_of
 
 
 class Unquoted(str):

@@ -20,7 +20,8 @@ from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Ho
 from receipt_watcher.jobs.log.manual_holds import HandHolds
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.verdict import KEPT_CHARACTERS, Verdict, in_words
-from receipt_watcher.spool.route import Bell, Route, branches_of, tell_concluded
+from receipt_watcher.spool.route import Route, branches_of, tell_concluded
+from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 
@@ -147,7 +148,7 @@ class Conclusion:
     def _url_of(self, job: Job) -> str | None:
         """Return where a job goes; None if its inbox is not configured any more."""
         route = next((route for route in self._routes if route.name == job.inbox), None)
-        return None if route is None else route.branch_of(job).destination.url
+        return None if route is None else route.branch_of(job).url
 
     def keep_unreadable(self, job_id: str, body: bytes, why: str) -> bool:
         """Keep an authenticated callback that cannot be read: N8N posts it only once. Return whether the job exists.
@@ -226,7 +227,7 @@ class Conclusion:
     def _is_sent_once(self, job: Job) -> bool:
         """Whether a job must not be sent again: no callback can be expected from where it goes."""
         route = next((route for route in self._routes if route.name == job.inbox), None)
-        return route is not None and route.branch_of(job).destination.sends_once
+        return route is not None and route.branch_of(job).sends_once
 
     def _is_silence(self, url: str, job: Job) -> bool:
         """Whether a job without a callback is evidence that none arrives.
@@ -239,7 +240,7 @@ class Conclusion:
         return was_accepted and ago > _HEARD_LATELY_SECONDS
 
     def _urls(self) -> list[str]:
-        return list(dict.fromkeys(branch.destination.url for route in self._routes for branch in route.branches))
+        return list(dict.fromkeys(branch.url for route in self._routes for branch in route.branches))
 
     def _expire(self, url: str, job: Job, now: float) -> Job | None:
         with self._log.transaction():

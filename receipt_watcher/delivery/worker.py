@@ -26,7 +26,16 @@ from typing import cast
 
 import structlog
 
-from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
+from receipt_watcher.delivery.destinations import (
+    Accepted,
+    Concluded,
+    Deferred,
+    Destination,
+    Lost,
+    Outcome,
+    Refused,
+    Unreadable,
+)
 from receipt_watcher.delivery.pace import Pace
 from receipt_watcher.errors import ChangedOnDiskError, JobLogError
 from receipt_watcher.jobs.job import Event, Job, Reason, State, backoff_seconds, job_id_prefix
@@ -34,7 +43,8 @@ from receipt_watcher.jobs.log.holds import HoldKind, Holds, Standing
 from receipt_watcher.jobs.log.manual_holds import HandHolds
 from receipt_watcher.jobs.log.transitions import Attempt, JobLog
 from receipt_watcher.jobs.verdict import in_words
-from receipt_watcher.spool.route import Bell, Branch, Route, branches_of, tell_concluded
+from receipt_watcher.spool.route import Branch, Route, branches_of, tell_concluded
+from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 
@@ -66,13 +76,14 @@ class DeliverySettings:
 
 
 class Delivery:
-    """The second stage."""
+    """The second stage; `destinations` are by the key of the branch."""
 
     def __init__(
         self,
         log: JobLog,
         holds: Holds,
         routes: Sequence[Route],
+        destinations: Mapping[str, Destination],
         settings: DeliverySettings,
         *,
         callback_url_of: Callable[[str], str],
@@ -88,6 +99,7 @@ class Delivery:
         self._holds = holds
         self._hand_holds = HandHolds(log)
         self._routes = routes
+        self._destinations = destinations
         self._settings = settings
         self._callback_url_of = callback_url_of
         self._deliveries = deliveries
@@ -153,7 +165,7 @@ class Delivery:
         found: dict[str, dict[str, list[str]]] = {}
         for branch in self._ready_branches():
             if branch.window is None or branch.window.is_open(now):
-                found.setdefault(branch.destination.url, {}).setdefault(branch.inbox, []).append(branch.key)
+                found.setdefault(branch.url, {}).setdefault(branch.inbox, []).append(branch.key)
         return found
 
     def _claim(self, url: str, inboxes: Mapping[str, Sequence[str]], now: float) -> Job | None:
@@ -257,7 +269,7 @@ class Delivery:
 
     def _outcome(self, route: Route, job: Job, now: float) -> Outcome:
         try:
-            return route.branch_of(job).destination.deliver(
+            return self._destinations[route.branch_of(job).key].deliver(
                 job, route.path_of(job), job.attempts, self._callback_url_of(job.job_id), now
             )
         except ChangedOnDiskError as error:
@@ -320,7 +332,7 @@ class Delivery:
                 now,
                 Attempt(started_at, type(outcome).__name__.lower(), counted, outcome.status_code, outcome.message),
             )
-            is_held = isinstance(outcome, Deferred) and self._holds.get(branch.destination.url).is_held
+            is_held = isinstance(outcome, Deferred) and self._holds.get(branch.url).is_held
         self._tell(job, outcome, after, now, started_at, is_held=is_held)
 
     def _follow(self, branch: Branch, job: Job, outcome: Outcome, now: float) -> Job | None:
@@ -339,7 +351,7 @@ class Delivery:
                 return self._give_up_unreadable(branch, job, outcome, now)
 
     def _accept(self, branch: Branch, job: Job, outcome: Accepted, now: float) -> Job | None:
-        url = branch.destination.url
+        url = branch.url
         if self._holds.accepted(url, now):
             self._log.forget_resends(branches_of(self._routes, url))
             self._tell_resumed(branch, "it accepts receipts again")
@@ -351,7 +363,7 @@ class Delivery:
 
     def _conclude(self, branch: Branch, job: Job, outcome: Concluded, now: float) -> Job | None:
         """Write the verdict that came as the answer, as a callback's is; no callback is awaited."""
-        url, verdict = branch.destination.url, outcome.verdict
+        url, verdict = branch.url, outcome.verdict
         ended_by_answer = self._holds.accepted(url, now)
         if self._holds.called_back(url, now) or ended_by_answer:
             self._log.forget_resends(branches_of(self._routes, url))
@@ -364,13 +376,13 @@ class Delivery:
 
     def _lose(self, branch: Branch, job: Job, outcome: Lost, now: float) -> Job | None:
         self._miss(branch, outcome, now)
-        if branch.destination.sends_once:
+        if branch.sends_once:
             return self._log.give_up(job, now, outcome.message)
         return self._await_callback(job, Event.LOSE, outcome.message, now, failed_at=now)
 
     def _give_up_unreadable(self, branch: Branch, job: Job, outcome: Unreadable, now: float) -> Job | None:
         """Fail a receipt whose verdict cannot be read, and keep it as it came; several in a row hold N8N."""
-        url = branch.destination.url
+        url = branch.url
         if self._holds.accepted(url, now):
             self._log.forget_resends(branches_of(self._routes, url))
             self._tell_resumed(branch, "it answers receipts again")
@@ -393,11 +405,11 @@ class Delivery:
         )
 
     def _defer(self, branch: Branch, job: Job, outcome: Deferred, now: float, *, is_proven: bool = False) -> Job | None:
-        standing = self._holds.get(branch.destination.url)
+        standing = self._holds.get(branch.url)
         if outcome.is_ambiguous and self._others_passed(job, standing):
             return self._own_failure(job, outcome.message, now)
         self._miss(branch, outcome, now, is_proven=is_proven)
-        after = self._holds.get(branch.destination.url)
+        after = self._holds.get(branch.url)
         return self._log.advance(
             job,
             Event.DEFER,
@@ -442,7 +454,7 @@ class Delivery:
         )
 
     def _refuse(self, branch: Branch, job: Job, outcome: Refused, now: float) -> Job | None:
-        url = branch.destination.url
+        url = branch.url
         if outcome.reason is Reason.REFUSED_TOO_LARGE and self._holds.too_large(url, job.job_id):
             # Two different receipts, none accepted between them: a limit of the destination, not of one receipt.
             deferred = Deferred(outcome.message, outcome.status_code, is_ambiguous=True)
@@ -454,7 +466,7 @@ class Delivery:
 
         Until then it is only left alone for as long as it asks.
         """
-        url, message = branch.destination.url, outcome.message
+        url, message = branch.url, outcome.message
         misses, standing = self._holds.missed(url, message), self._holds.get(url)
         asked = outcome.retry_after_seconds if isinstance(outcome, Deferred) else None
         asked = None if asked is None else min(asked, self._settings.probe_max_seconds)
@@ -527,7 +539,7 @@ class Delivery:
 
         The workflow, and with it `n8n.accept`, may have been changed while a receipt was out.
         """
-        now = {branch.key for route in self._routes for branch in route.branches if branch.destination.sends_once}
+        now = {branch.key for route in self._routes for branch in route.branches if branch.sends_once}
         before = set(json.loads(self._log.fact(_SENDS_ONCE_FACT) or "[]"))
         if now != before:
             self._log.keep_fact(_SENDS_ONCE_FACT, json.dumps(sorted(now)))

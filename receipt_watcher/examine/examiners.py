@@ -35,6 +35,7 @@ from receipt_watcher.examine.process import Bounds, BrokenError, EndedFromOutsid
 from receipt_watcher.examine.result import MAX_DIGEST_BYTES, Examination, Limits, Refusal, unreadable
 from receipt_watcher.jobs.job import Reason
 from receipt_watcher.system import disk
+from receipt_watcher.system.display import display_name
 
 __all__ = ["Bounds", "Examiners", "bounds_of"]
 
@@ -143,7 +144,7 @@ class Examiners:
     def _tell(self, path: Path, error: BrokenError | EndedFromOutsideError, advice: str) -> None:
         if not self._is_logged:
             return
-        name, why = disk.display_name(path), str(error)
+        name, why = display_name(path), str(error)
         if isinstance(error, EndedFromOutsideError):
             logger.warning("examiner.ended", path=name, why=why, advice=advice)
         else:

@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from receipt_watcher.config.options import Duplicates
 from receipt_watcher.examine.result import Examination
 from receipt_watcher.jobs.job import CLOSED_STATES, OPEN_STATES, Event, Folder, Job, Reason, State, may_be_booked
 from receipt_watcher.jobs.log.transitions import JobLog
-
-DuplicatePolicy = Literal["skip", "send", "fail"]
 
 #: How the name of the fact begins that keeps the database that an upload named, if it is not its branch's. It is kept
 #: before the file is moved, so that a crash in between does not book the receipt in the inbox's database.
@@ -41,7 +40,7 @@ class Arrival:
     relative_path: Path
     target: str
     notion_database_id: str
-    duplicates: DuplicatePolicy
+    duplicates: Duplicates
     examination: Examination
     branch: str = ""
     has_own_database: bool = False

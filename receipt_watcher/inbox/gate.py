@@ -42,12 +42,13 @@ from receipt_watcher.spool.bindings import Bindings, recovered_fact
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.owner import ANSWER_SECONDS
 from receipt_watcher.spool.rebuild import await_open_jobs, rebuild
-from receipt_watcher.spool.route import Bell, Route
+from receipt_watcher.spool.route import Route
 from receipt_watcher.spool.start_counter import Starts
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.open_files import Writers
 from receipt_watcher.system.permissions import folder_advice, refusal_and
 from receipt_watcher.system.state_dir import Installation
+from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.jobs.json_view import iso_time
 
 _SCAN_SUFFIX = ".scanned"
 
@@ -35,6 +36,37 @@ class Waiting:
     first_seen_at: float
     changed_at: float
     until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A window that is closed: of an inbox or a subfolder of it (`branch`), until when (Unix seconds)."""
+
+    branch: str
+    text: str
+    opens_at: float
+    queued: int
+
+    @property
+    def words(self) -> str:
+        """What is so, and until when."""
+        return f"of {self.branch} wait for deliver_when ({self.text}), which opens at {iso_time(self.opens_at)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxState:
+    """An inbox as its daemon sees it; `unavailable` is why nothing is taken now. Unix seconds."""
+
+    name: str
+    path: str
+    failed_dir: str
+    mode: str
+    why_mode: str
+    is_ready: bool
+    unavailable: str | None
+    unavailable_since: float | None
+    waiting: tuple[Waiting, ...] = ()
+    closed: tuple[Closed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

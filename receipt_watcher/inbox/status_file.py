@@ -22,15 +22,15 @@ from pathlib import Path
 import structlog
 
 from receipt_watcher.config.hours import clock_text, midnight
+from receipt_watcher.config.secrets import without_secrets
 from receipt_watcher.inbox.state import Waiting
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX, STATUS_FILE_NAME
 from receipt_watcher.jobs.job import Job, Reason
 from receipt_watcher.jobs.log.holds import Holds, Standing
 from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.notify.notices import quoted, receipts, without_secrets
-from receipt_watcher.service.logging.setup import printable
 from receipt_watcher.spool.route import Route
+from receipt_watcher.system.display import printable, quoted, receipts
 
 logger = structlog.get_logger()
 
@@ -104,7 +104,7 @@ class StatusFile:
 
     def _picture(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> Picture:
         name = self._route.name
-        urls = dict.fromkeys(branch.destination.url for branch in self._route.branches)
+        urls = dict.fromkeys(branch.url for branch in self._route.branches)
         opens_at = min(branch.opens_at(now) for branch in self._route.branches)
         count, since = self._log.open_in(name, now - _PATIENT_SECONDS)
         return Picture(

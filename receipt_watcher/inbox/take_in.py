@@ -30,10 +30,12 @@ from receipt_watcher.inbox.watching.listing import signature
 from receipt_watcher.inbox.watching.settling import Settled, Signature
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.spool.route import Bell, Route, tell_concluded
-from receipt_watcher.system.disk import SHARE_IS_GONE, TROUBLE_OF_ALL, beginnings, display_name
+from receipt_watcher.spool.route import Route, tell_concluded
+from receipt_watcher.system.disk import SHARE_IS_GONE, TROUBLE_OF_ALL, beginnings
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of
 from receipt_watcher.system.permissions import file_advice, folder_advice, refusal
+from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_watcher.jobs.job import Job, State, subfolder_of
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name
 
 
 def iso_time(seconds: float | None) -> str | None:

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from receipt_watcher.config.secrets import without_secrets
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.errors import AnswerLostError, NotSentError
 from receipt_watcher.notify.channels import reason_of
-from receipt_watcher.notify.notices import without_secrets
 from receipt_watcher.report.balance.daily import DAY_SECONDS
 from receipt_watcher.report.balance.last_result import LastBalance
 

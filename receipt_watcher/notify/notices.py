@@ -9,29 +9,17 @@ Any thread may call it. Times are Unix seconds and shown on the office's clock.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
-from urllib.parse import unquote, urlsplit
 
 from receipt_watcher.config.hours import clock_text, duration_text
-from receipt_watcher.config.secrets import MASK
 from receipt_watcher.jobs.job import Job, Reason, State
-from receipt_watcher.service.logging.setup import printable
+from receipt_watcher.system.display import printable, quoted, receipts
 
 #: So many files are named in one notice; an office does not read more.
 NAMED = 10
-
-#: What N8N says is quoted so far.
-_QUOTED = 300
-
-#: What is shorter is no secret, and is found in any text. A part of a URL looks like a secret from a length on that no
-#: word has, or with a digit in it.
-_SECRET_CHARACTERS = 4
-_WORD_CHARACTERS = 8
-_LONG_CHARACTERS = 20
 
 
 class Kind(StrEnum):
@@ -258,17 +246,6 @@ def example_notice() -> Notice:
     )
 
 
-def receipts(count: int, one: str, many: str) -> str:
-    """Return a number of receipts with its verb, in the singular or the plural."""
-    return f"1 receipt {one}" if count == 1 else f"{count or 'No'} receipts {many}"
-
-
-def quoted(text: str) -> str:
-    """Return what somebody else said, on one line and not too long."""
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= _QUOTED else f"{line[:_QUOTED]}…"
-
-
 def _named(inboxes: Sequence[Away]) -> str:
     return f"The inbox {inboxes[0].name} is" if len(inboxes) == 1 else f"{len(inboxes)} inboxes are"
 
@@ -285,26 +262,3 @@ def _failure(job: Job) -> str:
 
 
 # --- secrets -------------------------------------------------------------------------------------------------------
-
-
-def without_secrets(text: str, secrets: Iterable[str], *, every_part: bool = False) -> str:
-    """Return a text with asterisks for each secret, and for each part of a secret URL that looks like one.
-
-    `every_part` is for texts that may quote a URL: each word of it goes. In a notice that would take out «receipts».
-    """
-    found = {part for secret in secrets for part in (secret, *_parts_of(secret, every_part=every_part))}
-    for part in sorted(found, key=len, reverse=True):
-        if len(part) >= _SECRET_CHARACTERS:
-            text = text.replace(part, MASK)
-    return text
-
-
-def _parts_of(secret: str, *, every_part: bool) -> Iterator[str]:
-    if "://" not in secret:
-        return
-    host = urlsplit(secret).hostname if secret.startswith("http") else None
-    for part in re.split(r"[/?&=@:#,]", secret.split("://", 1)[1]):
-        is_telling = len(part) >= _LONG_CHARACTERS or (len(part) >= _WORD_CHARACTERS and re.search(r"\d", part))
-        if part.lower() != host and (every_part or is_telling):
-            yield part
-            yield unquote(part)

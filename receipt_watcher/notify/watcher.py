@@ -24,16 +24,17 @@ import structlog
 
 from receipt_watcher.config.hours import latest_day, time_of
 from receipt_watcher.config.schedule import Window
+from receipt_watcher.config.secrets import without_secrets
 from receipt_watcher.errors import NotToldError
-from receipt_watcher.inbox.state import Waiting
+from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.inbox.wait_reasons import Wait
 from receipt_watcher.jobs.job import Job, State
 from receipt_watcher.jobs.log.holds import Holds, Standing
 from receipt_watcher.jobs.log.manual_holds import HandHolds
-from receipt_watcher.jobs.log.outbox import GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Letter, Outbox
+from receipt_watcher.jobs.log.outbox import GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Outbox, QueuedNotice
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.notify.channels import Channel
-from receipt_watcher.notify.notices import Away, Day, Hold, Kind, Notice, Stuck, Wording, without_secrets
+from receipt_watcher.notify.notices import Away, Day, Hold, Kind, Notice, Stuck, Wording
 from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.spool.route import Route, branches_of
 
@@ -61,19 +62,6 @@ _WHY: dict[State, tuple[str, str]] = {
         "Look at the executions in N8N, and whether it can reach the callback URL.",
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class InboxState:
-    """What an inbox's gate knows: why nothing is taken, since when, and what waits in it."""
-
-    name: str
-    path: str
-    failed_dir: str
-    is_open: bool
-    unavailable: str | None
-    unavailable_since: float | None
-    waiting: Sequence[Waiting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +180,8 @@ class Notification:
         after = told.written()
         if notices or after != before:
             with self._log.transaction():
-                self._outbox.put(notices, self._channels, now)
+                texts = [(notice.kind.value, notice.title, notice.text) for notice in notices]
+                self._outbox.put(texts, self._channels, now)
                 self._log.keep_fact(_FACT, after)
         return notices
 
@@ -236,7 +225,7 @@ class Notification:
 
     def _follow_holds(self, told: Told, now: float) -> dict[str, Standing]:
         """Take note of which destinations are held and how much waits for them; return those."""
-        urls = dict.fromkeys(branch.destination.url for route in self._routes for branch in route.branches)
+        urls = dict.fromkeys(branch.url for route in self._routes for branch in route.branches)
         held = {standing.url: standing for standing in self._holds.all() if standing.is_held and standing.url in urls}
         for url, standing in held.items():
             seen = told.holds.setdefault(url, HoldTold(standing.held_since or now, ""))
@@ -254,7 +243,7 @@ class Notification:
         return held
 
     def _hold(self, url: str, seen: HoldTold) -> Hold:
-        inboxes = [route.name for route in self._routes if any(each.destination.url == url for each in route.branches)]
+        inboxes = [route.name for route in self._routes if any(each.url == url for each in route.branches)]
         host = urlsplit(url).hostname or "its address"
         return Hold(host, tuple(inboxes), seen.since, seen.message, seen.waiting, seen.until)
 
@@ -283,7 +272,7 @@ class Notification:
                 del told.inboxes[name]
             elif known[name].unavailable is not None:
                 told.inboxes[name].until = None
-            elif known[name].is_open and told.inboxes[name].until is None:
+            elif known[name].is_ready and told.inboxes[name].until is None:
                 told.inboxes[name].until = now
 
     def _of_inboxes(self, told: Told, inboxes: Sequence[InboxState], words: Wording, now: float) -> Notice | None:
@@ -334,7 +323,7 @@ class Notification:
     def _forget_what_goes_on(self, told: Told, inboxes: Sequence[InboxState], now: float) -> None:
         """Forget those that were told to wait and do so no more, so that they are told when they do again."""
         in_inboxes = {_key(inbox.name, each.path) for inbox in inboxes for each in inbox.waiting}
-        silent = {inbox.name for inbox in inboxes if not inbox.is_open or inbox.unavailable is not None}
+        silent = {inbox.name for inbox in inboxes if not inbox.is_ready or inbox.unavailable is not None}
         is_early = now < self._started_at + _SETTLED_SECONDS
 
         is_open = self._log.open_among([key for key in told.stuck if "/" not in key])
@@ -369,10 +358,10 @@ class Notification:
         resumed_at = {standing.url: standing.resumed_at or 0.0 for standing in self._holds.all()}
         names = {route.name for route in self._routes}
         held = {*held, *(hold.name for hold in self._hand_holds.all())}
-        on_hold = [key for key, branch in branches.items() if branch.destination.url in held]  # may be a whole backlog
+        on_hold = [key for key, branch in branches.items() if branch.url in held]  # may be a whole backlog
         for job in self._log.oldest_open(oldest, _LOOKED_AT, on_hold):
             branch = branches.get(job.branch)
-            url = branch.destination.url if branch is not None else ""
+            url = branch.url if branch is not None else ""
             if job.job_id in known or oldest < resumed_at.get(url, 0.0) <= now:
                 continue
             if (
@@ -452,33 +441,33 @@ class Notification:
         if self._is_quiet(self._clock()):
             return
         put_off: set[str] = set()
-        for letter in self._outbox.letters():
+        for queued in self._outbox.queued():
             if self._is_stopping():
                 return
             now = self._clock()
-            is_due = not now < letter.due_at <= now + MAX_PAUSE_SECONDS  # one far ahead is of a clock that was wrong
-            if letter.channel in put_off or not is_due or not self._send(letter, now):
-                put_off.add(letter.channel)  # what came later waits for it
+            is_due = not now < queued.due_at <= now + MAX_PAUSE_SECONDS  # one far ahead is of a clock that was wrong
+            if queued.channel in put_off or not is_due or not self._send(queued, now):
+                put_off.add(queued.channel)  # what came later waits for it
 
-    def _send(self, letter: Letter, now: float) -> bool:
-        """Send a letter; return whether its channel may have the next one."""
-        notice = letter.notice
-        if now - letter.created_at >= _LATE_SECONDS:
-            text = Wording(now, self._settings.zone).late(notice.text, letter.created_at)
+    def _send(self, queued: QueuedNotice, now: float) -> bool:
+        """Send a notice; return whether its channel may have the next one."""
+        notice = Notice(Kind(queued.kind), queued.title, queued.text)
+        if now - queued.created_at >= _LATE_SECONDS:
+            text = Wording(now, self._settings.zone).late(notice.text, queued.created_at)
             notice = Notice(notice.kind, notice.title, text)
-        told = {"kind": notice.kind.value, "channel": letter.channel, "title": notice.title}
+        told = {"kind": notice.kind.value, "channel": queued.channel, "title": notice.title}
         try:
-            self._channels[letter.channel].send(notice, letter.notice_id)
+            self._channels[queued.channel].send(notice, queued.notice_id)
         except NotToldError as error:
             why = without_secrets(str(error), self._settings.secrets(), every_part=True)
-            if now - letter.created_at >= GIVE_UP_SECONDS:
-                self._outbox.remove(letter)
+            if now - queued.created_at >= GIVE_UP_SECONDS:
+                self._outbox.remove(queued)
                 logger.error("notice.given_up", **told, why=why)  # noqa: TRY400 - the reason says it
                 return True
-            pause = self._outbox.put_off(letter, now)
+            pause = self._outbox.put_off(queued, now)
             logger.warning("notice.not_sent", **told, why=why, again_in_seconds=pause)
             return False
-        self._outbox.remove(letter)
+        self._outbox.remove(queued)
         logger.info("notice.sent", **told)
         return True
 

@@ -24,7 +24,7 @@ from receipt_watcher.jobs.log.manual_holds import HandHolds
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.report.file_causes import Cause, Scene, duplicate_of, look_at
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.permissions import owner_of
 from receipt_watcher.system.runtime_dir import noted_runtime_folder
 from receipt_watcher.system.time_limit import within

@@ -17,12 +17,13 @@ from receipt_watcher.config.options import Config, Inbox
 from receipt_watcher.examine.result import Examination, Limits
 from receipt_watcher.inbox.state import Snapshot, Waiting
 from receipt_watcher.inbox.wait_reasons import Wait
-from receipt_watcher.inbox.watching.ignored import UNFINISHED, lies_below
+from receipt_watcher.inbox.watching.ignored import UNFINISHED
 from receipt_watcher.inbox.watching.listing import listing_of, signature
 from receipt_watcher.jobs.job import OPEN_STATES, Reason, State
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.manual_holds import HandHolds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.system.display import lies_below
 from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of
 from receipt_watcher.system.permissions import file_advice, folder_advice, refusal
 

@@ -54,7 +54,7 @@ class Health:
         self._min_free_mb = min_free_mb
         self._stopping = stopping
         self._tell_log_trouble = tell_log_trouble
-        urls = [branch.destination.url for gate in gates for branch in gate.route.branches]
+        urls = [branch.url for gate in gates for branch in gate.route.branches]
         self.destinations = destination_names(urls)
         self._asking = threading.Lock()
         self._unanswered: set[str] = set()  # whose disks were asked, and have not answered yet

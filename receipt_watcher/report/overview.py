@@ -13,18 +13,17 @@ from datetime import datetime
 
 from receipt_watcher.config.options import Config
 from receipt_watcher.inbox.gate import Gate
+from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.manual_holds import HandHolds
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.notify.watcher import InboxState
 from receipt_watcher.report import status_line
 from receipt_watcher.report.closed_windows import closed_windows
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.route import branches_of
-from receipt_watcher.system.disk import display_name
-from receipt_watcher.web.pages.viewmodels import InboxNow
+from receipt_watcher.system.display import display_name
 
 
 class Condition:
@@ -79,34 +78,20 @@ class Condition:
         return found if self._log.trouble is None else [*found, self._log.trouble]
 
     def inbox_states(self) -> list[InboxState]:
-        """Return how the inboxes are, for those who tell people."""
-        return [
-            InboxState(
-                gate.route.name,
-                str(inbox.path),
-                str(inbox.failed_dir),
-                gate.route.is_ready,
-                gate.unavailable,
-                gate.unavailable_since,
-                gate.waiting,
-            )
-            for inbox, gate in zip(self._config.inboxes, self._gates, strict=True)
-        ]
-
-    def inboxes_now(self) -> list[InboxNow]:
-        """Return how the inboxes are, for the status page."""
+        """Return how the inboxes are, for those who tell people and for the status page."""
         now = self._clock()
         return [
-            InboxNow(
-                gate.route.name,
-                display_name(inbox.path),
-                gate.watch.mode,
-                gate.watch.why_mode,
-                gate.route.is_ready,
-                gate.unavailable,
-                gate.unavailable_since,
-                gate.waiting,
-                tuple(closed_windows(self._config, inbox, self._log, now)),
+            InboxState(
+                name=gate.route.name,
+                path=display_name(inbox.path),
+                failed_dir=str(inbox.failed_dir),
+                mode=gate.watch.mode,
+                why_mode=gate.watch.why_mode,
+                is_ready=gate.route.is_ready,
+                unavailable=gate.unavailable,
+                unavailable_since=gate.unavailable_since,
+                waiting=tuple(gate.waiting),
+                closed=tuple(closed_windows(self._config, inbox, self._log, now)),
             )
             for inbox, gate in zip(self._config.inboxes, self._gates, strict=True)
         ]

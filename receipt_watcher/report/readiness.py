@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from receipt_watcher.service.logging.sentences import printable
+from receipt_watcher.system.display import printable
 
 #: What strangers are told of a check that fails, by the first word of its name: no path, no host, no words of others.
 _TOLD_STRANGERS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,17 +18,18 @@ from receipt_watcher.config.options import Config, Inbox
 from receipt_watcher.config.secrets import masked
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
-from receipt_watcher.inbox.state import Snapshot
+from receipt_watcher.inbox.state import Closed, Snapshot
 from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.jobs.job import OPEN_STATES, Job, State
 from receipt_watcher.jobs.json_view import iso_time
+from receipt_watcher.jobs.log.engine.sqlite import SQLITE_VERSION
 from receipt_watcher.jobs.log.holds import Holds, Standing
 from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds
 from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
 from receipt_watcher.report.balance.last_result import LastBalance, last_balance
-from receipt_watcher.report.closed_windows import Closed, closed_windows
+from receipt_watcher.report.closed_windows import closed_windows
 from receipt_watcher.report.file_causes import LongWait, Scene, long_waits
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.runtime_dir import noted_runtime_folder
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.system.time_limit import within
@@ -304,7 +304,7 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
             "daemon": log.fact(VERSION_FACT) if is_running else None,
             "schema": log.schema(),
             "Python": ".".join(map(str, sys.version_info[:3])),
-            "SQLite": sqlite3.sqlite_version,
+            "SQLite": SQLITE_VERSION,
         },
     )
 

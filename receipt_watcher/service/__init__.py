@@ -4,7 +4,7 @@ What it promises: a stop ends within its time and loses nothing; a refused reloa
 
 - `process`: the daemon, its supervisor, signals, what a reload keeps
 - `wiring`, `web_wiring`: the settings of each part; the HTTP side
-- `loops`: who does the rounds
+- `clients`, `loops`: the HTTP clients of a configuration; who does the rounds
 - `once`: `run --once`
 - `systemd`, `watchdog`: what systemd is told; its watchdog, fed by work
 - `logging`: log lines

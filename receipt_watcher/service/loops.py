@@ -21,7 +21,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from receipt_watcher.errors import JobLogError
-from receipt_watcher.spool.route import Bell
+from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from receipt_watcher.config.secrets import masked
 from receipt_watcher.jobs.job import OPEN_STATES, Job, State
 from receipt_watcher.service.process.daemon import Daemon
 from receipt_watcher.service.process.signals import StopSignal
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name
 
 _LOOK_SECONDS = 0.1
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_watcher.config.options import Config, Jwt
-from receipt_watcher.config.roles import ApiToken, ApiTokens, Role
+from receipt_watcher.config.roles import Role
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.reachability import reach
 from receipt_watcher.errors import ReceiptWatcherError
@@ -22,7 +22,8 @@ from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.manual_holds import HandHolds, hand_hold_view
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.spool.route import Bell
+from receipt_watcher.system.wakeup import Bell
+from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.jwt import Jwts, JwtSettings
 from receipt_watcher.web.access.sessions import Sessions

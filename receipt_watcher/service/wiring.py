@@ -6,11 +6,10 @@ settings of the parts, which the daemon puts together. It opens and starts nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from receipt_watcher.cli.privileges import to_type
 from receipt_watcher.config.options import Config, Inbox, Subfolder
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
@@ -22,7 +21,8 @@ from receipt_watcher.jobs.job import Job
 from receipt_watcher.notify.watcher import NotificationSettings
 from receipt_watcher.spool.accepted_marks import Accepted, Marks
 from receipt_watcher.spool.folders import Spool, SpoolFolders
-from receipt_watcher.spool.route import Branch, Route
+from receipt_watcher.spool.route import Branch, Route, branch_key
+from receipt_watcher.system.permissions import to_type
 
 _MEBIBYTE = 1024 * 1024
 
@@ -36,22 +36,35 @@ class Sending:
     file_url_of: Callable[[Job], str]
 
 
-def route_of(config: Config, inbox: Inbox, sending: Sending) -> Route:
+def destinations_by_branch(config: Config, sending: Sending) -> dict[str, N8N]:
+    """Return where the receipts of each inbox go, and those of its subfolders, by the key of the branch."""
+    return {
+        branch_key(inbox.name, name): N8N(_n8n_settings(config, inbox, sending, own), sending.outbound)
+        for inbox in config.inboxes
+        for name, own in _parts_of(inbox)
+    }
+
+
+def route_of(config: Config, inbox: Inbox, destinations: Mapping[str, N8N]) -> Route:
     """Return the route of an inbox, its subfolders with settings of their own included."""
     folders = SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir)
-    subfolders = [_branch(config, inbox, sending, *subfolder) for subfolder in inbox.subfolders]
     return Route(
         name=inbox.name,
         spool=Spool(inbox.name, folders, to_type(Accepted.SPOOL, inbox.name)),
-        branches=(*subfolders, _branch(config, inbox, sending, "", None)),
+        branches=tuple(_branch(config, inbox, destinations, name, own) for name, own in _parts_of(inbox)),
         takes_any_database=inbox.upload_database == "any",
         limits=Limits(int(config.limits.max_file_mb * _MEBIBYTE), int(config.limits.max_megapixels * 1_000_000)),
     )
 
 
-def _branch(config: Config, inbox: Inbox, sending: Sending, subfolder: str, own: Subfolder | None) -> Branch:
+def _parts_of(inbox: Inbox) -> list[tuple[str, Subfolder | None]]:
+    """Return the subfolders with options of their own, the innermost first, and at last the inbox itself."""
+    return [*inbox.subfolders, ("", None)]
+
+
+def _n8n_settings(config: Config, inbox: Inbox, sending: Sending, own: Subfolder | None) -> N8NSettings:
     n8n = config.n8n
-    settings = N8NSettings(
+    return N8NSettings(
         url=config.webhook_url_of(inbox, own),
         api_key=n8n.api_key.get_secret_value() if n8n.api_key else "",
         payload=n8n.payload,
@@ -62,11 +75,18 @@ def _branch(config: Config, inbox: Inbox, sending: Sending, subfolder: str, own:
         signing_secrets=config.signing_secrets(),
         remembers_jobs=config.remembers_jobs_of(inbox, own),
     )
+
+
+def _branch(
+    config: Config, inbox: Inbox, destinations: Mapping[str, N8N], subfolder: str, own: Subfolder | None
+) -> Branch:
+    destination = destinations[branch_key(inbox.name, subfolder)]
     database_id, done_subfolder = (own.notion_database_id, own.done_subfolder) if own else (None, None)
     return Branch(
         inbox=inbox.name,
         subfolder=subfolder,
-        destination=N8N(settings, sending.outbound),
+        url=destination.url,
+        sends_once=destination.sends_once,
         notion_database_id=inbox.notion_database_id if database_id is None else database_id,
         duplicates=config.duplicates_of(inbox, own),
         done_subfolder=inbox.done_subfolder if done_subfolder is None else done_subfolder,

@@ -21,7 +21,8 @@ import structlog
 
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.system.disk import display_name, flush_folder
+from receipt_watcher.system.disk import flush_folder
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.folder_identity import Place
 
 logger = structlog.get_logger()

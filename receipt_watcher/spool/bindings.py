@@ -27,7 +27,7 @@ from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.contents import difference, status_of
 from receipt_watcher.spool.folders import SpoolFolders
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.folder_identity import Place
 from receipt_watcher.system.mounts import mount_of
 

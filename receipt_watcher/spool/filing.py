@@ -18,14 +18,15 @@ from pathlib import Path
 
 import structlog
 
+from receipt_watcher.config.options import Duplicates
 from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
 from receipt_watcher.examine.result import Examination, Limits
-from receipt_watcher.inbox.duplicates import DuplicatePolicy
 from receipt_watcher.jobs.job import EXAMINATION_REASONS, OPEN_STATES, Event, Folder, Job, Reason, State, may_be_booked
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool import reason_file
-from receipt_watcher.spool.route import Bell, Route, tell_concluded
+from receipt_watcher.spool.route import Route, tell_concluded
 from receipt_watcher.system import disk
+from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 
@@ -267,7 +268,7 @@ class Filing:
 
     # --- a file that came back for a retry ---------------------------------------------------------------------
 
-    def _go_on(self, job: Job, found: Examination, duplicates: DuplicatePolicy) -> None:
+    def _go_on(self, job: Job, found: Examination, duplicates: Duplicates) -> None:
         """A retry of what examination refused may succeed under new limits; anything else must still be itself."""
         current = self._log.get(job.job_id)
         if current is None or current.state is not State.QUEUED:
@@ -280,7 +281,7 @@ class Filing:
         if after is not None:
             tell_concluded(after, self._clock())
 
-    def _refusal(self, job: Job, found: Examination, duplicates: DuplicatePolicy) -> tuple[Reason, str] | None:
+    def _refusal(self, job: Job, found: Examination, duplicates: Duplicates) -> tuple[Reason, str] | None:
         if None not in (job.sha256, found.sha256) and found.sha256 != job.sha256:
             return Reason.CHANGED, "The file in failed/ is not the one that was recorded."
         if found.refusal is not None:

@@ -28,6 +28,7 @@ from receipt_watcher.errors import FileVanishedError, SpoolError
 from receipt_watcher.jobs.job import Folder, is_job_id
 from receipt_watcher.spool.owner import Owner
 from receipt_watcher.system import disk
+from receipt_watcher.system.display import display_name, numbered_name
 from receipt_watcher.system.folder_identity import invents_inodes
 from receipt_watcher.system.mounts import mount_of
 from receipt_watcher.system.permissions import refusal_and
@@ -229,7 +230,7 @@ class Spool:
             self._check_taken(source, target)
         except FileNotFoundError as error:
             self.tidy(job_id)
-            raise FileVanishedError(f"{disk.display_name(source)} was taken away before it was moved") from error
+            raise FileVanishedError(f"{display_name(source)} was taken away before it was moved") from error
         except (OSError, FileVanishedError):
             self.tidy(job_id)
             raise
@@ -283,7 +284,7 @@ class Spool:
 
     def _check_regular(self, path: Path) -> None:
         if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise FileVanishedError(f"{disk.display_name(path)} is no regular file any more")
+            raise FileVanishedError(f"{display_name(path)} is no regular file any more")
 
     def flush(self, paths: Iterable[Path]) -> None:
         """Make files in processing/, and every folder that names them, durable (fsync, see fsync(2), NOTES)."""
@@ -373,7 +374,7 @@ class Spool:
         wanted = self._free_folder(root, wanted.parent) / wanted.name
         number = 1
         while True:
-            candidate = wanted.with_name(disk.numbered_name(wanted.name, number))
+            candidate = wanted.with_name(numbered_name(wanted.name, number))
             if candidate not in taken and not disk.is_there(root / candidate):
                 return candidate
             number += 1
@@ -383,7 +384,7 @@ class Spool:
         free = Path()
         for name in wanted.parts:
             number = 1
-            while disk.is_there(place := root / free / disk.numbered_name(name, number)) and not place.is_dir():
+            while disk.is_there(place := root / free / numbered_name(name, number)) and not place.is_dir():
                 number += 1
             free /= place.name
         return free
@@ -406,7 +407,7 @@ class Spool:
             if disk.is_there(target):
                 return
             self.check_present()
-            raise FileVanishedError(f"{disk.display_name(source)} is not there any more")
+            raise FileVanishedError(f"{display_name(source)} is not there any more")
         if disk.is_there(target):
             if not disk.is_reserved(source, target):
                 self._finish_move(source, target)

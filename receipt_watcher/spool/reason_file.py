@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from receipt_watcher.jobs.job import is_job_id
-from receipt_watcher.system.disk import NAME_MAX_BYTES, cut_name
+from receipt_watcher.system.display import NAME_MAX_BYTES, cut_name
 
 NOTE_SUFFIX = ".reason.txt"
 _JOB_BEGINS = "Job: "

@@ -25,7 +25,8 @@ from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.reason_file import is_note, job_id_of, note_path
 from receipt_watcher.spool.route import Branch, Route
 from receipt_watcher.system import disk
-from receipt_watcher.system.disk import PARTIAL_SUFFIX, digest_of, display_name
+from receipt_watcher.system.disk import PARTIAL_SUFFIX, digest_of
+from receipt_watcher.system.display import display_name
 
 logger = structlog.get_logger()
 

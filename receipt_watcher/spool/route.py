@@ -8,47 +8,52 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
+from receipt_watcher.config.options import Duplicates
 from receipt_watcher.config.schedule import Window
-from receipt_watcher.delivery.destinations import Destination
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.examine.result import Limits
-from receipt_watcher.inbox.duplicates import DuplicatePolicy
-from receipt_watcher.inbox.watching.ignored import lies_below
 from receipt_watcher.jobs.job import Folder, Job, State
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.system.disk import digest_of, display_name
+from receipt_watcher.system.disk import digest_of
+from receipt_watcher.system.display import display_name, lies_below
 
 logger = structlog.get_logger()
 
 _ID_CHARACTERS = 12
 
 
+def branch_key(inbox: str, subfolder: str = "") -> str:
+    """Return the name of a branch in the job log; no inbox's name has a slash."""
+    return f"{inbox}/{subfolder}" if subfolder else inbox
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
     """Where the receipts of an inbox go, or those of a `subfolder` of it that has settings of its own.
 
+    `url` is the destination's. One that `sends_once` may have been booked when an answer is lost: it is not sent again.
     `window` says when they are sent; None for always.
     """
 
     inbox: str
     subfolder: str = ""
-    destination: Destination
+    url: str
+    sends_once: bool = False
     notion_database_id: str
-    duplicates: DuplicatePolicy
+    duplicates: Duplicates
     done_subfolder: str
     window: Window | None = None
 
     @property
     def key(self) -> str:
-        """Its name in the job log; no inbox's name has a slash."""
-        return f"{self.inbox}/{self.subfolder}" if self.subfolder else self.inbox
+        """Its name in the job log."""
+        return branch_key(self.inbox, self.subfolder)
 
     def opens_at(self, now: float) -> float:
         """Return when its receipts may be sent, in Unix seconds; `now` where they may."""
@@ -61,7 +66,7 @@ class Branch:
 
     def target_in(self, database_id: str) -> str:
         """Return the same for a receipt that is booked in another database."""
-        return f"{self.destination.url} {database_id}"
+        return f"{self.url} {database_id}"
 
 
 @dataclass(slots=True)
@@ -128,7 +133,7 @@ class Route:
 
 def branches_of(routes: Iterable[Route], url: str) -> list[str]:
     """Return the keys of all branches that go to one destination."""
-    return [branch.key for route in routes for branch in route.branches if branch.destination.url == url]
+    return [branch.key for route in routes for branch in route.branches if branch.url == url]
 
 
 def destination_id(url: str) -> str:
@@ -138,31 +143,8 @@ def destination_id(url: str) -> str:
 
 def destinations_of(routes: Iterable[Route]) -> dict[str, str]:
     """Return the URL of each destination by its short name."""
-    urls = dict.fromkeys(branch.destination.url for route in routes for branch in route.branches)
+    urls = dict.fromkeys(branch.url for route in routes for branch in route.branches)
     return {destination_id(url): url for url in urls}
-
-
-class Bell:
-    """Wakes loops. A loop notes `count` before it looks for work, so that no ring in between is missed."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._condition = threading.Condition()
-
-    def ring(self, most: int | None = None) -> None:
-        """Wake whoever waits; `most` of them, where there is not more to do: each goes on until nothing is left."""
-        with self._condition:
-            self.count += 1
-            if most is None:
-                self._condition.notify_all()
-            else:
-                self._condition.notify(most)
-
-    def wait(self, heard: int, timeout_seconds: float) -> None:
-        """Return when the bell was rung after `heard` was noted, or when the time is over."""
-        with self._condition:
-            if self.count == heard and timeout_seconds > 0:
-                self._condition.wait(timeout_seconds)
 
 
 def tell_concluded(job: Job, now: float) -> None:

@@ -18,7 +18,7 @@ import structlog
 from receipt_watcher.jobs.log.engine.sqlite import COUNTER_FACT, SPOOL_COUNTER_FACT
 from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.state_dir import Installation
 
 logger = structlog.get_logger()

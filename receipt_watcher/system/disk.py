@@ -26,15 +26,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from receipt_watcher.errors import FileVanishedError
-
-#: Longest name of one file on the usual file systems, in bytes (NAME_MAX).
-NAME_MAX_BYTES = 255
+from receipt_watcher.system.display import display_name
 
 #: A copy that is not whole yet ends in this; it may be removed, since its original is still there.
 PARTIAL_SUFFIX = ".receipt-watcher-partial"
 
-#: What stands behind the last dot is a suffix up to here; in «1. a whole sentence» it is not. By taste.
-_SUFFIX_MAX_BYTES = 16
 
 #: How a file of somebody else is opened: no link is followed, and opening a pipe would wait for a writer for ever.
 PLAINLY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -51,22 +47,6 @@ _COPY_PIECE_BYTES = 1 << 20
 _DIGEST_PIECE_BYTES = 256 * 1024
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def numbered_name(name: str, number: int) -> str:
-    """Return `name` for 1, else `<stem> (number)<suffix>`, cut so that it is no longer than a name may be."""
-    if number == 1:
-        return name
-    stem, dot, suffix = name.rpartition(".")
-    if not stem or len(os.fsencode(suffix)) > _SUFFIX_MAX_BYTES:
-        stem, dot, suffix = name, "", ""
-    tail = f" ({number}){dot}{suffix}"
-    return cut_name(stem, NAME_MAX_BYTES - len(os.fsencode(tail))) + tail
-
-
-def display_name(path: Path | str) -> str:
-    r"""Return a name as text that is safe to show and to send: bytes that are no UTF-8 become `\xNN`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def is_there(path: Path) -> bool:
@@ -343,10 +323,3 @@ def beginnings(path: Path, lengths: Iterable[int]) -> dict[int, str]:
                 position += len(piece)
             found[length] = digest.hexdigest()
     return found
-
-
-def cut_name(name: str, most_bytes: int) -> str:
-    """Shorten a name to so many bytes without cutting a character in two."""
-    while name and len(os.fsencode(name)) > most_bytes:
-        name = name[:-1]
-    return name

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import errno
 import grp
+import itertools
 import os
 import pwd
+import shlex
 import stat
+import sys
 from pathlib import Path
 
 _CAP_FOWNER = 3  # linux/capability.h
@@ -110,3 +113,39 @@ def _group(number: int) -> str:
         return grp.getgrgid(number).gr_name
     except KeyError:
         return f"group {number}"
+
+
+def give_away(*paths: Path) -> None:
+    """As root, let the owner of a folder own what was made in it, too; the outer ones first."""
+    if os.geteuid() != 0:
+        return
+    for path in paths:
+        status = _nearest(path.absolute().parent)
+        if status is not None and status.st_uid != 0:
+            os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+
+
+def _nearest(folder: Path) -> os.stat_result | None:
+    """Return the status of a folder, or of the first one above it that is there; None if the system does not say."""
+    for each in (folder, *folder.parents):
+        try:
+            return each.stat()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def to_type(*words: str) -> str:
+    """Return the line to type for a command on the configuration that this process was started with.
+
+    As a service it begins with sudo: the command then continues with the rights of the service's user.
+    """
+    given = [argument.partition("=") for argument in sys.argv]
+    names = [value for name, is_there, value in given if name == "--config" and is_there]
+    names += [after for before, after in itertools.pairwise(sys.argv) if before == "--config"]
+    names += filter(None, [os.environ.get("RECEIPT_WATCHER_CONFIG")])
+    config = ["--config", str(Path.cwd() / names[0])] if names else []
+    sudo = ["sudo"] if "INVOCATION_ID" in os.environ else []
+    return shlex.join([*sudo, "receipt-watcher", *words, *config])

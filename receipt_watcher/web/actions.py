@@ -18,7 +18,8 @@ from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.manual_holds import HandHolds, Held
 from receipt_watcher.jobs.log.queries.search import Place, Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.spool.route import Bell, tell_concluded
+from receipt_watcher.spool.route import tell_concluded
+from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from receipt_watcher.config.options import Config
-from receipt_watcher.config.roles import ApiTokens, Role
+from receipt_watcher.config.roles import Role
 from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.examine.result import unreadable
+from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.job import Folder, Job, Reason, State, new_job_id
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS, stored
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.spool.route import Bell
+from receipt_watcher.system.wakeup import Bell
+from receipt_watcher.web.access.api_tokens import ApiTokens
 from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.sessions import Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness, Strangers
@@ -29,7 +31,6 @@ from receipt_watcher.web.files.fetching import Fetching
 from receipt_watcher.web.pages.pictures import Thumbnails
 from receipt_watcher.web.pages.receipts import Pages
 from receipt_watcher.web.pages.rendering import Rendering
-from receipt_watcher.web.pages.viewmodels import InboxNow
 from receipt_watcher.web.uploads.receive import Uploads
 from tests.benchmarks.report import SPREAD, Table, spread
 
@@ -94,7 +95,19 @@ def _pages(config: Config, log: JobLog, root: Path, examiners: Examiners, now: f
         actions=Actions(log, deadline_seconds=1, deliveries=Bell(), filings=Bell(), clock=lambda: now),
         uploads=Uploads(root, [], log, access, examine=lambda path, _: unreadable(path), clock=lambda: now),
         access=access,
-        inboxes=lambda: [InboxNow(name, name, "native", "", True, None, None) for name in _INBOXES],
+        inboxes=lambda: [
+            InboxState(
+                name=name,
+                path=name,
+                failed_dir="",
+                mode="native",
+                why_mode="",
+                is_ready=True,
+                unavailable=None,
+                unavailable_since=None,
+            )
+            for name in _INBOXES
+        ],
         routes=[],
         clock=lambda: now,
     )

@@ -9,10 +9,12 @@ from typing import Any
 import httpx
 from starlette.routing import Route as WebRoute
 
-from receipt_watcher.config.roles import ApiToken, ApiTokens, Role, hash_of
+from receipt_watcher.config.roles import Role
+from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.delivery.destinations.reachability import Reach
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
+from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
 from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.jwt import Jwts

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
-from receipt_watcher.config.roles import Role, hash_of
+from receipt_watcher.config.roles import Role
+from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.web.server.thread import Certificate
 from tests.conftest import TOKEN
 from tests.fakes.api_client import SECRETS

@@ -23,7 +23,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,12 @@ from hypothesis.stateful import (
 )
 from PIL import Image
 
+from receipt_watcher.config.options import Duplicates
 from receipt_watcher.delivery.callbacks import Conclusion, Reception
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
 from receipt_watcher.delivery.worker import Delivery, DeliverySettings
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.examine.judge import examine
-from receipt_watcher.inbox.duplicates import DuplicatePolicy
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.jobs.job import (
     CLOSED_STATES,
@@ -67,8 +67,8 @@ from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.folders import SpoolFolders
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
-from receipt_watcher.spool.route import Bell
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
+from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock
 from tests.fakes.daemons.process import digest
 from tests.fakes.daemons.stepwise_threads import Actor, Life, SteppingLog, SteppingSpool
@@ -257,7 +257,9 @@ class Process:
         self.log = SteppingLog(office.root / "receipts.db", self.life)
         self.spool = SteppingSpool("office", office.folders, self.life)
         self.n8n = N8N(office, self.life, self.log.path)
-        self.route = route_on(self.spool, destination=self.n8n, duplicates=office.policy, is_ready=False)
+        self.route = route_on(
+            self.spool, url=self.n8n.url, sends_once=office.sends_once, duplicates=office.policy, is_ready=False
+        )
         self.stopping = threading.Event()
         self.is_listening = False
         self.actors: dict[str, Actor] = {}
@@ -268,6 +270,7 @@ class Process:
             self.log,
             holds,
             [self.route],
+            {branch.key: self.n8n for branch in self.route.branches},
             SETTINGS,
             callback_url_of=lambda job_id: f"http://receipts.lan/{job_id}",
             **bells,
@@ -410,7 +413,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         (self.folders.inbox / "sub").mkdir(parents=True)
         self.clock = TickingClock()
         self.ledger = Ledger()
-        self.policy: DuplicatePolicy = "skip"
+        self.policy: Duplicates = "skip"
         self.sends_once = False
         self._heard_before, self._hears_since = 0.0, None  # type: float, float | None
         self._states: dict[str, State] = {}
@@ -425,7 +428,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         has_called_back=st.sampled_from([True, True, False]),
         sends_once=st.sampled_from([False, False, True]),
     )
-    def begin(self, policy: DuplicatePolicy, *, has_called_back: bool, sends_once: bool = False) -> None:
+    def begin(self, policy: Duplicates, *, has_called_back: bool, sends_once: bool = False) -> None:
         """Choose what becomes of second copies, whether N8N ever called back, and whether it can at all."""
         self.policy = policy
         self.sends_once = sends_once
@@ -434,6 +437,13 @@ class AnyInterleaving(RuleBasedStateMachine):
         for name, content in zip(NAMES, CONTENTS, strict=False):
             self._drop(name, content)
         self.take_in(TO_THE_END)
+
+    def send_once(self) -> None:
+        """Let N8N be one that may have booked what its answer was lost for."""
+        self.sends_once = True
+        assert self._process is not None
+        route = self._process.route
+        route.branches = tuple(replace(branch, sends_once=True) for branch in route.branches)
 
     @rule(turn=one_turn())
     def turn(self, turn: tuple[str, dict[str, Any]]) -> None:

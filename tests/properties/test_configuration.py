@@ -13,7 +13,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipt_watcher.cli.documents.example import example_yaml, known_keys
+from receipt_watcher.cli.documents.example import example_yaml
+from receipt_watcher.config.fields import known_keys
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.secrets import redacted
 from receipt_watcher.config.sources import PREFIX, SHORT_NAMES, load

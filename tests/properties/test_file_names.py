@@ -24,7 +24,7 @@ from receipt_watcher.jobs.json_view import full_view
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.reason_file import note_path
-from receipt_watcher.system.disk import NAME_MAX_BYTES, display_name, numbered_name
+from receipt_watcher.system.display import NAME_MAX_BYTES, display_name, numbered_name
 from tests.conftest import INSTALLATION, FakeClock
 from tests.properties.interleavings import be_quiet, picture
 from tests.unit.inbox.test_take_in import route_on

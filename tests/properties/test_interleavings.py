@@ -86,7 +86,7 @@ def _claimed_by_two_workers(office: AnyInterleaving, steps: int) -> None:
 
 
 def _killed_while_it_is_sent_once(office: AnyInterleaving, steps: int) -> None:
-    office.sends_once = True
+    office.send_once()
     office.deliver(Answer.LOST, "1", steps)
     office.kill()
     office.start_up(TO_THE_END)
@@ -109,7 +109,7 @@ def _sent_again_if_it_may(office: AnyInterleaving) -> None:
 
 
 def _copied_while_it_is_given_up(office: AnyInterleaving, steps: int) -> None:
-    office.sends_once = True
+    office.send_once()
     office.deliver(Answer.LOST, "1", TO_THE_END)
     office.drop("a.png", 0)
     office.take_in(steps)

@@ -28,7 +28,7 @@ from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool, SpoolFolders
-from receipt_watcher.spool.route import Bell
+from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock
 from tests.fakes.daemons.process import digest
 from tests.unit.inbox.test_take_in import route_on

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from receipt_watcher.cli import privileges
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.spool.accepted_marks import FOLDER, LIFE_SECONDS, Accepted, Marks, Sight, sight_of
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.folder_identity import Identity, Place
+from receipt_watcher.system.permissions import to_type
 from tests.conftest import INSTALLATION, TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 
@@ -172,10 +172,10 @@ def test_what_to_type_begins_with_sudo_under_systemd(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("sys.argv", ["receipt-watcher", "run", "--config=/etc/receipt-watcher/second.yaml"])
     monkeypatch.setenv("INVOCATION_ID", "x")
     said = "sudo receipt-watcher take-over office --config /etc/receipt-watcher/second.yaml"
-    assert privileges.to_type("take-over", "office") == said
+    assert to_type("take-over", "office") == said
     monkeypatch.delenv("INVOCATION_ID")
     monkeypatch.setattr("sys.argv", ["receipt-watcher", "run"])
-    assert privileges.to_type("take-over", "office") == "receipt-watcher take-over office"
+    assert to_type("take-over", "office") == "receipt-watcher take-over office"
     monkeypatch.setenv("RECEIPT_WATCHER_CONFIG", "a b.yaml")
     config = shlex.quote(str(Path.cwd() / "a b.yaml"))
-    assert privileges.to_type("take-over", "office") == f"receipt-watcher take-over office --config {config}"
+    assert to_type("take-over", "office") == f"receipt-watcher take-over office --config {config}"

@@ -27,7 +27,7 @@ from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import Folder, Job, Reason, State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.spool.route import Bell
+from receipt_watcher.system.wakeup import Bell
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import DEADLINE_SECONDS, RunningDaemon, assert_consistent, digest, jpegs, wait_until
 from tests.scenarios.test_slow_writers import KINDS, LONG_AGO, knows_writer, tiff

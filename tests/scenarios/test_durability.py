@@ -14,7 +14,8 @@ import pytest
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
-from receipt_watcher.config.roles import Role, hash_of
+from receipt_watcher.config.roles import Role
+from receipt_watcher.config.secrets import hash_of
 from tests.conftest import TOKEN
 from tests.fakes.api_client import SECRETS, bearer
 from tests.fakes.daemons.process import RunningDaemon, folder_on_another_device, wait_until

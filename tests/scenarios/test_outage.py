@@ -25,7 +25,7 @@ from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.notify.notices import Kind
 from receipt_watcher.notify.watcher import Notification
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.spool.route import Bell
+from receipt_watcher.system.wakeup import Bell
 from tests.conftest import FakeClock
 from tests.unit.delivery.test_worker import (
     ACCEPTED,

@@ -22,7 +22,8 @@ from typing import Any
 
 from receipt_watcher.jobs.job import CLOSED_STATES, INITIAL_STATES, TRANSITIONS, Event, Reason, State
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
-from receipt_watcher.system.disk import PARTIAL_SUFFIX, display_name
+from receipt_watcher.system.disk import PARTIAL_SUFFIX
+from receipt_watcher.system.display import display_name
 from tests.fakes.daemons.process import files_below
 from tests.torture.folders import Folders
 from tests.torture.ledger import Ledgers, read

@@ -19,9 +19,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from receipt_watcher.cli.check.proxies import told_of
-from receipt_watcher.cli.privileges import to_type
 from receipt_watcher.config.options import Config, Inbox, Retention, is_loopback
-from receipt_watcher.delivery.destinations.clients import n8n_client, notice_client
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.errors import ConfigError, JobLogError, NotSentError, SpoolError
 from receipt_watcher.examine.examiners import Examiners, bounds_of
@@ -33,13 +31,14 @@ from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.notify.channels.registry import channels_of
+from receipt_watcher.service.clients import n8n_client, notice_client
 from receipt_watcher.spool.accepted_marks import Accepted
 from receipt_watcher.spool.bindings import Bindings
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.retention import DAY_SECONDS
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.open_files import Writers
-from receipt_watcher.system.permissions import file_advice, folder_advice, refusal
+from receipt_watcher.system.permissions import file_advice, folder_advice, refusal, to_type
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.system.time_limit import within
 

@@ -29,7 +29,6 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.options import Accept, Config
 from receipt_watcher.delivery.callbacks import Reception
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Outcome
-from receipt_watcher.delivery.destinations.clients import n8n_client
 from receipt_watcher.delivery.destinations.http_client import Answer, Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings, is_of_proxy
 from receipt_watcher.delivery.destinations.n8n.workflows import IDENTITY_KEY
@@ -37,6 +36,7 @@ from receipt_watcher.errors import JobLogError, NotSentError, ReceiptWatcherErro
 from receipt_watcher.jobs.job import REHEARSAL_PREFIX, Folder, Job, State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.verdict import Verdict
+from receipt_watcher.service.clients import n8n_client
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
 from receipt_watcher.web.access.wrong_tokens import Strangers

@@ -16,8 +16,8 @@ from receipt_watcher.cli.context import (
     say,
     tell_how_to_sign_in,
 )
-from receipt_watcher.cli.privileges import give_away
 from receipt_watcher.jobs.job import Folder
+from receipt_watcher.system.permissions import give_away
 
 if TYPE_CHECKING:
     from receipt_watcher.config.options import Config

@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from receipt_watcher.config.options import Config
-from receipt_watcher.config.secrets import secrets_of
-from receipt_watcher.delivery.destinations.clients import notice_client
+from receipt_watcher.config.secrets import secrets_of, without_secrets
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.jobs.job import new_job_id
 from receipt_watcher.jobs.log.outbox import Outbox
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.notify.channels import Channel
 from receipt_watcher.notify.channels.registry import channels_of
-from receipt_watcher.notify.notices import example_notice, without_secrets
+from receipt_watcher.notify.notices import example_notice
+from receipt_watcher.service.clients import notice_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ def waiting(config: Config, log: JobLog | None) -> list[Said]:
     Raises:
         ConfigError: one cannot be used as it is written.
     """
-    letters = Outbox(log).letters() if log is not None else []
+    queued = Outbox(log).queued() if log is not None else []
     with _channels(config) as channels:
         return [
-            Said(name, is_fine=not any(letter.tries for letter in own), said=_waiting(len(own)))
-            for name, own in ((each.name, [one for one in letters if one.channel == each.name]) for each in channels)
+            Said(name, is_fine=not any(one.tries for one in own), said=_waiting(len(own)))
+            for name, own in ((each.name, [one for one in queued if one.channel == each.name]) for each in channels)
         ]
 
 

@@ -29,8 +29,8 @@ from receipt_watcher.cli.context import (
     print_json,
     say,
 )
-from receipt_watcher.cli.privileges import give_away
 from receipt_watcher.cli.table import print_jobs
+from receipt_watcher.system.permissions import give_away
 
 #: How often `status --watch` looks.
 _WATCH_SECONDS = 2.0

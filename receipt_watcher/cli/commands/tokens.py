@@ -7,7 +7,8 @@ import json
 import click
 
 from receipt_watcher.cli.context import json_option, print_json, say
-from receipt_watcher.config.roles import Role, hash_of, is_token_name, new_secret
+from receipt_watcher.config.roles import Role
+from receipt_watcher.config.secrets import hash_of, is_token_name, new_secret
 
 
 @click.group()

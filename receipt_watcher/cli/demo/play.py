@@ -30,7 +30,7 @@ from receipt_watcher.cli.demo.progress import INBOX, Ways
 from receipt_watcher.cli.demo.receipts import Receipt
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.cli.documents.example import example_yaml
-from receipt_watcher.service.logging.setup import printable
+from receipt_watcher.system.display import printable
 
 DEADLINE_SECONDS, START_SECONDS, ASK_SECONDS, KILL_SECONDS = 60.0, 20.0, 5.0, 10.0
 SETTLE_SECONDS = 0.6

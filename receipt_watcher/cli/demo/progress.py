@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from receipt_watcher.jobs.job import Folder, Reason, State
-from receipt_watcher.service.logging.setup import printable
+from receipt_watcher.system.display import printable
 
 INBOX, AT_N8N = "inbox", "N8N"
 _GAP = "  "

@@ -14,7 +14,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from receipt_watcher import __version__
-from receipt_watcher.cli.documents.example import model_of, rule_of
+from receipt_watcher.config.fields import model_of, rule_of
 from receipt_watcher.config.options import Config, Section
 
 _EXIT_CODES = {

@@ -2,6 +2,11 @@
 
 A destination turns whatever its far side answers into one `Outcome`; what follows from it is the pipeline's. It is
 called by the delivery workers, several at once, and keeps nothing on disk.
+
+- `n8n`: N8N's webhook
+- `http_client`: the HTTP client
+- `signature`, `verified_file`: signatures of what is sent; the bytes of a file on their way out, proven
+- `reachability`: whether a server is there, asked without posting anything
 """
 
 from __future__ import annotations
@@ -86,8 +91,13 @@ class Destination(Protocol):
     and the far side does not remember job ids.
     """
 
-    url: str
-    sends_once: bool
+    @property
+    def url(self) -> str:
+        """Where receipts are handed over."""
+
+    @property
+    def sends_once(self) -> bool:
+        """Whether a receipt must not be sent again when its answer is lost."""
 
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
         """Hand one receipt over, once.

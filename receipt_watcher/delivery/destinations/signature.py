@@ -10,45 +10,14 @@ Any thread may ask; nothing changes after it is made.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
 
-#: What a secret begins with; behind it stands base64 of the key. The standard asks for a key of 24 to 64 bytes.
-PREFIX = "whsec_"
+from receipt_watcher.config.secrets import key_of
+
 #: What the workflows that ship answer, with 403, to a message that they cannot tell to be ours.
 NOT_PROVEN = "The signature of this message is not proven"
-_KEY_BYTES = range(24, 65)
-
-
-def key_of(secret: str) -> bytes:
-    """Return the key that a secret stands for.
-
-    Raises:
-        ValueError: it is no secret of the standard.
-    """
-    if not secret.startswith(PREFIX):
-        raise ValueError(f"it does not begin with {PREFIX}")
-    try:
-        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"what stands behind {PREFIX} is no base64") from error
-    if len(key) not in _KEY_BYTES:
-        raise ValueError(f"its key has {len(key)} bytes, not {_KEY_BYTES[0]} to {_KEY_BYTES[-1]}")
-    return key
-
-
-def text_key_of(secret: str) -> str:
-    """Return the key of a secret as text, for a tool that takes no bytes, such as n8n's Crypto node.
-
-    Raises:
-        ValueError: it is no secret of the standard, or its key is no text.
-    """
-    key = key_of(secret).decode("latin-1")
-    if not (key.isascii() and key.isprintable()):
-        raise ValueError("its key is no text")
-    return key
 
 
 class Signer:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name
 
 #: Read at a time. A multiple of 3, so that the base64 of the pieces is that of the whole.
 PIECE_BYTES = 3 * 128 * 1024

@@ -13,7 +13,7 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 #: How the name of each file of our own begins that is in an inbox for a moment.
 OWN_PREFIX = ".receipt-watcher-"
@@ -128,8 +128,3 @@ def original_of(relative: Path) -> Path | None:
     """Return the path that a conflict copy of a sync client is a copy of; None where it is none."""
     found = _CONFLICTS.fullmatch(relative.name)
     return relative.with_name(found["stem"] + (found["suffix"] or "")) if found else None
-
-
-def lies_below(relative: Path, folder: str) -> bool:
-    """Whether a file below the inbox lies in a subfolder of it, at any depth."""
-    return PurePosixPath(relative).is_relative_to(folder)

@@ -22,11 +22,11 @@ from pathlib import Path
 import structlog
 
 from receipt_watcher.config.options import Inbox
-from receipt_watcher.inbox.watching.ignored import OWN_PREFIX, lies_below
+from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
 from receipt_watcher.inbox.watching.kernel_events import Events
 from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.inbox.watching.settling import Settled, Settler, Signature, Times
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name, lies_below
 from receipt_watcher.system.mounts import Mount, mount_of
 from receipt_watcher.system.open_files import Writers, writers_of
 

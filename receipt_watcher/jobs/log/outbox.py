@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from receipt_watcher.jobs.job import new_job_id
 from receipt_watcher.jobs.log.queries.lookups import marks
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.notify.notices import Kind, Notice
 
 #: The first wait after a channel failed; it doubles up to the second one. By taste: as patient as mail.
 FIRST_PAUSE_SECONDS = 30.0
@@ -24,16 +23,21 @@ MAX_PAUSE_SECONDS = 3600.0
 #: A notice that could not be sent for so long says nothing to anybody any more.
 GIVE_UP_SECONDS = 3 * 86400.0
 
+#: The kind, the title and the text of a notice.
+NoticeTexts = tuple[str, str, str]
+
 _COLUMNS = "notice_id, channel, kind, title, text, created_at, due_at, tries"
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class QueuedNotice:
     """A notice on its way to one channel."""
 
     notice_id: str
     channel: str
-    notice: Notice
+    kind: str
+    title: str
+    text: str
     created_at: float
     due_at: float
     tries: int
@@ -45,39 +49,36 @@ class Outbox:
     def __init__(self, log: JobLog) -> None:
         self._log = log
 
-    def put(self, notices: Sequence[Notice], channels: Collection[str], now: float) -> None:
+    def put(self, notices: Sequence[NoticeTexts], channels: Collection[str], now: float) -> None:
         """Have notices sent to these channels, in this order."""
         with self._log.transaction():
-            for number, notice in enumerate(notices):
+            for number, (kind, title, text) in enumerate(notices):
                 created_at = now + number / 1000  # which is their order
                 notice_id = new_job_id(created_at)
                 for channel in channels:
                     self._log.change(
                         f"INSERT INTO notice ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",  # noqa: S608 - our own names
-                        *(notice_id, channel, notice.kind, notice.title, notice.text, created_at, now),
+                        *(notice_id, channel, kind, title, text, created_at, now),
                     )
 
-    def letters(self) -> list[Letter]:
+    def queued(self) -> list[QueuedNotice]:
         """Return all that is to be sent, in order."""
         rows = self._log.select(f"SELECT {_COLUMNS} FROM notice ORDER BY created_at, notice_id, channel")  # noqa: S608
-        return [
-            Letter(notice_id, channel, Notice(Kind(kind), title, text), created_at, due_at, tries)
-            for notice_id, channel, kind, title, text, created_at, due_at, tries in rows
-        ]
+        return [QueuedNotice(*row) for row in rows]
 
-    def remove(self, letter: Letter) -> None:
-        """Forget a letter: it went out, or is given up."""
-        self._log.change("DELETE FROM notice WHERE notice_id = ? AND channel = ?", letter.notice_id, letter.channel)
+    def remove(self, notice: QueuedNotice) -> None:
+        """Forget a notice for a channel: it went out, or is given up."""
+        self._log.change("DELETE FROM notice WHERE notice_id = ? AND channel = ?", notice.notice_id, notice.channel)
 
     def remove_all_but(self, channels: Collection[str]) -> None:
         """Forget what was for channels that are no longer configured."""
         self._log.change(f"DELETE FROM notice WHERE channel NOT IN ({marks(channels)})", *channels)  # noqa: S608
 
-    def put_off(self, letter: Letter, now: float) -> float:
+    def put_off(self, notice: QueuedNotice, now: float) -> float:
         """Let a channel that failed wait, longer each time; return how long, in seconds."""
-        pause = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(letter.tries, 16))
+        pause = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(notice.tries, 16))
         self._log.change(
             "UPDATE notice SET tries = tries + 1, due_at = ? WHERE notice_id = ? AND channel = ?",
-            *(now + pause, letter.notice_id, letter.channel),
+            *(now + pause, notice.notice_id, notice.channel),
         )
         return pause

@@ -32,7 +32,7 @@ from receipt_watcher.jobs.job import (
 )
 from receipt_watcher.jobs.log.queries.lookups import SELECT_JOB, Records, marks
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS, FactRow, JobRow
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name
 
 # SQL, and not Peewee's queries, for the same reason as in `records`.
 _INSERT_JOB = f"INSERT INTO job ({', '.join(JOB_COLUMNS)}) VALUES ({', '.join('?' * len(JOB_COLUMNS))})"  # noqa: S608

@@ -3,6 +3,9 @@
 A channel sends one notice, or raises NotToldError with the reason; nothing it does holds up a receipt. It is called by
 the thread of the notices, or by a command, and keeps nothing on disk. Its name tells it apart in the log and in the
 outbox, from one start to the next, without what is secret about it.
+
+- `apprise_url`, `webhook`: a URL of Apprise; a webhook
+- `registry`: builds those that are configured
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from receipt_watcher.report.balance.findings import AGREEING, Disagreement, Find
 from receipt_watcher.spool.bindings import Bindings
 from receipt_watcher.spool.contents import difference, digests, files_below, hashing, is_there, status_of
 from receipt_watcher.spool.folders import SpoolFolders
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.time_limit import answering
 
 #: How long one answer of a file system is waited for: one stat(2), one piece of a file.

@@ -21,12 +21,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from receipt_watcher.cli.privileges import give_away
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import job_view
 from receipt_watcher.report.balance.findings import Finding
-from receipt_watcher.system.disk import display_name, flush_folder, move_file
+from receipt_watcher.system.disk import flush_folder, move_file
+from receipt_watcher.system.display import display_name
+from receipt_watcher.system.permissions import give_away
 
 COLUMNS = (
     *("job_id", "status", "reason", "inbox", "subfolder", "filename"),

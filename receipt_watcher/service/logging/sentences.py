@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from receipt_watcher.system.display import printable
+
 #: Where the ids of events come from: never to be changed, or filters and catalogs of admins would miss them.
 _NAMESPACE = uuid.UUID("6f1c9a3e-5d0b-4c86-9b1e-2a7f4d8e0c53")
 
@@ -536,13 +538,6 @@ _FORMS: dict[str, Callable[[Any], str]] = {
     "attempts": _repeated,
     "status": lambda value: _STATUS_WORDS.get(str(value)) or _plain(value),
 }
-
-
-def printable(text: str) -> str:
-    """Return text with everything that could steer a terminal written out."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 # --- the catalog ---------------------------------------------------------------------------------------------------

@@ -20,8 +20,9 @@ import structlog
 
 from receipt_watcher.service.logging.entries import entry_of, line_of, message_of
 from receipt_watcher.service.logging.journald import SOCKET, Journal
-from receipt_watcher.service.logging.sentences import SENTENCES, fields_said, printable
+from receipt_watcher.service.logging.sentences import SENTENCES, fields_said
 from receipt_watcher.service.logging.stream import LogStream
+from receipt_watcher.system.display import printable
 
 logger = structlog.get_logger()
 

@@ -25,7 +25,6 @@ from receipt_watcher.config.options import Config, Inbox
 from receipt_watcher.config.secrets import secrets_of
 from receipt_watcher.config.values import Secret
 from receipt_watcher.delivery.callbacks import Conclusion, Reception
-from receipt_watcher.delivery.destinations.clients import n8n_client, notice_client
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.kept_callbacks import KeptCallback, KeptCallbacks
 from receipt_watcher.delivery.worker import Delivery
@@ -52,16 +51,25 @@ from receipt_watcher.report.metrics import Counts, Metrics, Present
 from receipt_watcher.report.metrics_file import Textfile
 from receipt_watcher.report.overview import Condition
 from receipt_watcher.service import loops, web_wiring
+from receipt_watcher.service.clients import n8n_client, notice_client
 from receipt_watcher.service.logging.setup import output_trouble
 from receipt_watcher.service.process.held_resources import Ground
 from receipt_watcher.service.watchdog import dump_stacks
-from receipt_watcher.service.wiring import Sending, delivery_settings, gate_settings, notification_settings, route_of
+from receipt_watcher.service.wiring import (
+    Sending,
+    delivery_settings,
+    destinations_by_branch,
+    gate_settings,
+    notification_settings,
+    route_of,
+)
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
-from receipt_watcher.spool.route import Bell, Route
+from receipt_watcher.spool.route import Route
 from receipt_watcher.spool.start_counter import Starts
 from receipt_watcher.system.clock import SteadyClock
 from receipt_watcher.system.runtime_dir import note_runtime_folder, runtime_folder
+from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
 from receipt_watcher.web.access.callers import Access
 from receipt_watcher.web.access.wrong_tokens import TELL_SECONDS, Strangers, log_callers
@@ -152,8 +160,10 @@ class Daemon:
             connections=config.n8n.workers,
             stopping=self._stopping,
         )
-        sending = Sending(self._outbound, self._callback_token_of, self._file_url_of)
-        self.routes = [route_of(config, inbox, sending) for inbox in config.inboxes]
+        self._destinations = destinations_by_branch(
+            config, Sending(self._outbound, self._callback_token_of, self._file_url_of)
+        )
+        self.routes = [route_of(config, inbox, self._destinations) for inbox in config.inboxes]
         self._public_url = ""
         self._secrets = secrets_of(config)  # what no notice and no status file may hold
         self._tokens: CallbackTokens | None = None
@@ -329,6 +339,7 @@ class Daemon:
             self.log,
             self.holds,
             self.routes,
+            self._destinations,
             delivery_settings(self.config),
             callback_url_of=lambda job_id: f"{self._public_url}/api/v1/jobs/{job_id}/callback",
             deliveries=self._deliveries,
@@ -361,7 +372,7 @@ class Daemon:
             actions=parts.actions,
             uploads=parts.uploads,
             access=access,
-            inboxes=self.condition.inboxes_now,
+            inboxes=self.condition.inbox_states,
             routes=self.routes,
             clock=self._clock,
         )

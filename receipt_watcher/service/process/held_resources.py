@@ -12,8 +12,6 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from starlette.types import ASGIApp
-
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.server import thread
 
@@ -56,7 +54,7 @@ class Ground:
 
     def answer(
         self,
-        app: ASGIApp,
+        app: thread.App,
         certificate: thread.Certificate | None = None,
         is_proxy: Callable[[str | None], bool] = lambda host: host is None,
     ) -> None:

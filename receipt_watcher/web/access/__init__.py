@@ -1,7 +1,8 @@
 """Who asks, and what the caller may.
 
 - `callers`: tokens, sessions and local callers
-- `callback_tokens`, `jwt`, `sessions`: tokens of callbacks; other issuers' tokens; who is signed in
+- `api_tokens`, `callback_tokens`: tokens of the API; tokens of callbacks
+- `jwt`, `sessions`: other issuers' tokens; who is signed in
 - `wrong_tokens`: callers without a right token
 
 HTTP's thread runs it. Nothing is written.

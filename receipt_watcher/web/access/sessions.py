@@ -19,8 +19,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from receipt_watcher.config.roles import ApiToken, ApiTokens, Role
+from receipt_watcher.config.roles import Role
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 
 #: Make each key another secret than the others.
 _FOR_COOKIES = b"receipt-watcher: session"

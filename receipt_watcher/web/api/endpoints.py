@@ -265,7 +265,7 @@ class Api:
 
     def _hold_view(self, url: str, caller: Caller) -> dict[str, Any]:
         standing = self._parts.holds.get(url)
-        inboxes = [route.name for route in self._parts.routes if any(b.destination.url == url for b in route.branches)]
+        inboxes = [route.name for route in self._parts.routes if any(b.url == url for b in route.branches)]
         by_hand = HandHolds(self._log).of_destination(url)
         return hold_view(standing, inboxes, by_hand, shows_path=caller.may(Right.ADMINISTER))
 

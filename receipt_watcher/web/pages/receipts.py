@@ -31,21 +31,21 @@ from starlette.routing import Route as Address
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.roles import Right
 from receipt_watcher.errors import JobLogError
+from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.job import EXAMINATION_REASONS, OPEN_STATES, Event, Job, State, may_be_booked
 from receipt_watcher.jobs.log.holds import Holds, Standing
 from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds, Held
 from receipt_watcher.jobs.log.queries.search import Hour, Page, Place, Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.report.explain import Explainer
-from receipt_watcher.service.logging.setup import printable
 from receipt_watcher.spool.route import Route, branches_of, destinations_of
+from receipt_watcher.system.display import printable
 from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.pages import viewmodels
 from receipt_watcher.web.pages.pictures import Thumbnails, is_drawable
 from receipt_watcher.web.pages.rendering import HEADERS, Rendering, Visit, Visitor
 from receipt_watcher.web.pages.texts import Texts
-from receipt_watcher.web.pages.viewmodels import InboxNow
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.bodies import form_fields
 from receipt_watcher.web.uploads.receive import Taken, Uploads
@@ -83,7 +83,7 @@ class Pages:
         uploads: Uploads,
         access: Access,
         routes: Sequence[Route],
-        inboxes: Callable[[], Sequence[InboxNow]],
+        inboxes: Callable[[], Sequence[InboxState]],
         clock: Callable[[], float],
     ) -> None:
         self._config = config

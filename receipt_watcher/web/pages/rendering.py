@@ -24,11 +24,11 @@ from starlette.responses import HTMLResponse, Response
 
 from receipt_watcher import __version__
 from receipt_watcher.jobs.json_view import iso_time
-from receipt_watcher.service.logging.setup import printable
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name, printable
 from receipt_watcher.web.access.callers import Caller, cookie_of
 from receipt_watcher.web.pages import viewmodels
 from receipt_watcher.web.pages.texts import LANGUAGES, NAMES, Texts, language_of
+from receipt_watcher.web.pages.viewmodels import named
 
 #: What a page may say after a button.
 _SAID = (
@@ -107,6 +107,7 @@ class Rendering:
             lstrip_blocks=True,
             auto_reload=False,
         )
+        self._templates.globals["named"] = named
 
     def visit(self, request: Request, visitor: Visitor | None = None) -> Visit:
         """Return a visit of somebody, by default of nobody, in his language."""

@@ -14,19 +14,23 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from receipt_watcher.inbox.state import Waiting
+from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.jobs.job import OPEN_STATES, Event, Job, Reason, State, may_be_booked, next_state, subfolder_of
 from receipt_watcher.jobs.log.holds import HoldKind, Standing
 from receipt_watcher.jobs.log.manual_holds import HandHold, Held
 from receipt_watcher.jobs.log.queries.search import Hour, Page, Place, Sums
-from receipt_watcher.report.closed_windows import Closed
-from receipt_watcher.service.logging.setup import printable
-from receipt_watcher.system.disk import display_name
+from receipt_watcher.system.display import display_name, printable
 from receipt_watcher.web.pages.texts import Texts
 from receipt_watcher.web.problem import NeverTakenError, RefusedError
 
 #: So many files that wait in an inbox are named.
 _NAMED = 5
+
+
+def named(inbox: InboxState) -> tuple[Waiting, ...]:
+    """Return the files that wait in an inbox and are named; for the rest their number is told."""
+    return inbox.waiting[:_NAMED]
+
 
 #: The picture of the last day, in pixels of a desktop and of a phone: the bars above, the times below.
 WIDTHS = {"wide": 720, "narrow": 330}
@@ -36,26 +40,6 @@ _BARS_HEIGHT = 100
 _TIMES_TOP, _TIMES_HEIGHT = 142, 34
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z")
-
-
-@dataclass(frozen=True, slots=True)
-class InboxNow:
-    """An inbox as its daemon sees it; `unavailable` is why nothing is taken now. Unix seconds."""
-
-    name: str
-    path: str
-    mode: str
-    why_mode: str
-    is_ready: bool
-    unavailable: str | None
-    unavailable_since: float | None
-    waiting: tuple[Waiting, ...] = ()
-    closed: tuple[Closed, ...] = ()
-
-    @property
-    def named(self) -> tuple[Waiting, ...]:
-        """The files that are named."""
-        return self.waiting[:_NAMED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +122,7 @@ class Moment:
 
 def headline(
     texts: Texts,
-    inboxes: Sequence[InboxNow],
+    inboxes: Sequence[InboxState],
     standings: Sequence[Standing],
     by_hand: Sequence[HandHold],
     sums: Sums,

@@ -27,6 +27,9 @@ from receipt_watcher.web.server.accepting import Acceptor
 from receipt_watcher.web.server.admission import Admission
 from receipt_watcher.web.server.connections import BUFFER_BYTES, Connection
 
+#: What answers requests, in the words of ASGI.
+App = ASGIApp
+
 logger = structlog.get_logger()
 
 _BACKLOG = 1024

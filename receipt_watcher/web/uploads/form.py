@@ -15,7 +15,7 @@ from typing import BinaryIO
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from receipt_watcher.system.disk import cut_name
+from receipt_watcher.system.display import cut_name
 from receipt_watcher.web.problem import RefusedError
 
 _FIELD_BYTES = 1024

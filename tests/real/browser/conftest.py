@@ -14,7 +14,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, Delivery, StandIn
-from receipt_watcher.config.roles import Role, hash_of
+from receipt_watcher.config.roles import Role
+from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.jobs.job import Job, State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon

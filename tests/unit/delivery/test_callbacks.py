@@ -215,7 +215,7 @@ def test_late_success_brings_a_failed_file_back(world: Concluding) -> None:
 
 def test_what_is_sent_once_is_not_sent_again_after_its_deadline(world: Concluding) -> None:
     """An acceptance where no callback can come ends as an unknown outcome: sending it again could book it twice."""
-    world.destination.sends_once = True
+    world.send_once()
     (job,) = world.accepted()
     (expired,) = world.expire()
     assert (expired.state, expired.reason) == (State.FAILURE, Reason.OUTCOME_UNKNOWN)
@@ -226,7 +226,7 @@ def test_what_is_sent_once_is_not_sent_again_after_its_deadline(world: Concludin
 
 def test_nothing_that_is_sent_once_expires_during_a_hold(world: Concluding) -> None:
     """While its destination is held a receipt is neither given up nor made the probe."""
-    world.destination.sends_once = True
+    world.send_once()
     (job,) = world.accepted()
     world.holds.hold(URL, HoldKind.ANSWERS, "503", world.clock.now, world.clock.now)
     assert world.expire() == []
@@ -671,7 +671,7 @@ def named(execution_id: str) -> Accepted:
 
 def test_the_execution_of_the_answer_is_kept(world: Concluding) -> None:
     """What N8N calls the run is in the log once it has answered, and stays when the callback does not name it."""
-    destination(world).script = lambda _: named("1042")
+    world.destination.script = lambda _: named("1042")
     [job] = world.accepted()
     assert job.execution_id == "1042"
     world.conclude(job, SUCCESS)
@@ -681,7 +681,7 @@ def test_the_execution_of_the_answer_is_kept(world: Concluding) -> None:
 @pytest.mark.parametrize("verdict", [SUCCESS, FAILURE])
 def test_the_execution_of_the_callback_is_kept(world: Concluding, verdict: Verdict) -> None:
     """The callback names it last, and its word is in the history, too."""
-    destination(world).script = lambda _: named("1042")
+    world.destination.script = lambda _: named("1042")
     [job] = world.accepted()
     world.conclude(job, replace(verdict, execution_id="1043"))
     assert world.job(job).execution_id == "1043"
@@ -695,7 +695,7 @@ def test_the_execution_is_kept_where_the_callback_was_faster(world: Concluding) 
         world.conclude(job, SUCCESS)
         return named("1042")
 
-    destination(world).script = overtaken
+    world.destination.script = overtaken
     [job] = world.accepted()
     assert (job.state, job.execution_id) == (State.SUCCESS, "1042")
 
@@ -706,10 +706,3 @@ def test_a_retry_forgets_the_execution(world: Concluding) -> None:
     world.conclude(job, replace(FAILURE, execution_id="1042"))
     world.log.advance(job.job_id, Event.RETRY, world.clock.now, next_attempt_at=world.clock.now)
     assert world.job(job).execution_id is None
-
-
-def destination(world: Concluding) -> FakeDestination:
-    """Return where the only inbox delivers to."""
-    found = world.routes[0].branches[0].destination
-    assert isinstance(found, FakeDestination)
-    return found

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,8 @@ from receipt_watcher.jobs.log.holds import HoldKind, Holds, Standing
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.spool.folders import Spool, SpoolFolders
-from receipt_watcher.spool.route import Bell, Branch, Route
+from receipt_watcher.spool.route import Branch, Route
+from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock, make_job, refusing_commits
 from tests.fakes.daemons.process import wait_until
 
@@ -70,10 +71,19 @@ class FakeDestination:
         return [job_id for job_id, *_ in self.calls]
 
 
+@dataclass(slots=True)
+class RouteToFake(Route):
+    """The route of an inbox, and where its receipts go."""
+
+    destination: FakeDestination = field(default_factory=lambda: FakeDestination())  # noqa: PLW0108 - it comes below
+
+
 class World:
     """A delivery with all that it needs."""
 
-    def __init__(self, log: JobLog, clock: FakeClock, *routes: Route, settings: DeliverySettings = SETTINGS) -> None:
+    def __init__(
+        self, log: JobLog, clock: FakeClock, *routes: RouteToFake, settings: DeliverySettings = SETTINGS
+    ) -> None:
         self.log = log
         self.settings = settings
         self.clock = clock
@@ -90,6 +100,7 @@ class World:
             self.log,
             self.holds,
             self.routes,
+            {branch.key: route.destination for route in self.routes for branch in route.branches},
             self.settings,
             callback_url_of=lambda job_id: f"http://receipts.lan/{job_id}",
             deliveries=self.deliveries,
@@ -102,9 +113,12 @@ class World:
     @property
     def destination(self) -> FakeDestination:
         """Where the first inbox delivers to."""
-        destination = self.routes[0].branches[-1].destination
-        assert isinstance(destination, FakeDestination)
-        return destination
+        return self.routes[0].destination
+
+    def send_once(self) -> None:
+        """Let each destination be one that may have booked what its answer was lost for."""
+        for route in self.routes:
+            route.branches = tuple(replace(branch, sends_once=True) for branch in route.branches)
 
     @property
     def standing(self) -> Standing:
@@ -128,7 +142,7 @@ class World:
     def heard(self) -> None:
         """Let the destinations have called back before, so that several receipts may be out at a time."""
         for route in self.routes:
-            self.holds.called_back(route.branches[-1].destination.url, self.clock.now)
+            self.holds.called_back(route.branches[-1].url, self.clock.now)
 
     def job(self, job: Job) -> Job:
         """Return a job as it is now."""
@@ -148,17 +162,19 @@ class World:
         return [line["event"] for line in self.log.history(job.job_id)]
 
 
-def route_to(destination: FakeDestination, spool: Spool, name: str = "office", window: Window | None = None) -> Route:
+def route_to(
+    destination: FakeDestination, spool: Spool, name: str = "office", window: Window | None = None
+) -> RouteToFake:
     """Return a route that is open."""
     branch = Branch(
         inbox=name,
-        destination=destination,
+        url=destination.url,
         notion_database_id="",
         duplicates="skip",
         done_subfolder="",
         window=window,
     )
-    return Route(name, spool, (branch,), Limits(10**9, 10**9), is_ready=True)
+    return RouteToFake(name, spool, (branch,), Limits(10**9, 10**9), is_ready=True, destination=destination)
 
 
 @pytest.fixture
@@ -921,7 +937,7 @@ def test_claims_of_a_dead_process_are_awaited(known: World) -> None:
 
 def once(world: World) -> World:
     """Let the destination answer at once, call back never, and remember no job id."""
-    world.destination.sends_once = True
+    world.send_once()
     return world
 
 

@@ -26,7 +26,7 @@ from receipt_watcher.jobs.job import Event, Folder, Job, Reason
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.spool.route import Bell
+from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.uploads import receive as uploads

@@ -14,7 +14,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.delivery.destinations import Outcome
 from receipt_watcher.errors import SpoolError
 from receipt_watcher.examine.judge import Limits, examine
 from receipt_watcher.inbox.duplicates import Intake
@@ -25,8 +24,9 @@ from receipt_watcher.inbox.watching.settling import Seen, Settled, Signature
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.spool.route import Bell, Branch, Route
+from receipt_watcher.spool.route import Branch, Route
 from receipt_watcher.system import disk
+from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock
 from tests.fakes.daemons.process import digest, jpegs
 from tests.unit.system.test_disk import Crash, another_file_system, crash, record_flushes, refusing
@@ -34,22 +34,14 @@ from tests.unit.system.test_disk import Crash, another_file_system, crash, recor
 LIMITS = Limits(max_file_bytes=1_000_000, max_pixels=1_000_000)
 
 
-class Nowhere:
-    """A destination that is named and never used."""
-
-    url = "http://127.0.0.1/webhook/receipts"
-    sends_once = False
-
-    def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
-        """Fail: taking in and filing deliver nothing."""
-        raise AssertionError("nothing is delivered here")
+URL = "http://127.0.0.1/webhook/receipts"
 
 
 def route_on(spool: Spool, **changes: Any) -> Route:
     """Return the route of one inbox."""
     options: dict[str, Any] = {
         "inbox": spool.name,
-        "destination": Nowhere(),
+        "url": URL,
         "notion_database_id": "0f3c",
         "duplicates": "skip",
         "done_subfolder": "%Y-%m",

@@ -9,20 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_watcher.config.secrets import MASK
+from receipt_watcher.config.secrets import MASK, without_secrets
 from receipt_watcher.jobs.job import Job, Reason, State
-from receipt_watcher.notify.notices import (
-    NAMED,
-    Away,
-    Day,
-    Hold,
-    Kind,
-    Notice,
-    Stuck,
-    Wording,
-    example_notice,
-    without_secrets,
-)
+from receipt_watcher.notify.notices import NAMED, Away, Day, Hold, Kind, Notice, Stuck, Wording, example_notice
 from tests.conftest import make_job
 
 NOW = datetime(2026, 11, 20, 15, 40, tzinfo=UTC).timestamp()  # 16:40 in Berlin

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from receipt_watcher.config.schedule import window_of
 from receipt_watcher.errors import NotToldError
-from receipt_watcher.inbox.state import Waiting
+from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.inbox.wait_reasons import Wait
 from receipt_watcher.jobs.job import Event, Job, Reason, State
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
 from receipt_watcher.jobs.log.outbox import FIRST_PAUSE_SECONDS, GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Outbox
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.notify.notices import Kind, Notice
-from receipt_watcher.notify.watcher import LOOK_SECONDS, InboxState, Notification, NotificationSettings, forget
+from receipt_watcher.notify.watcher import LOOK_SECONDS, Notification, NotificationSettings, forget
 from receipt_watcher.report.balance.last_result import LastBalance, keep_balance
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock, make_job
@@ -31,7 +31,14 @@ from tests.unit.delivery.test_worker import URL, FakeDestination, route_to
 HOUR, DAY = 3600.0, 86400.0
 SECRET = "Tr0ub4dor-and-3-horses"
 OFFICE = InboxState(
-    "office", "/srv/inbox", "/srv/failed", is_open=True, unavailable=None, unavailable_since=None, waiting=()
+    name="office",
+    path="/srv/inbox",
+    failed_dir="/srv/failed",
+    mode="native",
+    why_mode="",
+    is_ready=True,
+    unavailable=None,
+    unavailable_since=None,
 )
 SETTINGS = NotificationSettings(
     kinds=frozenset({"holds", "failures", "inboxes", "stuck", "balance"}),
@@ -122,7 +129,7 @@ class Office:
     def shut(self, since: float | None = None) -> None:
         """Let the inbox be unavailable."""
         at = self.clock.now if since is None else since
-        self.inboxes = [replace(OFFICE, is_open=False, unavailable="the share is gone", unavailable_since=at)]
+        self.inboxes = [replace(OFFICE, is_ready=False, unavailable="the share is gone", unavailable_since=at)]
 
 
 @pytest.fixture
@@ -219,7 +226,7 @@ def test_an_inbox_that_is_away(office: Office) -> None:
     assert office.after(30) == [Kind.INBOX_AWAY]
     assert "the share is gone" in office.channel.sent[-1].text
     office.restarted()
-    office.inboxes = [replace(OFFICE, is_open=False)]  # a start: nobody knows yet
+    office.inboxes = [replace(OFFICE, is_ready=False)]  # a start: nobody knows yet
     assert office.after(HOUR) == []
     office.shut()
     assert office.after(HOUR) == []
@@ -520,10 +527,10 @@ def test_a_crash_between_the_log_and_the_channel(office: Office) -> None:
     office.hold()
     office.clock.advance(60)
     assert [notice.kind for notice in office.notification.look()] == [Kind.HELD]
-    (letter,) = Outbox(office.log).letters()
+    (queued,) = Outbox(office.log).queued()
     office.restarted()  # killed before it was sent
     assert office.after(5) == [Kind.HELD]
-    assert office.channel.ids == [letter.notice_id]
+    assert office.channel.ids == [queued.notice_id]
     assert [office.after(HOUR) for _ in range(3)] == [[], [], []]
 
 
@@ -551,19 +558,19 @@ def test_a_channel_that_fails_is_tried_again(office: Office) -> None:
     assert office.after(60) == [Kind.HELD]
     office.resume()
     assert office.after(5) == [Kind.RESUMED]
-    (first, second) = Outbox(office.log).letters()
+    (first, second) = Outbox(office.log).queued()
     assert (first.tries, second.tries) == (1, 0)
     tries = []
     for _ in range(int(DAY / 30)):
         office.after(30)
-        tries.append(Outbox(office.log).letters()[0].tries)
+        tries.append(Outbox(office.log).queued()[0].tries)
     assert FIRST_PAUSE_SECONDS == 30
     assert tries[:8] == [2, 2, 3, 3, 3, 3, 4, 4]
     assert tries[-1] <= 8 + DAY / MAX_PAUSE_SECONDS
     other.trouble = None
     office.after(MAX_PAUSE_SECONDS)
     assert other.kinds == [Kind.HELD, Kind.RESUMED]
-    assert Outbox(office.log).letters() == []
+    assert Outbox(office.log).queued() == []
 
 
 def test_a_channel_that_never_comes_back(office: Office) -> None:
@@ -573,7 +580,7 @@ def test_a_channel_that_never_comes_back(office: Office) -> None:
     office.after(60)
     for _ in range(int(GIVE_UP_SECONDS / MAX_PAUSE_SECONDS) + 2):
         office.after(MAX_PAUSE_SECONDS)
-    assert Outbox(office.log).letters() == []
+    assert Outbox(office.log).queued() == []
 
 
 def test_a_channel_that_is_configured_no_more(office: Office) -> None:
@@ -584,7 +591,7 @@ def test_a_channel_that_is_configured_no_more(office: Office) -> None:
     office.channels = [FakeChannel("fake://********#000003")]
     office.restarted()
     office.after(HOUR)
-    assert Outbox(office.log).letters() == []
+    assert Outbox(office.log).queued() == []
     assert office.channels[0].sent == []
 
 

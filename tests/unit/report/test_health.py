@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.config.roles import hash_of
+from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.config.sources import load
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.jobs.log.holds import HoldKind

@@ -17,9 +17,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo import samples
+from receipt_watcher.config.options import Duplicates
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.examine.judge import Limits, examine
-from receipt_watcher.inbox.duplicates import DuplicatePolicy
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.service.loops import Loops
@@ -27,9 +27,10 @@ from receipt_watcher.spool import route
 from receipt_watcher.spool.filing import BATCH_FILES, Filing
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX, is_note, write_note
-from receipt_watcher.spool.route import Bell, Route
+from receipt_watcher.spool.route import Route
 from receipt_watcher.system import disk
-from receipt_watcher.system.disk import NAME_MAX_BYTES
+from receipt_watcher.system.display import NAME_MAX_BYTES
+from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock
 from tests.fakes.daemons.process import digest, jpegs
 from tests.fakes.unprivileged import ordinary_permissions
@@ -759,7 +760,7 @@ def with_branch(route: Route, **changes: Any) -> Route:
     return replace(route, branches=(replace(branch, **changes),))
 
 
-def _with_duplicates(office: Office, policy: DuplicatePolicy) -> None:
+def _with_duplicates(office: Office, policy: Duplicates) -> None:
     office.route = with_branch(office.route, duplicates=policy)
     office.filing = office.new_filing()
 
@@ -791,7 +792,7 @@ def test_a_retried_copy_is_not_sent_beside_its_original(office: Office, has_succ
 
 @pytest.mark.parametrize(("policy", "expected"), [("skip", 1), ("fail", 1), ("send", 2)])
 def test_of_two_equal_files_that_pass_under_new_limits_one_is_sent(
-    office: Office, policy: DuplicatePolicy, expected: int
+    office: Office, policy: Duplicates, expected: int
 ) -> None:
     """Two copies that were too large, both retried under raised limits, are one receipt, unless copies are sent too."""
     small = replace(office.route, limits=Limits(max_file_bytes=10, max_pixels=10))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX, is_note, note_path, remove_note, write_note
-from receipt_watcher.system.disk import NAME_MAX_BYTES
+from receipt_watcher.system.display import NAME_MAX_BYTES
 from tests.unit.system.test_disk import Crash, crash, record_flushes, refusing
 
 JOB = "01900000-0000-7000-8000-000000000001"

@@ -22,7 +22,7 @@ from receipt_watcher.spool.reason_file import note_path, write_note
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until
-from tests.unit.inbox.test_take_in import Nowhere, route_on
+from tests.unit.inbox.test_take_in import URL, route_on
 from tests.unit.spool.test_filing import Office
 from tests.unit.system.test_disk import Crash
 
@@ -83,7 +83,7 @@ def test_a_file_in_done_has_succeeded(office: Lost) -> None:
         mime_type=None,
         size=len(content),
         sha256=digest(content),
-        target=f"{Nowhere.url} 0f3c",
+        target=f"{URL} 0f3c",
         notion_database_id="0f3c",
         created_at=CAME_AT,
         updated_at=office.clock.now,
@@ -172,11 +172,11 @@ def test_a_file_of_a_subfolder_keeps_its_target(office: Lost) -> None:
         assert office.rebuild() == 1
         job = office.found()[path]
         assert (job.branch, job.notion_database_id) == ("office/travel", "travel-db")
-        assert job.target == f"{Nowhere.url} travel-db"
+        assert job.target == f"{URL} travel-db"
         assert job.relative_path.parent == Path("travel")
     office.put("2023-07/scan.jpg", b"of the inbox itself")
     assert office.rebuild() == 1
-    assert office.found()["2023-07/scan.jpg"].target == f"{Nowhere.url} 0f3c"
+    assert office.found()["2023-07/scan.jpg"].target == f"{URL} 0f3c"
 
 
 def test_the_time_of_a_file_may_be_anything(office: Lost) -> None:

@@ -13,29 +13,19 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from receipt_watcher.delivery.destinations import Accepted, Outcome
 from receipt_watcher.examine.judge import Limits
 from receipt_watcher.inbox.duplicates import Intake
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
+from receipt_watcher.jobs.job import Event, Folder, Reason, State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.spool.route import Bell, Branch, Route, tell_concluded
+from receipt_watcher.spool.route import Branch, Route, tell_concluded
+from receipt_watcher.system.wakeup import Bell
 from tests.conftest import make_job
 from tests.fakes.daemons.process import wait_until
 from tests.unit.inbox.test_duplicates import arrival
+from tests.unit.inbox.test_take_in import URL
 
 NOW = 1_700_000_000.0
-
-
-class FakeDestination:
-    """Takes everything."""
-
-    url = "http://127.0.0.1/webhook/receipts"
-    sends_once = False
-
-    def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
-        """Take it."""
-        return Accepted("taken")
 
 
 @pytest.fixture
@@ -43,7 +33,7 @@ def route(spool: Spool) -> Route:
     """An inbox that is ready."""
     branch = Branch(
         inbox="office",
-        destination=FakeDestination(),
+        url=URL,
         notion_database_id="0f3c",
         duplicates="skip",
         done_subfolder="%Y-%m",

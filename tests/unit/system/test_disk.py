@@ -22,18 +22,15 @@ from hypothesis import strategies as st
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.system import disk
 from receipt_watcher.system.disk import (
-    NAME_MAX_BYTES,
     PARTIAL_SUFFIX,
-    cut_name,
-    display_name,
     flush_file,
     flush_folder,
     is_leftover,
     is_there,
     make_folders,
     move_file,
-    numbered_name,
 )
+from receipt_watcher.system.display import NAME_MAX_BYTES, cut_name, display_name, numbered_name
 from tests.fakes.unprivileged import ordinary_permissions
 
 CONTENT = b"%PDF-1.7 a receipt" * 1000

@@ -18,10 +18,10 @@ from receipt_watcher.config.options import Config
 from receipt_watcher.config.proxies import ENVIRONMENT, NONE, Proxies
 from receipt_watcher.config.sources import load
 from receipt_watcher.delivery.destinations import Deferred
-from receipt_watcher.delivery.destinations.clients import n8n_client, notice_client
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import outcome_of
 from receipt_watcher.errors import ConfigError, NotSentError
+from receipt_watcher.service.clients import n8n_client, notice_client
 from tests.conftest import TOKEN
 from tests.unit.delivery.destinations.test_http_client import FarSide, Line, post
 

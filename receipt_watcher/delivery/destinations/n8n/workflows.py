@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from receipt_watcher.config.secrets import text_key_of
 from receipt_watcher.delivery.destinations.n8n.extraction_schema import PROMPT, RESPONSE_SCHEMA
 from receipt_watcher.delivery.destinations.n8n.nodes import (
     FAILED,
@@ -32,7 +33,7 @@ from receipt_watcher.delivery.destinations.n8n.nodes import (
     http_post,
     json_item,
 )
-from receipt_watcher.delivery.destinations.signature import NOT_PROVEN, text_key_of
+from receipt_watcher.delivery.destinations.signature import NOT_PROVEN
 from receipt_watcher.errors import ReceiptWatcherError
 
 #: What a GET at the webhook answers, with the workflow's name.

@@ -63,6 +63,8 @@ BUSY_TIMEOUT_SECONDS = 10
 
 #: How long SQLite itself waits for a lock before we look whether there is time left; and for how long a request sleeps
 #: while it waits for its turn.
+SQLITE_VERSION = sqlite3.sqlite_version
+
 _PRIVATE_MODE = 0o600
 _BUSY_STEP_SECONDS = 0.25
 _LOOK_SECONDS = 0.05

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_watcher.cli.demo.stand_in import StandIn
+from receipt_watcher.config.secrets import key_of
 from receipt_watcher.config.sources import load
 from receipt_watcher.delivery.destinations import Accepted
 from receipt_watcher.delivery.destinations.http_client import Answer
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
-from receipt_watcher.delivery.destinations.signature import Signer, key_of
+from receipt_watcher.delivery.destinations.signature import Signer
 from receipt_watcher.errors import ChangedOnDiskError, ConfigError
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_watcher.config.options import IgnorePack
-from receipt_watcher.inbox.watching.ignored import OURS, PACKS, UNFINISHED, Ignored, Rule, lies_below, original_of
+from receipt_watcher.inbox.watching.ignored import OURS, PACKS, UNFINISHED, Ignored, Rule, original_of
+from receipt_watcher.system.display import lies_below
 
 ALL_PACKS = Ignored()
 

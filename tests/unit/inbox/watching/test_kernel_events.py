@@ -17,7 +17,7 @@ from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGroupe
 
 from receipt_watcher.config.options import Inbox
 from receipt_watcher.inbox.watching.watch import InboxWatch
-from receipt_watcher.spool.route import Bell
+from receipt_watcher.system.wakeup import Bell
 from tests.fakes.daemons.process import REPOSITORY, wait_until
 
 SETTLE = 0.1

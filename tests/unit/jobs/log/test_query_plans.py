@@ -29,7 +29,6 @@ from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.log.queries.search import Place, Search, Wanted
 from receipt_watcher.jobs.log.tables import stored
 from receipt_watcher.jobs.log.transitions import Attempt, JobLog
-from receipt_watcher.notify.notices import Kind, Notice
 from tests.conftest import make_job
 from tests.fakes.daemons.process import REPOSITORY
 
@@ -257,10 +256,10 @@ def ask_the_others(log: JobLog) -> None:
     holds.all()
     holds.shift_times(1.0)
     outbox = Outbox(log)
-    outbox.put([Notice(Kind.HELD, "", "")], ["mail"], NOW)
-    [letter] = outbox.letters()
-    outbox.put_off(letter, NOW)
-    outbox.remove(letter)
+    outbox.put([("held", "", "")], ["mail"], NOW)
+    [queued] = outbox.queued()
+    outbox.put_off(queued, NOW)
+    outbox.remove(queued)
     outbox.remove_all_but(["mail"])
     by_hand = HandHolds(log)
     by_hand.hold(Held.INBOX, "office", "", NOW)

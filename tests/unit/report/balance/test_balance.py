@@ -36,7 +36,8 @@ from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.spool import contents
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.reason_file import note_path
-from receipt_watcher.system.disk import PARTIAL_SUFFIX, display_name
+from receipt_watcher.system.disk import PARTIAL_SUFFIX
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.time_limit import answering
 from tests.conftest import INSTALLATION, TOKEN, FakeClock, make_job
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until

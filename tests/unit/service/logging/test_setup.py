@@ -18,7 +18,8 @@ import pytest
 import structlog
 
 from receipt_watcher.service.logging import setup
-from receipt_watcher.service.logging.setup import choose_format, configure, printable
+from receipt_watcher.service.logging.setup import choose_format, configure
+from receipt_watcher.system.display import printable
 
 FORMS = ["console", "json", "journal"]
 TEXT_FORMS = ["console", "journal"]

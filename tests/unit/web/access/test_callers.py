@@ -21,12 +21,14 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.main import commands
-from receipt_watcher.config.roles import ApiToken, ApiTokens, Right, Role, hash_of, is_token_name, may, new_secret
+from receipt_watcher.config.roles import Right, Role, may
+from receipt_watcher.config.secrets import hash_of, is_token_name, new_secret
 from receipt_watcher.config.sources import load
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.access import jwt as jwts
+from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.callers import COOKIE, Trust
 from receipt_watcher.web.access.jwt import Jwts, JwtSettings
 from receipt_watcher.web.access.wrong_tokens import FREE_TRIES, LIMIT_TRIES

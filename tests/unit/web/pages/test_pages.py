@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.options import Config
-from receipt_watcher.config.roles import ApiToken, ApiTokens, Role, hash_of
+from receipt_watcher.config.roles import Role
+from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.inbox.gate import Gate
-from receipt_watcher.inbox.state import Waiting
+from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.inbox.wait_reasons import Wait
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
 from receipt_watcher.jobs.log.holds import HoldKind
@@ -28,6 +29,7 @@ from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.report.explain import Explainer
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.spool.route import destination_id
+from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
 from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.sessions import Sessions
@@ -42,7 +44,6 @@ from receipt_watcher.web.pages.receipts import Pages
 from receipt_watcher.web.pages.rendering import Rendering
 from receipt_watcher.web.pages.sign_in import SignInPage
 from receipt_watcher.web.pages.texts import WAITS_DE, Texts
-from receipt_watcher.web.pages.viewmodels import InboxNow
 from receipt_watcher.web.server.headers import Envelope
 from receipt_watcher.web.uploads.receive import Uploads
 from tests.conftest import TOKEN, FakeClock
@@ -57,12 +58,27 @@ SCRIPT = "<script>alert(1)</script>"
 WILD = [SCRIPT, '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}", "a\u202egpj.exe", "tab\tnewline\n.pdf", "' OR 1=1 --"]
 
 
+def inbox_state(**changes: Any) -> InboxState:
+    """Return the state of an inbox that is open, with fields changed."""
+    fields: dict[str, Any] = {
+        "name": "office",
+        "path": "/srv/inbox",
+        "failed_dir": "/srv/failed",
+        "mode": "native",
+        "why_mode": "a probe file was heard of",
+        "is_ready": True,
+        "unavailable": None,
+        "unavailable_since": None,
+    }
+    return InboxState(**(fields | changes))
+
+
 class Office(Concluding):
     """The pages before a real job log; asked from this machine, in English."""
 
     def __init__(self, log: JobLog, clock: FakeClock, spool: Spool, root: Path, examiners: Examiners) -> None:
         super().__init__(log, clock, spool)
-        self.inbox = InboxNow("office", "/srv/inbox", "native", "a probe file was heard of", True, None, None)
+        self.inbox = inbox_state()
         self.config = Config.model_validate(
             {"inboxes": [{"path": str(spool.folders.inbox), "name": "office"}], "n8n": {"webhook_url": URL}}
         )
@@ -242,15 +258,12 @@ def test_a_failure_before_a_hold_is_told(office: Office) -> None:
 def test_an_inbox_says_how_it_is(office: Office) -> None:
     """An inbox that is away says why and since when; what waits in one is named, with the reason and what to do."""
     waiting = Waiting("sub/scan <1>.pdf", Wait.OPEN, "", 5, 0, office.clock.now, office.clock.now, None)
-    office.inbox = InboxNow(
-        "office",
-        "/srv/inbox",
-        "polling",
-        "configured",
-        True,
-        "the share is gone",
-        office.clock.now,
-        (waiting,) * 7,
+    office.inbox = inbox_state(
+        mode="polling",
+        why_mode="configured",
+        unavailable="the share is gone",
+        unavailable_since=office.clock.now,
+        waiting=(waiting,) * 7,
     )
     html = office.get("/").text
     text = words_of(html)
@@ -268,7 +281,7 @@ def test_what_waits_in_an_inbox_is_said_in_the_readers_language(office: Office) 
     """Why a file waits is said in German, too; what was found stands there as the log has it, as English."""
     found = "It is a PDF without its end marker."
     waiting = Waiting("scan.pdf", Wait.INCOMPLETE, found, 5, 0, office.clock.now, office.clock.now, None)
-    office.inbox = InboxNow("office", "/srv/inbox", "native", "", True, None, None, (waiting,))
+    office.inbox = inbox_state(waiting=(waiting,))
     english, german = office.shown("/"), office.get("/", Accept_Language="de").text
     assert found in english
     assert Wait.INCOMPLETE.advice in english
@@ -819,7 +832,7 @@ def test_the_pulse_changes_when_there_is_something_to_show(office: Office) -> No
     seen.append(pulse())
     office.holds.missed(URL, "502")
     seen.append(pulse())
-    office.inbox = InboxNow("office", "/srv/inbox", "native", "", True, "gone", 1.0)
+    office.inbox = inbox_state(unavailable="gone", unavailable_since=1.0)
     seen.append(pulse())
     assert len(set(seen)) == 4
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.config.roles import Role, hash_of
+from receipt_watcher.config.roles import Role
+from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.log.queries.lookups import Happening
 from receipt_watcher.jobs.log.transitions import JobLog

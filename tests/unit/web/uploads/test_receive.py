@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
-from receipt_watcher.config.roles import Role, hash_of
+from receipt_watcher.config.roles import Role
+from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.jobs.job import Reason, State
 from receipt_watcher.web.pages.texts import REASONS_DE
 from receipt_watcher.web.problem import RefusedError

@@ -1,0 +1,36 @@
+"""The tokens of the API, and which role each has."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from receipt_watcher.config.roles import Role
+from receipt_watcher.config.secrets import hash_of
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A token as the configuration has it."""
+
+    name: str
+    role: Role
+    hash: str
+
+
+class ApiTokens:
+    """All tokens that are configured."""
+
+    def __init__(self, tokens: Iterable[ApiToken] = ()) -> None:
+        self._tokens = tuple(tokens)
+
+    def judge(self, secret: str) -> ApiToken | None:
+        """Return the token that was given; None for a wrong one."""
+        given = hash_of(secret)
+        right = [token for token in self._tokens if hmac.compare_digest(given, token.hash)]
+        return right[0] if right else None
+
+    def named(self, name: str) -> ApiToken | None:
+        """Return a token by its name."""
+        return next((token for token in self._tokens if token.name == name), None)
