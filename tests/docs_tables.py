@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from receipt_watcher.config.roles import roles_with
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import PACKS
 from receipt_watcher.jobs.job import TRANSITIONS, Reason, State
 from receipt_watcher.report.balance.findings import Finding
@@ -52,7 +52,7 @@ def tables() -> dict[str, list[str]]:
         ],
         "reasons": [f"| `{reason}` | {reason.meaning} | {reason.advice} |" for reason in Reason],
         "findings": [f"| `{finding}` | {finding.meaning} | {finding.advice} |" for finding in Finding],
-        "waits": [f"| `{wait}` | {wait.meaning} | {wait.advice} |" for wait in Wait],
+        "waits": [f"| `{wait}` | {wait.meaning} | {wait.advice} |" for wait in WaitReason],
         "ignore packs": [
             f"| `{pack}` | {', '.join(f'`{_visible(pattern)}`' for pattern in patterns)} |"
             for pack, patterns in PACKS.items()

@@ -26,7 +26,7 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ProxyChoice:
     """How a URL is reached: through the proxy at `url`, or directly if that is None; `why` names what decided it.
 
     `source` and `key` are where a mistake in the proxy's URL is fixed.
@@ -65,28 +65,28 @@ class Proxies:
         self._environ = environ
         name, text = _variable("no_proxy", environ)
         self._exceptions = [_Exception(name, entry) for entry in re.split(r"[\s,]+", text) if entry]
-        self._chosen: dict[str, Choice] = {}  # by URLs, of which a configuration has a few
+        self._chosen: dict[str, ProxyChoice] = {}  # by URLs, of which a configuration has a few
 
-    def choice_for(self, url: str) -> Choice:
+    def choice_for(self, url: str) -> ProxyChoice:
         """Return how a URL is reached."""
         if url not in self._chosen:
             self._chosen[url] = self._choose(url)
         return self._chosen[url]
 
-    def _choose(self, url: str) -> Choice:
+    def _choose(self, url: str) -> ProxyChoice:
         if self._option != ENVIRONMENT and _origin(url) in self._origins:
             proxy = None if self._option == NONE else self._option
-            return Choice(proxy, OPTION, "configuration", OPTION)
+            return ProxyChoice(proxy, OPTION, "configuration", OPTION)
         scheme, host, port = _origin(url)
         found = (_variable(f"{each}_proxy", self._environ) for each in (scheme, "all"))
         name, text = next((each for each in found if each[1]), ("", ""))
         if not text:
-            return Choice(None)
+            return ProxyChoice(None)
         for each in self._exceptions:
             if each.covers(host, port):
-                return Choice(None, f"{each.variable} has {each.entry}")
+                return ProxyChoice(None, f"{each.variable} has {each.entry}")
         proxy = text if "://" in text else f"http://{text}"
-        return Choice(proxy, f"environment variable {name}", f"environment variable {name}", name)
+        return ProxyChoice(proxy, f"environment variable {name}", f"environment variable {name}", name)
 
     def meaningless_exceptions(self) -> list[tuple[str, str]]:
         """Return the entries of NO_PROXY that match nothing, each after its variable's name."""

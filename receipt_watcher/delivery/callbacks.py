@@ -17,10 +17,10 @@ import structlog
 
 from receipt_watcher.jobs.job import Event, Job, Reason, State, may_be_booked
 from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
-from receipt_watcher.jobs.log.manual_holds import HandHolds
+from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.verdict import KEPT_CHARACTERS, Verdict, in_words
-from receipt_watcher.spool.route import Route, branches_of, tell_concluded
+from receipt_watcher.spool.route import InboxRoute, branches_of, log_concluded
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
@@ -45,14 +45,14 @@ class Reception(StrEnum):
     NEVER_SENT = "never_sent"
 
 
-class Conclusion:
+class Callbacks:
     """The third stage."""
 
     def __init__(
         self,
         log: JobLog,
         holds: Holds,
-        routes: Sequence[Route],
+        routes: Sequence[InboxRoute],
         *,
         deadline_seconds: float,
         max_resends: int,
@@ -65,7 +65,7 @@ class Conclusion:
         self._log = log
         self._must_wait = must_wait
         self._holds = holds
-        self._hand_holds = HandHolds(log)
+        self._hand_holds = ManualHolds(log)
         self._routes = routes
         self._deadline_seconds = deadline_seconds
         self._max_resends = max_resends
@@ -90,7 +90,7 @@ class Conclusion:
             is_news = self._note_called_back(before, now)
             if after is None:
                 return self._repeated(before, verdict, now)
-        tell_concluded(after, now)
+        log_concluded(after, now)
         self._filings.ring()
         if is_news:  # one receipt at a time until the first callback: the next may go now
             self._deliveries.ring()
@@ -166,7 +166,7 @@ class Conclusion:
             self._log.note(job_id, now, "callback.unreadable", detail=f"{why}: {shown}")
         logger.warning("callback.unreadable", job_id=job_id, why=why)
         if after is not None:
-            tell_concluded(after, now)
+            log_concluded(after, now)
             self._filings.ring()
         return True
 
@@ -270,5 +270,5 @@ class Conclusion:
         if after is not None and after.state is State.QUEUED:
             logger.warning("job.resent", job_id=job.job_id, inbox=job.inbox, filename=job.filename)
         elif after is not None:
-            tell_concluded(after, now)
+            log_concluded(after, now)
         return after

@@ -39,11 +39,11 @@ from receipt_watcher.delivery.destinations import (
 from receipt_watcher.delivery.pace import Pace
 from receipt_watcher.errors import ChangedOnDiskError, JobLogError
 from receipt_watcher.jobs.job import Event, Job, Reason, State, backoff_seconds, job_id_prefix
-from receipt_watcher.jobs.log.holds import HoldKind, Holds, Standing
-from receipt_watcher.jobs.log.manual_holds import HandHolds
+from receipt_watcher.jobs.log.holds import DestinationState, HoldKind, Holds
+from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import Attempt, JobLog
 from receipt_watcher.jobs.verdict import in_words
-from receipt_watcher.spool.route import Branch, Route, branches_of, tell_concluded
+from receipt_watcher.spool.route import Branch, InboxRoute, branches_of, log_concluded
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
@@ -75,14 +75,14 @@ class DeliverySettings:
     drain_per_minute: float
 
 
-class Delivery:
+class Deliveries:
     """The second stage; `destinations` are by the key of the branch."""
 
     def __init__(
         self,
         log: JobLog,
         holds: Holds,
-        routes: Sequence[Route],
+        routes: Sequence[InboxRoute],
         destinations: Mapping[str, Destination],
         settings: DeliverySettings,
         *,
@@ -97,7 +97,7 @@ class Delivery:
         self._must_wait = must_wait
         self._log = log
         self._holds = holds
-        self._hand_holds = HandHolds(log)
+        self._hand_holds = ManualHolds(log)
         self._routes = routes
         self._destinations = destinations
         self._settings = settings
@@ -227,14 +227,14 @@ class Delivery:
                 return job
         return None
 
-    def _is_draining(self, standing: Standing, branches: Sequence[str], now: float) -> bool:
+    def _is_draining(self, standing: DestinationState, branches: Sequence[str], now: float) -> bool:
         """Whether what is due waited for the end of a hold, and is to go out at a pace: by when it came."""
         if not self._settings.drain_per_minute or standing.is_held or standing.resumed_at is None:
             return False
         oldest = self._log.oldest_due(branches, now)
         return oldest is not None and oldest.job_id < job_id_prefix(standing.resumed_at)
 
-    def _pause_of_drain(self, standing: Standing, branches: Sequence[str], now: float) -> float:
+    def _pause_of_drain(self, standing: DestinationState, branches: Sequence[str], now: float) -> float:
         """Return how long the pace keeps a destination that drains waiting, in seconds."""
         pause = self._pace_of(standing.url).wait_seconds(now) if self._settings.drain_per_minute else 0.0
         return pause if pause and self._is_draining(standing, branches, now) else 0.0
@@ -267,7 +267,7 @@ class Delivery:
             else:
                 self._settle(route.branch_of(job), job, outcome, started_at)
 
-    def _outcome(self, route: Route, job: Job, now: float) -> Outcome:
+    def _outcome(self, route: InboxRoute, job: Job, now: float) -> Outcome:
         try:
             return self._destinations[route.branch_of(job).key].deliver(
                 job, route.path_of(job), job.attempts, self._callback_url_of(job.job_id), now
@@ -420,12 +420,12 @@ class Delivery:
             attempts=job.attempts - 1,
         )
 
-    def _others_passed(self, job: Job, standing: Standing) -> bool:
+    def _others_passed(self, job: Job, standing: DestinationState) -> bool:
         """Whether the destination works but for this job: it took another one after it had failed this one."""
         failed_at = job.destination_failed_at
         return failed_at is not None and not standing.is_held and (standing.accepted_at or 0.0) > failed_at
 
-    def _own_pause(self, job: Job, before: Standing, after: Standing, now: float) -> float:
+    def _own_pause(self, job: Job, before: DestinationState, after: DestinationState, now: float) -> float:
         """Return how long a job waits by itself after a failure that holds nobody yet, in seconds.
 
         Where others passed since its last failure, twice as long as since then: the pauses double, and nothing has to
@@ -477,7 +477,7 @@ class Delivery:
         elif asked is not None:
             self._holds.pause(url, now + asked)
 
-    def _probe_pause(self, standing: Standing) -> float:
+    def _probe_pause(self, standing: DestinationState) -> float:
         """Return how long the next probe waits, in seconds: the pauses double."""
         initial = self._settings.backoff_initial_seconds
         return backoff_seconds(standing.probes + 1, initial, self._settings.probe_max_seconds, self._jitter)
@@ -508,7 +508,7 @@ class Delivery:
                 seconds=round(now - started_at, 3),
             )
         if after is not None and after.state in (State.SUCCESS, State.FAILURE):
-            tell_concluded(after, now)
+            log_concluded(after, now)
             self._filings.ring()
 
     # --- start and stop ----------------------------------------------------------------------------------------
@@ -530,7 +530,7 @@ class Delivery:
         for job in jobs:
             logger.warning("job.lost", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=detail)
             if job.state is State.FAILURE:
-                tell_concluded(job, now)
+                log_concluded(job, now)
                 self._filings.ring()
         return jobs
 

@@ -32,7 +32,7 @@ import structlog
 
 from receipt_watcher.examine.pool import ExaminerPool, Recipe
 from receipt_watcher.examine.process import Bounds, BrokenError, EndedFromOutsideError, bounds_of
-from receipt_watcher.examine.result import MAX_DIGEST_BYTES, Examination, Limits, Refusal, unreadable
+from receipt_watcher.examine.result import MAX_DIGEST_BYTES, Examination, FileLimits, Refusal, unreadable
 from receipt_watcher.jobs.job import Reason
 from receipt_watcher.system import disk
 from receipt_watcher.system.display import display_name
@@ -76,7 +76,7 @@ class Examiners:
         """End all examiners; harmless when called twice. What a thread still waits for ends with an OSError."""
         self._pool.close()
 
-    def examine(self, path: Path, limits: Limits) -> Examination:
+    def examine(self, path: Path, limits: FileLimits) -> Examination:
         """Examine the file at `path`, which nobody else moves meanwhile.
 
         Raises:
@@ -84,7 +84,7 @@ class Examiners:
         """
         return self._opened(path, limits, is_caller=False)
 
-    def examine_for_caller(self, path: Path, limits: Limits) -> Examination:
+    def examine_for_caller(self, path: Path, limits: FileLimits) -> Examination:
         """Do the same for a caller who waits for the answer: ahead of a backlog, but in turns with it.
 
         Raises:
@@ -116,14 +116,14 @@ class Examiners:
                     raise OSError(errno.ECANCELED, "the daemon is stopping") from error
                 return None
 
-    def _opened(self, path: Path, limits: Limits, *, is_caller: bool) -> Examination:
+    def _opened(self, path: Path, limits: FileLimits, *, is_caller: bool) -> Examination:
         try:
             with disk.open_plainly(path) as file:
                 return self._examine(file.fileno(), path, limits, is_caller=is_caller)
         except PermissionError:
             return unreadable(path)
 
-    def _examine(self, descriptor: int, path: Path, limits: Limits, *, is_caller: bool) -> Examination:
+    def _examine(self, descriptor: int, path: Path, limits: FileLimits, *, is_caller: bool) -> Examination:
         """Examine an open file, a second time in a fresh examiner if the first one did not come through."""
         # Read before there is an examiner: a disk that hangs here keeps nobody from having one.
         size, sha256 = disk.read_digest(descriptor, MAX_DIGEST_BYTES)
@@ -169,5 +169,5 @@ class _LookedAt:
     path: Path
     size: int
     sha256: str | None
-    limits: Limits
+    limits: FileLimits
     is_caller: bool

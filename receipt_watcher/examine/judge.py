@@ -42,15 +42,15 @@ from receipt_watcher.examine.result import (
     ACCEPTED_MIME_TYPES,
     MAX_DIGEST_BYTES,
     Examination,
+    FileLimits,
     Judgement,
-    Limits,
     Refusal,
     unreadable,
 )
 from receipt_watcher.jobs.job import Reason
 from receipt_watcher.system import disk
 
-__all__ = ["ACCEPTED_MIME_TYPES", "TELLING_BYTES", "Examination", "Limits", "Refusal", "examine", "judge"]
+__all__ = ["ACCEPTED_MIME_TYPES", "TELLING_BYTES", "Examination", "FileLimits", "Refusal", "examine", "judge"]
 
 #: A file that is no larger is read once, and walked in memory.
 READ_BYTES = 256 * 1024
@@ -82,7 +82,7 @@ class _Content:
     head: bytes
 
 
-def examine(path: Path, limits: Limits) -> Examination:
+def examine(path: Path, limits: FileLimits) -> Examination:
     """Examine the file at `path` in this very process: for tests, and for who trusts it.
 
     Raises:
@@ -108,7 +108,7 @@ def _digest_of(file: BinaryIO) -> str | None:
     return digest.hexdigest()
 
 
-def judge(file: BinaryIO, name: str, limits: Limits) -> Judgement:
+def judge(file: BinaryIO, name: str, limits: FileLimits) -> Judgement:
     """Judge an open file, which nobody else moves meanwhile; its name only says what it claims to be.
 
     Raises:
@@ -147,7 +147,7 @@ def _ends_in_hole(file: BinaryIO, size: int) -> bool:
     return False
 
 
-def _judge(source: BinaryIO, content: _Content, name: str, limits: Limits) -> tuple[str, Refusal | None]:
+def _judge(source: BinaryIO, content: _Content, name: str, limits: FileLimits) -> tuple[str, Refusal | None]:
     mime_type = _mime_type(content.head)
     if content.size > limits.max_file_bytes:
         detail = f"It has {content.size:,} bytes; {limits.max_file_bytes:,} are allowed."

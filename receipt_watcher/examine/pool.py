@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from receipt_watcher.examine.process import Bounds, Examiner, not_started
-from receipt_watcher.examine.queue import Places
+from receipt_watcher.examine.queue import ExaminerQueue
 from receipt_watcher.system.cpu import leave_core, processors
 
 #: After this many files an examiner is replaced: what libraries leak, or a hostile file left in it, goes then.
@@ -76,7 +76,7 @@ class ExaminerPool:
         monotonic: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._stopping = stopping
-        self._places = Places(processors() + 1 if most is None else most, stopping)
+        self._places = ExaminerQueue(processors() + 1 if most is None else most, stopping)
         self._while_waiting = while_waiting
         self._monotonic = monotonic
         self._lock = threading.Lock()

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageOps
 
-from receipt_watcher.examine.result import Drawing
+from receipt_watcher.examine.result import PreviewQuestion
 
 #: Twice what the page shows: fine screens have two pixels for one.
 WIDTH, HEIGHT = 760, 1200
@@ -33,7 +33,7 @@ _PLUGINS = {
 }
 
 
-def draw(file: BinaryIO, wanted: Drawing) -> bytes:
+def draw(file: BinaryIO, wanted: PreviewQuestion) -> bytes:
     """Return a picture of the first page of a file; nothing where none can be drawn.
 
     Raises:
@@ -50,7 +50,7 @@ def draw(file: BinaryIO, wanted: Drawing) -> bytes:
         return b""
 
 
-def _page(file: BinaryIO, wanted: Drawing) -> Image.Image | None:
+def _page(file: BinaryIO, wanted: PreviewQuestion) -> Image.Image | None:
     if wanted.mime_type == _PDF:
         return _pdf_page(file)
     image = _heif(file) if wanted.mime_type in _HEIF else _picture(file, wanted.mime_type)

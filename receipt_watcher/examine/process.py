@@ -29,8 +29,8 @@ from receipt_watcher.examine.result import (
     FILE_DESCRIPTOR,
     MESSAGE_BYTES,
     READY,
+    FileLimits,
     Judgement,
-    Limits,
     drawing_question,
     question,
     read_answer,
@@ -176,7 +176,7 @@ class Examiner:
         if said != READY:
             raise not_started("it says nothing" if said is None else self._how_it_ended())
 
-    def ask(self, descriptor: int, name: str, limits: Limits) -> None:
+    def ask(self, descriptor: int, name: str, limits: FileLimits) -> None:
         """Have it judge an open file.
 
         Raises:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 _TICK_SECONDS = 0.25
 
 
-class Places:
+class ExaminerQueue:
     """Places for `most` at a time, until `stopping`."""
 
     def __init__(self, most: int, stopping: threading.Event) -> None:

@@ -49,7 +49,7 @@ MAX_PICTURE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FileLimits:
     """How large a receipt may be."""
 
     max_file_bytes: int
@@ -57,7 +57,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class PreviewQuestion:
     """What is to be drawn: the first page of a file of this kind, which may have so many pixels."""
 
     mime_type: str
@@ -103,7 +103,7 @@ def unreadable(path: Path) -> Examination:
 # --- the messages ---
 
 
-def question(name: str, limits: Limits) -> bytes:
+def question(name: str, limits: FileLimits) -> bytes:
     """Return the message that goes to the examiner together with the open file."""
     return _message(str(limits.max_file_bytes), str(limits.max_pixels), name)
 
@@ -113,12 +113,12 @@ def drawing_question(mime_type: str, max_pixels: int) -> bytes:
     return _message("draw", str(max_pixels), mime_type)
 
 
-def read_question(message: bytes) -> tuple[str, Limits] | Drawing:
+def read_question(message: bytes) -> tuple[str, FileLimits] | PreviewQuestion:
     """Return the file's name and the limits; or what is to be drawn."""
     first, max_pixels, name = _fields(message)
     if first == "draw":
-        return Drawing(name, int(max_pixels))
-    return name, Limits(int(first), int(max_pixels))
+        return PreviewQuestion(name, int(max_pixels))
+    return name, FileLimits(int(first), int(max_pixels))
 
 
 def judged(judgement: Judgement) -> bytes:

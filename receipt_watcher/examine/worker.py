@@ -30,7 +30,7 @@ from receipt_watcher.examine.result import (
     FILE_DESCRIPTOR,
     MESSAGE_BYTES,
     READY,
-    Drawing,
+    PreviewQuestion,
     drawn,
     failed,
     judged,
@@ -113,7 +113,7 @@ def _answer(message: bytes) -> Iterable[bytes]:
     question = read_question(message)
     try:
         with open(FILE_DESCRIPTOR, "rb", closefd=False) as file:
-            if isinstance(question, Drawing):
+            if isinstance(question, PreviewQuestion):
                 return drawn(draw(file, question))
             name, limits = question
             return [judged(judge(file, name, limits))]

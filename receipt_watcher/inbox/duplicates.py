@@ -58,7 +58,7 @@ class Arrival:
         return self.examination.refusal.detail if self.examination.refusal else None
 
 
-class Intake:
+class DuplicateCheck:
     """Records arrivals; `is_in_failed` tells whether a failed job's file still lies in failed/."""
 
     def __init__(self, log: JobLog, is_in_failed: Callable[[Job], bool]) -> None:

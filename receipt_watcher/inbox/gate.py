@@ -31,18 +31,18 @@ from receipt_watcher.inbox.state import Snapshot, Waiting
 from receipt_watcher.inbox.status_file import StatusFile
 from receipt_watcher.inbox.take_in import BATCH_FILES, TakeIn, Upload
 from receipt_watcher.inbox.turns import Turns
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.settling import Seen, Settled
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds
+from receipt_watcher.jobs.log.manual_holds import ManualHold, ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.spool.accepted_marks import Accepted, Marks, sight_of
+from receipt_watcher.spool.accepted_marks import MarkKind, Marks, sight_of
 from receipt_watcher.spool.bindings import Bindings, recovered_fact
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.owner import ANSWER_SECONDS
 from receipt_watcher.spool.rebuild import await_open_jobs, rebuild
-from receipt_watcher.spool.route import Route
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.spool.start_counter import Starts
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.open_files import Writers
@@ -71,7 +71,7 @@ _SNAPSHOT_FILES = 1000
 #: How often it is told when the inbox was scanned.
 _SCAN_TOLD_SECONDS = 60.0
 
-_NEEDS_A_PERSON = frozenset({Wait.UNREADABLE, Wait.UNEXAMINED, Wait.IMMOVABLE})
+_NEEDS_A_PERSON = frozenset({WaitReason.UNREADABLE, WaitReason.UNEXAMINED, WaitReason.IMMOVABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Gate:
 
     def __init__(
         self,
-        route: Route,
+        route: InboxRoute,
         watch: InboxWatch,
         bell: Bell,
         settings: GateSettings,
@@ -120,8 +120,8 @@ class Gate:
         self.start_error: ReceiptWatcherError | None = None  # what must be mended before the daemon can start
         self._settings = settings
         self._log = log
-        self._hand_holds = HandHolds(log)
-        self._hand_hold: HandHold | None = None  # as of the last round
+        self._hand_holds = ManualHolds(log)
+        self._hand_hold: ManualHold | None = None  # as of the last round
         self._bindings = Bindings(log, route.name, route.spool.folders)
         self._may_take_over = settings.take_over
         self._take_in = take_in
@@ -285,7 +285,7 @@ class Gate:
         self._expect_answer()
         self._log.prove_writable()  # nothing is moved that cannot be written down, least of all on a damaged log
         spool = self.route.spool
-        is_marked = self._is_marked(Accepted.SPOOL)
+        is_marked = self._is_marked(MarkKind.SPOOL)
         takes_over = is_marked or self._may_take_over
         check = functools.partial(self._bindings.check, is_ours=self._owns_spool(), take_over=spool.take_over)
         if not takes_over:
@@ -326,7 +326,7 @@ class Gate:
         """Bind the folders to their places, then finish what a crash left in them."""
         self._bindings.keep(self._clock(), is_taken_over=takes_over)
         if is_marked and self._settings.marks is not None:
-            self._settings.marks.use(Accepted.SPOOL)
+            self._settings.marks.use(MarkKind.SPOOL)
         self._expect_answer(MOVE_LIMIT_SECONDS)
         while self._filing.file_away(self.route):
             self._expect_answer(MOVE_LIMIT_SECONDS)
@@ -343,7 +343,7 @@ class Gate:
     def _owns_spool(self) -> bool:
         return self.route.spool.owner() == self._settings.installation_id()
 
-    def _is_marked(self, what: Accepted) -> bool:
+    def _is_marked(self, what: MarkKind) -> bool:
         """Whether an admin has accepted, by a command, what is there now."""
         if self._settings.marks is None:
             return False
@@ -387,7 +387,7 @@ class Gate:
             self._expect_answer()
             waiting += 1
         is_too_much = waiting > self._settings.backlog_files and not self._settings.accept_backlog
-        is_marked = is_too_much and self._is_marked(Accepted.BACKLOG)
+        is_marked = is_too_much and self._is_marked(MarkKind.BACKLOG)
         if is_too_much and not is_marked:
             self._tell_unavailable(
                 f"{waiting} files were here before the first start, more than limits.backlog_files "
@@ -397,7 +397,7 @@ class Gate:
             return True
         self._log.keep_fact(fact, str(waiting))
         if is_marked and self._settings.marks is not None:
-            self._settings.marks.use(Accepted.BACKLOG)
+            self._settings.marks.use(MarkKind.BACKLOG)
         self._tell_available()
         return False
 
@@ -504,7 +504,7 @@ class Gate:
 
     # --- what waits --------------------------------------------------------------------------------------------
 
-    def _park(self, settled: Settled, why: Wait, detail: str) -> None:
+    def _park(self, settled: Settled, why: WaitReason, detail: str) -> None:
         self.watch.settler.park(settled, why, detail, self._monotonic())
 
     def _tell_parked(self, relative: str, seen: Seen) -> None:
@@ -567,8 +567,8 @@ class Gate:
         def wall(at: float) -> float:
             return round(self._clock() - (now - at))  # whole seconds: else it would be another one each time
 
-        why = Wait.HELD if self._hand_hold is not None and seen.why is Wait.GROWING else seen.why
-        until = None if seen.why is Wait.GROWING else wall(seen.until)
+        why = WaitReason.HELD if self._hand_hold is not None and seen.why is WaitReason.GROWING else seen.why
+        until = None if seen.why is WaitReason.GROWING else wall(seen.until)
         grown = seen.signature.size - seen.first_size
         return Waiting(
             relative,
@@ -582,7 +582,7 @@ class Gate:
         )
 
     def _warn_of_long(self, waiting: list[Waiting]) -> None:
-        told = [each for each in waiting if each.why is not Wait.HELD]  # whoever holds it knows
+        told = [each for each in waiting if each.why is not WaitReason.HELD]  # whoever holds it knows
         long = {each.path: each for each in told if self._clock() - each.first_seen_at >= LONG_SECONDS}
         for path, each in long.items():
             if path not in self._told_long:

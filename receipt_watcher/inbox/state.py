@@ -18,7 +18,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.json_view import iso_time
 
 _SCAN_SUFFIX = ".scanned"
@@ -29,7 +29,7 @@ class Waiting:
     """A file in an inbox that is not taken yet. Unix seconds; the path is below the inbox."""
 
     path: str
-    why: Wait
+    why: WaitReason
     detail: str
     size: int
     grown_bytes: int
@@ -113,7 +113,9 @@ def read(path: Path) -> Snapshot | None:
     """Return the last snapshot that was kept; None where there is none that can be read."""
     try:
         fields = json.loads(path.read_text("ascii"))
-        waiting = tuple(Waiting(**(each | {"why": Wait._value2member_map_[each["why"]]})) for each in fields["waiting"])
+        waiting = tuple(
+            Waiting(**(each | {"why": WaitReason._value2member_map_[each["why"]]})) for each in fields["waiting"]
+        )
         mark = path.with_suffix(_SCAN_SUFFIX)
         scanned_at = mark.stat().st_mtime if mark.exists() else None
         return Snapshot(**(fields | {"waiting": waiting, "scanned_at": scanned_at}))

@@ -26,10 +26,10 @@ from receipt_watcher.config.secrets import without_secrets
 from receipt_watcher.inbox.state import Waiting
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX, STATUS_FILE_NAME
 from receipt_watcher.jobs.job import Job, Reason
-from receipt_watcher.jobs.log.holds import Holds, Standing
-from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds
+from receipt_watcher.jobs.log.holds import DestinationState, Holds
+from receipt_watcher.jobs.log.manual_holds import ManualHold, ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.spool.route import Route
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system.display import printable, quoted, receipts
 
 logger = structlog.get_logger()
@@ -48,13 +48,13 @@ _TEMPORARY_NAME = f"{OWN_PREFIX}status.tmp"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class StatusFacts:
     """What there is to say of an inbox."""
 
     unavailable: str | None
-    inbox_hold: HandHold | None
-    hand_held: Sequence[HandHold]
-    held: Sequence[Standing]
+    inbox_hold: ManualHold | None
+    hand_held: Sequence[ManualHold]
+    held: Sequence[DestinationState]
     waiting: Sequence[Waiting]
     opens_at: float | None
     open_count: int
@@ -66,12 +66,12 @@ class StatusFile:
     """The file of one inbox."""
 
     def __init__(
-        self, route: Route, log: JobLog, holds: Holds, *, zone: tzinfo | None, secrets: Callable[[], Iterable[str]]
+        self, route: InboxRoute, log: JobLog, holds: Holds, *, zone: tzinfo | None, secrets: Callable[[], Iterable[str]]
     ) -> None:
         self._route = route
         self._log = log
         self._holds = holds
-        self._hand_holds = HandHolds(log)
+        self._hand_holds = ManualHolds(log)
         self._zone = zone
         self._secrets = secrets
         self._written = ""
@@ -102,12 +102,12 @@ class StatusFile:
             now,
         )
 
-    def _picture(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> Picture:
+    def _picture(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> StatusFacts:
         name = self._route.name
         urls = dict.fromkeys(branch.url for branch in self._route.branches)
         opens_at = min(branch.opens_at(now) for branch in self._route.branches)
         count, since = self._log.open_in(name, now - _PATIENT_SECONDS)
-        return Picture(
+        return StatusFacts(
             unavailable,
             self._hand_holds.of_inbox(name),
             [hold for hold in map(self._hand_holds.of_destination, urls) if hold is not None],
@@ -167,7 +167,7 @@ class StatusFile:
         self._told = why
 
 
-def _lines(found: Picture, now: float, zone: tzinfo | None) -> Iterator[str]:
+def _lines(found: StatusFacts, now: float, zone: tzinfo | None) -> Iterator[str]:
     """Yield what it says, for the office worker first."""
 
     def at(moment: float) -> str:
@@ -203,7 +203,7 @@ def _lines(found: Picture, now: float, zone: tzinfo | None) -> Iterator[str]:
         yield "All is well: nothing waits, and nothing failed today."
 
 
-def _held_by_hand(found: Picture, at: Callable[[float], str]) -> Iterator[str]:
+def _held_by_hand(found: StatusFacts, at: Callable[[float], str]) -> Iterator[str]:
     if found.inbox_hold is not None:
         why = f": {quoted(found.inbox_hold.why)}" if found.inbox_hold.why else "."
         yield f"Your admin holds this inbox since {at(found.inbox_hold.since)}, so nothing is taken{why}"
@@ -215,7 +215,7 @@ def _held_by_hand(found: Picture, at: Callable[[float], str]) -> Iterator[str]:
         )
 
 
-def _under_way(found: Picture, at: Callable[[float], str]) -> Iterator[str]:
+def _under_way(found: StatusFacts, at: Callable[[float], str]) -> Iterator[str]:
     if found.open_count:
         since = "" if found.open_since is None else f", the oldest since {at(found.open_since)}"
         yield f"{receipts(found.open_count, 'was', 'were')} taken and not answered by N8N yet{since}."

@@ -22,15 +22,15 @@ from pathlib import Path
 import structlog
 
 from receipt_watcher.errors import FileVanishedError
-from receipt_watcher.examine.result import Examination, Limits
-from receipt_watcher.inbox.duplicates import DATABASE_FACT, Arrival, Intake
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.examine.result import Examination, FileLimits
+from receipt_watcher.inbox.duplicates import DATABASE_FACT, Arrival, DuplicateCheck
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import original_of
 from receipt_watcher.inbox.watching.listing import signature
 from receipt_watcher.inbox.watching.settling import Settled, Signature
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.spool.route import Route, tell_concluded
+from receipt_watcher.spool.route import InboxRoute, log_concluded
 from receipt_watcher.system.disk import SHARE_IS_GONE, TROUBLE_OF_ALL, beginnings
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of
@@ -51,7 +51,11 @@ STUCK_PAUSE_SECONDS = 30.0
 _LOST = "the job log had been lost: it may have been sent before"
 
 #: What the examination says of files that may yet become whole, or readable.
-_MAY_CHANGE = {Reason.INCOMPLETE: Wait.INCOMPLETE, Reason.EMPTY: Wait.EMPTY, Reason.UNREADABLE: Wait.UNREADABLE}
+_MAY_CHANGE = {
+    Reason.INCOMPLETE: WaitReason.INCOMPLETE,
+    Reason.EMPTY: WaitReason.EMPTY,
+    Reason.UNREADABLE: WaitReason.UNREADABLE,
+}
 
 #: The far side has the file open: a rename over SMB says so.
 _BUSY = frozenset({errno.EBUSY, errno.ETXTBSY})
@@ -59,7 +63,7 @@ _BUSY = frozenset({errno.EBUSY, errno.ETXTBSY})
 #: The file went, or a link took its place: the next scan sees that.
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
-Park = Callable[[Settled, Wait, str], None]
+Park = Callable[[Settled, WaitReason, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +103,9 @@ class TakeIn:
     def __init__(
         self,
         log: JobLog,
-        routes: Sequence[Route],
+        routes: Sequence[InboxRoute],
         *,
-        examine: Callable[[Path, Limits], Examination],
+        examine: Callable[[Path, FileLimits], Examination],
         deliveries: Bell,
         filings: Bell,
         clock: Callable[[], float],
@@ -118,7 +122,7 @@ class TakeIn:
         self._unsettled: dict[str, dict[str, tuple[Signature, float]]] = {}
         self.writers: dict[str, Writers] = {}  # whether writers could be told of the last file of each inbox
 
-    def take_in(self, route: Route, settled: Iterable[Settled], park: Park) -> list[Job]:
+    def take_in(self, route: InboxRoute, settled: Iterable[Settled], park: Park) -> list[Job]:
         """Take in settled files, and return their jobs.
 
         `park` is told which file stays in the inbox for now, and why. Any error after the moves leaves orphans, which
@@ -131,7 +135,7 @@ class TakeIn:
         taken = [found for one in settled if (found := self._take(route, one, park)) is not None]
         return self._record(route, taken)
 
-    def take_upload(self, route: Route, upload: Upload) -> Job | None:
+    def take_upload(self, route: InboxRoute, upload: Upload) -> Job | None:
         """Take in a file that was uploaded, and return its job; only with the inbox's gate held.
 
         None where it was taken before, and is recorded, or will be by `recover`.
@@ -153,7 +157,7 @@ class TakeIn:
 
     # --- one file ----------------------------------------------------------------------------------------------
 
-    def _take(self, route: Route, settled: Settled, park: Park) -> _Taken | None:
+    def _take(self, route: InboxRoute, settled: Settled, park: Park) -> _Taken | None:
         relative = Path(settled.relative)
         source = route.spool.folders.inbox / relative
         try:
@@ -164,7 +168,7 @@ class TakeIn:
             if error.errno in _GONE:
                 logger.debug("file.vanished", inbox=route.name, filename=display_name(relative))
             elif error.errno != errno.ECANCELED:  # we are stopping, and the next start takes it
-                why = Wait.UNEXAMINED if error.errno == errno.ECHILD else Wait.UNREADABLE
+                why = WaitReason.UNEXAMINED if error.errno == errno.ECHILD else WaitReason.UNREADABLE
                 park(settled, why, error.strerror or str(error))
             return None
         if not isinstance(found, Examination):
@@ -178,27 +182,27 @@ class TakeIn:
         self._give_back(route, relative, job_id)
         return None
 
-    def _judge(self, source: Path, settled: Settled, route: Route) -> Examination | tuple[Wait, str]:
+    def _judge(self, source: Path, settled: Settled, route: InboxRoute) -> Examination | tuple[WaitReason, str]:
         """Return what the examination found, or why the file has to stay in the inbox for now.
 
         Raises:
             OSError: it is gone, or the disk does not give it.
         """
         if settled.seen.signature.is_unallocated and is_all_hole(source):
-            return Wait.PLACEHOLDER, f"{settled.seen.signature.size:,} bytes, none of them on disk"
+            return WaitReason.PLACEHOLDER, f"{settled.seen.signature.size:,} bytes, none of them on disk"
         self.writers[route.name] = _writers_of(source)
         if self.writers[route.name] is Writers.SOME:
-            return Wait.OPEN, ""
+            return WaitReason.OPEN, ""
         examination = self._examine(source, route.limits)
         if examination.refusal is None or examination.refusal.reason not in _MAY_CHANGE or settled.is_overdue:
             return examination
         wait, detail = _MAY_CHANGE[examination.refusal.reason], examination.refusal.detail
-        if wait is Wait.UNREADABLE:
+        if wait is WaitReason.UNREADABLE:
             error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             detail = f"{refusal(error, source)}; {file_advice(source)}"
         return wait, detail
 
-    def _move(self, route: Route, settled: Settled, job_id: str, park: Park) -> bool:
+    def _move(self, route: InboxRoute, settled: Settled, job_id: str, park: Park) -> bool:
         """Move a file into processing/; return whether it is there now."""
         relative = Path(settled.relative)
         source = route.spool.folders.inbox / relative
@@ -210,14 +214,14 @@ class TakeIn:
             if error.errno in TROUBLE_OF_ALL:
                 raise
             if error.errno in _BUSY:
-                park(settled, Wait.OPEN, "the server says that it is in use")
+                park(settled, WaitReason.OPEN, "the server says that it is in use")
             else:
-                park(settled, Wait.IMMOVABLE, f"{refusal(error, source)}; {folder_advice(source.parent, source)}")
+                park(settled, WaitReason.IMMOVABLE, f"{refusal(error, source)}; {folder_advice(source.parent, source)}")
         else:
             return True
         return False
 
-    def _give_back(self, route: Route, relative: Path, job_id: str) -> None:
+    def _give_back(self, route: InboxRoute, relative: Path, job_id: str) -> None:
         """Undo a move that came too early: somebody went on writing while we examined or moved the file."""
         is_back = route.spool.give_back(relative, job_id)
         if not is_back:  # its name is taken meanwhile: it settles in processing/
@@ -232,7 +236,7 @@ class TakeIn:
 
     # --- recovery ----------------------------------------------------------------------------------------------
 
-    def recover(self, route: Route, *, may_have_been_sent: bool = False) -> list[Job]:
+    def recover(self, route: InboxRoute, *, may_have_been_sent: bool = False) -> list[Job]:
         """Record the orphans in processing/: files that a crash caught between the move and the row.
 
         Those that somebody still writes wait: who had a file open when it was moved goes on writing it there. Where
@@ -272,7 +276,7 @@ class TakeIn:
             )
         ]
 
-    def _take_up(self, route: Route, job: Job, relative: Path) -> None:
+    def _take_up(self, route: InboxRoute, job: Job, relative: Path) -> None:
         """Let a job go on with its file that lies in processing/: it was retried since the log that was restored.
 
         It is claimed by nobody, as what may have been sent is.
@@ -295,7 +299,7 @@ class TakeIn:
         if job.job_id != arrival.job_id:
             self._log.replace_in_facts(UPLOAD_FACT, arrival.job_id, job.job_id)
 
-    def _quiet(self, route: Route, orphans: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    def _quiet(self, route: InboxRoute, orphans: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
         """Return those that nobody writes any more; remember how the others were when they were last looked at."""
         before = self._unsettled.get(route.name, {})
         unsettled: dict[str, tuple[Signature, float]] = {}
@@ -318,7 +322,7 @@ class TakeIn:
         self._unsettled[route.name] = unsettled
         return quiet
 
-    def recover_in_seconds(self, route: Route) -> float | None:
+    def recover_in_seconds(self, route: InboxRoute) -> float | None:
         """Return when `recover` has something to do again; None where nothing is left in processing/ without a row."""
         if self._unsettled.get(route.name):
             return ORPHAN_QUIET_SECONDS
@@ -328,7 +332,7 @@ class TakeIn:
 
     def _record(
         self,
-        route: Route,
+        route: InboxRoute,
         taken: Sequence[_Taken],
         *,
         may_have_been_sent: bool = False,
@@ -341,7 +345,7 @@ class TakeIn:
             return []
         with self._log.transaction():
             now = self._clock()  # here, so that no jump of the clock comes between it and the time when they are due
-            jobs = Intake(self._log, self._is_in_failed).record(arrivals, now)
+            jobs = DuplicateCheck(self._log, self._is_in_failed).record(arrivals, now)
             if may_have_been_sent:
                 jobs = [self._claimed(job, now) for job in jobs]
             for arrival, job in zip(arrivals, jobs, strict=True):
@@ -355,7 +359,7 @@ class TakeIn:
     def _claimed(self, job: Job, now: float) -> Job:
         return self._log.advance(job.job_id, Event.CLAIM, now, detail=_LOST, attempts=job.attempts + 1) or job
 
-    def _arrivals(self, route: Route, taken: Sequence[_Taken]) -> list[Arrival | None]:
+    def _arrivals(self, route: InboxRoute, taken: Sequence[_Taken]) -> list[Arrival | None]:
         """Flush, and examine what was not; None in the place of a file that the disk does not give: others go on."""
         try:
             route.spool.flush(route.spool.folders.processing / one.job_id / one.relative for one in taken)
@@ -363,7 +367,7 @@ class TakeIn:
             return [self._arrival_or_none(route, one, flush=True) for one in taken]
         return [self._arrival_or_none(route, one, flush=False) for one in taken]
 
-    def _arrival_or_none(self, route: Route, taken: _Taken, *, flush: bool) -> Arrival | None:
+    def _arrival_or_none(self, route: InboxRoute, taken: _Taken, *, flush: bool) -> Arrival | None:
         path = route.spool.folders.processing / taken.job_id / taken.relative
         try:
             if flush:
@@ -380,7 +384,7 @@ class TakeIn:
         """
         return any(route.is_in_failed(job) for route in self._routes if route.name == job.inbox)
 
-    def _arrival(self, route: Route, taken: _Taken, path: Path) -> Arrival:
+    def _arrival(self, route: InboxRoute, taken: _Taken, path: Path) -> Arrival:
         branch = route.branch_at(taken.relative)
         examination = taken.examination or self._examine(path, route.limits)
         return Arrival(
@@ -397,7 +401,7 @@ class TakeIn:
             original_path=original_of(taken.relative),
         )
 
-    def _with_revisions(self, route: Route, arrivals: Sequence[Arrival]) -> list[Arrival | None]:
+    def _with_revisions(self, route: InboxRoute, arrivals: Sequence[Arrival]) -> list[Arrival | None]:
         """Say which are revisions, asking the log about all at once; None in the place of a file as in `_arrivals`."""
         with self._log.reading():
             earlier = [
@@ -411,7 +415,7 @@ class TakeIn:
             for arrival, jobs in zip(arrivals, earlier, strict=True)
         ]
 
-    def _revision_or_none(self, route: Route, arrival: Arrival, earlier: Sequence[Job]) -> Arrival | None:
+    def _revision_or_none(self, route: InboxRoute, arrival: Arrival, earlier: Sequence[Job]) -> Arrival | None:
         """Name the job of an earlier file of this name whose bytes are the beginning of this one: late pages."""
         path = route.spool.folders.processing / arrival.job_id / arrival.relative_path
         try:
@@ -437,11 +441,11 @@ class TakeIn:
                 **{name: value for name, value in links.items() if value},
             )
             if job.state in (State.FAILURE, State.DUPLICATE):
-                tell_concluded(job, now)
+                log_concluded(job, now)
 
 
-def _tell_stuck(route: Route, path: Path, error: OSError) -> None:
-    advice = Wait.UNEXAMINED.advice if error.errno == errno.ECHILD else "look at the disk"
+def _tell_stuck(route: InboxRoute, path: Path, error: OSError) -> None:
+    advice = WaitReason.UNEXAMINED.advice if error.errno == errno.ECHILD else "look at the disk"
     logger.error("file.stuck", inbox=route.name, path=str(path), why=str(error), advice=advice)
 
 

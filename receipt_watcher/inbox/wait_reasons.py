@@ -8,7 +8,7 @@ from __future__ import annotations
 from receipt_watcher.jobs.codes import Code
 
 
-class Wait(Code):
+class WaitReason(Code):
     """Why a file waits; the README lists them all."""
 
     GROWING = (
@@ -99,7 +99,7 @@ class Wait(Code):
 
 
 #: What ends the wait is a change, or the end of the patience.
-WAITS_FOR_PATIENCE = frozenset({Wait.EMPTY, Wait.UNDATED, Wait.INCOMPLETE})
+WAITS_FOR_PATIENCE = frozenset({WaitReason.EMPTY, WaitReason.UNDATED, WaitReason.INCOMPLETE})
 
 #: Waiting changes nothing.
-NEVER = frozenset({Wait.IGNORED, Wait.NO_FILE, Wait.SUBFOLDER, Wait.NOTE})
+NEVER = frozenset({WaitReason.IGNORED, WaitReason.NO_FILE, WaitReason.SUBFOLDER, WaitReason.NOTE})

@@ -27,16 +27,16 @@ from receipt_watcher.config.schedule import Window
 from receipt_watcher.config.secrets import without_secrets
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.inbox.state import InboxState
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.job import Job, State
-from receipt_watcher.jobs.log.holds import Holds, Standing
-from receipt_watcher.jobs.log.manual_holds import HandHolds
+from receipt_watcher.jobs.log.holds import DestinationState, Holds
+from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.outbox import GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Outbox, QueuedNotice
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.notify.channels import Channel
 from receipt_watcher.notify.notices import Away, Day, Hold, Kind, Notice, Stuck, Wording
 from receipt_watcher.report.balance.last_result import last_balance
-from receipt_watcher.spool.route import Route, branches_of
+from receipt_watcher.spool.route import InboxRoute, branches_of
 
 logger = structlog.get_logger()
 
@@ -133,14 +133,14 @@ def forget(log: JobLog) -> None:
             log.keep_fact(_FACT, "")
 
 
-class Notification:
+class NoticeWatcher:
     """Finds out what there is to tell, and tells it; `round` is called again and again."""
 
     def __init__(
         self,
         log: JobLog,
         holds: Holds,
-        routes: Sequence[Route],
+        routes: Sequence[InboxRoute],
         channels: Sequence[Channel],
         settings: NotificationSettings,
         *,
@@ -150,7 +150,7 @@ class Notification:
     ) -> None:
         self._log = log
         self._holds = holds
-        self._hand_holds = HandHolds(log)
+        self._hand_holds = ManualHolds(log)
         self._routes = routes
         self._channels = {channel.name: channel for channel in channels}
         self._settings = settings
@@ -223,7 +223,7 @@ class Notification:
 
     # --- holds -----------------------------------------------------------------------------------------------------
 
-    def _follow_holds(self, told: Told, now: float) -> dict[str, Standing]:
+    def _follow_holds(self, told: Told, now: float) -> dict[str, DestinationState]:
         """Take note of which destinations are held and how much waits for them; return those."""
         urls = dict.fromkeys(branch.url for route in self._routes for branch in route.branches)
         held = {standing.url: standing for standing in self._holds.all() if standing.is_held and standing.url in urls}
@@ -379,7 +379,7 @@ class Notification:
         oldest = now - self._settings.stuck_after_seconds
         for inbox in inboxes:
             for each in inbox.waiting if inbox.unavailable is None else ():
-                if each.first_seen_at <= oldest and each.why is not Wait.HELD:
+                if each.first_seen_at <= oldest and each.why is not WaitReason.HELD:
                     why = each.detail or each.why.meaning
                     found = Stuck(each.path, inbox.name, each.first_seen_at, why, each.why.advice)
                     yield _key(inbox.name, each.path), found
@@ -402,7 +402,12 @@ class Notification:
     # --- the day ---------------------------------------------------------------------------------------------------
 
     def _of_the_day(
-        self, told: Told, held: Mapping[str, Standing], inboxes: Sequence[InboxState], words: Wording, now: float
+        self,
+        told: Told,
+        held: Mapping[str, DestinationState],
+        inboxes: Sequence[InboxState],
+        words: Wording,
+        now: float,
     ) -> Notice | None:
         at = self._settings.daily_summary_at
         if at is None:

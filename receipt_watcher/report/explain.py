@@ -16,13 +16,13 @@ from receipt_watcher.config.options import Config, Inbox
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
 from receipt_watcher.inbox.state import Snapshot
-from receipt_watcher.inbox.wait_reasons import NEVER, WAITS_FOR_PATIENCE, Wait
+from receipt_watcher.inbox.wait_reasons import NEVER, WAITS_FOR_PATIENCE, WaitReason
 from receipt_watcher.jobs.job import OPEN_STATES, Folder, Job, State, job_id_prefix
 from receipt_watcher.jobs.json_view import full_view, iso_time
-from receipt_watcher.jobs.log.holds import Holds, Standing
-from receipt_watcher.jobs.log.manual_holds import HandHolds
+from receipt_watcher.jobs.log.holds import DestinationState, Holds
+from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.report.file_causes import Cause, Scene, duplicate_of, look_at
+from receipt_watcher.report.file_causes import Cause, InboxContext, duplicate_of, look_at
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.permissions import owner_of
@@ -53,7 +53,7 @@ class Explanation:
     @property
     def is_fine(self) -> bool:
         """Whether nobody has to do anything."""
-        return not self.causes and self.code not in (State.FAILURE, Wait.UNAVAILABLE)
+        return not self.causes and self.code not in (State.FAILURE, WaitReason.UNAVAILABLE)
 
     def lines(self) -> Iterator[str]:
         """Yield it as text."""
@@ -171,16 +171,16 @@ class Explainer:
         about = f"{display_name(path)}, in the inbox {inbox.name}"
         snapshot = self._snapshot_of(inbox)
         if snapshot is not None and snapshot.unavailable and not os.path.lexists(path):
-            cause = Cause(Wait.UNAVAILABLE, snapshot.unavailable)
+            cause = Cause(WaitReason.UNAVAILABLE, snapshot.unavailable)
             since = iso_time(snapshot.unavailable_since)
-            return Explanation(about, Wait.UNAVAILABLE, f"The inbox is unavailable since {since}.", (cause,))
+            return Explanation(about, WaitReason.UNAVAILABLE, f"The inbox is unavailable since {since}.", (cause,))
         try:
             status = os.lstat(path)
         except OSError:
             job = self._log.latest_of(inbox.name, Path(relative)) if self._log else None
             return self.about_job(job, self._log) if job and self._log else None
         with Examiners(bounds_of(self._config).brief(), is_logged=False) as examiners:
-            scene = Scene(self._config, inbox, snapshot, self._log, examiners.examine)
+            scene = InboxContext(self._config, inbox, snapshot, self._log, examiners.examine)
             looked = look_at(scene, relative, status)
         facts = self._facts(status)
         if looked.seen is not None:
@@ -193,11 +193,16 @@ class Explainer:
             facts["mime_type"] = looked.examination.mime_type
             facts["duplicate_of"] = duplicate_of(scene, relative, looked.examination)
         causes = looked.causes
-        if not causes or causes[0].why in (Wait.GROWING, Wait.INCOMPLETE, Wait.OPEN, Wait.NOT_RUNNING):
+        if not causes or causes[0].why in (
+            WaitReason.GROWING,
+            WaitReason.INCOMPLETE,
+            WaitReason.OPEN,
+            WaitReason.NOT_RUNNING,
+        ):
             grown = self._grown_bytes(path, status)
             facts["grown_within_a_second_bytes"] = grown
-            if grown and all(cause.why is not Wait.GROWING for cause in causes):
-                causes = (Cause(Wait.GROWING, f"{grown:+,} bytes within a second"), *causes)
+            if grown and all(cause.why is not WaitReason.GROWING for cause in causes):
+                causes = (Cause(WaitReason.GROWING, f"{grown:+,} bytes within a second"), *causes)
         if causes:
             answer = "It is not taken." if causes[0].why in NEVER else "It has not been taken yet."
             return Explanation(about, causes[0].why, answer, causes, facts=facts)
@@ -205,7 +210,7 @@ class Explainer:
         refusal = looked.examination.refusal if looked.examination else None
         if refusal is not None:
             settle = f"It is taken in a moment, and then fails ({refusal.reason.value}): {refusal.detail}"
-        return Explanation(about, Wait.GROWING, settle, facts=facts)
+        return Explanation(about, WaitReason.GROWING, settle, facts=facts)
 
     def _grown_bytes(self, path: Path, before: os.stat_result) -> int | None:
         """Watch a file for a second, and return by how much it grew; None where it went meanwhile."""
@@ -264,7 +269,7 @@ def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float)
     standing = Holds(log).get(config.webhook_url_of(inbox, own))
     window = config.window_of(inbox, own)
     is_open = window is None or window.is_open(now)
-    hold = HandHolds(log).of_destination(standing.url)
+    hold = ManualHolds(log).of_destination(standing.url)
     said = [f"An admin holds what goes to N8N since {iso_time(hold.since)}{hold.words}."] if hold else []
     if window is not None and not is_open:
         said.append(f"Receipts are sent {window.text}; it waits until {iso_time(window.opens_at(now))}.")
@@ -278,7 +283,7 @@ def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float)
     return " ".join(said)
 
 
-def _why_not_sent(config: Config, standing: Standing, job: Job, now: float) -> str:
+def _why_not_sent(config: Config, standing: DestinationState, job: Job, now: float) -> str:
     """Say why a receipt is not sent, where N8N is not held and its window is open."""
     if standing.probe_at is not None and standing.probe_at > now:
         return f"N8N asks for patience until {iso_time(standing.probe_at)}: {standing.hold_message}."

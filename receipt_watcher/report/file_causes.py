@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from receipt_watcher.config.options import Config, Inbox
-from receipt_watcher.examine.result import Examination, Limits
+from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.inbox.state import Snapshot, Waiting
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import UNFINISHED
 from receipt_watcher.inbox.watching.listing import listing_of, signature
 from receipt_watcher.jobs.job import OPEN_STATES, Reason, State
 from receipt_watcher.jobs.json_view import iso_time
-from receipt_watcher.jobs.log.manual_holds import HandHolds
+from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.system.display import lies_below
 from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of
@@ -37,7 +37,7 @@ _MEBIBYTE = 1024 * 1024
 class Cause:
     """One thing that keeps a file from being taken; `until` in Unix seconds, where it is known."""
 
-    why: Wait
+    why: WaitReason
     detail: str = ""
     advice: str = ""
     until: float | None = None
@@ -49,7 +49,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class FileFindings:
     """What was found out about a file in an inbox, the most important cause first; none: it is about to be taken."""
 
     causes: tuple[Cause, ...]
@@ -57,88 +57,88 @@ class Looked:
     seen: Waiting | None = None
 
 
-def limits_of(config: Config) -> Limits:
+def limits_of(config: Config) -> FileLimits:
     """Return how large a receipt may be."""
     limits = config.limits
-    return Limits(int(limits.max_file_mb * _MEBIBYTE), int(limits.max_megapixels * 1_000_000))
+    return FileLimits(int(limits.max_file_mb * _MEBIBYTE), int(limits.max_megapixels * 1_000_000))
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class InboxContext:
     """One inbox and what is known around it; `snapshot` is the running daemon's, None where it does not run."""
 
     config: Config
     inbox: Inbox
     snapshot: Snapshot | None
     log: JobLog | None
-    examine: Callable[[Path, Limits], Examination]
+    examine: Callable[[Path, FileLimits], Examination]
 
 
-def look_at(scene: Scene, relative: str, status: os.stat_result) -> Looked:
+def look_at(scene: InboxContext, relative: str, status: os.stat_result) -> FileFindings:
     """Look at one file of an inbox."""
     inbox, snapshot = scene.inbox, scene.snapshot
     never = listing_of(inbox).why_never(relative, status)
     if never is not None:
-        return Looked((Cause(*never),))
+        return FileFindings((Cause(*never),))
     around = tuple(_causes_around(scene))
     seen = next((each for each in snapshot.waiting if each.path == relative), None) if snapshot else None
-    if seen is not None and seen.why not in (Wait.GROWING, Wait.HELD):
-        return Looked((*around, Cause(seen.why, seen.detail, until=seen.until)), seen=seen)
+    if seen is not None and seen.why not in (WaitReason.GROWING, WaitReason.HELD):
+        return FileFindings((*around, Cause(seen.why, seen.detail, until=seen.until)), seen=seen)
     causes, examination = _look_inside(scene, inbox.path / relative, status)
-    if seen is not None and seen.why is Wait.GROWING:
+    if seen is not None and seen.why is WaitReason.GROWING:
         grown = f"{seen.grown_bytes:+,} bytes since it was first seen" if seen.grown_bytes else ""
-        causes = [Cause(Wait.GROWING, grown), *causes]
-    return Looked((*around, *causes), examination, seen)
+        causes = [Cause(WaitReason.GROWING, grown), *causes]
+    return FileFindings((*around, *causes), examination, seen)
 
 
-def _causes_around(scene: Scene) -> Iterator[Cause]:
+def _causes_around(scene: InboxContext) -> Iterator[Cause]:
     """Yield what keeps every file of the inbox waiting."""
     snapshot = scene.snapshot
-    hold = HandHolds(scene.log).of_inbox(scene.inbox.name) if scene.log else None
+    hold = ManualHolds(scene.log).of_inbox(scene.inbox.name) if scene.log else None
     if hold is not None:
-        yield Cause(Wait.HELD, f"since {iso_time(hold.since)}{hold.words}")
+        yield Cause(WaitReason.HELD, f"since {iso_time(hold.since)}{hold.words}")
     if snapshot is None:
-        yield Cause(Wait.NOT_RUNNING)
+        yield Cause(WaitReason.NOT_RUNNING)
         if scene.log is None or scene.log.fact(f"inbox_started:{scene.inbox.name}") is None:
             waiting = sum(1 for _ in listing_of(scene.inbox).files())
             if waiting > scene.config.limits.backlog_files:
-                yield Cause(Wait.BACKLOG, f"{waiting} files wait")
+                yield Cause(WaitReason.BACKLOG, f"{waiting} files wait")
     elif snapshot.unavailable:
         is_backlog = "limits.backlog_files" in snapshot.unavailable
-        yield Cause(Wait.BACKLOG if is_backlog else Wait.UNAVAILABLE, snapshot.unavailable)
+        yield Cause(WaitReason.BACKLOG if is_backlog else WaitReason.UNAVAILABLE, snapshot.unavailable)
 
 
-def _look_inside(scene: Scene, path: Path, status: os.stat_result) -> tuple[list[Cause], Examination | None]:
+def _look_inside(scene: InboxContext, path: Path, status: os.stat_result) -> tuple[list[Cause], Examination | None]:
     """Judge a file by the rules of the take-in."""
     found = signature(status)
     if found.size == 0:
-        return [Cause(Wait.EMPTY, "0 bytes")], None
+        return [Cause(WaitReason.EMPTY, "0 bytes")], None
     causes = []
     if found.is_undated:
-        causes.append(Cause(Wait.UNDATED))
+        causes.append(Cause(WaitReason.UNDATED))
     examination = None
     try:
         if found.is_unallocated and is_all_hole(path):
-            return [*causes, Cause(Wait.PLACEHOLDER, f"{found.size:,} bytes, none of them on disk")], None
+            return [*causes, Cause(WaitReason.PLACEHOLDER, f"{found.size:,} bytes, none of them on disk")], None
         if writers_of(path) is Writers.SOME:
-            causes.append(Cause(Wait.OPEN))
+            causes.append(Cause(WaitReason.OPEN))
         examination = scene.examine(path, limits_of(scene.config))
         refused = examination.refusal
         if refused is not None and refused.reason is Reason.INCOMPLETE:
-            causes.append(Cause(Wait.INCOMPLETE, refused.detail))
+            causes.append(Cause(WaitReason.INCOMPLETE, refused.detail))
     except PermissionError as error:
-        causes.append(Cause(Wait.UNREADABLE, refusal(error, path), file_advice(path)))
+        causes.append(Cause(WaitReason.UNREADABLE, refusal(error, path), file_advice(path)))
     except OSError as error:
-        why = Wait.UNEXAMINED if error.errno == errno.ECHILD else Wait.UNREADABLE
+        why = WaitReason.UNEXAMINED if error.errno == errno.ECHILD else WaitReason.UNREADABLE
         causes.append(Cause(why, error.strerror or str(error)))
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        causes.append(Cause(Wait.IMMOVABLE, refusal(PermissionError(13, "Permission denied"), path.parent)))
+        causes.append(Cause(WaitReason.IMMOVABLE, refusal(PermissionError(13, "Permission denied"), path.parent)))
     elif "sticky" in (advice := folder_advice(path.parent, path)):
-        causes.append(Cause(Wait.IMMOVABLE, advice, advice))
+        causes.append(Cause(WaitReason.IMMOVABLE, advice, advice))
     return causes, examination
 
 
-def duplicate_of(scene: Scene, relative: str, examination: Examination) -> str | None:
+def duplicate_of(scene: InboxContext, relative: str, examination: Examination) -> str | None:
     """Return the job that already has these bytes for the same target; None where there is none."""
     if examination.sha256 is None or scene.log is None:
         return None
@@ -159,7 +159,7 @@ class LongWait:
     cause: Cause
 
 
-def long_waits(scene: Scene, now: float, limit: int) -> list[LongWait]:
+def long_waits(scene: InboxContext, now: float, limit: int) -> list[LongWait]:
     """Return up to `limit` files that lie in an inbox for longer than ten minutes, the longest first.
 
     Without the daemon's own knowledge a file is as old as its last change of any kind (st_ctime): that is when it came.
@@ -179,7 +179,7 @@ def long_waits(scene: Scene, now: float, limit: int) -> list[LongWait]:
     waits = []
     for since, relative, status in sorted(old, key=lambda each: each[:2])[:limit]:
         looked = look_at(scene, relative, status)
-        cause = looked.causes[0] if looked.causes else Cause(Wait.GROWING)
-        if cause.why is not Wait.NOTE:
+        cause = looked.causes[0] if looked.causes else Cause(WaitReason.GROWING)
+        if cause.why is not WaitReason.NOTE:
             waits.append(LongWait(relative, since, cause))
     return waits

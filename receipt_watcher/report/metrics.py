@@ -213,7 +213,7 @@ class Present(Collector):
             yield wrong
 
 
-class Metrics:
+class MetricsRegistry:
     """The metrics of one daemon, in registries of its own."""
 
     def __init__(self, counts: Counts, present: Present) -> None:

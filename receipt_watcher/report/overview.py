@@ -17,7 +17,7 @@ from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.manual_holds import HandHolds
+from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.report import status_line
 from receipt_watcher.report.closed_windows import closed_windows
@@ -26,7 +26,7 @@ from receipt_watcher.spool.route import branches_of
 from receipt_watcher.system.display import display_name
 
 
-class Condition:
+class DaemonOverview:
     """How one daemon is; `gates` are those of the configured inboxes, in their order."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Condition:
         now = self._clock()
         held = {
             f"hold:{hold.short}": f"{hold.label} is held by hand since {iso_time(hold.since)}{hold.words}"
-            for hold in HandHolds(self._log).all()
+            for hold in ManualHolds(self._log).all()
         }
         closed = [
             each for inbox in self._config.inboxes for each in closed_windows(self._config, inbox, self._log, now)
@@ -116,6 +116,6 @@ class Condition:
             for closed in closed_windows(self._config, inbox, self._log, now)
             if inbox.name in names
         }
-        for hold in HandHolds(self._log).all():
+        for hold in ManualHolds(self._log).all():
             queued |= {branch: self._log.count([branch], State.QUEUED) for branch in branches_of(ready, hold.name)}
         return sum(queued.values())

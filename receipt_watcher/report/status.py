@@ -23,12 +23,12 @@ from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.jobs.job import OPEN_STATES, Job, State
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.engine.sqlite import SQLITE_VERSION
-from receipt_watcher.jobs.log.holds import Holds, Standing
-from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds
+from receipt_watcher.jobs.log.holds import DestinationState, Holds
+from receipt_watcher.jobs.log.manual_holds import ManualHold, ManualHolds
 from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
 from receipt_watcher.report.balance.last_result import LastBalance, last_balance
 from receipt_watcher.report.closed_windows import closed_windows
-from receipt_watcher.report.file_causes import LongWait, Scene, long_waits
+from receipt_watcher.report.file_causes import InboxContext, LongWait, long_waits
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.runtime_dir import noted_runtime_folder
 from receipt_watcher.system.state_dir import Installation
@@ -127,7 +127,7 @@ class InboxStatus:
 class Held:
     """A destination that is held: whose receipts wait for it, how many, and all that in words."""
 
-    standing: Standing
+    standing: DestinationState
     inboxes: list[str]
     waiting: int
     words: str
@@ -144,13 +144,13 @@ class Status:
     inboxes: list[InboxStatus]
     counts: dict[State, int]
     held: list[Held]
-    failing: list[Standing]
+    failing: list[DestinationState]
     old: list[Job]
     unrouted: int
     removed: int
     now: float
     balance: LastBalance | None = None
-    by_hand: Sequence[HandHold] = ()
+    by_hand: Sequence[ManualHold] = ()
     failed: Sequence[Job] = ()
     oldest: Job | None = None
     disks: Sequence[Disk] = ()
@@ -296,7 +296,7 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
         now=now,
         zone=config.notify.zone,
         balance=last_balance(log),
-        by_hand=HandHolds(log).all(),
+        by_hand=ManualHolds(log).all(),
         failed=log.last_failures(_NAMED),
         disks=list(_disks(config)),
         versions={
@@ -309,7 +309,7 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
     )
 
 
-def _held(config: Config, log: JobLog, standing: Standing, now: float) -> Held:
+def _held(config: Config, log: JobLog, standing: DestinationState, now: float) -> Held:
     branches = config.branches_to(standing.url)
     times = (standing.held_since or now, standing.probe_at or now)
     since, probe_at = (clock_text(at, now, config.notify.zone) for at in times)
@@ -344,7 +344,7 @@ def _inbox_status(config: Config, inbox: Inbox, log: JobLog, now: float, *, is_r
     waits: list[LongWait] = []
     try:
         with Examiners(bounds_of(config).brief(), is_logged=False) as examiners:
-            scene = Scene(config, inbox, snapshot, log, examiners.examine)
+            scene = InboxContext(config, inbox, snapshot, log, examiners.examine)
             waiting, waits = within(ANSWER_SECONDS, lambda: _waiting(scene, now), inbox.path)
     except OSError as error:
         trouble = f"cannot be read: {error.strerror}"
@@ -355,7 +355,7 @@ def _inbox_status(config: Config, inbox: Inbox, log: JobLog, now: float, *, is_r
     return InboxStatus(inbox.name, str(inbox.path), waiting, trouble, since, snapshot, waits, closed)
 
 
-def _waiting(scene: Scene, now: float) -> tuple[int, list[LongWait]]:
+def _waiting(scene: InboxContext, now: float) -> tuple[int, list[LongWait]]:
     """Return how many files wait, and those that wait for long."""
     waiting = sum(1 for _ in listing_of(scene.inbox).files())
     return waiting, long_waits(scene, now, _LONG_WAITS)

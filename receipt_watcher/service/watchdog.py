@@ -37,7 +37,7 @@ def dump_stacks() -> None:
         faulthandler.dump_traceback(sys.stderr, all_threads=True)
 
 
-class Vigil:
+class WorkWatchdog:
     """The watch over one process."""
 
     def __init__(

@@ -16,18 +16,18 @@ from receipt_watcher.config.roles import Role
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.reachability import reach
 from receipt_watcher.errors import ReceiptWatcherError
-from receipt_watcher.examine.result import Examination, Limits
+from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.manual_holds import HandHolds, hand_hold_view
+from receipt_watcher.jobs.log.manual_holds import ManualHolds, hand_hold_view
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.jwt import Jwts, JwtSettings
 from receipt_watcher.web.access.sessions import Sessions
-from receipt_watcher.web.access.wrong_tokens import Slowness, Strangers
+from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.api.endpoints import Parts
 from receipt_watcher.web.api.events import Feed
@@ -36,7 +36,7 @@ from receipt_watcher.web.uploads.receive import Uploads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rest:
+class DaemonParts:
     """What of the daemon the API works with."""
 
     log: JobLog
@@ -46,13 +46,13 @@ class Rest:
     deliveries: Bell
     filings: Bell
     outbound: Outbound
-    examine: Callable[[Path, Limits], Examination]
+    examine: Callable[[Path, FileLimits], Examination]
     is_stopping: Callable[[], bool]
     clock: Callable[[], float]
     monotonic: Callable[[], float]
 
 
-def parts_of(config: Config, access: Access, rest: Rest) -> Parts:
+def parts_of(config: Config, access: Access, rest: DaemonParts) -> Parts:
     """Return what the API, and the status page, work on."""
     uploads = Uploads(config.state_dir, rest.gates, rest.log, access, examine=rest.examine, clock=rest.clock)
     return Parts(
@@ -74,7 +74,9 @@ def parts_of(config: Config, access: Access, rest: Rest) -> Parts:
     )
 
 
-def access_of(config: Config, session_secret: str, strangers: Strangers, rest: Rest, public_url: str) -> Access:
+def access_of(
+    config: Config, session_secret: str, strangers: WrongTokens, rest: DaemonParts, public_url: str
+) -> Access:
     """Return who is judged how.
 
     Raises:
@@ -128,5 +130,5 @@ def _inbox_view(gate: Gate, log: JobLog, now: float) -> dict[str, Any]:
         "since": iso_time(gate.unavailable_since),
         "waiting": len(gate.watch.settler),
         "open": log.open_in(route.name, now + 1)[0],
-        "held": hand_hold_view(HandHolds(log).of_inbox(route.name)),
+        "held": hand_hold_view(ManualHolds(log).of_inbox(route.name)),
     }

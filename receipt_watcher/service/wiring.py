@@ -14,14 +14,14 @@ from receipt_watcher.config.options import Config, Inbox, Subfolder
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
 from receipt_watcher.delivery.worker import DeliverySettings
-from receipt_watcher.examine.result import Limits
+from receipt_watcher.examine.result import FileLimits
 from receipt_watcher.inbox.gate import GateSettings
 from receipt_watcher.inbox.state import snapshot_file
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.notify.watcher import NotificationSettings
-from receipt_watcher.spool.accepted_marks import Accepted, Marks
+from receipt_watcher.spool.accepted_marks import MarkKind, Marks
 from receipt_watcher.spool.folders import Spool, SpoolFolders
-from receipt_watcher.spool.route import Branch, Route, branch_key
+from receipt_watcher.spool.route import Branch, InboxRoute, branch_key
 from receipt_watcher.system.permissions import to_type
 
 _MEBIBYTE = 1024 * 1024
@@ -45,15 +45,15 @@ def destinations_by_branch(config: Config, sending: Sending) -> dict[str, N8N]:
     }
 
 
-def route_of(config: Config, inbox: Inbox, destinations: Mapping[str, N8N]) -> Route:
+def route_of(config: Config, inbox: Inbox, destinations: Mapping[str, N8N]) -> InboxRoute:
     """Return the route of an inbox, its subfolders with settings of their own included."""
     folders = SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir)
-    return Route(
+    return InboxRoute(
         name=inbox.name,
-        spool=Spool(inbox.name, folders, to_type(Accepted.SPOOL, inbox.name)),
+        spool=Spool(inbox.name, folders, to_type(MarkKind.SPOOL, inbox.name)),
         branches=tuple(_branch(config, inbox, destinations, name, own) for name, own in _parts_of(inbox)),
         takes_any_database=inbox.upload_database == "any",
-        limits=Limits(int(config.limits.max_file_mb * _MEBIBYTE), int(config.limits.max_megapixels * 1_000_000)),
+        limits=FileLimits(int(config.limits.max_file_mb * _MEBIBYTE), int(config.limits.max_megapixels * 1_000_000)),
     )
 
 
@@ -112,7 +112,7 @@ def gate_settings(
         snapshot_file=snapshot_file(runtime_folder, inbox.name),
         tells_scans=runtime_folder != config.state_dir,
         marks=Marks(config.state_dir, inbox.name),
-        accept_command=to_type(Accepted.BACKLOG, inbox.name),
+        accept_command=to_type(MarkKind.BACKLOG, inbox.name),
     )
 
 

@@ -23,7 +23,7 @@ from receipt_watcher.jobs.job import Folder
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.disk import flush_folder
 from receipt_watcher.system.display import display_name
-from receipt_watcher.system.folder_identity import Place
+from receipt_watcher.system.folder_identity import FolderPlace
 
 logger = structlog.get_logger()
 
@@ -33,7 +33,7 @@ FOLDER = "marks"
 LIFE_SECONDS = 86400.0
 
 
-class Accepted(StrEnum):
+class MarkKind(StrEnum):
     """What a mark is left for; each is also the name of the command that leaves it."""
 
     BACKLOG = "accept-backlog"
@@ -45,7 +45,7 @@ class Sight:
     """What an admin sees of a spool: whose it is, and where its folders are (None: not there)."""
 
     owner: str
-    folders: dict[str, Place | None]
+    folders: dict[str, FolderPlace | None]
 
     @classmethod
     def of(cls, owner: str, *folders: Path) -> Sight:
@@ -54,7 +54,7 @@ class Sight:
         Raises:
             OSError: a disk cannot tell.
         """
-        return cls(owner, {display_name(folder): Place.of(folder) for folder in folders})
+        return cls(owner, {display_name(folder): FolderPlace.of(folder) for folder in folders})
 
     def is_same(self, other: Sight) -> bool:
         """Whether the same owner and the same folders are seen, be it through other mounts."""
@@ -70,17 +70,19 @@ class Sight:
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> Sight:
         """Return what `as_json` made this of."""
-        return cls(said["owner"], {path: place and Place.from_json(place) for path, place in said["folders"].items()})
+        return cls(
+            said["owner"], {path: place and FolderPlace.from_json(place) for path, place in said["folders"].items()}
+        )
 
 
-def sight_of(what: Accepted, spool: Spool) -> Sight:
+def sight_of(what: MarkKind, spool: Spool) -> Sight:
     """Look at what an act is about: old files of the inbox, or the whole spool.
 
     Raises:
         OSError: a disk cannot tell.
     """
     folders = spool.folders
-    seen = (folders.inbox,) if what is Accepted.BACKLOG else (folders.inbox, *map(folders.path_of, Folder))
+    seen = (folders.inbox,) if what is MarkKind.BACKLOG else (folders.inbox, *map(folders.path_of, Folder))
     return Sight.of(spool.owner(), *seen)
 
 
@@ -91,7 +93,7 @@ class Marks:
         self._folder = state_dir / FOLDER
         self._inbox = inbox
 
-    def leave(self, what: Accepted, seen: Sight, now: float) -> None:
+    def leave(self, what: MarkKind, seen: Sight, now: float) -> None:
         """Leave a mark, in the place of an older one.
 
         Raises:
@@ -109,7 +111,7 @@ class Marks:
         temporary.replace(path)
         flush_folder(self._folder)
 
-    def has(self, what: Accepted, seen: Sight, now: float) -> bool:
+    def has(self, what: MarkKind, seen: Sight, now: float) -> bool:
         """Whether there is a mark for what is seen now; one that is void is removed, with a word in the log.
 
         Raises:
@@ -125,7 +127,7 @@ class Marks:
             self._remove(what)
         return not why
 
-    def use(self, what: Accepted) -> None:
+    def use(self, what: MarkKind) -> None:
         """Remove a mark whose act has been done.
 
         Raises:
@@ -134,11 +136,11 @@ class Marks:
         logger.info("mark.used", inbox=self._inbox, command=what.value)
         self._remove(what)
 
-    def _remove(self, what: Accepted) -> None:
+    def _remove(self, what: MarkKind) -> None:
         self._path(what).unlink(missing_ok=True)
         flush_folder(self._folder)
 
-    def _path(self, what: Accepted) -> Path:
+    def _path(self, what: MarkKind) -> Path:
         return self._folder / f"{self._inbox}.{what.value}.json"
 
 
@@ -158,7 +160,7 @@ def _why_void(text: str, seen: Sight, now: float) -> str:
     return ""
 
 
-def _are_same(one: Place | None, other: Place | None) -> bool:
+def _are_same(one: FolderPlace | None, other: FolderPlace | None) -> bool:
     if one is None or other is None:
         return one is other
     return one.is_same_in_another_namespace(other)

@@ -28,7 +28,7 @@ from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.contents import difference, status_of
 from receipt_watcher.spool.folders import SpoolFolders
 from receipt_watcher.system.display import display_name
-from receipt_watcher.system.folder_identity import Place
+from receipt_watcher.system.folder_identity import FolderPlace
 from receipt_watcher.system.mounts import mount_of
 
 #: How many of the newest files are looked for as proof. By taste: people archive the older ones first.
@@ -43,7 +43,7 @@ class Binding:
     that it is the folder of the log's receipts; None if that is proven, or the folder was new.
     """
 
-    place: Place | None
+    place: FolderPlace | None
     unproven_since: float | None
     is_used: bool
 
@@ -131,7 +131,7 @@ class Bindings:
     def trouble_of_bound(self, folder: Folder, *, is_ours: bool, has_moved: bool = False) -> str | None:
         """Return the same as `trouble`, but nothing of a folder whose place the log does not know."""
         path = self._folders.path_of(folder)
-        before, now = self._known(path), Place.of(path)
+        before, now = self._known(path), FolderPlace.of(path)
         if before is None or before.place is None or not self._is_used(folder, before):
             return None
         if now is None:
@@ -145,7 +145,7 @@ class Bindings:
 
     def _trouble_of_unbound(self, folder: Folder, *, is_ours: bool) -> str | None:
         path = self._folders.path_of(folder)
-        if Place.of(path) is None:
+        if FolderPlace.of(path) is None:
             return _not_there(path)
         if folder is not Folder.PROCESSING:
             return None
@@ -155,7 +155,9 @@ class Bindings:
             return f"none of the receipts that the job log has in {path} is there: is its disk or share not mounted?"
         return None
 
-    def _is_accepted(self, folder: Folder, before: Binding, now: Place, *, is_ours: bool, has_moved: bool) -> bool:
+    def _is_accepted(
+        self, folder: Folder, before: Binding, now: FolderPlace, *, is_ours: bool, has_moved: bool
+    ) -> bool:
         place = before.place
         if place is None or place.is_same_folder(now):
             return True
@@ -180,12 +182,12 @@ class Bindings:
         for folder in Folder:
             path = self._folders.path_of(folder)
             before = self._known(path)
-            after = self._binding(folder, before, Place.of(path), now, is_taken_over=is_taken_over)
+            after = self._binding(folder, before, FolderPlace.of(path), now, is_taken_over=is_taken_over)
             if after != before:
                 self._log.keep_fact(_fact(path), _text_of(after))
 
     def _binding(
-        self, folder: Folder, before: Binding | None, place: Place | None, now: float, *, is_taken_over: bool
+        self, folder: Folder, before: Binding | None, place: FolderPlace | None, now: float, *, is_taken_over: bool
     ) -> Binding:
         is_used = self._is_used(folder, before)
         is_proven = before is not None and before.unproven_since is None
@@ -221,7 +223,7 @@ class Bindings:
         if fact is None:
             return None
         said = json.loads(fact)
-        place = None if said["place"] is None else Place.from_json(said["place"])
+        place = None if said["place"] is None else FolderPlace.from_json(said["place"])
         return Binding(place, said["unproven_since"], said["is_used"])
 
 

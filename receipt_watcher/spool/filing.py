@@ -20,11 +20,11 @@ import structlog
 
 from receipt_watcher.config.options import Duplicates
 from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
-from receipt_watcher.examine.result import Examination, Limits
+from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.jobs.job import EXAMINATION_REASONS, OPEN_STATES, Event, Folder, Job, Reason, State, may_be_booked
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool import reason_file
-from receipt_watcher.spool.route import Route, tell_concluded
+from receipt_watcher.spool.route import InboxRoute, log_concluded
 from receipt_watcher.system import disk
 from receipt_watcher.system.wakeup import Bell
 
@@ -48,9 +48,9 @@ class Filing:
     def __init__(
         self,
         log: JobLog,
-        routes: Sequence[Route],
+        routes: Sequence[InboxRoute],
         *,
-        examine: Callable[[Path, Limits], Examination],
+        examine: Callable[[Path, FileLimits], Examination],
         deliveries: Bell,
         clock: Callable[[], float],
     ) -> None:
@@ -63,14 +63,14 @@ class Filing:
         self.troubles: dict[str, str] = {}  # what keeps the files of an inbox where they are; told once
         self._troubled: set[str] = set()  # inboxes that had a trouble in the last round
 
-    def file_away_due(self, *routes: Route) -> int:
+    def file_away_due(self, *routes: InboxRoute) -> int:
         """Move what is not where it belongs; return how many files were moved (0: nothing more can be done now).
 
         Of all routes where none is named.
         """
         return sum(self._file_away_or_tell(route) for route in routes or self._routes if route.is_ready)
 
-    def _file_away_or_tell(self, route: Route) -> int:
+    def _file_away_or_tell(self, route: InboxRoute) -> int:
         """Keep the trouble of one spool, such as a flush that fails, from the others."""
         try:
             return self.file_away(route)
@@ -78,16 +78,16 @@ class Filing:
             self._tell_trouble(route, error)
             return 0
 
-    def file_away(self, route: Route) -> int:
+    def file_away(self, route: InboxRoute) -> int:
         """Do one round for one inbox: first what was begun, then what is due."""
         with self._locks[route.name]:  # a gate that opens again finishes moves in its own thread
             return self._file_away(route)
 
-    def at_rest(self, route: Route) -> threading.Lock:
+    def at_rest(self, route: InboxRoute) -> threading.Lock:
         """Return the lock under which no file of an inbox is moved: retention removes folders that became empty."""
         return self._locks[route.name]
 
-    def _file_away(self, route: Route) -> int:
+    def _file_away(self, route: InboxRoute) -> int:
         self._troubled.discard(route.name)
         jobs = self._log.due_moves([route.name], BATCH_FILES)
         if not jobs:
@@ -109,7 +109,7 @@ class Filing:
 
     # --- where to ----------------------------------------------------------------------------------------------
 
-    def _plan(self, route: Route, jobs: Sequence[Job], begun: Sequence[Move]) -> list[Move]:
+    def _plan(self, route: InboxRoute, jobs: Sequence[Job], begun: Sequence[Move]) -> list[Move]:
         """Choose a free name for each file, and commit the choice before anything is moved."""
         taken = {(folder, path) for _, folder, path in begun}
         moves: list[Move] = []
@@ -132,7 +132,7 @@ class Filing:
             moves.append((job, folder, path))
         return self._log.intend_moves(moves) if moves else []
 
-    def _wanted_path(self, route: Route, job: Job, folder: Folder) -> Path:
+    def _wanted_path(self, route: InboxRoute, job: Job, folder: Folder) -> Path:
         match folder:
             case Folder.PROCESSING:
                 return Path(job.job_id) / job.relative_path
@@ -144,7 +144,7 @@ class Filing:
 
     # --- the moves ---------------------------------------------------------------------------------------------
 
-    def _move_all(self, route: Route, moves: Sequence[Move]) -> int:
+    def _move_all(self, route: InboxRoute, moves: Sequence[Move]) -> int:
         moved: list[Move] = []
         for move in moves:
             job, folder, path = move
@@ -170,7 +170,7 @@ class Filing:
             self._end_trouble(route)
         return finished
 
-    def _is_its_own(self, route: Route, job: Job) -> bool:
+    def _is_its_own(self, route: InboxRoute, job: Job) -> bool:
         """Check what is about to be moved; False where the disk does not give it, which must not stop the others."""
         try:
             route.check_is_its_own(job)
@@ -179,7 +179,7 @@ class Filing:
             return False
         return True
 
-    def _finish(self, route: Route, moved: Sequence[Move]) -> int:
+    def _finish(self, route: InboxRoute, moved: Sequence[Move]) -> int:
         """Put the notes right, make moves and notes durable, then commit where the files are now."""
         folders = route.spool.folders
         notes = {
@@ -204,7 +204,7 @@ class Filing:
             self._deliveries.ring()
         return len(moved)
 
-    def _examined(self, route: Route, moved: Sequence[Move]) -> dict[str, Examination]:
+    def _examined(self, route: InboxRoute, moved: Sequence[Move]) -> dict[str, Examination]:
         """Examine the files that came back to processing/; without those that the disk does not give."""
         found: dict[str, Examination] = {}
         for job, folder, path in moved:
@@ -215,20 +215,20 @@ class Filing:
                     self._tell_trouble(route, error)
         return found
 
-    def _clean_up(self, route: Route, job: Job, folder: Folder, path: Path) -> None:
+    def _clean_up(self, route: InboxRoute, job: Job, folder: Folder, path: Path) -> None:
         """Remove the empty folder that the file left; a crash before it leaves that to the next start."""
         if job.folder is Folder.PROCESSING:
             route.spool.tidy(job.stored_path.parts[0])
         logger.debug("file.filed", job_id=job.job_id, inbox=job.inbox, folder=folder.value, path=str(path))
 
-    def _remove_notes(self, route: Route, job: Job, folder: Folder, written: Path | None) -> None:
+    def _remove_notes(self, route: InboxRoute, job: Job, folder: Folder, written: Path | None) -> None:
         """Remove older notes about a file; before the commit, after which nobody would come back for them."""
         if job.note_path is not None and job.note_path != written:
             reason_file.remove_note(route.spool.folders.failed / job.note_path, job.job_id)
         if folder is Folder.DONE:  # people move the note back into the inbox together with the file
             reason_file.remove_note(reason_file.note_path(route.spool.folders.inbox / job.relative_path), job.job_id)
 
-    def _missing(self, route: Route, job: Job, message: str, reason: Reason) -> None:
+    def _missing(self, route: InboxRoute, job: Job, message: str, reason: Reason) -> None:
         """Stop trying to move a file that is gone, or whose place another one has taken."""
         now = self._clock()
         after = None
@@ -243,12 +243,12 @@ class Filing:
         if job.folder is Folder.PROCESSING:  # somebody took it from where a crash had left it, half-way out
             route.spool.tidy(job.stored_path.parts[0])
         if after is not None:
-            tell_concluded(after, now)
+            log_concluded(after, now)
         if job.note_path is not None:
             self._put_note_right(route, job, after, job.note_path)
         logger.error("file.missing", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=message)
 
-    def _put_note_right(self, route: Route, job: Job, after: Job | None, path: Path) -> None:
+    def _put_note_right(self, route: InboxRoute, job: Job, after: Job | None, path: Path) -> None:
         """Keep the note of a job that failed again where it stands; with the file gone for good it goes as well."""
         place = route.spool.folders.failed / path
         if after is not None and after.reason is Reason.CHANGED and reason_file.is_about(place, job.job_id):
@@ -256,13 +256,13 @@ class Filing:
         else:
             reason_file.remove_note(place, job.job_id)
 
-    def _tell_trouble(self, route: Route, error: Exception) -> None:
+    def _tell_trouble(self, route: InboxRoute, error: Exception) -> None:
         if route.name not in self.troubles:
             logger.error("file.not_filed", inbox=route.name, message=str(error), advice="mend it; it is tried again")
         self.troubles[route.name] = str(error)
         self._troubled.add(route.name)
 
-    def _end_trouble(self, route: Route) -> None:
+    def _end_trouble(self, route: InboxRoute) -> None:
         if self.troubles.pop(route.name, None) is not None:
             logger.info("filing.resumed", inbox=route.name)
 
@@ -279,7 +279,7 @@ class Filing:
             return
         after = self._log.advance(job.job_id, Event.FAIL, self._clock(), reason=refused[0], message=refused[1])
         if after is not None:
-            tell_concluded(after, self._clock())
+            log_concluded(after, self._clock())
 
     def _refusal(self, job: Job, found: Examination, duplicates: Duplicates) -> tuple[Reason, str] | None:
         if None not in (job.sha256, found.sha256) and found.sha256 != job.sha256:
@@ -294,7 +294,7 @@ class Filing:
 
     # --- notes -------------------------------------------------------------------------------------------------
 
-    def _write_note(self, route: Route, job: Job, path: Path) -> Path | None:
+    def _write_note(self, route: InboxRoute, job: Job, path: Path) -> Path | None:
         """Write the note beside a failed file, and return where it stands, relative to failed/."""
         root = route.spool.folders.failed
         beside = reason_file.note_path(root / path)
@@ -307,7 +307,7 @@ class Filing:
             return None
         return beside.relative_to(root) if written else None
 
-    def _renew_note(self, route: Route, job: Job) -> None:
+    def _renew_note(self, route: InboxRoute, job: Job) -> None:
         """Write the note beside a failed file again if it stands there: what it says may have changed."""
         if job.folder is Folder.FAILED and job.note_path is not None and job.removed_at is None:
             place = route.spool.folders.failed / job.note_path

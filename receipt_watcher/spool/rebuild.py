@@ -23,7 +23,7 @@ import structlog
 from receipt_watcher.jobs.job import OPEN_STATES, Event, Folder, Job, Reason, State, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.reason_file import is_note, job_id_of, note_path
-from receipt_watcher.spool.route import Branch, Route
+from receipt_watcher.spool.route import Branch, InboxRoute
 from receipt_watcher.system import disk
 from receipt_watcher.system.disk import PARTIAL_SUFFIX, digest_of
 from receipt_watcher.system.display import display_name
@@ -55,7 +55,7 @@ class _Found:
     job_id: str
 
 
-def rebuild(route: Route, log: JobLog, now: float, progress: Callable[[], None], *, reads_all: bool) -> int:
+def rebuild(route: InboxRoute, log: JobLog, now: float, progress: Callable[[], None], *, reads_all: bool) -> int:
     """Give each file in done/ and failed/ that no job is known for the row it should have; return how many there were.
 
     `progress` is called before each file. With `reads_all` also those are compared whose path is known: after a restore
@@ -92,7 +92,7 @@ def rebuild(route: Route, log: JobLog, now: float, progress: Callable[[], None],
     return count
 
 
-def await_open_jobs(route: Route, log: JobLog, now: float) -> None:
+def await_open_jobs(route: InboxRoute, log: JobLog, now: float) -> None:
     """Take what waits for its delivery by a restored log for what was sent: its callback is awaited first.
 
     It is claimed by nobody, so the next look at such claims takes it for a lost answer.
@@ -105,7 +105,7 @@ def await_open_jobs(route: Route, log: JobLog, now: float) -> None:
 _MAY_HAVE_BEEN_SENT = "the job log was restored: it may have been sent since"
 
 
-def _unknown(route: Route, log: JobLog, folder: Folder, path: Path, now: float) -> _Found | None:
+def _unknown(route: InboxRoute, log: JobLog, folder: Folder, path: Path, now: float) -> _Found | None:
     """Return a file with the job that it belongs to; None if the log knows that job to have its file here."""
     file = route.spool.folders.path_of(folder) / path
     status = file.stat()
@@ -122,13 +122,13 @@ def _unknown(route: Route, log: JobLog, folder: Folder, path: Path, now: float) 
     return _Found(path, folder, sha256, status.st_size, came_at, job, job_id)
 
 
-def _has_its_file(route: Route, job: Job) -> bool:
+def _has_its_file(route: InboxRoute, job: Job) -> bool:
     """Whether a job's file is where the log has it, and no other one in its place."""
     path = route.path_of(job)
     return disk.is_there(path) and digest_of(path) == job.sha256
 
 
-def _is_astray(route: Route, job: Job) -> bool:
+def _is_astray(route: InboxRoute, job: Job) -> bool:
     """Whether a job's file is not where the log has it, so that one of the same bytes elsewhere may be it."""
     return job.state is not State.DUPLICATE and not disk.is_there(route.path_of(job))
 
@@ -148,7 +148,7 @@ def _passed_on(error: OSError) -> None:
     raise error
 
 
-def _job(route: Route, found: _Found) -> Job:
+def _job(route: InboxRoute, found: _Found) -> Job:
     branch, relative = _way_of(route, found.path, found.folder)
     note = note_path(found.path) if found.folder is Folder.FAILED else None
     has_note = note is not None and is_note(route.spool.folders.failed / note)
@@ -172,7 +172,7 @@ def _job(route: Route, found: _Found) -> Job:
     )
 
 
-def _way_of(route: Route, path: Path, folder: Folder) -> tuple[Branch, Path]:
+def _way_of(route: InboxRoute, path: Path, folder: Folder) -> tuple[Branch, Path]:
     """Return the branch that a file came by, and where it was below the inbox: in done/ done_subfolder is before that.
 
     The wrong branch would be another target, where a copy of the file were no duplicate.
@@ -191,7 +191,7 @@ def _without_subfolder(branch: Branch, path: Path) -> Path:
     return Path(*path.parts[min(before, len(path.parts) - 1) :])
 
 
-def _record(route: Route, log: JobLog, batch: list[_Found], now: float) -> None:
+def _record(route: InboxRoute, log: JobLog, batch: list[_Found], now: float) -> None:
     with log.transaction():
         for found in batch:
             detail = _DETAILS[found.folder]

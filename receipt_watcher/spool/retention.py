@@ -39,7 +39,7 @@ from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolE
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool import reason_file
-from receipt_watcher.spool.route import Route
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system import disk
 
 logger = structlog.get_logger()
@@ -119,8 +119,8 @@ class Remover:
     def __init__(
         self,
         log: JobLog,
-        route: Route,
-        routes: Iterable[Route],
+        route: InboxRoute,
+        routes: Iterable[InboxRoute],
         days: Retention,
         *,
         at_rest: contextlib.AbstractContextManager[bool],

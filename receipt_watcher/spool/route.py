@@ -17,7 +17,7 @@ import structlog
 from receipt_watcher.config.options import Duplicates
 from receipt_watcher.config.schedule import Window
 from receipt_watcher.errors import ChangedOnDiskError
-from receipt_watcher.examine.result import Limits
+from receipt_watcher.examine.result import FileLimits
 from receipt_watcher.jobs.job import Folder, Job, State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.disk import digest_of
@@ -70,7 +70,7 @@ class Branch:
 
 
 @dataclass(slots=True)
-class Route:
+class InboxRoute:
     """One inbox: its spool, where its receipts go, and whether its spool is open and recovered (`is_ready`).
 
     `branches` are the subfolders with settings of their own, the innermost first, and at last the inbox itself.
@@ -79,7 +79,7 @@ class Route:
     name: str
     spool: Spool
     branches: tuple[Branch, ...]
-    limits: Limits
+    limits: FileLimits
     takes_any_database: bool = False  # an upload may name one that is no branch's
     is_ready: bool = field(default=False)
 
@@ -131,7 +131,7 @@ class Route:
         return (self.spool.folders.path_of(job.moving_to_folder) / job.moving_to_path).is_file()
 
 
-def branches_of(routes: Iterable[Route], url: str) -> list[str]:
+def branches_of(routes: Iterable[InboxRoute], url: str) -> list[str]:
     """Return the keys of all branches that go to one destination."""
     return [branch.key for route in routes for branch in route.branches if branch.url == url]
 
@@ -141,13 +141,13 @@ def destination_id(url: str) -> str:
     return hashlib.sha256(url.encode()).hexdigest()[:_ID_CHARACTERS]
 
 
-def destinations_of(routes: Iterable[Route]) -> dict[str, str]:
+def destinations_of(routes: Iterable[InboxRoute]) -> dict[str, str]:
     """Return the URL of each destination by its short name."""
     urls = dict.fromkeys(branch.url for route in routes for branch in route.branches)
     return {destination_id(url): url for url in urls}
 
 
-def tell_concluded(job: Job, now: float) -> None:
+def log_concluded(job: Job, now: float) -> None:
     """Write the one line that sums a job up."""
     level = logger.info if job.state in (State.SUCCESS, State.DUPLICATE) else logger.warning
     level(

@@ -40,7 +40,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FolderPlace:
     """Where a folder is: its mount, what is mounted there, the root of that mount, and the folder itself."""
 
     point: str
@@ -73,7 +73,7 @@ class Place:
         """Return it as the job log and the state folder keep it."""
         return asdict(self)
 
-    def is_same_folder(self, other: Place) -> bool:
+    def is_same_folder(self, other: FolderPlace) -> bool:
         """Whether both are one folder, be it seen through different mounts."""
         if self.file_system != other.file_system:
             return False
@@ -81,7 +81,7 @@ class Place:
             return (self.point, self.source) == (other.point, other.source)
         return self._is_same(self.folder, other.folder, other)
 
-    def is_same_in_another_namespace(self, other: Place) -> bool:
+    def is_same_in_another_namespace(self, other: FolderPlace) -> bool:
         """Whether both are one folder, seen by two processes with mount points of their own (mount_namespaces(7)).
 
         systemd's ReadWritePaths= makes such mount points. If the inodes are invented, only the source can be compared.
@@ -90,20 +90,20 @@ class Place:
             return (self.file_system, self.source) == (other.file_system, other.source)
         return self.is_same_folder(other)
 
-    def is_same_mount(self, other: Place) -> bool:
+    def is_same_mount(self, other: FolderPlace) -> bool:
         """Whether both are on one mount, whatever became of the folder there."""
         if not self.is_same_point(other):
             return False
         return invents_inodes(self.file_system) or self._is_same(self.root, other.root, other)
 
-    def is_same_point(self, other: Place) -> bool:
+    def is_same_point(self, other: FolderPlace) -> bool:
         """Whether both are on a file system of the same kind at the same mount point; it may be another disk."""
         return (self.point, self.file_system) == (other.point, other.file_system)
 
     def __str__(self) -> str:
         return str(Mount(self.point, self.file_system))
 
-    def _is_same(self, mine: Identity, theirs: Identity, other: Place) -> bool:
+    def _is_same(self, mine: Identity, theirs: Identity, other: FolderPlace) -> bool:
         if mine.inode != theirs.inode:
             return False
         if mine.born_at_ns and theirs.born_at_ns:

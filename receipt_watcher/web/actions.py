@@ -15,10 +15,10 @@ from receipt_watcher.config.secrets import masked
 from receipt_watcher.jobs.job import MAY_BE_BOOKED_WORDS, Event, Job, State, may_be_booked, next_state, standing_of
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.manual_holds import HandHolds, Held
-from receipt_watcher.jobs.log.queries.search import Place, Search, Wanted
+from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
+from receipt_watcher.jobs.log.queries.search import Cursor, Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.spool.route import tell_concluded
+from receipt_watcher.spool.route import log_concluded
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
@@ -74,30 +74,30 @@ class Actions:
 
         With `shown_at`, jobs that ended later are left alone: the caller has not seen them.
         """
-        page = Search(self._log).page(wanted, Place(before) if before else None, MOST_RETRIED)
+        page = Search(self._log).page(wanted, Cursor(before) if before else None, MOST_RETRIED)
         seen = [job for job in page.jobs if shown_at is None or (job.completed_at or 0.0) <= shown_at]
         done = [isinstance(self._retried(job, by), Job) for job in seen]
         self._ring()
         logger.info("jobs.retried", by=by, retried=sum(done), refused=len(done) - sum(done))
         return Retried(sum(done), len(done) - sum(done), page.older.job_id if page.older else None)
 
-    def hold(self, kind: Held, name: str, why: str, by: str) -> None:
+    def hold(self, kind: HoldTarget, name: str, why: str, by: str) -> None:
         """Hold an inbox or a destination by hand, or say anew why."""
-        HandHolds(self._log).hold(kind, name, why, self._clock())
+        ManualHolds(self._log).hold(kind, name, why, self._clock())
         logger.info("hold.begun", what=_what(kind, name), by=by, why=why)
 
     def resume_inbox(self, name: str, by: str) -> bool:
         """Let an inbox go on; return whether it was held."""
-        was_held = HandHolds(self._log).resume(Held.INBOX, name)
+        was_held = ManualHolds(self._log).resume(HoldTarget.INBOX, name)
         if was_held:
-            logger.info("hold.ended", what=_what(Held.INBOX, name), by=by)
+            logger.info("hold.ended", what=_what(HoldTarget.INBOX, name), by=by)
         return was_held
 
     def resume_destination(self, url: str, branches: Sequence[str], by: str) -> bool:
         """Let a destination go on, or have it tried now; return whether it was held."""
         if not resume_destination(self._log, url, branches, self._deadline_seconds, self._clock()):
             return False
-        logger.info("hold.ended", what=_what(Held.DESTINATION, url), by=by)
+        logger.info("hold.ended", what=_what(HoldTarget.DESTINATION, url), by=by)
         self._deliveries.ring()
         return True
 
@@ -119,7 +119,7 @@ class Actions:
         after = self._log.settle(job.job_id, self._clock(), f"by {by}", is_delivered=is_delivered)
         if after is None:
             return f"Only a failure that may have been booked can be settled; {standing_of(job)}."
-        tell_concluded(after, self._clock())
+        log_concluded(after, self._clock())
         return after
 
     def _cancelled(self, job: Job, by: str) -> Job | str:
@@ -138,7 +138,7 @@ def resume_destination(log: JobLog, url: str, branches: Sequence[str], deadline_
     """
     holds = Holds(log)
     with log.transaction():
-        was_held = HandHolds(log).resume(Held.DESTINATION, url)
+        was_held = ManualHolds(log).resume(HoldTarget.DESTINATION, url)
         if was_held:
             log.extend_deadlines(branches, now + deadline_seconds)
         is_held = holds.get(url).is_held
@@ -147,8 +147,8 @@ def resume_destination(log: JobLog, url: str, branches: Sequence[str], deadline_
     return was_held or is_held
 
 
-def _what(kind: Held, name: str) -> str:
-    return f"the inbox {name}" if kind is Held.INBOX else masked(name)
+def _what(kind: HoldTarget, name: str) -> str:
+    return f"the inbox {name}" if kind is HoldTarget.INBOX else masked(name)
 
 
 def why_not(job: Job, event: Event) -> str:

@@ -32,15 +32,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receipt_watcher.config.roles import Right
 from receipt_watcher.config.secrets import without_paths
-from receipt_watcher.delivery.callbacks import Conclusion, Reception
+from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import REHEARSAL_PREFIX
 from receipt_watcher.jobs.log.engine.locked import patience_seconds
 from receipt_watcher.jobs.verdict import parse_verdict
 from receipt_watcher.report.readiness import Readiness
-from receipt_watcher.web.access.callback_tokens import CallbackTokens, Standing
+from receipt_watcher.web.access.callback_tokens import CallbackTokens, TokenWorth
 from receipt_watcher.web.access.callers import TOO_MANY, Access, is_local
-from receipt_watcher.web.access.wrong_tokens import Slowness, Strangers
+from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.links import FileLinks, LinkStanding
 from receipt_watcher.web.pages.receipts import Pages
@@ -93,9 +93,9 @@ class Web:
 
     def __init__(
         self,
-        conclusion: Conclusion,
+        conclusion: Callbacks,
         tokens: CallbackTokens,
-        strangers: Strangers,
+        strangers: WrongTokens,
         *,
         links: FileLinks,
         downloads: Downloads,
@@ -180,12 +180,12 @@ class Web:
         job_id = request.path_params["job_id"]
         standing = self._tokens.judge(job_id, request.headers.getlist("x-callback-token"))
         match standing:
-            case Standing.WRONG:
+            case TokenWorth.WRONG:
                 return await self._refuse(request, job_id, 401, _WRONG_TOKEN)
-            case Standing.SHARED:
+            case TokenWorth.SHARED:
                 logger.warning("callback.shared_token", job_id=job_id[:_SHOWN_CHARACTERS])
                 return _problem(401, _WHY_NOT_SHARED)
-            case Standing.PREVIOUS:
+            case TokenWorth.PREVIOUS:
                 logger.info("callback.previous_token", job_id=job_id[:_SHOWN_CHARACTERS])
         return await self._hear(request, job_id)
 

@@ -25,10 +25,10 @@ from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.api_tokens import ApiTokens
 from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.sessions import Sessions
-from receipt_watcher.web.access.wrong_tokens import Slowness, Strangers
+from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.files.fetching import Fetching
-from receipt_watcher.web.pages.pictures import Thumbnails
+from receipt_watcher.web.pages.pictures import Pictures
 from receipt_watcher.web.pages.receipts import Pages
 from receipt_watcher.web.pages.rendering import Rendering
 from receipt_watcher.web.uploads.receive import Uploads
@@ -85,12 +85,12 @@ def _pages(config: Config, log: JobLog, root: Path, examiners: Examiners, now: f
     fetching = Fetching(log.get, [])
     tokens = ApiTokens()
     sessions = Sessions("nobody signs in", tokens, log, seconds=1, clock=lambda: now)
-    access = Access(tokens, sessions, Slowness(Strangers(lambda: now)), Trust(local_role=Role.ADMIN))
+    access = Access(tokens, sessions, Slowness(WrongTokens(lambda: now)), Trust(local_role=Role.ADMIN))
     return Pages(
         config,
         log,
         Holds(log),
-        Thumbnails(root / "pictures", fetching, examiners, max_pixels=1, clock=lambda: now),
+        Pictures(root / "pictures", fetching, examiners, max_pixels=1, clock=lambda: now),
         rendering=Rendering(None, lambda: now),
         actions=Actions(log, deadline_seconds=1, deliveries=Bell(), filings=Bell(), clock=lambda: now),
         uploads=Uploads(root, [], log, access, examine=lambda path, _: unreadable(path), clock=lambda: now),

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from receipt_watcher.cli import main
-from receipt_watcher.delivery.callbacks import Conclusion
+from receipt_watcher.delivery.callbacks import Callbacks
 from receipt_watcher.delivery.destinations.http_client import Outbound
-from receipt_watcher.delivery.worker import Delivery
+from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.examine.examiners import Examiners
-from receipt_watcher.inbox.duplicates import Intake
+from receipt_watcher.inbox.duplicates import DuplicateCheck
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.log.engine.sqlite import LogFile
@@ -37,11 +37,11 @@ STAGES: dict[str, tuple[type, str]] = {
     "  examine": (Examiners, "examine"),
     "  move to processing": (Spool, "take"),
     "  flush": (Spool, "flush"),
-    "  record": (Intake, "record"),
-    "claim": (Delivery, "_claim"),
+    "  record": (DuplicateCheck, "record"),
+    "claim": (Deliveries, "_claim"),
     "POST": (Outbound, "post"),
-    "settle": (Delivery, "_settle"),
-    "conclude": (Conclusion, "conclude"),
+    "settle": (Deliveries, "_settle"),
+    "conclude": (Callbacks, "conclude"),
     "file away": (Filing, "_move_all"),
     "  move": (Spool, "move"),
     "  flush the move": (Spool, "flush_moves"),

@@ -19,7 +19,7 @@ from receipt_watcher.web.access.callback_tokens import CallbackTokens
 from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.jwt import Jwts
 from receipt_watcher.web.access.sessions import Sessions
-from receipt_watcher.web.access.wrong_tokens import Slowness, Strangers, log_callers
+from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens, log_callers
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.api.endpoints import Api, Parts
 from receipt_watcher.web.api.events import Feed
@@ -72,7 +72,7 @@ class ApiSite(Concluding):
         self.heard()
         known = known or tokens()
         self.sessions = Sessions(SESSION_SECRET, known, log, seconds=3600, clock=clock)
-        slowness = Slowness(Strangers(clock, log_callers), pause)
+        slowness = Slowness(WrongTokens(clock, log_callers), pause)
         self.access = Access(known, self.sessions, slowness, trust or Trust(Role.VIEWER), jwts)
         self.is_stopping = False
         self.is_there = True
@@ -94,7 +94,7 @@ class ApiSite(Concluding):
         self.app = Web(
             self.conclusion,
             CallbackTokens(TOKEN),
-            Strangers(clock),
+            WrongTokens(clock),
             links=FileLinks([TOKEN], 60, clock),
             downloads=downloads,
             check_health=dict,

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from receipt_watcher.cli.demo.stand_in import Behaviour, Delivery, StandIn
+from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
 from receipt_watcher.jobs.job import CLOSED_STATES, new_job_id
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
@@ -408,7 +408,7 @@ class WellBehaved:
         self.slowest_seconds = 0.0
         self._target = target
 
-    def call(self, delivery: Delivery) -> None:
+    def call(self, delivery: ReceivedPost) -> None:
         """Call back on a connection of its own."""
         began = time.monotonic()
         url = urlsplit(delivery.callback_url)

@@ -42,9 +42,9 @@ from hypothesis.stateful import (
 from PIL import Image
 
 from receipt_watcher.config.options import Duplicates
-from receipt_watcher.delivery.callbacks import Conclusion, Reception
+from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
-from receipt_watcher.delivery.worker import Delivery, DeliverySettings
+from receipt_watcher.delivery.worker import Deliveries, DeliverySettings
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.examine.judge import examine
 from receipt_watcher.inbox.take_in import TakeIn
@@ -266,7 +266,7 @@ class Process:
         holds = Holds(self.log)
         bells: dict[str, Any] = {"deliveries": Bell(), "filings": Bell()}
         self.take_in = TakeIn(self.log, [self.route], examine=examine, **bells, clock=clock, monotonic=clock)
-        self.delivery = Delivery(
+        self.delivery = Deliveries(
             self.log,
             holds,
             [self.route],
@@ -278,7 +278,7 @@ class Process:
             clock=clock,
             jitter=random.Random(0),
         )
-        self.conclusion = Conclusion(
+        self.conclusion = Callbacks(
             self.log,
             holds,
             [self.route],

@@ -13,8 +13,8 @@ import structlog
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from receipt_watcher.delivery.callbacks import Conclusion
-from receipt_watcher.delivery.worker import Delivery
+from receipt_watcher.delivery.callbacks import Callbacks
+from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.inbox import duplicates
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.jobs.job import TRANSITIONS, Event, Folder, Job, State
@@ -132,7 +132,7 @@ def _moves_that_forget_newer_ones(log: JobLog, moves: list[tuple[Job, Folder, Pa
 
 
 def _claim_of_what_was_read_before(
-    delivery: Delivery, _url: str, inboxes: Mapping[str, Sequence[str]], now: float
+    delivery: Deliveries, _url: str, inboxes: Mapping[str, Sequence[str]], now: float
 ) -> Job | None:
     log = delivery._log
     job = log.oldest_due([branch for branches in inboxes.values() for branch in branches], now)
@@ -193,7 +193,7 @@ SCENES: dict[str, tuple[Scene, int, Fault]] = {
     "called back unreadably while it is sent": (
         _called_back_unreadably_while_it_is_sent,
         10,
-        lambda patch: patch.setattr(Conclusion, "_give_up_unreadable", lambda *_: None),
+        lambda patch: patch.setattr(Callbacks, "_give_up_unreadable", lambda *_: None),
     ),
     "copied while it is given up": (
         _copied_while_it_is_given_up,
@@ -208,7 +208,7 @@ SCENES: dict[str, tuple[Scene, int, Fault]] = {
     "claimed by two workers": (
         _claimed_by_two_workers,
         10,
-        lambda patch: patch.setattr(Delivery, "_claim", _claim_of_what_was_read_before),
+        lambda patch: patch.setattr(Deliveries, "_claim", _claim_of_what_was_read_before),
     ),
 }
 

@@ -22,7 +22,7 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.options import Inbox
 from receipt_watcher.examine.judge import examine
 from receipt_watcher.inbox.take_in import TakeIn
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.settling import Settled
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import State
@@ -195,7 +195,7 @@ class AnyOrder(RuleBasedStateMachine):
             is_another = job.job_id in orphans  # one that settled in processing/, its name being somebody else's now
             assert is_another or str(job.relative_path) not in open_names, "a file that somebody was writing was taken"
 
-    def _park(self, settled: Settled, why: Wait, detail: str) -> None:
+    def _park(self, settled: Settled, why: WaitReason, detail: str) -> None:
         self._watch.settler.park(settled, why, detail, self._clock.now)
 
     @invariant()

@@ -11,9 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.spool.accepted_marks import FOLDER, LIFE_SECONDS, Accepted, Marks, Sight, sight_of
+from receipt_watcher.spool.accepted_marks import FOLDER, LIFE_SECONDS, MarkKind, Marks, Sight, sight_of
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.system.folder_identity import Identity, Place
+from receipt_watcher.system.folder_identity import FolderPlace, Identity
 from receipt_watcher.system.permissions import to_type
 from tests.conftest import INSTALLATION, TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
@@ -25,7 +25,7 @@ OTHER = "99999999-2222-4333-8444-555555555555"
 @pytest.fixture
 def seen(spool: Spool) -> Sight:
     """What an admin sees of a spool."""
-    return sight_of(Accepted.SPOOL, spool)
+    return sight_of(MarkKind.SPOOL, spool)
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def marks(tmp_path: Path) -> Marks:
 
 def test_a_mark_is_used_once(marks: Marks, seen: Sight, tmp_path: Path) -> None:
     """It is there for what was seen, until it is used, and for no other command or inbox."""
-    assert not marks.has(Accepted.SPOOL, seen, NOW)
-    marks.leave(Accepted.SPOOL, seen, NOW)
-    assert marks.has(Accepted.SPOOL, seen, NOW + LIFE_SECONDS - 1)
-    assert not marks.has(Accepted.BACKLOG, seen, NOW)
-    assert not Marks(tmp_path, "cellar").has(Accepted.SPOOL, seen, NOW)
-    marks.use(Accepted.SPOOL)
-    assert not marks.has(Accepted.SPOOL, seen, NOW)
+    assert not marks.has(MarkKind.SPOOL, seen, NOW)
+    marks.leave(MarkKind.SPOOL, seen, NOW)
+    assert marks.has(MarkKind.SPOOL, seen, NOW + LIFE_SECONDS - 1)
+    assert not marks.has(MarkKind.BACKLOG, seen, NOW)
+    assert not Marks(tmp_path, "cellar").has(MarkKind.SPOOL, seen, NOW)
+    marks.use(MarkKind.SPOOL)
+    assert not marks.has(MarkKind.SPOOL, seen, NOW)
     assert list((tmp_path / FOLDER).iterdir()) == []
 
 
@@ -50,23 +50,23 @@ def test_a_mark_is_used_once(marks: Marks, seen: Sight, tmp_path: Path) -> None:
 def test_a_mark_holds_in_the_namespace_of_the_service(marks: Marks, source: str, *, is_there: bool) -> None:
     """On FUSE the service may see a mount point of its own (ReadWritePaths=); the source of the mount counts there."""
     identity = Identity(1, 0, 0)
-    shell = Place("/srv/pool", "fuse.sshfs", "office@nas:/receipts", identity, identity)
-    service = Place("/srv/pool/office", "fuse.sshfs", source, identity, identity)
-    marks.leave(Accepted.SPOOL, Sight(OTHER, {"done": shell}), NOW)
-    assert marks.has(Accepted.SPOOL, Sight(OTHER, {"done": service}), NOW) is is_there
+    shell = FolderPlace("/srv/pool", "fuse.sshfs", "office@nas:/receipts", identity, identity)
+    service = FolderPlace("/srv/pool/office", "fuse.sshfs", source, identity, identity)
+    marks.leave(MarkKind.SPOOL, Sight(OTHER, {"done": shell}), NOW)
+    assert marks.has(MarkKind.SPOOL, Sight(OTHER, {"done": service}), NOW) is is_there
 
 
 @pytest.mark.parametrize("later", [LIFE_SECONDS, -1.0])
 def test_a_mark_lapses(marks: Marks, seen: Sight, later: float) -> None:
     """After 24 hours it is void, as it is when the clock was set back before it."""
-    marks.leave(Accepted.SPOOL, seen, NOW)
+    marks.leave(MarkKind.SPOOL, seen, NOW)
     assert_void(marks, seen, NOW + later, "older than 24 hours")
 
 
 @pytest.mark.parametrize("owner", ["", OTHER])
 def test_a_mark_names_the_owner_that_it_replaces(marks: Marks, seen: Sight, owner: str) -> None:
     """When processing/ belongs to somebody else by now, the admin has not accepted that."""
-    marks.leave(Accepted.SPOOL, Sight(owner, seen.folders), NOW)
+    marks.leave(MarkKind.SPOOL, Sight(owner, seen.folders), NOW)
     assert_void(marks, seen, NOW, f"named {owner or 'nobody'} then, and names {INSTALLATION} now")
 
 
@@ -74,7 +74,7 @@ def test_a_mark_names_the_owner_that_it_replaces(marks: Marks, seen: Sight, owne
 @pytest.mark.parametrize("is_made", [False, True])
 def test_a_mark_names_the_folders(marks: Marks, spool: Spool, seen: Sight, folder: str, *, is_made: bool) -> None:
     """A folder that went, or that another one has replaced since, is not what the admin saw."""
-    marks.leave(Accepted.SPOOL, seen, NOW)
+    marks.leave(MarkKind.SPOOL, seen, NOW)
     path = spool.folders.inbox.with_name(folder)
     path.rename(path.with_name("elsewhere"))
     if is_made:
@@ -93,8 +93,8 @@ def test_a_mark_that_cannot_be_read_is_void(marks: Marks, seen: Sight, tmp_path:
 def assert_void(marks: Marks, seen: Sight, now: float, why: str) -> None:
     """See that a mark counts for nothing, which is logged once, and is gone."""
     with capture_logs() as lines:
-        assert not marks.has(Accepted.SPOOL, seen, now)
-        assert not marks.has(Accepted.SPOOL, seen, now)
+        assert not marks.has(MarkKind.SPOOL, seen, now)
+        assert not marks.has(MarkKind.SPOOL, seen, now)
     assert [line["event"] for line in lines] == ["mark.void"]
     assert why in lines[0]["why"]
 

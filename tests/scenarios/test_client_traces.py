@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from receipt_watcher.cli.demo.stand_in import Delivery, StandIn
+from receipt_watcher.cli.demo.stand_in import ReceivedPost, StandIn
 from receipt_watcher.config.options import Inbox
-from receipt_watcher.examine.judge import Limits, examine
+from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import Folder, Job, Reason, State
@@ -269,7 +269,7 @@ class Office:
     def __init__(self, spool: Spool, log: JobLog, clock: FakeClock) -> None:
         self.inbox, self.clock = spool.folders.inbox, clock
         self.jobs: list[Job] = []
-        self._route = route_on(spool, limits=Limits(max_file_bytes=10**9, max_pixels=10**9))
+        self._route = route_on(spool, limits=FileLimits(max_file_bytes=10**9, max_pixels=10**9))
         self._watch = InboxWatch(
             Inbox(
                 path=self.inbox,
@@ -395,7 +395,7 @@ class Outcome:
     daemon: RunningDaemon
     clients: Mapping[str, Future[None]]
     contents: Mapping[str, bytes]
-    deliveries: Sequence[Delivery]
+    deliveries: Sequence[ReceivedPost]
     torsos: Mapping[str, bytes]  # what was left alone in the inbox while other files were taken
     others: Sequence[bytes]
 

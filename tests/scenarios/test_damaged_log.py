@@ -15,7 +15,7 @@ from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import OPEN_STATES, Folder, Job, State
 from receipt_watcher.jobs.log.engine.last_closed import LastClosed
 from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.manual_holds import HandHolds, Held
+from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
 from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.log.queries.search import Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
@@ -149,9 +149,9 @@ def test_so_is_one_of_another_table(tmp_path: Path, table: str) -> None:
     """Holds are read with the same care as jobs."""
     log = JobLog(tmp_path / "receipts.db")
     log.open()
-    holds, by_hand = Holds(log), HandHolds(log)
+    holds, by_hand = Holds(log), ManualHolds(log)
     holds.accepted("http://n8n", 1.0)
-    by_hand.hold(Held.INBOX, "office", "", 1.0)
+    by_hand.hold(HoldTarget.INBOX, "office", "", 1.0)
     log.change(f"UPDATE {table} SET {'silent_jobs' if table == 'destination' else 'kind'} = 'so-so'")
     with pytest.raises(JobLogError, match="put the last backup in its place"):
         holds.all() if table == "destination" else by_hand.all()

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.inbox import take_in
 from receipt_watcher.inbox.take_in import ORPHAN_QUIET_SECONDS
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.job import Reason, State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
@@ -49,14 +49,16 @@ def leases(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why", "reason"),
     [
-        (JPEG[:-100], Wait.INCOMPLETE, Reason.INCOMPLETE),
-        (JPEG[:3], Wait.INCOMPLETE, Reason.INCOMPLETE),
-        (b"%PDF-", Wait.INCOMPLETE, Reason.INCOMPLETE),
-        (bytes(5000), Wait.INCOMPLETE, Reason.INCOMPLETE),
+        (JPEG[:-100], WaitReason.INCOMPLETE, Reason.INCOMPLETE),
+        (JPEG[:3], WaitReason.INCOMPLETE, Reason.INCOMPLETE),
+        (b"%PDF-", WaitReason.INCOMPLETE, Reason.INCOMPLETE),
+        (bytes(5000), WaitReason.INCOMPLETE, Reason.INCOMPLETE),
     ],
     ids=["a torso", "a first piece", "a first word", "room that was set aside"],
 )
-def test_what_is_not_whole_stays_until_it_is_overdue(desk: Desk, content: bytes, why: Wait, reason: Reason) -> None:
+def test_what_is_not_whole_stays_until_it_is_overdue(
+    desk: Desk, content: bytes, why: WaitReason, reason: Reason
+) -> None:
     """A file that is visibly not whole stays in the inbox with its reason, and is failed when the patience is over."""
     relative = desk.drop("scan.jpg", content)
     assert desk.take(relative, is_overdue=False) == []
@@ -86,7 +88,7 @@ def test_a_placeholder_waits_without_end(desk: Desk) -> None:
     assert is_all_hole(path)
     for is_overdue in (False, True):
         assert desk.take(Path("scan.jpg"), is_overdue=is_overdue) == []
-    assert {why for _, why, _ in desk.parked} == {Wait.PLACEHOLDER}
+    assert {why for _, why, _ in desk.parked} == {WaitReason.PLACEHOLDER}
     path.write_bytes(JPEG)
     assert not is_all_hole(path)
     (job,) = desk.take(Path("scan.jpg"), is_overdue=False)
@@ -100,7 +102,7 @@ def test_a_file_that_is_open_waits_without_end(desk: Desk) -> None:
     with (desk.inbox / relative).open("ab"):
         for is_overdue in (False, True):
             assert desk.take(relative, is_overdue=is_overdue) == []
-    assert {why for _, why, _ in desk.parked} == {Wait.OPEN}
+    assert {why for _, why, _ in desk.parked} == {WaitReason.OPEN}
     with (desk.inbox / relative).open("rb"):
         (job,) = desk.take(relative)
     assert job.sha256 == digest(JPEG)
@@ -120,7 +122,7 @@ def test_a_file_that_we_may_not_read_waits(desk: Desk, monkeypatch: pytest.Monke
         patch.setattr(os, "open", refuse)
         assert desk.take(relative, is_overdue=False) == []
         [(_, why, detail)] = desk.parked
-        assert why is Wait.UNREADABLE
+        assert why is WaitReason.UNREADABLE
         assert "-rw" in detail
         assert "umask" in detail
         (job,) = desk.take(relative)
@@ -137,7 +139,7 @@ def test_a_server_that_says_busy_means_that_it_is_open(
         patch.setattr(disk, "move_file", refusing(number))
         assert desk.take(relative) == []
     [(_, why, _)] = desk.parked
-    assert why is Wait.OPEN
+    assert why is WaitReason.OPEN
     assert [job.filename for job in desk.take(relative)] == ["scan.jpg"]
 
 

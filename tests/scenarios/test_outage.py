@@ -16,14 +16,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.config.schedule import Window, window_of
-from receipt_watcher.delivery.callbacks import Conclusion, Reception
+from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations import Concluded, Deferred, Lost, Outcome
 from receipt_watcher.jobs.job import Job, Reason, State
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.notify.notices import Kind
-from receipt_watcher.notify.watcher import Notification
+from receipt_watcher.notify.watcher import NoticeWatcher
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.wakeup import Bell
 from tests.conftest import FakeClock
@@ -60,9 +60,9 @@ FRIDAY_EVENING = datetime(2026, 11, 20, 20, tzinfo=BERLIN).timestamp()
 class Office(World):
     """A world with deadlines and callbacks, whose time goes by."""
 
-    def conclusion(self) -> Conclusion:
+    def conclusion(self) -> Callbacks:
         """Return what hears callbacks and watches deadlines."""
-        return Conclusion(
+        return Callbacks(
             self.log,
             self.holds,
             self.routes,
@@ -90,9 +90,9 @@ class Office(World):
         self.log.open()
         self.delivery = self.another_delivery()
 
-    def telling(self, channel: FakeChannel) -> Notification:
+    def telling(self, channel: FakeChannel) -> NoticeWatcher:
         """Return what tells somebody."""
-        return Notification(
+        return NoticeWatcher(
             self.log, self.holds, self.routes, [channel], TOLD, inboxes=lambda: [OFFICE], clock=self.clock
         )
 

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.cli.demo.stand_in import Behaviour, Delivery, StandIn
+from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool import rebuild
@@ -306,7 +306,7 @@ def test_nothing_is_booked_twice_after_a_restore(tmp_path: Path, n8n: StandIn) -
     contents = jpegs(4)
     names = ["before.jpg", "after.jpg", "out.jpg", "failed.jpg"]
 
-    def behave(delivery: Delivery) -> Behaviour:
+    def behave(delivery: ReceivedPost) -> Behaviour:
         kind = delivery.filename.partition(".")[0]
         return Behaviour(verdict={"out": None, "failed": "failure"}.get(kind, "success"))
 

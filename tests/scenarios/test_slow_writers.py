@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.cli.demo.stand_in import Delivery, StandIn
-from receipt_watcher.examine.judge import Limits, examine
+from receipt_watcher.cli.demo.stand_in import ReceivedPost, StandIn
+from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.jobs.job import Folder
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, assert_consistent, digest, wait_until
@@ -165,7 +165,7 @@ class Outcome:
     daemon: RunningDaemon
     writers: Mapping[str, Future[None]]
     contents: Mapping[str, bytes]
-    deliveries: Sequence[Delivery]
+    deliveries: Sequence[ReceivedPost]
 
 
 def begin(pool: ThreadPoolExecutor, inbox: Path, first_seed: int) -> tuple[dict[str, Future[None]], dict[str, bytes]]:
@@ -269,7 +269,7 @@ def test_the_mode_is_the_one_asked_for(outcomes: dict[str, Outcome], mode: str) 
 def is_whole(path: Path, content: bytes) -> bool:
     """Whether the examination finds nothing wrong with such a file."""
     path.write_bytes(content)
-    return examine(path, Limits(10**9, 10**9)).refusal is None
+    return examine(path, FileLimits(10**9, 10**9)).refusal is None
 
 
 def test_pages_of_a_tiff_hide_that_more_will_come(tmp_path: Path) -> None:

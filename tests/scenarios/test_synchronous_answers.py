@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from receipt_watcher.cli.demo.stand_in import STARTING_UP, Behaviour, Delivery, StandIn
+from receipt_watcher.cli.demo.stand_in import STARTING_UP, Behaviour, ReceivedPost, StandIn
 from receipt_watcher.config.schedule import DAYS
 from receipt_watcher.jobs.job import Reason, State
 from tests.conftest import TOKEN
@@ -33,7 +33,7 @@ def test_a_verdict_as_the_answer(tmp_path: Path, n8n: StandIn) -> None:
     """With n8n.accept respond, answers are verdicts: good ones go to done, a bad one to failed, without a callback."""
     contents = jpegs(4)
 
-    def behave(delivery: Delivery) -> Behaviour:
+    def behave(delivery: ReceivedPost) -> Behaviour:
         if delivery.filename == "scan-2.jpg":
             return Behaviour(body=b'{"status":"failure","message":"no total found"}', verdict=None)
         return booked(f"https://notion.example/{delivery.filename}")

@@ -34,7 +34,7 @@ from receipt_watcher.cli.demo.stand_in import (
     TOO_LARGE,
     UNAVAILABLE,
     Behaviour,
-    Delivery,
+    ReceivedPost,
     StandIn,
 )
 from tests.torture.ledger import TOKEN, Ledger
@@ -180,7 +180,7 @@ class FarSide(StandIn):
     def _meets_fault(self) -> bool:
         return self._chance.random() < self.share
 
-    def _reply(self, delivery: Delivery) -> Behaviour:
+    def _reply(self, delivery: ReceivedPost) -> Behaviour:
         fault = self.fault if self._meets_fault() else Fault.HEALTHY
         replies = SINK_REPLIES if delivery.inbox == SINK else REPLIES
         reply = replies.get(fault, replies[Fault.HEALTHY])
@@ -233,7 +233,7 @@ class FarSide(StandIn):
 
     # --- callbacks ---------------------------------------------------------------------------------------------
 
-    def _say(self, delivery: Delivery, number: int, words: tuple[Word, ...], said: threading.Event | None) -> None:
+    def _say(self, delivery: ReceivedPost, number: int, words: tuple[Word, ...], said: threading.Event | None) -> None:
         try:
             for word in words:
                 self._timer.wait(word.after_seconds)
@@ -245,7 +245,7 @@ class FarSide(StandIn):
                 self._due -= 1
                 self._over.notify_all()
 
-    def _call(self, delivery: Delivery, number: int, word: Word) -> None:
+    def _call(self, delivery: ReceivedPost, number: int, word: Word) -> None:
         """Post a callback until somebody answers it, and note every try."""
         url = delivery.callback_url
         if word.to_nobody:

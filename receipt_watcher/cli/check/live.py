@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-from receipt_watcher.cli.check.check import Finding
+from receipt_watcher.cli.check.check import CheckFinding
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.options import Accept, Config
 from receipt_watcher.delivery.callbacks import Reception
@@ -39,7 +39,7 @@ from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.service.clients import n8n_client
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
-from receipt_watcher.web.access.wrong_tokens import Strangers
+from receipt_watcher.web.access.wrong_tokens import WrongTokens
 from receipt_watcher.web.app import REHEARSAL_FACT, Web
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.fetching import Fetching
@@ -73,7 +73,7 @@ class _Round:
     clock: Callable[[], float]
 
 
-def check_live(config: Config, *, may_book: bool = False, find_size: bool = False) -> Iterator[Finding]:
+def check_live(config: Config, *, may_book: bool = False, find_size: bool = False) -> Iterator[CheckFinding]:
     """Go round once for each webhook; findings come as they are made.
 
     Raises:
@@ -94,7 +94,7 @@ def check_live(config: Config, *, may_book: bool = False, find_size: bool = Fals
             yield from _go_round(trip, url, may_book=may_book, find_size=find_size)
 
 
-def _go_round(trip: _Round, url: str, *, may_book: bool, find_size: bool) -> Iterator[Finding]:
+def _go_round(trip: _Round, url: str, *, may_book: bool, find_size: bool) -> Iterator[CheckFinding]:
     known = None
     for found in _look(trip, url):
         if isinstance(found, str):
@@ -107,7 +107,7 @@ def _go_round(trip: _Round, url: str, *, may_book: bool, find_size: bool) -> Ite
         advice = (
             "publish a workflow of `receipt-watcher n8n-workflow`; or, if it may book a test receipt, add --may-book"
         )
-        yield Finding("error", f"{_shown(url)} is no workflow of ours: nothing was sent", advice)
+        yield CheckFinding("error", f"{_shown(url)} is no workflow of ours: nothing was sent", advice)
         return
     yield from _send(trip, url)
     if find_size and known is not None:
@@ -117,10 +117,10 @@ def _go_round(trip: _Round, url: str, *, may_book: bool, find_size: bool) -> Ite
 # --- there -----------------------------------------------------------------------------------------------------
 
 
-def _look(trip: _Round, url: str) -> Iterator[Finding | str]:
+def _look(trip: _Round, url: str) -> Iterator[CheckFinding | str]:
     """Ask the webhook what it is, without a receipt; yield its name among the findings, where it is one of ours."""
     choice = trip.config.proxies().choice_for(url)
-    yield Finding("ok", f"{_shown(url)} is reached {choice.in_words}")
+    yield CheckFinding("ok", f"{_shown(url)} is reached {choice.in_words}")
     parts = urlsplit(choice.url or url)  # a proxy looks the name of N8N up by itself
     host = parts.hostname or ""
     began = time.monotonic()
@@ -128,43 +128,45 @@ def _look(trip: _Round, url: str) -> Iterator[Finding | str]:
         found = socket.getaddrinfo(host, parts.port, type=socket.SOCK_STREAM)
     except OSError as error:
         advice = f"look at {choice.key or 'n8n.webhook_url'} and at the DNS"
-        yield Finding("error", f"DNS: {host} is not found ({error.strerror})", advice)
+        yield CheckFinding("error", f"DNS: {host} is not found ({error.strerror})", advice)
         return
     addresses = sorted({str(one[4][0]) for one in found})
-    yield Finding("ok", f"DNS: {host} is {', '.join(addresses)} ({_ms(time.monotonic() - began)})")
+    yield CheckFinding("ok", f"DNS: {host} is {', '.join(addresses)} ({_ms(time.monotonic() - began)})")
     api_key = trip.config.n8n.api_key
     legs: dict[str, float] = {}
     try:
         answer = trip.outbound.get(url, {"X-N8N-Api-Key": api_key.get_secret_value()} if api_key else None, legs)
     except NotSentError as error:
-        yield Finding("error", f"N8N cannot be reached: {error}", "is it running, and the URL right?")
+        yield CheckFinding("error", f"N8N cannot be reached: {error}", "is it running, and the URL right?")
         return
     for name, seconds in legs.items():
-        yield Finding("ok", f"{name} ({_ms(seconds)})")
+        yield CheckFinding("ok", f"{name} ({_ms(seconds)})")
     yield from _skew(answer, trip.clock())
     yield from _identity(answer, url)
 
 
-def _identity(answer: Answer, url: str) -> Iterator[Finding | str]:
+def _identity(answer: Answer, url: str) -> Iterator[CheckFinding | str]:
     with contextlib.suppress(ValueError, TypeError, KeyError):
         name = json.loads(answer.text)[IDENTITY_KEY]
-        yield Finding("ok", f"key and workflow: {_shown(url)} is {name!r} of ours ({_ms(answer.elapsed_seconds)})")
+        yield CheckFinding("ok", f"key and workflow: {_shown(url)} is {name!r} of ours ({_ms(answer.elapsed_seconds)})")
         yield str(name)
         return
     if is_of_proxy(answer):
         advice = "look at the proxy's rules, or lead past it by NO_PROXY or n8n.proxy: none"
-        yield Finding("error", f"{answer.status} came through the proxy {answer.proxy}, not in N8N's words", advice)
+        yield CheckFinding(
+            "error", f"{answer.status} came through the proxy {answer.proxy}, not in N8N's words", advice
+        )
     elif answer.status in (401, 403):
         advice = "compare n8n.api_key with the header-auth credential of the webhook node"
-        yield Finding("error", f"the key is refused ({answer.status})", advice)
+        yield CheckFinding("error", f"the key is refused ({answer.status})", advice)
     elif answer.status == 404 and "not registered for GET" not in answer.text:  # noqa: PLR2004 - RFC 9110
         advice = "publish the workflow, and compare its production URL with n8n.webhook_url"
-        yield Finding("error", f"no workflow is published at {_shown(url)} (404)", advice)
+        yield CheckFinding("error", f"no workflow is published at {_shown(url)} (404)", advice)
     else:
-        yield Finding("ok", f"something answers at {_shown(url)} ({answer.status}, {_ms(answer.elapsed_seconds)})")
+        yield CheckFinding("ok", f"something answers at {_shown(url)} ({answer.status}, {_ms(answer.elapsed_seconds)})")
 
 
-def _skew(answer: Answer, now: float) -> Iterator[Finding]:
+def _skew(answer: Answer, now: float) -> Iterator[CheckFinding]:
     """Compare the clocks by the Date header (RFC 9110, 6.6.1), which is of whole seconds."""
     try:
         there = email.utils.parsedate_to_datetime(answer.headers["date"]).timestamp()
@@ -173,26 +175,30 @@ def _skew(answer: Answer, now: float) -> Iterator[Finding]:
     ahead = there - now
     if abs(ahead) > _SKEW_SECONDS:
         said = f"the clock there is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} ours"
-        yield Finding("warning", said, "have both machines keep time by NTP")
+        yield CheckFinding("warning", said, "have both machines keep time by NTP")
     else:
-        yield Finding("ok", "the clocks agree")
+        yield CheckFinding("ok", "the clocks agree")
 
 
 # --- and back --------------------------------------------------------------------------------------------------
 
 
-def _send(trip: _Round, url: str) -> Iterator[Finding]:
+def _send(trip: _Round, url: str) -> Iterator[CheckFinding]:
     began = time.monotonic()
     job_id, outcome = _post(trip, url, samples.jpeg(1))
     if isinstance(outcome, Concluded):
         level: Literal["ok", "error"] = "ok" if outcome.verdict.success else "error"
-        yield Finding(level, f"the verdict came with the answer ({_ms(time.monotonic() - began)}): {outcome.message}")
+        yield CheckFinding(
+            level, f"the verdict came with the answer ({_ms(time.monotonic() - began)}): {outcome.message}"
+        )
         return
     if not isinstance(outcome, Accepted):
-        yield Finding("error", f"the test was not accepted: {outcome.message}", "look at N8N's executions and its log")
+        yield CheckFinding(
+            "error", f"the test was not accepted: {outcome.message}", "look at N8N's executions and its log"
+        )
         return
     accepted = time.monotonic()
-    yield Finding("ok", f"accepted: {outcome.message} ({_ms(accepted - began)})")
+    yield CheckFinding("ok", f"accepted: {outcome.message} ({_ms(accepted - began)})")
     pause = threading.Event()
     verdict = None
     while verdict is None and time.monotonic() - accepted < CALLBACK_SECONDS:
@@ -200,11 +206,15 @@ def _send(trip: _Round, url: str) -> Iterator[Finding]:
         pause.wait(0 if verdict else 0.05)
     seconds = time.monotonic() - accepted
     if verdict is None:
-        yield Finding("error", f"no callback within {CALLBACK_SECONDS:g} s", _why_unheard(trip.config))
+        yield CheckFinding("error", f"no callback within {CALLBACK_SECONDS:g} s", _why_unheard(trip.config))
     elif verdict.success:
-        yield Finding("ok", f"callback: it reached us ({_ms(seconds)}); round trip {_ms(seconds + accepted - began)}")
+        yield CheckFinding(
+            "ok", f"callback: it reached us ({_ms(seconds)}); round trip {_ms(seconds + accepted - began)}"
+        )
     else:
-        yield Finding("error", f"callback: a failure ({_ms(seconds)}): {verdict.message}", "look at N8N's executions")
+        yield CheckFinding(
+            "error", f"callback: a failure ({_ms(seconds)}): {verdict.message}", "look at N8N's executions"
+        )
 
 
 def _why_unheard(config: Config) -> str:
@@ -267,16 +277,16 @@ def _made_up(content: bytes, url: str, now: float) -> Job:
     )
 
 
-def _find_size(trip: _Round, url: str) -> Finding:
+def _find_size(trip: _Round, url: str) -> CheckFinding:
     """Send larger and larger tests as JSON until one is not accepted."""
     passed = 0
     for megabytes in _SIZES_MB:
         _, outcome = _post(trip, url, samples.jpeg(1, megabytes * _MEBIBYTE), 2**30)
         if not isinstance(outcome, Accepted):
             said = f"as JSON a receipt of {passed} MB is accepted, one of {megabytes} MB is not: {outcome.message}"
-            return Finding("ok", said, "n8n.max_json_mb is for the whole message, which is a third larger")
+            return CheckFinding("ok", said, "n8n.max_json_mb is for the whole message, which is a third larger")
         passed = megabytes
-    return Finding("ok", f"as JSON a receipt of {passed} MB is accepted; larger ones were not tried")
+    return CheckFinding("ok", f"as JSON a receipt of {passed} MB is accepted; larger ones were not tried")
 
 
 # --- who hears -------------------------------------------------------------------------------------------------
@@ -313,7 +323,7 @@ def _hearing(config: Config, installation: Installation, tokens: CallbackTokens,
     web = Web(
         nobody,  # type: ignore[arg-type]  # what it does not have, a test does not come to
         tokens,
-        Strangers(time.monotonic),
+        WrongTokens(time.monotonic),
         links=links,
         downloads=Downloads(Fetching(nobody.get, [])),
         check_health=lambda: {"daemon": "a test is running, not the daemon"},

@@ -14,14 +14,14 @@ from receipt_watcher.config.proxies import OPTION
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ProxyLine:
     """One thing to say; `advice` is empty if all is well."""
 
     what: str
     advice: str = ""
 
 
-def told_of(config: Config) -> Iterator[Told]:
+def told_of(config: Config) -> Iterator[ProxyLine]:
     """Yield how each URL is reached, the servers of N8N first, and what is wrong with NO_PROXY."""
     proxies = config.proxies()
     for name, url in _named_urls(config):
@@ -29,9 +29,9 @@ def told_of(config: Config) -> Iterator[Told]:
         told = f"{name} is reached {choice.in_words}"
         is_detour = choice.url is not None and is_loopback(urlsplit(url).hostname or "")
         advice = f"add {urlsplit(url).hostname} to NO_PROXY, or set {OPTION}: none: it is this machine"
-        yield Told(told, advice if is_detour else "")
+        yield ProxyLine(told, advice if is_detour else "")
     for variable, entry in proxies.meaningless_exceptions():
-        yield Told(
+        yield ProxyLine(
             f"{variable}: {entry!r} is no host, address or network, and matches nothing",
             "write a host such as n8n.office.lan, an address, or a network such as 10.0.0.0/8",
         )

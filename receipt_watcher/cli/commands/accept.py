@@ -24,7 +24,7 @@ from receipt_watcher.errors import ReceiptWatcherError
 
 if TYPE_CHECKING:
     from receipt_watcher.config.options import Config, Inbox
-    from receipt_watcher.spool.accepted_marks import Accepted, Sight
+    from receipt_watcher.spool.accepted_marks import MarkKind, Sight
     from receipt_watcher.spool.folders import Spool
 
 Answer = TypeVar("Answer")
@@ -45,7 +45,7 @@ def accept_backlog(config_file: Path | None, inbox: str, *, as_json: bool) -> No
     Example: receipt-watcher accept-backlog office
     """
     from receipt_watcher.inbox.watching.listing import listing_of
-    from receipt_watcher.spool.accepted_marks import Accepted
+    from receipt_watcher.spool.accepted_marks import MarkKind
 
     config = load_config(config_file)
     found = inbox_of(config, inbox)
@@ -55,7 +55,7 @@ def accept_backlog(config_file: Path | None, inbox: str, *, as_json: bool) -> No
                 _tell(config, found, "", ["nothing waits to be accepted: it has had its first start"], as_json=as_json)
                 return
     waiting = _answered(found, lambda: sum(1 for _ in listing_of(found).files()))
-    owner = _leave(config, found, Accepted.BACKLOG).owner
+    owner = _leave(config, found, MarkKind.BACKLOG).owner
     _tell(config, found, owner, [f"{waiting} files wait, and are taken in"], as_json=as_json)
 
 
@@ -71,21 +71,21 @@ def take_over(config_file: Path | None, inbox: str, *, as_json: bool) -> None:
 
     Example: receipt-watcher take-over office
     """
-    from receipt_watcher.spool.accepted_marks import Accepted
+    from receipt_watcher.spool.accepted_marks import MarkKind
 
     config = load_config(config_file)
     found = inbox_of(config, inbox)
-    seen = _leave(config, found, Accepted.SPOOL)
+    seen = _leave(config, found, MarkKind.SPOOL)
     _tell(config, found, seen.owner, list(_words_of(config, seen)), as_json=as_json)
 
 
-def _leave(config: Config, inbox: Inbox, what: Accepted) -> Sight:
+def _leave(config: Config, inbox: Inbox, what: MarkKind) -> Sight:
     """Leave the mark, and return what it is for.
 
     Raises:
         ReceiptWatcherError: a folder is not there, or does not answer.
     """
-    from receipt_watcher.spool.accepted_marks import Accepted, Marks, Sight, sight_of
+    from receipt_watcher.spool.accepted_marks import MarkKind, Marks, Sight, sight_of
     from receipt_watcher.system.state_dir import Installation
 
     installation = Installation(config.state_dir)
@@ -97,7 +97,7 @@ def _leave(config: Config, inbox: Inbox, what: Accepted) -> Sight:
             f"the folder {missing[0]} is not there; mount its disk or share, or create it for the service's user, and "
             "then type this again"
         )
-    if what is Accepted.BACKLOG and not seen.owner:  # the first start writes it before it looks for the mark
+    if what is MarkKind.BACKLOG and not seen.owner:  # the first start writes it before it looks for the mark
         seen = Sight(installation.installation_id(), seen.folders)
     try:
         Marks(config.state_dir, inbox.name).leave(what, seen, time.time())

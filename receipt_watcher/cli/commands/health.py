@@ -20,14 +20,14 @@ _NO_PORT = Problem("configuration", "http.port", "is 0, so nobody knows where th
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HealthAnswer:
     """What the daemon said, and whether that is good."""
 
     is_ready: bool
     text: str
 
 
-def ask(config: Config, *, as_json: bool) -> Answer:
+def ask(config: Config, *, as_json: bool) -> HealthAnswer:
     """Return what the daemon says of itself, as one line or as JSON.
 
     Raises:
@@ -53,4 +53,4 @@ def ask(config: Config, *, as_json: bool) -> Answer:
             f"what answers at http.host {config.http.host}, http.port {config.http.port} says {answer.status}, "
             "so it is another program; which one has the port?"
         )
-    return Answer(answer.status == 200, text)  # noqa: PLR2004
+    return HealthAnswer(answer.status == 200, text)  # noqa: PLR2004

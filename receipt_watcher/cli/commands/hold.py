@@ -15,7 +15,7 @@ from receipt_watcher.cli.context import FINE, WRONG, config_option, json_option,
 
 if TYPE_CHECKING:
     from receipt_watcher.config.options import Config
-    from receipt_watcher.jobs.log.manual_holds import HandHold
+    from receipt_watcher.jobs.log.manual_holds import ManualHold
     from receipt_watcher.jobs.log.transitions import JobLog
 
 
@@ -31,11 +31,11 @@ def hold(config_file: Path | None, names: Sequence[str], why: str, *, as_json: b
 
     Example: receipt-watcher hold n8n --why "moves to the new machine"
     """
-    from receipt_watcher.jobs.log.manual_holds import HandHolds
+    from receipt_watcher.jobs.log.manual_holds import ManualHolds
 
     config, now = load_config(config_file), time.time()
     with open_log(config, writing=True) as log:
-        holds = HandHolds(log)
+        holds = ManualHolds(log)
         meant = _meant(config, names, holds.all(), now)
         done = [(each, holds.hold(each.kind, each.name, why, now)) for each in meant]
     _tell(done, ("is held", "was held before"), as_json=as_json)
@@ -52,43 +52,43 @@ def resume(config_file: Path | None, names: Sequence[str], *, as_json: bool) -> 
 
     Example: receipt-watcher resume n8n
     """
-    from receipt_watcher.jobs.log.manual_holds import HandHolds
+    from receipt_watcher.jobs.log.manual_holds import ManualHolds
 
     config, now = load_config(config_file), time.time()
     with open_log(config, writing=True) as log:
-        meant = _meant(config, names, HandHolds(log).all(), now)
+        meant = _meant(config, names, ManualHolds(log).all(), now)
         done = [(each, _resumed(config, log, each, now)) for each in meant]
     _tell(done, ("goes on within seconds", "is not held"), as_json=as_json)
     raise click.exceptions.Exit(FINE if any(is_changed for _, is_changed in done) else WRONG)
 
 
-def _resumed(config: Config, log: JobLog, hold: HandHold, now: float) -> bool:
+def _resumed(config: Config, log: JobLog, hold: ManualHold, now: float) -> bool:
     """End a hold, or have a destination probed that the daemon holds; return whether there was anything to end."""
-    from receipt_watcher.jobs.log.manual_holds import HandHolds, Held
+    from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
     from receipt_watcher.web.actions import resume_destination
 
-    if hold.kind is Held.INBOX:
-        return HandHolds(log).resume(hold.kind, hold.name)
+    if hold.kind is HoldTarget.INBOX:
+        return ManualHolds(log).resume(hold.kind, hold.name)
     return resume_destination(log, hold.name, config.branches_to(hold.name), config.callback.deadline_seconds, now)
 
 
-def _meant(config: Config, names: Iterable[str], known: Sequence[HandHold], now: float) -> list[HandHold]:
+def _meant(config: Config, names: Iterable[str], known: Sequence[ManualHold], now: float) -> list[ManualHold]:
     """Return what is meant, each once; also what is held and configured no more.
 
     Raises:
         UsageError: nothing has that name.
     """
-    from receipt_watcher.jobs.log.manual_holds import HandHold, Held
+    from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold
 
-    found: dict[tuple[str, str], HandHold] = {}
+    found: dict[tuple[str, str], ManualHold] = {}
     inboxes = [inbox.name for inbox in config.inboxes]
     urls = config.webhook_urls()
     for name in names:
         if name in inboxes:
-            here = [HandHold(Held.INBOX, name, now, "")]
+            here = [ManualHold(HoldTarget.INBOX, name, now, "")]
         else:
             meant = [url for url in urls if name in ("n8n", url, urlsplit(url).hostname)]
-            here = [HandHold(Held.DESTINATION, url, now, "") for url in meant]
+            here = [ManualHold(HoldTarget.DESTINATION, url, now, "") for url in meant]
             here += [each for each in known if name in (each.name, each.short)]
         if not here:
             hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in urls)
@@ -97,7 +97,7 @@ def _meant(config: Config, names: Iterable[str], known: Sequence[HandHold], now:
     return list(found.values())
 
 
-def _tell(done: Sequence[tuple[HandHold, bool]], words: tuple[str, str], *, as_json: bool) -> None:
+def _tell(done: Sequence[tuple[ManualHold, bool]], words: tuple[str, str], *, as_json: bool) -> None:
     from receipt_watcher.config.secrets import masked
 
     if as_json:

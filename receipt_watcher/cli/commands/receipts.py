@@ -43,7 +43,7 @@ _LOOK_SECONDS = 0.5
 _PAGE = 1000
 
 if TYPE_CHECKING:
-    from receipt_watcher.jobs.log.queries.lookups import Happening
+    from receipt_watcher.jobs.log.queries.lookups import JobEvent
     from receipt_watcher.jobs.log.transitions import JobLog
     from receipt_watcher.report.explain import Explainer, Explanation
 
@@ -203,7 +203,7 @@ def tail(config_file: Path | None, lines: int, inbox: str | None, *, as_json: bo
             raise click.exceptions.Exit(FINE) from None
 
 
-def _print_happening(happening: Happening, *, as_json: bool) -> None:
+def _print_happening(happening: JobEvent, *, as_json: bool) -> None:
     row = {
         "at": iso_time(happening.at),
         "inbox": happening.inbox,

@@ -36,7 +36,7 @@ from receipt_watcher.system.permissions import give_away
 _WATCH_SECONDS = 2.0
 
 if TYPE_CHECKING:
-    from receipt_watcher.cli.check.check import Finding
+    from receipt_watcher.cli.check.check import CheckFinding
     from receipt_watcher.config.options import Config
 
 
@@ -100,7 +100,7 @@ def check(config_file: Path | None, *, live: bool, may_book: bool, find_size: bo
     if (may_book or find_size) and not live:
         raise click.UsageError("--may-book and --find-size go with --live.")
     config = load_config(config_file)
-    findings: list[Finding] = []
+    findings: list[CheckFinding] = []
     for found in _looked_at(config, live=live, may_book=may_book, find_size=find_size):
         findings.append(found)
         if not as_json:  # one by one: a callback is waited for
@@ -112,7 +112,7 @@ def check(config_file: Path | None, *, live: bool, may_book: bool, find_size: bo
     raise click.exceptions.Exit(WRONG if any(found.level == "error" for found in findings) else FINE)
 
 
-def _looked_at(config: Config, *, live: bool, may_book: bool, find_size: bool) -> Iterable[Finding]:
+def _looked_at(config: Config, *, live: bool, may_book: bool, find_size: bool) -> Iterable[CheckFinding]:
     if live:
         from receipt_watcher.cli.check.live import check_live
         from receipt_watcher.service.logging import setup as telemetry

@@ -27,7 +27,7 @@ from pathlib import Path
 import click
 
 from receipt_watcher.cli.demo.play import DemoDaemon, Play, Stop, StoppedError, TroubleError
-from receipt_watcher.cli.demo.progress import INBOX, Row, Ways, encodable, result_table, size_of, view_for
+from receipt_watcher.cli.demo.progress import INBOX, Journeys, ProgressRow, encodable, result_table, size_of, view_for
 from receipt_watcher.cli.demo.receipts import (
     Found,
     Receipt,
@@ -111,7 +111,7 @@ def _show(root: Path, stop: Stop) -> list[str]:
     _introduce(root)
     (root / INBOX).mkdir()
     receipts, token, troubles = make_receipts(), new_token(), list[str]()
-    rows = [Row(receipt.name, receipt.what, len(receipt.content)) for receipt in receipts]
+    rows = [ProgressRow(receipt.name, receipt.what, len(receipt.content)) for receipt in receipts]
     view = view_for(sys.stdout, rows, os.environ, time.monotonic())
     with (
         StandIn(token, behave=answer_for(receipts)) as n8n,
@@ -119,7 +119,7 @@ def _show(root: Path, stop: Stop) -> list[str]:
         ThreadPoolExecutor(1) as writers,
         contextlib.closing(view),
     ):
-        play = Play(root, n8n, daemon, Ways(rows, view), stop)
+        play = Play(root, n8n, daemon, Journeys(rows, view), stop)
         try:
             play.start()
             play.perform(receipts, writers)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from receipt_watcher.cli.demo.progress import INBOX, Ways
+from receipt_watcher.cli.demo.progress import INBOX, Journeys
 from receipt_watcher.cli.demo.receipts import Receipt
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.cli.documents.example import example_yaml
@@ -164,7 +164,7 @@ def _write_config(root: Path, webhook_url: str, token: str) -> Path:
 class Play:
     """Drops the receipts, and watches until they have ended."""
 
-    def __init__(self, root: Path, n8n: StandIn, daemon: DemoDaemon, ways: Ways, stop: Stop) -> None:
+    def __init__(self, root: Path, n8n: StandIn, daemon: DemoDaemon, ways: Journeys, stop: Stop) -> None:
         self._root = root
         self._n8n = n8n
         self._daemon = daemon

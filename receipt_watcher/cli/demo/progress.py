@@ -42,7 +42,7 @@ class Tone(StrEnum):
 
 
 @dataclass(slots=True)
-class Row:
+class ProgressRow:
     """One receipt as it is shown; `places` is its way so far, times are monotonic seconds."""
 
     name: str
@@ -65,17 +65,17 @@ class View(Protocol):
     def tell(self, name: str, text: str, now: float) -> None:
         """Say that something happened to a receipt, or to the program of that name."""
 
-    def draw(self, rows: Sequence[Row], footer: str, now: float) -> None:
+    def draw(self, rows: Sequence[ProgressRow], footer: str, now: float) -> None:
         """Show how everything stands."""
 
     def close(self) -> None:
         """End; what was shown stays."""
 
 
-class Ways:
+class Journeys:
     """Follows the receipts of `rows` and tells `view` of each change; other files are left alone."""
 
-    def __init__(self, rows: Sequence[Row], view: View) -> None:
+    def __init__(self, rows: Sequence[ProgressRow], view: View) -> None:
         self.rows = {row.name: row for row in rows}
         self.job_ids: dict[str, str] = {}  # by file name
         self.events: list[str] = []
@@ -105,7 +105,7 @@ class Ways:
             if row.places == [INBOX]:
                 self._look_at(row, root, now)
 
-    def _look_at(self, row: Row, root: Path, now: float) -> None:
+    def _look_at(self, row: ProgressRow, root: Path, now: float) -> None:
         try:
             size = (root / INBOX / row.name).stat().st_size
         except FileNotFoundError:
@@ -139,7 +139,7 @@ class Ways:
         elif line.get("level") in ("warning", "error", "critical") and event not in _SPOKEN_ELSEWHERE:
             self._view.tell("the daemon", printable(f"warns of {event}: {line.get('message') or line.get('why')}"), now)
 
-    def _hear_of(self, row: Row, event: str, line: Mapping[str, Any], now: float) -> None:
+    def _hear_of(self, row: ProgressRow, event: str, line: Mapping[str, Any], now: float) -> None:
         match event:
             case "job.recorded":
                 self._recorded(row, line, now)
@@ -157,19 +157,19 @@ class Ways:
                 where = Path(line["folder"], line["path"]).parent
                 self._enter(row, line["folder"], row.state, f"is filed in {where} after {row.seconds(now)}", now)
 
-    def _recorded(self, row: Row, line: Mapping[str, Any], now: float) -> None:
+    def _recorded(self, row: ProgressRow, line: Mapping[str, Any], now: float) -> None:
         row.began_at = row.began_at or now
         found = {State.QUEUED: "it can be sent", State.DUPLICATE: "it is a copy"}.get(
             line["status"], "it cannot be sent"
         )
         self._enter(row, Folder.PROCESSING, "waits for its turn", f"is in processing, and is checked: {found}", now)
 
-    def _enter(self, row: Row, place: str, state: str, text: str, now: float) -> None:
+    def _enter(self, row: ProgressRow, place: str, state: str, text: str, now: float) -> None:
         if row.places[-1:] != [place]:
             row.places.append(place)
         self._say(row, state, text, now)
 
-    def _say(self, row: Row, state: str, text: str, now: float) -> None:
+    def _say(self, row: ProgressRow, state: str, text: str, now: float) -> None:
         row.state = printable(state)
         self._view.tell(row.name, printable(text), now)
 
@@ -212,7 +212,7 @@ class Lines:
         self._stream.write(encodable(line, self._stream.encoding))
         self._stream.flush()
 
-    def draw(self, rows: Sequence[Row], footer: str, now: float) -> None:
+    def draw(self, rows: Sequence[ProgressRow], footer: str, now: float) -> None:
         """Nothing more: each change has been told."""
 
     def close(self) -> None:
@@ -230,7 +230,7 @@ class LiveTable:
     def tell(self, name: str, text: str, now: float) -> None:
         """Nothing: the next drawing shows it."""
 
-    def draw(self, rows: Sequence[Row], footer: str, now: float) -> None:
+    def draw(self, rows: Sequence[ProgressRow], footer: str, now: float) -> None:
         """Draw over what was drawn before; the cursor is hidden, and lines are not wrapped, until `close`."""
         width = size_of(self._stream).columns
         lines = [*render(rows, width, now, colours=self._colours), fit(footer, width)]
@@ -249,7 +249,7 @@ class LiveTable:
             self._height = 0
 
 
-def view_for(stream: TextIO, rows: Sequence[Row], environ: Mapping[str, str], started_at: float) -> View:
+def view_for(stream: TextIO, rows: Sequence[ProgressRow], environ: Mapping[str, str], started_at: float) -> View:
     """Return the view that the stream can show."""
     lines_drawn = len(rows) + 2
     can_move = stream.isatty() and environ.get("TERM", "dumb") != "dumb"
@@ -270,7 +270,7 @@ def size_of(stream: TextIO) -> os.terminal_size:
 # --- drawing, pure ---------------------------------------------------------------------------------------------
 
 
-def render(rows: Sequence[Row], width: int, now: float, *, colours: bool) -> list[str]:
+def render(rows: Sequence[ProgressRow], width: int, now: float, *, colours: bool) -> list[str]:
     """Return a heading and one line per row, none wider than `width`; what has no room is left out."""
     name = max(len(row.name) for row in rows)
     what = max(len(row.what) for row in rows)

@@ -16,7 +16,7 @@ from typing import Any
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.progress import INBOX, reason_in_words
-from receipt_watcher.cli.demo.stand_in import Behaviour, Delivery, succeed_if_intact
+from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, succeed_if_intact
 from receipt_watcher.jobs.job import Folder, Reason, State
 from receipt_watcher.spool.reason_file import note_path
 
@@ -102,11 +102,11 @@ def _receipt(name: str, what: str, content: bytes, **expected: Any) -> Receipt:
     return Receipt(name=name, what=what, content=content, **expected)
 
 
-def answer_for(receipts: Sequence[Receipt]) -> Callable[[Delivery], Behaviour]:
+def answer_for(receipts: Sequence[Receipt]) -> Callable[[ReceivedPost], Behaviour]:
     """Return what the stand-in does: it reads for a moment, and rejects what it should reject."""
     rejected = {receipt.name for receipt in receipts if receipt.reason is Reason.N8N_FAILURE}
 
-    def answer(delivery: Delivery) -> Behaviour:
+    def answer(delivery: ReceivedPost) -> Behaviour:
         behaviour = replace(succeed_if_intact(delivery), callback_delay_seconds=_READING_SECONDS)
         if delivery.filename in rejected:
             return replace(behaviour, verdict="failure", message="no total found")
@@ -121,7 +121,11 @@ def in_a_word(status: str, reason: str | None) -> str:
 
 
 def find(
-    receipt: Receipt, root: Path, job: Mapping[str, Any], originals: Mapping[str, str], deliveries: Sequence[Delivery]
+    receipt: Receipt,
+    root: Path,
+    job: Mapping[str, Any],
+    originals: Mapping[str, str],
+    deliveries: Sequence[ReceivedPost],
 ) -> Found:
     """Look for a receipt in the four folders, in its job, and among what N8N got; `originals` are names by job id."""
     paths = [  # not by rglob, which fails when a folder of a job goes while it looks

@@ -49,7 +49,7 @@ _Request = tuple[str, str, dict[str, str], bytes]  # method, path, headers, body
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class ReceivedPost:
     """One POST that arrived whole and that n8n would start its workflow with. Header names are in lower case."""
 
     job_id: str
@@ -116,7 +116,7 @@ _BAD_FORM = Behaviour(400, b'{"message":"The submitted form data could not be pa
 _HEALTHY = Behaviour(200, b'{"status":"ok"}', verdict=None)
 
 
-def succeed_if_intact(delivery: Delivery) -> Behaviour:
+def succeed_if_intact(delivery: ReceivedPost) -> Behaviour:
     """Accept it; the verdict is a failure where the bytes are not those that `sha256` names."""
     if not delivery.claimed_sha256 or delivery.sha256 in ("", delivery.claimed_sha256):
         return Behaviour()
@@ -129,7 +129,7 @@ class StandIn:
 
     token: str = ""
     api_key: str | None = None
-    behave: Callable[[Delivery], Behaviour] | None = None
+    behave: Callable[[ReceivedPost], Behaviour] | None = None
     port: int = 0
     _: KW_ONLY
     keep_content: bool = False
@@ -141,7 +141,7 @@ class StandIn:
 
     def __post_init__(self) -> None:
         self._changed, self._closing = threading.Condition(), threading.Event()
-        self._deliveries, self._callbacks = list[Delivery](), list[Callback]()
+        self._deliveries, self._callbacks = list[ReceivedPost](), list[Callback]()
         self._fetched = list[tuple[str, str]]()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="standin", daemon=True)
@@ -199,7 +199,7 @@ class StandIn:
         return f"http://127.0.0.1:{self.port}/webhook/receipts"
 
     @property
-    def deliveries(self) -> list[Delivery]:
+    def deliveries(self) -> list[ReceivedPost]:
         """What has arrived, in this order."""
         with self._changed:
             return self._deliveries.copy()
@@ -277,7 +277,7 @@ class StandIn:
             notes.append(note)
             self._changed.notify_all()
 
-    def _examine(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Delivery | Behaviour:
+    def _examine(self, method: str, path: str, headers: dict[str, str], body: bytes) -> ReceivedPost | Behaviour:
         if method == "GET" and path.startswith("/webhook/"):
             if self.workflow is None:
                 return NOT_FOR_GET
@@ -299,13 +299,13 @@ class StandIn:
     def _is_key_right(self, headers: Mapping[str, str]) -> bool:
         return self.api_key in (None, headers.get("x-n8n-api-key"))
 
-    def _read_delivery(self, path: str, headers: dict[str, str], form: dict[str, Any]) -> Delivery:
+    def _read_delivery(self, path: str, headers: dict[str, str], form: dict[str, Any]) -> ReceivedPost:
         content: bytes | None = form.get("file")
         if content is None and "file_url" not in form and (self.check_content or self.keep_content):
             content = binascii.a2b_base64(form.get("image_data", ""), strict_mode=True)
         names = ("job_id", "filename", "mime_type", "inbox", "subfolder", "notion_database_id", "callback_url")
         texts: dict[str, Any] = {name: str(form.get(name, "")) for name in names}
-        return Delivery(
+        return ReceivedPost(
             **texts,
             callback_token=str(form.get("callback_token", "")),
             attempt=int(form.get("attempt", 0)),
@@ -339,7 +339,7 @@ class StandIn:
             await writer.drain()
         return not behaviour.missing_bytes and not writer.is_closing()
 
-    def _call_back(self, delivery: Delivery, behaviour: Behaviour) -> None:
+    def _call_back(self, delivery: ReceivedPost, behaviour: Behaviour) -> None:
         if delivery.file_url and self.check_content:
             sha256 = _digest_at(urlsplit(delivery.file_url))
             self._note(self._fetched, (delivery.job_id, sha256))
@@ -437,8 +437,8 @@ def main() -> None:
 
     with options.log.open("a") if options.log else contextlib.nullcontext(sys.stdout) as log:
 
-        def tell(delivery: Delivery) -> Behaviour:
-            told = {name: getattr(delivery, name) for name in Delivery.__slots__ if name not in _UNTOLD}
+        def tell(delivery: ReceivedPost) -> Behaviour:
+            told = {name: getattr(delivery, name) for name in ReceivedPost.__slots__ if name not in _UNTOLD}
             _write_line(log, told)
             is_silent = options.silent_for is not None and delivery.filename.startswith(options.silent_for)
             return Behaviour(verdict=None) if is_silent else succeed_if_intact(delivery)

@@ -32,7 +32,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from receipt_watcher.config.proxies import ENVIRONMENT, OPTION, Choice, Proxies, mistake_in
+from receipt_watcher.config.proxies import ENVIRONMENT, OPTION, Proxies, ProxyChoice, mistake_in
 from receipt_watcher.config.secrets import masked
 from receipt_watcher.errors import AnswerLostError, ConfigError, CutAnswerError, NotSentError, Problem
 
@@ -80,7 +80,7 @@ class _Transports(httpx.BaseTransport):
         self._lock = threading.Lock()
         self._made: dict[str | None, httpx.HTTPTransport] = {}
 
-    def for_choice(self, choice: Choice) -> httpx.HTTPTransport:
+    def for_choice(self, choice: ProxyChoice) -> httpx.HTTPTransport:
         """Return the connections through a proxy.
 
         Raises:
@@ -91,7 +91,7 @@ class _Transports(httpx.BaseTransport):
                 self._made[choice.url] = self._through(choice)
             return self._made[choice.url]
 
-    def _through(self, choice: Choice) -> httpx.HTTPTransport:
+    def _through(self, choice: ProxyChoice) -> httpx.HTTPTransport:
         if choice.url is None:
             return httpx.HTTPTransport(verify=self._tls, limits=self._limits, trust_env=False)
         wrong = mistake_in(choice.url)
@@ -118,7 +118,7 @@ class _Transports(httpx.BaseTransport):
                 transport.close()
 
 
-def _proxy_error(choice: Choice, wrong: str, right: str) -> ConfigError:
+def _proxy_error(choice: ProxyChoice, wrong: str, right: str) -> ConfigError:
     return ConfigError([Problem(choice.source, choice.key, f'"{masked(choice.url or "")}" {wrong}', right)])
 
 
@@ -226,7 +226,7 @@ class Outbound:
                 raise AnswerLostError(_explain(error, choice)) from error
             raise NotSentError(_explain(error, choice)) from error
 
-    def _read(self, response: httpx.Response, choice: Choice) -> tuple[str, str, bool]:
+    def _read(self, response: httpx.Response, choice: ProxyChoice) -> tuple[str, str, bool]:
         """Read an answer within its bounds; return what came, why it was cut, and whether the connection broke.
 
         A far side that drips bytes for ever is cut off.
@@ -281,7 +281,7 @@ def _lower(headers: httpx.Headers) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _answering(choice: Choice, url: str) -> str:
+def _answering(choice: ProxyChoice, url: str) -> str:
     """Return the proxy that an answer may come from itself, with the setting that names it; "" if it cannot."""
     return f"{choice.proxy} ({choice.why})" if choice.may_answer_for(url) else ""
 
@@ -321,7 +321,7 @@ def _tls_error(error: OSError, ca_file: str) -> Exception:
     return ConfigError([Problem(f"environment variable {name}", name, wrong, "name one that exists, or unset it")])
 
 
-def _explain(error: Exception, choice: Choice) -> str:
+def _explain(error: Exception, choice: ProxyChoice) -> str:
     """Say in words what httpx says in class names, and which proxy was in between."""
     if choice.url is None:
         return _in_words(error)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from receipt_watcher.config.options import Inbox
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import Ignored, Rule
 from receipt_watcher.inbox.watching.settling import Signature
 from receipt_watcher.spool import reason_file
@@ -114,17 +114,17 @@ class Listing:
         """Return the rule by which its name says that it is no receipt."""
         return self._ignored.rule_for(relative)
 
-    def why_never(self, relative: str, status: os.stat_result) -> tuple[Wait, str] | None:
+    def why_never(self, relative: str, status: os.stat_result) -> tuple[WaitReason, str] | None:
         """Return why something that lies in the inbox is never taken; None where it is to be taken."""
         rule = self._ignored.rule_for(relative)
         if rule is not None:
-            return Wait.IGNORED, f"the pattern {rule.pattern} of {rule.pack}"
+            return WaitReason.IGNORED, f"the pattern {rule.pattern} of {rule.pack}"
         if not stat.S_ISREG(status.st_mode):
-            return Wait.NO_FILE, f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}"
+            return WaitReason.NO_FILE, f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}"
         if "/" in relative and not self._recursive:
-            return Wait.SUBFOLDER, f"it lies in {relative.rpartition('/')[0]}"
+            return WaitReason.SUBFOLDER, f"it lies in {relative.rpartition('/')[0]}"
         if self._is_note(relative):
-            return Wait.NOTE, ""
+            return WaitReason.NOTE, ""
         return None
 
     def everything(self) -> Iterator[tuple[str, os.stat_result]]:

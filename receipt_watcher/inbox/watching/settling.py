@@ -15,20 +15,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from receipt_watcher.inbox.wait_reasons import WAITS_FOR_PATIENCE, Wait
+from receipt_watcher.inbox.wait_reasons import WAITS_FOR_PATIENCE, WaitReason
 
 #: How long a parked file is left alone before it is looked at again: the first pause, and the longest; it doubles.
 #: By taste: a writer closes within seconds, permissions are mended by people. Any event ends a pause at once.
-PAUSES_SECONDS: dict[Wait, tuple[float, float]] = {
-    Wait.OPEN: (0.5, 15.0),
-    Wait.PLACEHOLDER: (5.0, 60.0),
-    Wait.UNREADABLE: (1.0, 60.0),
-    Wait.UNEXAMINED: (1.0, 60.0),
-    Wait.IMMOVABLE: (1.0, 300.0),
+PAUSES_SECONDS: dict[WaitReason, tuple[float, float]] = {
+    WaitReason.OPEN: (0.5, 15.0),
+    WaitReason.PLACEHOLDER: (5.0, 60.0),
+    WaitReason.UNREADABLE: (1.0, 60.0),
+    WaitReason.UNEXAMINED: (1.0, 60.0),
+    WaitReason.IMMOVABLE: (1.0, 300.0),
 }
 
 #: What a file is given out in spite of, when it has not changed for the patience.
-BOUNDED_BY_PATIENCE = WAITS_FOR_PATIENCE | {Wait.UNREADABLE}
+BOUNDED_BY_PATIENCE = WAITS_FOR_PATIENCE | {WaitReason.UNREADABLE}
 
 
 class Signature(NamedTuple):
@@ -61,7 +61,7 @@ class Seen:
     changed_at: float
     first_seen_at: float
     first_size: int
-    why: Wait = Wait.GROWING
+    why: WaitReason = WaitReason.GROWING
     detail: str = ""
     looks: int = 0
     until: float = 0.0
@@ -124,7 +124,7 @@ class Settler:
         self._queue_of(relative).pop(relative, None)
         self.parked.pop(relative, None)
 
-    def park(self, settled: Settled, why: Wait, detail: str, now: float) -> None:
+    def park(self, settled: Settled, why: WaitReason, detail: str, now: float) -> None:
         """Take back a file that was given out and cannot be taken yet."""
         before = settled.seen
         looks = before.looks + 1 if before.why is why else 1
@@ -176,8 +176,8 @@ class Settler:
         is_overdue = seen.changed_at + self._times_of(relative).patience_seconds <= now
         settled = Settled(relative, seen, is_overdue)
         if seen.signature.size == 0 and not is_overdue:
-            self.park(settled, Wait.EMPTY, "0 bytes", now)
+            self.park(settled, WaitReason.EMPTY, "0 bytes", now)
         elif seen.signature.is_undated and not is_overdue:
-            self.park(settled, Wait.UNDATED, "modified at 1970-01-01T00:00:00Z", now)
+            self.park(settled, WaitReason.UNDATED, "modified at 1970-01-01T00:00:00Z", now)
         else:
             ready.append(settled)

@@ -29,7 +29,7 @@ class HoldKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class DestinationState:
     """How a destination stands: held or not, and when it last did what. Unix seconds; None where it never did.
 
     `accepted_at` is the last time, `called_back_at` the first; `too_large_job` names up to two that got a 413.
@@ -70,12 +70,12 @@ class Holds:
     def __init__(self, log: JobLog) -> None:
         self._log = log
 
-    def get(self, url: str) -> Standing:
+    def get(self, url: str) -> DestinationState:
         """Return what is known of a destination; of a new one nothing is."""
         found = self._log.select_as(_standing, f"{_SELECT} WHERE url = ?", url)
-        return found[0] if found else Standing(url=url)
+        return found[0] if found else DestinationState(url=url)
 
-    def all(self) -> list[Standing]:
+    def all(self) -> list[DestinationState]:
         """Return every destination that is known."""
         return self._log.select_as(_standing, f"{_SELECT} ORDER BY url")
 
@@ -201,7 +201,7 @@ _NOT_HELD: dict[str, object] = {
 }
 
 
-def _standing(row: tuple[Any, ...]) -> Standing:
+def _standing(row: tuple[Any, ...]) -> DestinationState:
     fields = dict(zip(_COLUMNS, row, strict=True))
     kind = HoldKind(fields.pop("hold_kind")) if fields["hold_kind"] else fields.pop("hold_kind")
-    return Standing(**(fields | {"hold_kind": kind, "silent_jobs": tuple(json.loads(fields["silent_jobs"]))}))
+    return DestinationState(**(fields | {"hold_kind": kind, "silent_jobs": tuple(json.loads(fields["silent_jobs"]))}))

@@ -19,7 +19,7 @@ from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.transitions import JobLog
 
 
-class Held(StrEnum):
+class HoldTarget(StrEnum):
     """What is held."""
 
     INBOX = "inbox"
@@ -27,10 +27,10 @@ class Held(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class HandHold:
+class ManualHold:
     """One hold; `name` is the inbox's, or the destination's URL; `since` in Unix seconds, `why` what the admin said."""
 
-    kind: Held
+    kind: HoldTarget
     name: str
     since: float
     why: str
@@ -38,12 +38,12 @@ class HandHold:
     @property
     def short(self) -> str:
         """What is held in a word: the inbox's name, or the destination's host; a URL may be secret."""
-        return self.name if self.kind is Held.INBOX else urlsplit(self.name).hostname or "n8n"
+        return self.name if self.kind is HoldTarget.INBOX else urlsplit(self.name).hostname or "n8n"
 
     @property
     def label(self) -> str:
         """What is held, in a sentence."""
-        return f"the inbox {self.name}" if self.kind is Held.INBOX else f"N8N at {self.short}"
+        return f"the inbox {self.name}" if self.kind is HoldTarget.INBOX else f"N8N at {self.short}"
 
     @property
     def words(self) -> str:
@@ -51,35 +51,35 @@ class HandHold:
         return f": {self.why}" if self.why else ""
 
 
-def hand_hold_view(hold: HandHold | None) -> dict[str, Any] | None:
+def hand_hold_view(hold: ManualHold | None) -> dict[str, Any] | None:
     """Return a hold as JSON takes it."""
     return None if hold is None else {"since": iso_time(hold.since), "why": hold.why}
 
 
-class HandHolds:
+class ManualHolds:
     """The rows in the job log."""
 
     def __init__(self, log: JobLog) -> None:
         self._log = log
 
-    def of_inbox(self, name: str) -> HandHold | None:
+    def of_inbox(self, name: str) -> ManualHold | None:
         """Return the hold of an inbox, or None."""
-        return self._find(Held.INBOX, name)
+        return self._find(HoldTarget.INBOX, name)
 
-    def of_destination(self, url: str) -> HandHold | None:
+    def of_destination(self, url: str) -> ManualHold | None:
         """Return the hold of a destination, or None."""
-        return self._find(Held.DESTINATION, url)
+        return self._find(HoldTarget.DESTINATION, url)
 
-    def _find(self, kind: Held, name: str) -> HandHold | None:
+    def _find(self, kind: HoldTarget, name: str) -> ManualHold | None:
         found = self._log.select("SELECT since, why FROM hand_hold WHERE kind = ? AND name = ?", kind, name)
-        return HandHold(kind, name, *found[0]) if found else None
+        return ManualHold(kind, name, *found[0]) if found else None
 
-    def all(self) -> list[HandHold]:
+    def all(self) -> list[ManualHold]:
         """Return every hold by hand."""
         statement = "SELECT kind, name, since, why FROM hand_hold ORDER BY kind, name"
-        return self._log.select_as(lambda row: HandHold(Held(row[0]), *row[1:]), statement)
+        return self._log.select_as(lambda row: ManualHold(HoldTarget(row[0]), *row[1:]), statement)
 
-    def hold(self, kind: Held, name: str, why: str, now: float) -> bool:
+    def hold(self, kind: HoldTarget, name: str, why: str, now: float) -> bool:
         """Hold it, or say anew why; return whether it was not held before."""
         with self._log.transaction():
             before = self._find(kind, name)
@@ -93,6 +93,6 @@ class HandHolds:
             )
             return before is None
 
-    def resume(self, kind: Held, name: str) -> bool:
+    def resume(self, kind: HoldTarget, name: str) -> bool:
         """Let it go on; return whether it was held."""
         return self._log.change("DELETE FROM hand_hold WHERE kind = ? AND name = ?", kind, name) > 0

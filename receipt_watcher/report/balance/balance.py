@@ -28,7 +28,7 @@ from receipt_watcher.inbox.watching.ignored import Ignored
 from receipt_watcher.jobs.job import HOME_FOLDER, Folder, Job, Reason, State
 from receipt_watcher.jobs.log.queries.lookups import Claim, Selection
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.report.balance.findings import AGREEING, Disagreement, Finding, Sums
+from receipt_watcher.report.balance.findings import AGREEING, BalanceSums, Disagreement, Finding
 from receipt_watcher.spool.bindings import Bindings
 from receipt_watcher.spool.contents import difference, digests, files_below, hashing, is_there, status_of
 from receipt_watcher.spool.folders import SpoolFolders
@@ -108,13 +108,13 @@ class Balance:
         self._is_hash_due = is_hash_due
         self._tell_row = tell_row
         self._tell_progress = tell_progress
-        self._sums = Sums()
+        self._sums = BalanceSums()
         self._moments = _MOMENTS
         self._spools: dict[str, dict[Folder, str]] = {}  # of every configured inbox: where its folders really are
         self._away: set[str] = set()  # folders that are not there, or that answer nothing
         self._elsewhere: dict[str, list[str]] = {}  # by job id: files that no job claims, with its bytes
 
-    def run(self, selection: Selection) -> Sums:
+    def run(self, selection: Selection) -> BalanceSums:
         """Prove the jobs of a selection; what it returns is not whole where `stopping` was set meanwhile."""
         self._look_at_folders(selection)
         self._look_for_strangers(selection)

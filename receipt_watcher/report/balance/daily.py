@@ -24,7 +24,7 @@ from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.report.balance.balance import Balance
-from receipt_watcher.report.balance.findings import ABSENT, Finding, Sums
+from receipt_watcher.report.balance.findings import ABSENT, BalanceSums, Finding
 from receipt_watcher.report.balance.last_result import LastBalance, keep_balance, last_balance
 
 logger = structlog.get_logger()
@@ -102,7 +102,7 @@ class Audit:
     def _pause(self, _count: int) -> None:
         self._stopping.wait(_PAUSE_SECONDS)
 
-    def _keep(self, sums: Sums, before: LastBalance | None, began_at: float, *, is_whole: bool) -> None:
+    def _keep(self, sums: BalanceSums, before: LastBalance | None, began_at: float, *, is_whole: bool) -> None:
         known = before.hashed_at if before else None
         again = [each.job_id for each in sums.named if each.job_id and each.finding not in ABSENT]
         is_all_known = is_whole and not sums.findings[Finding.UNREACHABLE] and len(again) <= _REMEMBERED
@@ -117,7 +117,7 @@ class Audit:
         )
         keep_balance(self._log, last)
 
-    def _tell(self, sums: Sums, before: LastBalance | None, away: frozenset[str], seconds: float) -> None:
+    def _tell(self, sums: BalanceSums, before: LastBalance | None, away: frozenset[str], seconds: float) -> None:
         newly_absent = max(0, sums.absent - (before.absent if before else 0))
         told: dict[str, object] = {
             "received": sums.received,
@@ -136,7 +136,7 @@ class Audit:
         )
 
 
-def _names(sums: Sums) -> list[str]:
+def _names(sums: BalanceSums) -> list[str]:
     named = [each for each in sums.named if sums.wrong == 0 or each.finding not in ABSENT]
     return [f"{each.finding.value}: {each.line()}" for each in named[:_NAMED]]
 

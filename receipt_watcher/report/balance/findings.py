@@ -125,7 +125,7 @@ class Disagreement:
 
 
 @dataclass(slots=True)
-class Sums:
+class BalanceSums:
     """The result: how many receipts in each state, how many of each finding, and the disagreements by name."""
 
     states: Counter[State] = field(default_factory=Counter)

@@ -24,10 +24,10 @@ from receipt_watcher import __version__
 from receipt_watcher.config.options import Config, Inbox
 from receipt_watcher.config.secrets import secrets_of
 from receipt_watcher.config.values import Secret
-from receipt_watcher.delivery.callbacks import Conclusion, Reception
+from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.kept_callbacks import KeptCallback, KeptCallbacks
-from receipt_watcher.delivery.worker import Delivery
+from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.examine.pool import ExaminerPool
@@ -43,17 +43,17 @@ from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
 from receipt_watcher.jobs.verdict import parse_verdict
 from receipt_watcher.notify.channels.registry import channels_of
 from receipt_watcher.notify.heartbeat import Heartbeat
-from receipt_watcher.notify.watcher import Notification, forget
+from receipt_watcher.notify.watcher import NoticeWatcher, forget
 from receipt_watcher.report.balance.daily import Audit
 from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.report.health import Health
-from receipt_watcher.report.metrics import Counts, Metrics, Present
+from receipt_watcher.report.metrics import Counts, MetricsRegistry, Present
 from receipt_watcher.report.metrics_file import Textfile
-from receipt_watcher.report.overview import Condition
+from receipt_watcher.report.overview import DaemonOverview
 from receipt_watcher.service import loops, web_wiring
 from receipt_watcher.service.clients import n8n_client, notice_client
 from receipt_watcher.service.logging.setup import output_trouble
-from receipt_watcher.service.process.held_resources import Ground
+from receipt_watcher.service.process.held_resources import HeldResources
 from receipt_watcher.service.watchdog import dump_stacks
 from receipt_watcher.service.wiring import (
     Sending,
@@ -65,20 +65,20 @@ from receipt_watcher.service.wiring import (
 )
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.retention import PAUSE_SECONDS, BelievedTime, Remover, Trimmer
-from receipt_watcher.spool.route import Route
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.spool.start_counter import Starts
 from receipt_watcher.system.clock import SteadyClock
 from receipt_watcher.system.runtime_dir import note_runtime_folder, runtime_folder
 from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
 from receipt_watcher.web.access.callers import Access
-from receipt_watcher.web.access.wrong_tokens import TELL_SECONDS, Strangers, log_callers
+from receipt_watcher.web.access.wrong_tokens import TELL_SECONDS, WrongTokens, log_callers
 from receipt_watcher.web.api.endpoints import Api, Parts
 from receipt_watcher.web.app import REHEARSAL_FACT, Web
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.fetching import Fetching
 from receipt_watcher.web.files.links import FileLinks
-from receipt_watcher.web.pages.pictures import Thumbnails
+from receipt_watcher.web.pages.pictures import Pictures
 from receipt_watcher.web.pages.receipts import Pages
 from receipt_watcher.web.pages.rendering import Rendering
 from receipt_watcher.web.pages.sign_in import SignInPage
@@ -125,7 +125,7 @@ class Daemon:
         take_over: bool = False,
         accept_backlog: bool = False,
         audits: bool = True,
-        ground: Ground | None = None,
+        ground: HeldResources | None = None,
         tell_status: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -145,7 +145,7 @@ class Daemon:
         self._filings = Bell()
         self._removals = Bell()  # rung to stop
         self._notices = Bell()  # rung to stop
-        self._ground = ground or Ground(config.state_dir)
+        self._ground = ground or HeldResources(config.state_dir)
         self._keeps_ground = ground is not None  # it is another's, who gives it back
         self.installation = self._ground.installation
         self._tell_words, self._words = tell_status, ""  # the words as they were told last
@@ -168,7 +168,7 @@ class Daemon:
         self._secrets = secrets_of(config)  # what no notice and no status file may hold
         self._tokens: CallbackTokens | None = None
         self._links: FileLinks | None = None
-        self._strangers, self._callers = Strangers(monotonic), Strangers(monotonic, log_callers)
+        self._strangers, self._callers = WrongTokens(monotonic), WrongTokens(monotonic, log_callers)
         self._examiners = self._judging_examiners()
         self.take_in = TakeIn(
             self.log,
@@ -181,7 +181,7 @@ class Daemon:
         )
         self.callbacks = KeptCallbacks(config.state_dir / "callbacks", self.log, self._conclude_kept, clock=self._clock)
         self.delivery = self._delivery()
-        self.conclusion = Conclusion(
+        self.conclusion = Callbacks(
             self.log,
             self.holds,
             self.routes,
@@ -200,7 +200,7 @@ class Daemon:
         self.removers = [self._remover(route, believed) for route in self.routes]
         self.trimmer = Trimmer(self.log, config.retention, believed=believed, stopping=self._stopping)
         self.gates = [self._gate(inbox, route) for inbox, route in zip(config.inboxes, self.routes, strict=True)]
-        self.condition = Condition(config, self.log, self.holds, self.gates, self.filing, clock=self._clock)
+        self.condition = DaemonOverview(config, self.log, self.holds, self.gates, self.filing, clock=self._clock)
         self.audit = Audit(
             self.log,
             config.inboxes,
@@ -226,7 +226,7 @@ class Daemon:
     def _file_url_of(self, job: Job) -> str:
         return self._public_url + self._links.path_of(job.job_id, job.sha256 or "") if self._links else ""
 
-    def _gate(self, inbox: Inbox, route: Route) -> Gate:
+    def _gate(self, inbox: Inbox, route: InboxRoute) -> Gate:
         bell = Bell()
         settings = gate_settings(
             self.config,
@@ -252,7 +252,7 @@ class Daemon:
             status_file=self._status_file(route) if inbox.status_file and self._audits else None,
         )
 
-    def _status_file(self, route: Route) -> StatusFile:
+    def _status_file(self, route: InboxRoute) -> StatusFile:
         return StatusFile(route, self.log, self.holds, zone=self.config.notify.zone, secrets=lambda: self._secrets)
 
     def _outbound_of_notices(self) -> Outbound:
@@ -261,7 +261,7 @@ class Daemon:
             return self._outbound  # which nothing is told by: a client of its own costs time and memory
         return notice_client(self.config, self._stopping)
 
-    def _notification(self) -> Notification | None:
+    def _notification(self) -> NoticeWatcher | None:
         """Build what tells people, where there is somebody to tell.
 
         Raises:
@@ -270,7 +270,7 @@ class Daemon:
         channels = channels_of(self.config.notify, self._tell)
         if not channels:
             return None
-        return Notification(
+        return NoticeWatcher(
             self.log,
             self.holds,
             self.routes,
@@ -309,11 +309,11 @@ class Daemon:
             tell_log_trouble=output_trouble,
         )
 
-    def _metrics(self) -> Metrics:
+    def _metrics(self) -> MetricsRegistry:
         present = Present(self.log, self.holds, self.gates, self.checks, clock=self._clock, monotonic=self._monotonic)
-        return Metrics(Counts(self.log, [route.name for route in self.routes]), present)
+        return MetricsRegistry(Counts(self.log, [route.name for route in self.routes]), present)
 
-    def _remover(self, route: Route, believed: BelievedTime) -> Remover:
+    def _remover(self, route: InboxRoute, believed: BelievedTime) -> Remover:
         return Remover(
             self.log,
             route,
@@ -334,8 +334,8 @@ class Daemon:
         self._deliveries.ring()
         self._filings.ring()
 
-    def _delivery(self) -> Delivery:
-        return Delivery(
+    def _delivery(self) -> Deliveries:
+        return Deliveries(
             self.log,
             self.holds,
             self.routes,
@@ -354,13 +354,13 @@ class Daemon:
         path = self.config.metrics.textfile
         return Textfile(path, self.metrics.text) if path is not None else None
 
-    def _thumbnails_of(self, config: Config) -> Thumbnails:
+    def _thumbnails_of(self, config: Config) -> Pictures:
         bounds = bounds_of(config).for_pictures()
         examiners = Examiners(bounds, stopping=self._stopping, is_logged=False, pool=self._pool)
         max_pixels = int(config.limits.max_megapixels * 1_000_000)
         folder = config.state_dir / "pictures"
         fetching = Fetching(self.log.get, self.routes)
-        return Thumbnails(folder, fetching, examiners, max_pixels=max_pixels, clock=self._clock)
+        return Pictures(folder, fetching, examiners, max_pixels=max_pixels, clock=self._clock)
 
     def _pages(self, access: Access, parts: Parts, rendering: Rendering) -> Pages:
         return Pages(
@@ -508,8 +508,8 @@ class Daemon:
         certificate = certificate_of(http.tls_certificate, http.tls_key)
         self._ground.answer(web.app, certificate, lambda host: host is None or access.is_proxy(host))
 
-    def _rest(self, downloads: Downloads) -> web_wiring.Rest:
-        return web_wiring.Rest(
+    def _rest(self, downloads: Downloads) -> web_wiring.DaemonParts:
+        return web_wiring.DaemonParts(
             log=self.log,
             holds=self.holds,
             gates=self.gates,
@@ -568,7 +568,7 @@ class Daemon:
         self.callbacks.apply()
         return 0.0 if self.delivery.deliver_due() else self.delivery.wait_seconds(loops.TICK_SECONDS)
 
-    def _filing_round(self, route: Route) -> float:
+    def _filing_round(self, route: InboxRoute) -> float:
         return 0.0 if self.filing.file_away_due(route) else loops.TICK_SECONDS
 
     def _removal_round(self, remover: Remover) -> float:

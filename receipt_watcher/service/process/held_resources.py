@@ -16,7 +16,7 @@ from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.server import thread
 
 
-class Ground:
+class HeldResources:
     """The state directory and the port of one process; `listener` is a socket that somebody else has bound."""
 
     def __init__(self, state_dir: Path, listener: socket.socket | None = None) -> None:

@@ -22,11 +22,11 @@ from receipt_watcher.config.options import Config, Logging
 from receipt_watcher.errors import ConfigError, JobLogError, Problem, ReceiptWatcherError
 from receipt_watcher.service.logging import setup
 from receipt_watcher.service.process.daemon import Daemon
-from receipt_watcher.service.process.held_resources import Ground
+from receipt_watcher.service.process.held_resources import HeldResources
 from receipt_watcher.service.process.reload_answer import Outcomes
 from receipt_watcher.service.process.signals import StopSignal
 from receipt_watcher.service.systemd import Systemd, handed_over, systemd_of
-from receipt_watcher.service.watchdog import Vigil
+from receipt_watcher.service.watchdog import WorkWatchdog
 from receipt_watcher.system.runtime_dir import runtime_folder
 
 logger = structlog.get_logger()
@@ -51,14 +51,14 @@ class Service:
     """What runs from the first daemon to the last."""
 
     def __init__(
-        self, systemd: Systemd, ground: Ground, stop: StopSignal, *, take_over: bool, accept_backlog: bool
+        self, systemd: Systemd, ground: HeldResources, stop: StopSignal, *, take_over: bool, accept_backlog: bool
     ) -> None:
         self._systemd = systemd
         self._ground = ground
         self._stop = stop
         self._take_over = take_over
         self._accept_backlog = accept_backlog
-        self._vigil = Vigil(systemd, time.monotonic)
+        self._vigil = WorkWatchdog(systemd, time.monotonic)
         self._logging: Logging | None = None  # as it was configured last
         self._refusal = ""  # of the last reload, as it begins the status
         self._refused: list[str] = []  # by the last reload
@@ -232,6 +232,6 @@ def run(
         ReceiptWatcherError: it could not be started.
     """
     systemd = systemd_of(environ, os.getpid())
-    ground = Ground(config.state_dir, handed_over(environ, os.getpid()))
+    ground = HeldResources(config.state_dir, handed_over(environ, os.getpid()))
     service = Service(systemd, ground, stop, take_over=take_over, accept_backlog=accept_backlog)
     return service.run(config, reread, Outcomes(runtime_folder(config.state_dir, environ)))

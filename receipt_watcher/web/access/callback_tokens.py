@@ -19,7 +19,7 @@ from enum import Enum, auto
 _PURPOSE = b"receipt-watcher: token of one job"
 
 
-class Standing(Enum):
+class TokenWorth(Enum):
     """What a callback's token is worth."""
 
     #: It may conclude the job.
@@ -50,16 +50,16 @@ class CallbackTokens:
         """Return the token that goes to N8N with a job; None where all callbacks share one."""
         return _token_of(self._secrets[0], job_id).decode("ascii") if self._per_job else None
 
-    def judge(self, job_id: str, given: Sequence[str]) -> Standing:
+    def judge(self, job_id: str, given: Sequence[str]) -> TokenWorth:
         """Say what the tokens that came with a callback are worth: exactly one is expected."""
         text = given[0].encode("utf-8", "backslashreplace") if len(given) == 1 else b""
         is_shared = [_are_equal(text, secret) for secret in self._secrets]
         is_own = [_are_equal(text, _token_of(secret, job_id)) for secret in self._secrets]
         if self._per_job and any(is_shared):
-            return Standing.SHARED
+            return TokenWorth.SHARED
         if is_shared[0] or is_own[0]:
-            return Standing.RIGHT
-        return Standing.PREVIOUS if any(is_shared) or any(is_own) else Standing.WRONG
+            return TokenWorth.RIGHT
+        return TokenWorth.PREVIOUS if any(is_shared) or any(is_own) else TokenWorth.WRONG
 
 
 def _token_of(secret: bytes, job_id: str) -> bytes:

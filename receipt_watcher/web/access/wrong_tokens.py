@@ -41,7 +41,7 @@ _SHOWN_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class TokenRefusal:
     """How to answer: 401 after `delay_seconds`, or 429 where it is told when to come again."""
 
     delay_seconds: float = 0.0
@@ -57,7 +57,7 @@ class _Stranger:
     job_id: str = ""
 
 
-class Strangers:
+class WrongTokens:
     """The addresses that wrong tokens came from, the one heard of last at the end."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Strangers:
         self._known: OrderedDict[str, _Stranger] = OrderedDict()
         self._lock = threading.Lock()
 
-    def refuse(self, host: str | None, job_id: str) -> Refusal:
+    def refuse(self, host: str | None, job_id: str) -> TokenRefusal:
         """Count one wrong token, and say how to answer it."""
         now = self._monotonic()
         with self._lock:
@@ -81,8 +81,8 @@ class Strangers:
             stranger.untold += 1
             self._tell_one(address, stranger, now)
             if stranger.level > LIMIT_TRIES:
-                return Refusal(retry_after_seconds=math.ceil((stranger.level - LIMIT_TRIES) * FORGET_SECONDS))
-            return Refusal(min(max(0.0, stranger.level - FREE_TRIES) * DELAY_STEP_SECONDS, DELAY_MAX_SECONDS))
+                return TokenRefusal(retry_after_seconds=math.ceil((stranger.level - LIMIT_TRIES) * FORGET_SECONDS))
+            return TokenRefusal(min(max(0.0, stranger.level - FREE_TRIES) * DELAY_STEP_SECONDS, DELAY_MAX_SECONDS))
 
     def tell(self) -> None:
         """Log what was counted since the last line about each address, where that is a minute ago."""
@@ -117,7 +117,7 @@ class Strangers:
 class Slowness:
     """Keeps those waiting who come without a right token; `pause` is how."""
 
-    def __init__(self, strangers: Strangers, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(self, strangers: WrongTokens, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._strangers = strangers
         self._pause = pause
         self._delayed = 0

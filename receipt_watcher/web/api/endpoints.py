@@ -31,11 +31,11 @@ from receipt_watcher.config.secrets import masked, without_path
 from receipt_watcher.delivery.destinations.reachability import Reach
 from receipt_watcher.jobs.job import Job, State
 from receipt_watcher.jobs.json_view import attempt_view, full_view, history_view, iso_time, job_view
-from receipt_watcher.jobs.log.holds import Holds, Standing
-from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds, Held, hand_hold_view
-from receipt_watcher.jobs.log.queries.search import Place, Search, Wanted
+from receipt_watcher.jobs.log.holds import DestinationState, Holds
+from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold, ManualHolds, hand_hold_view
+from receipt_watcher.jobs.log.queries.search import Cursor, Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
-from receipt_watcher.spool.route import Route, branches_of, destination_id, destinations_of
+from receipt_watcher.spool.route import InboxRoute, branches_of, destination_id, destinations_of
 from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.api import schemas
@@ -68,7 +68,7 @@ class Parts:
 
     log: JobLog
     holds: Holds
-    routes: Sequence[Route]
+    routes: Sequence[InboxRoute]
     actions: Actions
     downloads: Downloads
     uploads: Uploads
@@ -114,7 +114,7 @@ class Api:
     # --- looking ---------------------------------------------------------------------------------------------------
 
     async def _jobs(self, _request: Request, _caller: Caller, query: schemas.JobsQuery) -> Response:
-        place = Place(query.cursor) if query.cursor else None
+        place = Cursor(query.cursor) if query.cursor else None
         page = await self._look(Search(self._log).page, _wanted(query), place, query.limit)
         jobs, more = page.jobs, page.older.job_id if page.older else None
         return JSONResponse({"jobs": [job_view(job, self._path_of(job)) for job in jobs], "next_cursor": more})
@@ -209,7 +209,7 @@ class Api:
     async def _hold_inbox(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
         why = (await _body(schemas.HoldRequest, request)).why
         name = (await self._inbox(request))["name"]
-        await self._change(self._parts.actions.hold, Held.INBOX, name, why, caller.name)
+        await self._change(self._parts.actions.hold, HoldTarget.INBOX, name, why, caller.name)
         return JSONResponse(await self._inbox(request), 202)
 
     async def _resume_inbox(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
@@ -228,7 +228,7 @@ class Api:
     async def _hold(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
         why = (await _body(schemas.HoldRequest, request)).why
         url = self._destination(request)
-        await self._change(self._parts.actions.hold, Held.DESTINATION, url, why, caller.name)
+        await self._change(self._parts.actions.hold, HoldTarget.DESTINATION, url, why, caller.name)
         return JSONResponse(await self._look(self._hold_view, url, caller), 202)
 
     # --- destinations ----------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ class Api:
     def _hold_view(self, url: str, caller: Caller) -> dict[str, Any]:
         standing = self._parts.holds.get(url)
         inboxes = [route.name for route in self._parts.routes if any(b.url == url for b in route.branches)]
-        by_hand = HandHolds(self._log).of_destination(url)
+        by_hand = ManualHolds(self._log).of_destination(url)
         return hold_view(standing, inboxes, by_hand, shows_path=caller.may(Right.ADMINISTER))
 
     # --- sessions --------------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ class Api:
 
 
 def hold_view(
-    standing: Standing, inboxes: Sequence[str], by_hand: HandHold | None, *, shows_path: bool
+    standing: DestinationState, inboxes: Sequence[str], by_hand: ManualHold | None, *, shows_path: bool
 ) -> dict[str, Any]:
     """Return how a destination stands, as JSON takes it; the path of a webhook is for admins only."""
     message = standing.hold_message if standing.is_held else None

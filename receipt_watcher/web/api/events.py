@@ -21,10 +21,10 @@ from starlette.types import Receive, Scope, Send
 
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.json_view import iso_time
-from receipt_watcher.jobs.log.queries.lookups import Happening
+from receipt_watcher.jobs.log.queries.lookups import JobEvent
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.web.problem import RefusedError
-from receipt_watcher.web.uploads.places import Places
+from receipt_watcher.web.uploads.places import CallerPlaces
 
 #: By taste: quick enough for a person who looks.
 _LOOK_SECONDS = 0.5
@@ -41,7 +41,7 @@ class Feed:
         self._log = log
         self._is_stopping = is_stopping
         self._looking = asyncio.Semaphore(1)
-        self._places = Places(_MOST_LISTENERS, _MOST_OF_CALLER)
+        self._places = CallerPlaces(_MOST_LISTENERS, _MOST_OF_CALLER)
 
     @property
     def listeners(self) -> int:
@@ -86,7 +86,7 @@ class Feed:
             if len(rows) < _AT_ONCE:
                 await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _rows_after(self, after: int) -> list[Happening]:
+    async def _rows_after(self, after: int) -> list[JobEvent]:
         """Return what came next; nothing while the log cannot be read, such as while another program locks it."""
         async with self._looking:
             try:
@@ -111,7 +111,7 @@ class _Stream(StreamingResponse):
             self._end()
 
 
-def _event(row: Happening) -> bytes:
+def _event(row: JobEvent) -> bytes:
     said = {
         "job_id": row.job_id,
         "at": iso_time(row.at),

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from receipt_watcher.delivery.destinations.verified_file import PIECE_BYTES, verified_pieces
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.spool.route import Route
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system.time_limit import within
 
 #: How long a file system may answer nothing. Longer to open a file, since one in failed/ is hashed before.
@@ -84,7 +84,7 @@ class OpenReceipt:
 class Fetching:
     """Finds and opens the files of jobs."""
 
-    def __init__(self, find_job: Callable[[str], Job | None], routes: Sequence[Route]) -> None:
+    def __init__(self, find_job: Callable[[str], Job | None], routes: Sequence[InboxRoute]) -> None:
         self._find_job = find_job
         self._routes = routes
 
@@ -126,7 +126,7 @@ def _part(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
         raise OSError(errno.EIO, "the file became shorter while it was read")
 
 
-def _opened(route: Route, job: Job) -> OpenReceipt | None:
+def _opened(route: InboxRoute, job: Job) -> OpenReceipt | None:
     """Open a job's file; None where it is at none of its places: it may have been moved just now.
 
     Raises:
@@ -148,7 +148,7 @@ def _opened(route: Route, job: Job) -> OpenReceipt | None:
     return None
 
 
-def _places(route: Route, job: Job) -> Iterator[Path]:
+def _places(route: InboxRoute, job: Job) -> Iterator[Path]:
     """Yield where a job's file is by the log, and where it is just being moved to."""
     yield route.path_of(job)
     if job.moving_to_folder is not None and job.moving_to_path is not None:

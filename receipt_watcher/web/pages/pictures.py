@@ -28,7 +28,7 @@ KEPT_SECONDS = 24 * 3600.0
 _UNDRAWN = 1000
 
 
-class Thumbnails:
+class Pictures:
     """The pictures of one installation. `max_pixels` is how many a receipt may have."""
 
     def __init__(

@@ -33,22 +33,22 @@ from receipt_watcher.config.roles import Right
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.job import EXAMINATION_REASONS, OPEN_STATES, Event, Job, State, may_be_booked
-from receipt_watcher.jobs.log.holds import Holds, Standing
-from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds, Held
-from receipt_watcher.jobs.log.queries.search import Hour, Page, Place, Search, Wanted
+from receipt_watcher.jobs.log.holds import DestinationState, Holds
+from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold, ManualHolds
+from receipt_watcher.jobs.log.queries.search import Cursor, Hour, Page, Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.report.explain import Explainer
-from receipt_watcher.spool.route import Route, branches_of, destinations_of
+from receipt_watcher.spool.route import InboxRoute, branches_of, destinations_of
 from receipt_watcher.system.display import printable
 from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.pages import viewmodels
-from receipt_watcher.web.pages.pictures import Thumbnails, is_drawable
-from receipt_watcher.web.pages.rendering import HEADERS, Rendering, Visit, Visitor
+from receipt_watcher.web.pages.pictures import Pictures, is_drawable
+from receipt_watcher.web.pages.rendering import HEADERS, PageRequest, Rendering, Visitor
 from receipt_watcher.web.pages.texts import Texts
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.bodies import form_fields
-from receipt_watcher.web.uploads.receive import Taken, Uploads
+from receipt_watcher.web.uploads.receive import TakenUpload, Uploads
 
 #: How many requests may ask the job log at a time, and how many may wait for a picture.
 _LOOKING_THREADS = 4
@@ -76,20 +76,20 @@ class Pages:
         config: Config,
         log: JobLog,
         holds: Holds,
-        thumbnails: Thumbnails,
+        thumbnails: Pictures,
         *,
         rendering: Rendering,
         actions: Actions,
         uploads: Uploads,
         access: Access,
-        routes: Sequence[Route],
+        routes: Sequence[InboxRoute],
         inboxes: Callable[[], Sequence[InboxState]],
         clock: Callable[[], float],
     ) -> None:
         self._config = config
         self._log = log
         self._holds = holds
-        self._hand_holds = HandHolds(log)
+        self._hand_holds = ManualHolds(log)
         self._search = Search(log)
         self._thumbnails = thumbnails
         self._uploads = uploads
@@ -125,7 +125,7 @@ class Pages:
 
     # --- requests --------------------------------------------------------------------------------------------------
 
-    async def _judged(self, request: Request) -> Visit:
+    async def _judged(self, request: Request) -> PageRequest:
         """Return a visit of somebody, or of nobody known.
 
         Raises:
@@ -147,7 +147,7 @@ class Pages:
             caller=caller,
         )
 
-    def _turned_away(self, visit: Visit) -> Response:
+    def _turned_away(self, visit: PageRequest) -> Response:
         """Return what somebody gets who may not: the form to sign in, where nobody is known."""
         if visit.visitor.caller is None and visit.request.method == "GET":
             address = visit.request.url
@@ -157,7 +157,7 @@ class Pages:
 
     def _page(
         self,
-        show: Callable[[Visit], Response],
+        show: Callable[[PageRequest], Response],
         may_see: Callable[[Visitor], bool] = lambda visitor: visitor.may_read,
     ) -> Callable[[Request], Any]:
         """Return the endpoint of a page, by default for whoever may read."""
@@ -178,11 +178,11 @@ class Pages:
 
         return answer
 
-    def _shown(self, show: Callable[[Visit], Response], visit: Visit) -> Response:
+    def _shown(self, show: Callable[[PageRequest], Response], visit: PageRequest) -> Response:
         """Return a page; the beat is taken first, so that what comes while it is made is noticed."""
         return show(replace(visit, beat=self._beat()))
 
-    def _change(self, change: Callable[[Visit, Mapping[str, str]], str]) -> Callable[[Request], Any]:
+    def _change(self, change: Callable[[PageRequest, Mapping[str, str]], str]) -> Callable[[Request], Any]:
         """Return the endpoint of a button: `change` returns where to go on."""
 
         async def answer(request: Request) -> Response:
@@ -202,7 +202,7 @@ class Pages:
 
         return answer
 
-    def _check_form(self, visit: Visit, given: str | None) -> None:
+    def _check_form(self, visit: PageRequest, given: str | None) -> None:
         """Check that a form is one that we made.
 
         Raises:
@@ -223,7 +223,7 @@ class Pages:
 
     # --- overview --------------------------------------------------------------------------------------------------
 
-    def _overview(self, visit: Visit) -> Response:
+    def _overview(self, visit: PageRequest) -> Response:
         t, now = visit.texts, visit.now
         sums = self._search.sums()
         standings = self._standings()
@@ -236,7 +236,7 @@ class Pages:
             "headline": viewmodels.headline(t, inboxes, standings, by_hand, sums),
             "holds": viewmodels.holds(t, standings, by_hand, destinations_of(self._routes)),
             "inboxes": inboxes,
-            "held_inboxes": {hold.name for hold in by_hand if hold.kind is Held.INBOX},
+            "held_inboxes": {hold.name for hold in by_hand if hold.kind is HoldTarget.INBOX},
             "waiting": sum(sums.open.get(state, 0) for state in (State.QUEUED, State.DELIVERING)),
             "processing": sums.open.get(State.PROCESSING, 0),
             "failed_count": sums.failed,
@@ -248,26 +248,26 @@ class Pages:
         }
         return self._rendering.page(visit, "overview.html", values)
 
-    def _standings(self) -> list[Standing]:
+    def _standings(self) -> list[DestinationState]:
         urls = set(self._config.webhook_urls())
         return [standing for standing in self._holds.all() if standing.url in urls]
 
-    def _held_by_hand(self) -> list[HandHold]:
+    def _held_by_hand(self) -> list[ManualHold]:
         return self._hand_holds.all()
 
     # --- lists -----------------------------------------------------------------------------------------------------
 
-    def _receipts(self, visit: Visit) -> Response:
+    def _receipts(self, visit: PageRequest) -> Response:
         page = self._search.page(self._wanted(visit.query), _place_of(visit.query))
         values = {"here": "receipts", "states": [state.value for state in State], **self._list(visit, page)}
         return self._rendering.page(visit, "receipts.html", values)
 
-    def _failed(self, visit: Visit) -> Response:
+    def _failed(self, visit: PageRequest) -> Response:
         wanted = self._wanted({**visit.query, "status": State.FAILURE.value})
         page = self._search.page(wanted, _place_of(visit.query))
         return self._rendering.page(visit, "failed.html", {"here": "failed", **self._list(visit, page)})
 
-    def _list(self, visit: Visit, page: Page) -> dict[str, Any]:
+    def _list(self, visit: PageRequest, page: Page) -> dict[str, Any]:
         t = visit.texts
         wanted = {name: visit.query.get(name, "") for name in ("q", "status", "inbox", "since", "until")}
         asked = {name: value for name, value in wanted.items() if value}
@@ -304,7 +304,7 @@ class Pages:
 
     # --- one receipt -----------------------------------------------------------------------------------------------
 
-    def _receipt(self, visit: Visit) -> Response:
+    def _receipt(self, visit: PageRequest) -> Response:
         t = visit.texts
         job = self._job(visit)
         explained = Explainer(
@@ -337,7 +337,7 @@ class Pages:
     def _path_of(self, job: Job) -> Path | None:
         return next((route.path_of(job) for route in self._routes if route.name == job.inbox), None)
 
-    def _job(self, visit: Visit) -> Job:
+    def _job(self, visit: PageRequest) -> Job:
         job = self._log.get(visit.request.path_params["job_id"])
         if job is None:
             raise HTTPException(404)
@@ -363,26 +363,26 @@ class Pages:
             return Response(status_code=404)
         return Response(picture, media_type="image/jpeg", headers=_PICTURE_HEADERS)
 
-    def _drawn(self, visit: Visit) -> bytes | None:
+    def _drawn(self, visit: PageRequest) -> bytes | None:
         return self._thumbnails.picture_of(self._job(visit))
 
     # --- buttons ---------------------------------------------------------------------------------------------------
 
-    def _retry(self, visit: Visit, form: Mapping[str, str]) -> str:
+    def _retry(self, visit: PageRequest, form: Mapping[str, str]) -> str:
         is_forced = form.get("force") == "yes"
         return self._advanced(visit, partial(self._actions.retry, is_forced=is_forced), "retried")
 
-    def _settle(self, visit: Visit, form: Mapping[str, str]) -> str:
+    def _settle(self, visit: PageRequest, form: Mapping[str, str]) -> str:
         is_delivered = {"yes": True, "no": False}.get(form.get("delivered", ""))
         if is_delivered is None:
             raise HTTPException(422, "delivered")
         said = "settled_delivered" if is_delivered else "settled_not_delivered"
         return self._advanced(visit, partial(self._actions.settle, is_delivered=is_delivered), said)
 
-    def _cancel(self, visit: Visit, _form: Mapping[str, str]) -> str:
+    def _cancel(self, visit: PageRequest, _form: Mapping[str, str]) -> str:
         return self._advanced(visit, self._actions.cancel, "cancelled")
 
-    def _advanced(self, visit: Visit, change: Callable[[str, str], Job | str | None], said: str) -> str:
+    def _advanced(self, visit: PageRequest, change: Callable[[str, str], Job | str | None], said: str) -> str:
         job_id = str(visit.request.path_params["job_id"])
         after = change(job_id, visit.visitor.name)
         if after is None:
@@ -390,7 +390,7 @@ class Pages:
         page = "/failed" if visit.query.get("from") == "failed" else f"/receipts/{job_id}"
         return f"{page}?said={said if isinstance(after, Job) else 'too_late'}"
 
-    def _retry_these(self, visit: Visit, form: Mapping[str, str]) -> str:
+    def _retry_these(self, visit: PageRequest, form: Mapping[str, str]) -> str:
         """Retry the failed receipts that the page showed and that fit, the newest first, up to a bound."""
         wanted = self._wanted({**form, "status": State.FAILURE.value})
         count, before, is_all = 0, None, False
@@ -400,22 +400,22 @@ class Pages:
         shown = {name: form[name] for name in ("q", "inbox") if form.get(name)}
         return f"/failed?{urlencode({**shown, 'said': 'retried_these', 'count': count})}"
 
-    def _hold_inbox(self, visit: Visit, form: Mapping[str, str]) -> str:
+    def _hold_inbox(self, visit: PageRequest, form: Mapping[str, str]) -> str:
         why = form.get("why", "").strip()[:_WHY_CHARACTERS]
-        self._actions.hold(Held.INBOX, self._inbox_named(visit), why, visit.visitor.name)
+        self._actions.hold(HoldTarget.INBOX, self._inbox_named(visit), why, visit.visitor.name)
         return "/?said=held"
 
-    def _resume_inbox(self, visit: Visit, _form: Mapping[str, str]) -> str:
+    def _resume_inbox(self, visit: PageRequest, _form: Mapping[str, str]) -> str:
         was_held = self._actions.resume_inbox(self._inbox_named(visit), visit.visitor.name)
         return f"/?said={'resumed' if was_held else 'not_held'}"
 
-    def _inbox_named(self, visit: Visit) -> str:
+    def _inbox_named(self, visit: PageRequest) -> str:
         name = str(visit.request.path_params["inbox"])
         if all(route.name != name for route in self._routes):
             raise HTTPException(404)
         return name
 
-    def _resume(self, visit: Visit, _form: Mapping[str, str]) -> str:
+    def _resume(self, visit: PageRequest, _form: Mapping[str, str]) -> str:
         url = destinations_of(self._routes).get(visit.request.path_params["destination"])
         if url is None:
             raise HTTPException(404)
@@ -424,7 +424,7 @@ class Pages:
 
     # --- uploads ---------------------------------------------------------------------------------------------------
 
-    def _upload(self, visit: Visit, result: _Uploaded | None = None) -> Response:
+    def _upload(self, visit: PageRequest, result: _Uploaded | None = None) -> Response:
         status = 200 if result is None else result.status
         values = {
             "here": "upload",
@@ -489,7 +489,7 @@ class _Uploaded:
     job_id: str
 
 
-def _uploaded(texts: Texts, taken: Taken) -> _Uploaded:
+def _uploaded(texts: Texts, taken: TakenUpload) -> _Uploaded:
     name, job_id = printable(taken.job.filename), taken.first.job_id
     if taken.status == 202:  # noqa: PLR2004
         return _Uploaded(taken.status, name, "queued", texts("upload.queued"), "", job_id)
@@ -522,10 +522,10 @@ def _moment(text: str | None) -> float | None:
         return None
 
 
-def _place_of(query: Mapping[str, str]) -> Place | None:
+def _place_of(query: Mapping[str, str]) -> Cursor | None:
     for name in ("older", "newer"):
         if job_id := query.get(name, "")[:64]:
-            return Place(job_id, is_newer=name == "newer")
+            return Cursor(job_id, is_newer=name == "newer")
     return None
 
 

@@ -77,7 +77,7 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class PageRequest:
     """One request: whose, in which language, and when."""
 
     request: Request
@@ -109,20 +109,20 @@ class Rendering:
         )
         self._templates.globals["named"] = named
 
-    def visit(self, request: Request, visitor: Visitor | None = None) -> Visit:
+    def visit(self, request: Request, visitor: Visitor | None = None) -> PageRequest:
         """Return a visit of somebody, by default of nobody, in his language."""
         asked = request.query_params.get("lang")
         chosen = asked if asked in LANGUAGES else cookie_of(request, "lang")
         texts = Texts(language_of(chosen, request.headers.get("accept-language", "")), self._zone)
         query = {name: value for name, value in request.query_params.items() if name != "lang"}
-        return Visit(request, visitor or Visitor(), texts, self._clock(), query)
+        return PageRequest(request, visitor or Visitor(), texts, self._clock(), query)
 
-    def remember_language(self, visit: Visit, page: Response) -> None:
+    def remember_language(self, visit: PageRequest, page: Response) -> None:
         """Have the browser remember the language that was just chosen."""
         if visit.request.query_params.get("lang") in LANGUAGES:
             page.set_cookie("lang", visit.texts.language, _COOKIE_SECONDS, path=visit.url("/"), samesite="lax")
 
-    def error(self, visit: Visit, status: int, detail: str = "") -> Response:
+    def error(self, visit: PageRequest, status: int, detail: str = "") -> Response:
         """Return an error as a page."""
         t = visit.texts
         known = status if status in (403, 404, 422, 500, 503) else 404
@@ -140,7 +140,7 @@ class Rendering:
             page.headers["Retry-After"] = "60"
         return page
 
-    def page(self, visit: Visit, name: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
+    def page(self, visit: PageRequest, name: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
         """Return a page: a template, with its values and those that all have."""
         visitor = visit.visitor
         common = {
@@ -168,7 +168,7 @@ class Rendering:
         return HTMLResponse(self._templates.get_template(name).render({**common, **values}), status, HEADERS)
 
     @staticmethod
-    def _said(visit: Visit) -> str:
+    def _said(visit: PageRequest) -> str:
         said = visit.query.get("said", "")
         count = visit.query.get("count", "")
         if said not in _SAID:

@@ -13,7 +13,7 @@ from datetime import tzinfo
 from typing import Literal
 
 from receipt_watcher.config.hours import local
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.codes import Code
 from receipt_watcher.jobs.job import Reason
 
@@ -456,72 +456,72 @@ REASONS_DE: dict[Reason, tuple[str, str]] = {
 }
 
 #: Likewise, why a file in an inbox is not taken yet. Not one table: some reasons are spelt like some of these.
-WAITS_DE: dict[Wait, tuple[str, str]] = {
-    Wait.GROWING: (
+WAITS_DE: dict[WaitReason, tuple[str, str]] = {
+    WaitReason.GROWING: (
         "Sie hat sich eben noch geändert: Übernommen wird sie, wenn sie settle_seconds lang gleich geblieben ist.",
         "Nichts.",
     ),
-    Wait.EMPTY: (
+    WaitReason.EMPTY: (
         "Sie hat noch keinen Inhalt; manche Programme legen eine Datei Sekunden früher an, als sie sie füllen.",
         "Abwarten; nach patience_seconds gilt sie als gescheitert. Öfter? Dann die Verbindung des Scanners prüfen.",
     ),
-    Wait.UNDATED: (
+    WaitReason.UNDATED: (
         "Ihre Änderungszeit ist 0: So lässt rsync eine Datei zurück, deren Übertragung abbrach.",
         "Die Übertragung wiederholen; nach patience_seconds wird sie genommen, wie sie ist.",
     ),
-    Wait.PLACEHOLDER: (
+    WaitReason.PLACEHOLDER: (
         "Sie hat eine Größe, aber keinen Inhalt auf dieser Platte: noch nicht geladen, oder nur Platz vorgemerkt.",
         "Den Sync-Client diesen Ordner auf dem Gerät behalten lassen, oder warten, bis das Kopieren beginnt.",
     ),
-    Wait.OPEN: (
+    WaitReason.OPEN: (
         "Ein Programm hat sie zum Schreiben geöffnet.",
         "Warten, bis dieses Programm sie schließt; lsof nennt es.",
     ),
-    Wait.INCOMPLETE: (
+    WaitReason.INCOMPLETE: (
         "Sie endet früher, als ihr Format es sagt: Es wird noch etwas erwartet.",
         "Abwarten; bleibt sie patience_seconds lang so, gilt sie als gescheitert. Dann neu einscannen oder kopieren.",
     ),
-    Wait.UNREADABLE: (
+    WaitReason.UNREADABLE: (
         "Der Dienst darf sie nicht lesen.",
         "Scanner oder Freigabe so einstellen, dass der Benutzer des Dienstes ihre Dateien lesen darf.",
     ),
-    Wait.UNEXAMINED: (
+    WaitReason.UNEXAMINED: (
         "Kein Prüfprozess konnte sie beurteilen: Keiner lässt sich starten, oder er wurde von außen beendet.",
         "Den Arbeitsspeicher des Rechners und TasksMax= des Dienstes prüfen. Es wird von selbst wieder versucht.",
     ),
-    Wait.IMMOVABLE: (
+    WaitReason.IMMOVABLE: (
         "Der Dienst darf sie nicht aus dem Eingang nehmen.",
         "Den Benutzer des Dienstes in dem Ordner schreiben lassen.",
     ),
-    Wait.IGNORED: (
+    WaitReason.IGNORED: (
         "Ihr Name sagt, dass sie kein Beleg ist.",
         "Umbenennen, wenn doch, oder ignore_packs und ignore dieses Eingangs ändern.",
     ),
-    Wait.NO_FILE: (
+    WaitReason.NO_FILE: (
         "Sie ist keine gewöhnliche Datei; Verknüpfungen folgen wir nie, Pipes, Sockets und Geräte öffnen wir nie.",
         "Die Datei selbst in den Eingang kopieren.",
     ),
-    Wait.SUBFOLDER: (
+    WaitReason.SUBFOLDER: (
         "Sie liegt in einem Unterordner, und dieser Eingang nimmt aus keinem.",
         "Die Dateien nach oben verschieben, oder recursive: true setzen.",
     ),
-    Wait.NOTE: (
+    WaitReason.NOTE: (
         "Sie ist eine Notiz von uns zu einem gescheiterten Beleg.",
         "Nichts; sie geht, wenn ihr Beleg erledigt ist.",
     ),
-    Wait.BACKLOG: (
+    WaitReason.BACKLOG: (
         "Sie lag schon vor dem allerersten Start hier, mit mehr alten Dateien als limits.backlog_files.",
         "Wegräumen, was nicht gebucht werden soll, dann eingeben: receipt-watcher accept-backlog mit dem Eingang.",
     ),
-    Wait.UNAVAILABLE: (
+    WaitReason.UNAVAILABLE: (
         "Der Eingang oder ein Ordner daneben lässt sich gerade nicht benutzen.",
         "Beheben, was gemeldet ist; der Eingang öffnet von selbst wieder.",
     ),
-    Wait.HELD: (
+    WaitReason.HELD: (
         "Ein Admin hat diesen Eingang angehalten.",
         "Ihn weitermachen lassen: receipt-watcher resume, mit dem Namen des Eingangs.",
     ),
-    Wait.NOT_RUNNING: (
+    WaitReason.NOT_RUNNING: (
         "Der Dienst läuft nicht; nichts wird übernommen.",
         "Ihn starten: systemctl start receipt-watcher.",
     ),
@@ -577,7 +577,7 @@ class Texts:
     def _of_code(self, code: Code) -> tuple[str, str]:
         if self.language == "de" and isinstance(code, Reason):
             return REASONS_DE[code]
-        if self.language == "de" and isinstance(code, Wait):
+        if self.language == "de" and isinstance(code, WaitReason):
             return WAITS_DE[code]
         return code.meaning, code.advice
 

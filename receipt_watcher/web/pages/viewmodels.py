@@ -16,9 +16,9 @@ from urllib.parse import urlencode, urlsplit
 
 from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.jobs.job import OPEN_STATES, Event, Job, Reason, State, may_be_booked, next_state, subfolder_of
-from receipt_watcher.jobs.log.holds import HoldKind, Standing
-from receipt_watcher.jobs.log.manual_holds import HandHold, Held
-from receipt_watcher.jobs.log.queries.search import Hour, Page, Place, Sums
+from receipt_watcher.jobs.log.holds import DestinationState, HoldKind
+from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold
+from receipt_watcher.jobs.log.queries.search import Cursor, Hour, Page, Sums
 from receipt_watcher.system.display import display_name, printable
 from receipt_watcher.web.pages.texts import Texts
 from receipt_watcher.web.problem import NeverTakenError, RefusedError
@@ -123,8 +123,8 @@ class Moment:
 def headline(
     texts: Texts,
     inboxes: Sequence[InboxState],
-    standings: Sequence[Standing],
-    by_hand: Sequence[HandHold],
+    standings: Sequence[DestinationState],
+    by_hand: Sequence[ManualHold],
     sums: Sums,
 ) -> Headline:
     """Return how things stand."""
@@ -144,14 +144,14 @@ def headline(
 
 
 def holds(
-    texts: Texts, standings: Sequence[Standing], by_hand: Sequence[HandHold], destinations: Mapping[str, str]
+    texts: Texts, standings: Sequence[DestinationState], by_hand: Sequence[ManualHold], destinations: Mapping[str, str]
 ) -> list[HoldView]:
     """Return what is held, and the destinations that have failed the last time; these are URLs by their short names."""
     paths = {url: f"/destinations/{name}/resume" for name, url in destinations.items()}
     found = []
     for hold in by_hand:
         words = texts(f"hold.hand.{hold.kind}", name=printable(hold.short))
-        path = f"/inboxes/{hold.name}/resume" if hold.kind is Held.INBOX else paths.get(hold.name, "")
+        path = f"/inboxes/{hold.name}/resume" if hold.kind is HoldTarget.INBOX else paths.get(hold.name, "")
         found.append(HoldView(words, hold.since, printable(hold.why), None, path))
     for standing in standings:
         message = printable(standing.hold_message or "")
@@ -265,7 +265,7 @@ def beside(page: Page, query: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _query_of(query: Mapping[str, str], place: Place) -> str:
+def _query_of(query: Mapping[str, str], place: Cursor) -> str:
     return urlencode({**query, "newer" if place.is_newer else "older": place.job_id})
 
 

@@ -12,7 +12,7 @@ import asyncio
 from collections import Counter
 
 
-class Places:
+class CallerPlaces:
     """Some places; callers are known by their names."""
 
     def __init__(self, most: int, most_each: int) -> None:

@@ -36,7 +36,7 @@ from starlette.responses import JSONResponse, Response
 from receipt_watcher.config.roles import Right
 from receipt_watcher.config.secrets import without_paths
 from receipt_watcher.errors import SpoolError
-from receipt_watcher.examine.result import Examination, Limits
+from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.inbox.gate import MOVE_LIMIT_SECONDS, Gate
 from receipt_watcher.inbox.take_in import UPLOAD_FACT, Upload
 from receipt_watcher.jobs.job import OPEN_STATES, Job, State, new_job_id
@@ -47,7 +47,7 @@ from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.problem import NeverTakenError, RefusedError
 from receipt_watcher.web.server.connections import tell_connection
 from receipt_watcher.web.uploads.form import Form, file_at_end
-from receipt_watcher.web.uploads.places import Places
+from receipt_watcher.web.uploads.places import CallerPlaces
 
 logger = structlog.get_logger()
 
@@ -86,7 +86,7 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenUpload:
     """A receipt that was taken, its job, and the first one of the same bytes where it is a copy.
 
     `status` is that of the answer: 202 for one that is on its way, 200 for one that came before.
@@ -122,7 +122,7 @@ class Uploads:
         log: JobLog,
         access: Access,
         *,
-        examine: Callable[[Path, Limits], Examination],
+        examine: Callable[[Path, FileLimits], Examination],
         clock: Callable[[], float],
     ) -> None:
         self._folder = state_dir / FOLDER
@@ -131,7 +131,7 @@ class Uploads:
         self._access = access
         self._examine = examine
         self._clock = clock
-        self._places = Places(_AT_ONCE, _OF_CALLER)
+        self._places = CallerPlaces(_AT_ONCE, _OF_CALLER)
         self._receiving = asyncio.Semaphore(_RECEIVING_THREADS)
         self._taking = asyncio.Semaphore(_TAKING_THREADS)
         self._expected: dict[Path, int] = {}  # the bytes of those that are under way, by folder
@@ -149,7 +149,7 @@ class Uploads:
         body = {"job_id": taken.first.job_id, "status": taken.first.state.value}
         return JSONResponse(body, taken.status, {"Location": location})
 
-    async def take(self, request: Request, caller: Caller) -> Taken:
+    async def take(self, request: Request, caller: Caller) -> TakenUpload:
         """Take a receipt that comes by a form.
 
         Raises:
@@ -240,7 +240,7 @@ class Uploads:
 
     # --- the receipt -----------------------------------------------------------------------------------------------
 
-    def _take(self, caller: Caller, folder: Path, form: Form, key: str | None) -> Taken:
+    def _take(self, caller: Caller, folder: Path, form: Form, key: str | None) -> TakenUpload:
         place = self._place_of(form)
         gate = place.gate
         rule = gate.watch.listing.rule_for(str(place.relative))
@@ -350,7 +350,7 @@ class Uploads:
             answered = replace(binding, job_id=job.job_id, status=_status_of(job))
             self._log.keep_fact(UPLOAD_FACT + key, answered.as_fact(now))
 
-    def _taken(self, job: Job, status: int) -> Taken:
+    def _taken(self, job: Job, status: int) -> TakenUpload:
         """Return what was taken.
 
         Raises:
@@ -362,7 +362,7 @@ class Uploads:
             code = reason.value if reason else None
             raise RefusedError(422, detail or "It was refused.", reason=code, job_id=job.job_id)
         first = self._log.get(job.duplicate_of or "") if job.state is State.DUPLICATE else None
-        return Taken(job, first or job, status)
+        return TakenUpload(job, first or job, status)
 
 
 def _place_by_database(gates: Sequence[Gate], database: str, name: str) -> _Place:

@@ -21,7 +21,7 @@ from typing import BinaryIO
 from receipt_watcher.examine import worker
 from receipt_watcher.examine.judge import judge
 from receipt_watcher.examine.preview import draw
-from receipt_watcher.examine.result import FILE_DESCRIPTOR, MESSAGE_BYTES, Drawing, Judgement, Limits
+from receipt_watcher.examine.result import FILE_DESCRIPTOR, MESSAGE_BYTES, FileLimits, Judgement, PreviewQuestion
 
 MODULE = "tests.fakes.daemons.hostile_examiner"
 
@@ -156,13 +156,13 @@ def _obey(file: BinaryIO) -> None:
         DEEDS[word](*rest)
 
 
-def hostile_judge(file: BinaryIO, name: str, limits: Limits) -> Judgement:
+def hostile_judge(file: BinaryIO, name: str, limits: FileLimits) -> Judgement:
     """Do what the file says, and then judge it."""
     _obey(file)
     return judge(file, name, limits)
 
 
-def hostile_draw(file: BinaryIO, wanted: Drawing) -> bytes:
+def hostile_draw(file: BinaryIO, wanted: PreviewQuestion) -> bytes:
     """Do what the file says, and then draw it."""
     _obey(file)
     file.seek(0)

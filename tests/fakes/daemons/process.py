@@ -26,7 +26,7 @@ import pytest
 import yaml
 
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.cli.demo.stand_in import Delivery
+from receipt_watcher.cli.demo.stand_in import ReceivedPost
 from receipt_watcher.jobs.job import CLOSED_STATES, INITIAL_STATES, OPEN_STATES, TRANSITIONS, Event, Folder, Job, State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
@@ -322,7 +322,7 @@ class RunningDaemon:
 
 
 def assert_consistent(
-    daemon: RunningDaemon, deliveries: Sequence[Delivery], dropped: Iterable[bytes], *, resent: int = 0
+    daemon: RunningDaemon, deliveries: Sequence[ReceivedPost], dropped: Iterable[bytes], *, resent: int = 0
 ) -> dict[str, Job]:
     """Audit a daemon with nothing left to do, after whatever happened to it, and return its jobs by digest.
 

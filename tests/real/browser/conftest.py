@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
-from receipt_watcher.cli.demo.stand_in import Behaviour, Delivery, StandIn
+from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.jobs.job import Job, State
@@ -87,7 +87,7 @@ class Office:
         n8n.behave = self._behave
         self.daemon = RunningDaemon(root, n8n.webhook_url, TOKEN, changes=_HTTP)
 
-    def _behave(self, delivery: Delivery) -> Behaviour:
+    def _behave(self, delivery: ReceivedPost) -> Behaviour:
         if "bad" in delivery.filename and not self.mended.is_set():
             return Behaviour(verdict="failure", message="no sum found")
         if "slow" in delivery.filename:

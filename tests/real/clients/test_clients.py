@@ -15,7 +15,7 @@ from PIL import Image
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.job import Folder
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, assert_consistent, digest, folder_on_another_device, wait_until
@@ -90,7 +90,7 @@ def pause(seconds: float = PAUSE_SECONDS) -> None:
     threading.Event().wait(seconds)
 
 
-def wait_until_left(daemon: RunningDaemon, why: Wait) -> None:
+def wait_until_left(daemon: RunningDaemon, why: WaitReason) -> None:
     """Wait until the daemon has looked at the settled file and left it where it is, for this reason."""
     wait_until(lambda: why in [event["reason"] for event in daemon.events("file.waiting")[-1:]], f"it waits: {why}")
 
@@ -142,9 +142,9 @@ def test_smb_full_size_at_once(office: RunningDaemon, n8n: StandIn, explorer: Sm
     first, second = content[:-1000], content[-1000:]
     with explorer.opened(office.inbox / "scan.bmp", anew=True) as file:
         file.set_size(len(content))
-        wait_until_left(office, Wait.PLACEHOLDER)
+        wait_until_left(office, WaitReason.PLACEHOLDER)
         file.write(first, 0)
-        wait_until_left(office, Wait.OPEN)
+        wait_until_left(office, WaitReason.OPEN)
         file.write(second, len(first))
         pause()
     assert_arrived(office, n8n, ("scan.bmp", content))
@@ -157,7 +157,7 @@ def test_smb_opened_again(office: RunningDaemon, n8n: StandIn, explorer: SmbClie
     path = office.inbox / "scan.jpg"
     with explorer.opened(path, anew=True) as file:
         file.write(first, 0)
-    wait_until_left(office, Wait.INCOMPLETE)
+    wait_until_left(office, WaitReason.INCOMPLETE)
     with explorer.opened(path, anew=False) as file:
         file.write(second, len(first))
     assert_arrived(office, n8n, ("scan.jpg", content))
@@ -169,7 +169,7 @@ def test_smb_touched_first(office: RunningDaemon, n8n: StandIn, explorer: SmbCli
     path = office.inbox / "scan.pdf"
     with explorer.opened(path, anew=True):
         pass
-    wait_until_left(office, Wait.EMPTY)
+    wait_until_left(office, WaitReason.EMPTY)
     with explorer.opened(path, anew=False) as file:
         file.write(content, 0)
     assert_arrived(office, n8n, ("scan.pdf", content))
@@ -185,7 +185,7 @@ def test_smb_aborted(office: RunningDaemon, n8n: StandIn, explorer: SmbClient, *
         if full_size:
             file.set_size(len(content))
         file.write(first, 0)
-    wait_until_left(office, Wait.INCOMPLETE)
+    wait_until_left(office, WaitReason.INCOMPLETE)
     with explorer.opened(path, anew=True) as file:
         file.write(content, 0)
     assert_arrived(office, n8n, ("scan.jpg", content))
@@ -214,7 +214,7 @@ def test_ftp_resumed(office: RunningDaemon, n8n: StandIn, ftp: FtpServer, source
     upload = [program("curl"), "--upload-file", source, ftp.address(path)]
     with begun(*upload, "--limit-rate", "50k"):
         wait_until(lambda: is_begun(path), "the upload has begun")
-    wait_until_left(office, Wait.INCOMPLETE)
+    wait_until_left(office, WaitReason.INCOMPLETE)
     assert is_torso(path, source)
     run(*upload, "--continue-at", "-")
     assert_arrived(office, n8n, ("scan.jpg", source.read_bytes()))
@@ -248,7 +248,7 @@ def test_sftp_resumed(office: RunningDaemon, n8n: StandIn, ssh: SshServer, sourc
     slow = ["-q", "-l", "400"]  # kbit/s
     with begun(program("scp"), "-F", ssh.client_config, *slow, source, ssh.place(path)):
         wait_until(lambda: is_begun(path), "the upload has begun")
-    wait_until_left(office, Wait.INCOMPLETE)
+    wait_until_left(office, WaitReason.INCOMPLETE)
     assert is_torso(path, source)
     ssh.type_into_sftp(f"reput {source} {path}")
     assert_arrived(office, n8n, ("scan.jpg", source.read_bytes()))
@@ -273,7 +273,7 @@ def test_rsync_resumed(office: RunningDaemon, n8n: StandIn, ssh: SshServer, sour
     rsync = [program("rsync"), "-a", "-e", ssh.shell, "--partial"]
     with begun(*rsync, "--bwlimit=1000", source, ssh.place(path)):
         wait_until(lambda: any(is_begun(part) for part in office.inbox.glob(".scan.jpg.*")), "the upload has begun")
-    wait_until_left(office, Wait.UNDATED)
+    wait_until_left(office, WaitReason.UNDATED)
     assert is_torso(path, source)
     run(*rsync, source, ssh.place(path))
     assert_arrived(office, n8n, ("scan.jpg", source.read_bytes()))

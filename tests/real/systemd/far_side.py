@@ -13,13 +13,13 @@ import sys
 import threading
 from pathlib import Path
 
-from receipt_watcher.cli.demo.stand_in import Behaviour, Delivery, StandIn, succeed_if_intact
+from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn, succeed_if_intact
 
 _MODE = Path(__file__).with_name("mode")
 _NEVER = threading.Event()
 
 
-def behave(delivery: Delivery) -> Behaviour:
+def behave(delivery: ReceivedPost) -> Behaviour:
     """Write the delivery down, and do what the mode says."""
     mode = _MODE.read_text().strip()
     told = {

@@ -32,7 +32,7 @@ from receipt_watcher.cli.times import moment_of
 from receipt_watcher.config.sources import load
 from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
-from receipt_watcher.jobs.log.manual_holds import HandHolds, Held
+from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
 from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
 from tests.conftest import make_job
 from tests.fakes.daemons.process import REPOSITORY
@@ -327,7 +327,7 @@ def test_one_screen(command: Command, job_log: JobLog) -> None:
     for number in range(30):
         add(job_log, f"failed_{number}.pdf", State.FAILURE, age_seconds=1000 - number)
         add(job_log, f"open_{number}.pdf", age_seconds=5000)
-    HandHolds(job_log).hold(Held.INBOX, "office", "sorting", time.time())
+    ManualHolds(job_log).hold(HoldTarget.INBOX, "office", "sorting", time.time())
     said = command("status")
     for part in (
         "the inbox office: sorting",
@@ -365,7 +365,7 @@ def test_hold_and_resume(name: str, command: Command, job_log: JobLog) -> None:
     """A destination is held by any of its names; a second hold and a second resume say that nothing changed."""
     assert command("hold", name, "--why", "moves").out == "N8N at 127.0.0.1 is held\n"
     assert command("hold", name).out == "N8N at 127.0.0.1 was held before\n"
-    assert [hold.name for hold in HandHolds(job_log).all()] == [WEBHOOK]
+    assert [hold.name for hold in ManualHolds(job_log).all()] == [WEBHOOK]
     assert command("resume", name).out == "N8N at 127.0.0.1 goes on within seconds\n"
     again = command("resume", name)
     assert (again.code, again.out) == (1, "N8N at 127.0.0.1 is not held\n")
@@ -393,10 +393,10 @@ def test_resume_gives_time(command: Command, job_log: JobLog) -> None:
 
 def test_resume_of_what_is_configured_no_more(command: Command, job_log: JobLog) -> None:
     """A hold whose inbox or webhook left the configuration can still be ended."""
-    HandHolds(job_log).hold(Held.INBOX, "closed", "", time.time())
+    ManualHolds(job_log).hold(HoldTarget.INBOX, "closed", "", time.time())
     assert command("hold", "cellar").code == 2
     assert command("resume", "closed", "--json").json == [{"kind": "inbox", "name": "closed", "done": True}]
-    assert HandHolds(job_log).all() == []
+    assert ManualHolds(job_log).all() == []
 
 
 # --- configuration -------------------------------------------------------------------------------------------------

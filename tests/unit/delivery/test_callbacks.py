@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receipt_watcher.delivery.callbacks import Conclusion, Reception
+from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations import Accepted, Lost, Outcome, Refused
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
 from receipt_watcher.jobs.log.holds import HoldKind
@@ -34,9 +34,9 @@ class Concluding(World):
         super().__init__(log, clock, route_to(FakeDestination(), spool))
         self.conclusion = self.another_conclusion()
 
-    def another_conclusion(self, max_resends: int = 1) -> Conclusion:
+    def another_conclusion(self, max_resends: int = 1) -> Callbacks:
         """Return one with another number of resends."""
-        return Conclusion(
+        return Callbacks(
             self.log,
             self.holds,
             self.routes,

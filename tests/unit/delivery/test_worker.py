@@ -16,15 +16,15 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.config.schedule import Window
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
-from receipt_watcher.delivery.worker import Delivery, DeliverySettings
+from receipt_watcher.delivery.worker import Deliveries, DeliverySettings
 from receipt_watcher.errors import ChangedOnDiskError, JobLogError
-from receipt_watcher.examine.judge import Limits
+from receipt_watcher.examine.judge import FileLimits
 from receipt_watcher.jobs.job import Event, Job, Reason, State, new_job_id, unknown_outcome
-from receipt_watcher.jobs.log.holds import HoldKind, Holds, Standing
+from receipt_watcher.jobs.log.holds import DestinationState, HoldKind, Holds
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.spool.folders import Spool, SpoolFolders
-from receipt_watcher.spool.route import Branch, Route
+from receipt_watcher.spool.route import Branch, InboxRoute
 from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock, make_job, refusing_commits
 from tests.fakes.daemons.process import wait_until
@@ -72,7 +72,7 @@ class FakeDestination:
 
 
 @dataclass(slots=True)
-class RouteToFake(Route):
+class RouteToFake(InboxRoute):
     """The route of an inbox, and where its receipts go."""
 
     destination: FakeDestination = field(default_factory=lambda: FakeDestination())  # noqa: PLW0108 - it comes below
@@ -94,9 +94,9 @@ class World:
         self.delivery = self.another_delivery()
         self._recorded = 0
 
-    def another_delivery(self) -> Delivery:
+    def another_delivery(self) -> Deliveries:
         """Return a delivery on the same log, as after a restart."""
-        return Delivery(
+        return Deliveries(
             self.log,
             self.holds,
             self.routes,
@@ -121,7 +121,7 @@ class World:
             route.branches = tuple(replace(branch, sends_once=True) for branch in route.branches)
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> DestinationState:
         """How that destination stands."""
         return self.holds.get(URL)
 
@@ -174,7 +174,7 @@ def route_to(
         done_subfolder="",
         window=window,
     )
-    return RouteToFake(name, spool, (branch,), Limits(10**9, 10**9), is_ready=True, destination=destination)
+    return RouteToFake(name, spool, (branch,), FileLimits(10**9, 10**9), is_ready=True, destination=destination)
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from receipt_watcher.examine.judge import Limits, examine
+from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.jobs.job import Reason
 from tests.fakes.receipt_variants import jpeg_segment
 
-LIMITS = Limits(max_file_bytes=50_000_000, max_pixels=250_000_000)
+LIMITS = FileLimits(max_file_bytes=50_000_000, max_pixels=250_000_000)
 WIDTH, HEIGHT = 620, 877
 
 

@@ -16,14 +16,14 @@ import pytest
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.examine.examiners import Bounds, Examiners
-from receipt_watcher.examine.result import MAX_DIGEST_BYTES, Examination, Limits, Refusal
+from receipt_watcher.examine.result import MAX_DIGEST_BYTES, Examination, FileLimits, Refusal
 from receipt_watcher.jobs.job import Reason
 from tests.fakes import receipt_variants
 from tests.unit.examine.test_judge import bmp_header, gif_header, png_header, tiff_of_two, webp_header
 from tests.unit.examine.test_kinds import jpeg_of_size
 from tests.unit.examine.test_pool import children_of
 
-LIMITS = Limits(max_file_bytes=52_428_800, max_pixels=250_000_000)
+LIMITS = FileLimits(max_file_bytes=52_428_800, max_pixels=250_000_000)
 
 #: What an examiner that comes through may have held at any time, in KiB.
 PEAK_KIBIBYTES = 256 * 1024

@@ -25,11 +25,11 @@ from PIL import Image
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.examine import judge
-from receipt_watcher.examine.judge import ACCEPTED_MIME_TYPES, Examination, Limits, Refusal, examine
+from receipt_watcher.examine.judge import ACCEPTED_MIME_TYPES, Examination, FileLimits, Refusal, examine
 from receipt_watcher.jobs.job import EXAMINATION_REASONS, Reason
 from receipt_watcher.system import disk
 
-LIMITS = Limits(max_file_bytes=5_000_000, max_pixels=100_000_000)
+LIMITS = FileLimits(max_file_bytes=5_000_000, max_pixels=100_000_000)
 
 MIME_TYPES = {
     "jpeg": "image/jpeg",
@@ -71,14 +71,14 @@ def pdf_of(document: pikepdf.Pdf, **options: Any) -> bytes:
     return written.getvalue()
 
 
-def judged(content: bytes, folder: Path, name: str = "scan", limits: Limits = LIMITS) -> Examination:
+def judged(content: bytes, folder: Path, name: str = "scan", limits: FileLimits = LIMITS) -> Examination:
     """Examine `content` under this name."""
     path = folder / name
     path.write_bytes(content)
     return examine(path, limits)
 
 
-def reason_of(content: bytes, folder: Path, name: str = "scan", limits: Limits = LIMITS) -> Reason | None:
+def reason_of(content: bytes, folder: Path, name: str = "scan", limits: FileLimits = LIMITS) -> Reason | None:
     """Return the reason code of the refusal, or None where the content is accepted."""
     refusal = judged(content, folder, name, limits).refusal
     return refusal.reason if refusal else None
@@ -272,11 +272,11 @@ def test_empty(tmp_path: Path) -> None:
 def test_too_large(tmp_path: Path) -> None:
     """A file over the limit is refused, with its digest all the same; one at the limit passes."""
     content = samples.jpeg(4, 400_000)
-    found = judged(content, tmp_path, limits=Limits(399_999, 10**8))
+    found = judged(content, tmp_path, limits=FileLimits(399_999, 10**8))
     assert found.sha256 == hashlib.sha256(content).hexdigest()
     assert found.mime_type == "image/jpeg"
     assert found.refusal == Refusal(Reason.TOO_LARGE, "It has 400,000 bytes; 399,999 are allowed.")
-    assert reason_of(content, tmp_path, limits=Limits(400_000, 10**8)) is None
+    assert reason_of(content, tmp_path, limits=FileLimits(400_000, 10**8)) is None
 
 
 # --- too many pixels, none at all ---
@@ -336,8 +336,8 @@ def test_pixel_bombs(make: Any, tmp_path: Path) -> None:
 def test_a_jpeg_or_heic_over_the_limit(tmp_path: Path) -> None:
     """The limit holds for JPEG and HEIC as well, and the limit itself passes."""
     for content in (saved(small(), "JPEG"), sample("heic")):
-        assert reason_of(content, tmp_path, limits=Limits(10**6, 64 * 48 - 1)) is Reason.TOO_MANY_PIXELS
-    assert reason_of(saved(small(), "JPEG"), tmp_path, limits=Limits(10**6, 64 * 48)) is None
+        assert reason_of(content, tmp_path, limits=FileLimits(10**6, 64 * 48 - 1)) is Reason.TOO_MANY_PIXELS
+    assert reason_of(saved(small(), "JPEG"), tmp_path, limits=FileLimits(10**6, 64 * 48)) is None
 
 
 @pytest.mark.parametrize("make", [png_header, tiff_of_two, bmp_header, gif_header])

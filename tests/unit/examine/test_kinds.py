@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.examine.judge import TELLING_BYTES, Limits, examine
+from receipt_watcher.examine.judge import TELLING_BYTES, FileLimits, examine
 from receipt_watcher.jobs.job import Reason
 from tests.fakes import receipt_variants
 from tests.fakes.receipt_variants import VARIANTS, content_of, decodes, opens
@@ -45,7 +45,7 @@ from tests.unit.examine.test_judge import (
     webp_header,
 )
 
-LIMITS = Limits(max_file_bytes=50_000_000, max_pixels=100_000_000)
+LIMITS = FileLimits(max_file_bytes=50_000_000, max_pixels=100_000_000)
 
 NAMES = sorted(VARIANTS)
 

@@ -31,8 +31,8 @@ from receipt_watcher.examine.result import (
     MAX_DIGEST_BYTES,
     READY,
     Examination,
+    FileLimits,
     Judgement,
-    Limits,
     Refusal,
     failed,
     judged,
@@ -49,7 +49,7 @@ from tests.fakes.daemons import hostile_examiner
 from tests.fakes.daemons.process import RunningDaemon, assert_consistent, jpegs, wait_until
 from tests.unit.examine.test_judge import KINDS, MIME_TYPES, sample
 
-LIMITS = Limits(max_file_bytes=50_000_000, max_pixels=250_000_000)
+LIMITS = FileLimits(max_file_bytes=50_000_000, max_pixels=250_000_000)
 BOUNDS = Bounds(cpu_seconds=1, memory_bytes=300 * 1024 * 1024)
 
 
@@ -519,7 +519,7 @@ def test_it_does_not_outlive_a_parent_that_is_gone() -> None:
 def test_what_is_asked_arrives() -> None:
     """A question is read as it was asked, whatever the bytes of the name."""
     for name in ("scan.jpg", "caf\udce9.jpg", "a\nb", "é" * 127):
-        assert read_question(question(name, Limits(1, 2**40))) == (name, Limits(1, 2**40))
+        assert read_question(question(name, FileLimits(1, 2**40))) == (name, FileLimits(1, 2**40))
 
 
 def test_what_is_answered_arrives() -> None:

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from receipt_watcher.examine.queue import Places
+from receipt_watcher.examine.queue import ExaminerQueue
 from tests.fakes.daemons.process import wait_until
 
 
 class Counter:
     """Threads that take a place each, and the order in which they got it."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: ExaminerQueue) -> None:
         self.places = places
         self.order: list[str] = []
         self.waiting = 0
@@ -32,7 +32,7 @@ class Counter:
 
 def test_callers_and_backlog_take_turns() -> None:
     """With one place, an upload waits for one receipt of the backlog at most, and the backlog for one upload."""
-    places = Places(1, threading.Event())
+    places = ExaminerQueue(1, threading.Event())
     counter = Counter(places)
     places.take(is_caller=False)
     names = [f"inbox {number}" for number in range(5)] + [f"upload {number}" for number in range(3)]
@@ -52,7 +52,7 @@ def test_callers_and_backlog_take_turns() -> None:
 
 def test_no_more_than_allowed_have_a_place() -> None:
     """However many threads ask, never more than the bound have a place, and all get one."""
-    places = Places(3, threading.Event())
+    places = ExaminerQueue(3, threading.Event())
     lock = threading.Lock()
     now = most = done = 0
 
@@ -78,7 +78,7 @@ def test_no_more_than_allowed_have_a_place() -> None:
 def test_a_stop_ends_the_waiting() -> None:
     """A thread that waits when the daemon stops hears so, and keeps no place."""
     stopping = threading.Event()
-    places = Places(1, stopping)
+    places = ExaminerQueue(1, stopping)
     places.take(is_caller=False)
     looks: list[int] = []
     with ThreadPoolExecutor(2) as pool:

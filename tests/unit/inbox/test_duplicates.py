@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from receipt_watcher.examine.judge import Examination, Refusal
-from receipt_watcher.inbox.duplicates import Arrival, Intake
+from receipt_watcher.inbox.duplicates import Arrival, DuplicateCheck
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
 from tests.conftest import make_job
@@ -41,9 +41,9 @@ def failed() -> Failed:
 
 
 @pytest.fixture
-def intake(log: JobLog, failed: Failed) -> Intake:
+def intake(log: JobLog, failed: Failed) -> DuplicateCheck:
     """What records arrivals."""
-    return Intake(log, failed.holds)
+    return DuplicateCheck(log, failed.holds)
 
 
 def arrival(name: str = "sub/scan.jpg", *, refusal: Refusal | None = None, **changes: Any) -> Arrival:
@@ -61,7 +61,7 @@ def arrival(name: str = "sub/scan.jpg", *, refusal: Refusal | None = None, **cha
     return Arrival(**(fields | changes))
 
 
-def one(intake: Intake, came: Arrival) -> Job:
+def one(intake: DuplicateCheck, came: Arrival) -> Job:
     """Record one file, and return the job that it belongs to now."""
     [job] = intake.record([came], NOW)
     return job
@@ -102,7 +102,7 @@ def events_of(log: JobLog, job: Job) -> list[str]:
 # --- a new receipt -------------------------------------------------------------------------------------------------
 
 
-def test_a_new_receipt_is_queued(log: JobLog, intake: Intake) -> None:
+def test_a_new_receipt_is_queued(log: JobLog, intake: DuplicateCheck) -> None:
     """A file with new bytes gets a job of its own that is due at once, with all that the examination found."""
     came = arrival("sub/Überweisung.pdf")
     job = one(intake, came)
@@ -119,7 +119,7 @@ def test_a_new_receipt_is_queued(log: JobLog, intake: Intake) -> None:
     assert log.claim(["office"], NOW) is not None
 
 
-def test_each_refused_file_has_a_row(log: JobLog, intake: Intake) -> None:
+def test_each_refused_file_has_a_row(log: JobLog, intake: DuplicateCheck) -> None:
     """A file that the examination refuses fails at once, with its reason and in words, and is due to be filed."""
     job = one(intake, arrival(refusal=Refusal(Reason.ENCRYPTED, "It is a PDF that asks for a password.")))
     assert (job.state, job.reason, job.message) == (
@@ -132,7 +132,7 @@ def test_each_refused_file_has_a_row(log: JobLog, intake: Intake) -> None:
     assert log.claim(["office"], NOW) is None
 
 
-def test_files_without_a_digest_are_never_copies(intake: Intake) -> None:
+def test_files_without_a_digest_are_never_copies(intake: DuplicateCheck) -> None:
     """A file that could not be read has no digest, and is taken for a copy of nothing."""
     refusal = Refusal(Reason.UNREADABLE, "It may not be read.")
     jobs = [one(intake, arrival(sha256=None, refusal=refusal)) for _ in range(3)]
@@ -140,13 +140,13 @@ def test_files_without_a_digest_are_never_copies(intake: Intake) -> None:
     assert len({job.job_id for job in jobs}) == 3
 
 
-def test_nothing_is_recorded_for_nothing(log: JobLog, intake: Intake) -> None:
+def test_nothing_is_recorded_for_nothing(log: JobLog, intake: DuplicateCheck) -> None:
     """No arrivals, no rows."""
     assert intake.record([], NOW) == []
     assert log.listing() == []
 
 
-def test_a_batch_is_one_commit(log: JobLog, intake: Intake) -> None:
+def test_a_batch_is_one_commit(log: JobLog, intake: DuplicateCheck) -> None:
     """Where one row of a batch cannot be written, none is: recovery will record them all."""
     first, second = arrival(sha256="1" * 64), arrival(sha256="2" * 64)
     with pytest.raises(Exception, match="UNIQUE"):
@@ -160,7 +160,7 @@ OPEN = [(), (Event.CLAIM,), (Event.CLAIM, Event.ACCEPT)]
 
 
 @pytest.mark.parametrize("events", OPEN)
-def test_a_copy_of_an_open_receipt_waits(log: JobLog, intake: Intake, events: Sequence[Event]) -> None:
+def test_a_copy_of_an_open_receipt_waits(log: JobLog, intake: DuplicateCheck, events: Sequence[Event]) -> None:
     """The same bytes for the same target are not sent again while the first is under way, and wait for its end."""
     original = earlier(log, *events)
     copy = one(intake, arrival("again.jpg"))
@@ -169,7 +169,7 @@ def test_a_copy_of_an_open_receipt_waits(log: JobLog, intake: Intake, events: Se
     assert current(log, original) == original
 
 
-def test_a_copy_of_a_success_is_filed(log: JobLog, intake: Intake) -> None:
+def test_a_copy_of_a_success_is_filed(log: JobLog, intake: DuplicateCheck) -> None:
     """The same bytes as those of a success are filed with it at once."""
     original = earlier(log, Event.SUCCEED)
     copy = one(intake, arrival("again.jpg"))
@@ -178,7 +178,7 @@ def test_a_copy_of_a_success_is_filed(log: JobLog, intake: Intake) -> None:
     assert current(log, original) == original
 
 
-def test_a_copy_of_a_copy_names_the_first(log: JobLog, intake: Intake) -> None:
+def test_a_copy_of_a_copy_names_the_first(log: JobLog, intake: DuplicateCheck) -> None:
     """However many copies come, each names the job that is really sent."""
     original = one(intake, arrival())
     copies = [one(intake, arrival(f"{number}.jpg")) for number in range(3)]
@@ -186,13 +186,13 @@ def test_a_copy_of_a_copy_names_the_first(log: JobLog, intake: Intake) -> None:
     assert log.count(["office"], State.QUEUED) == 1
 
 
-def test_a_copy_of_several_names_the_oldest(log: JobLog, intake: Intake) -> None:
+def test_a_copy_of_several_names_the_oldest(log: JobLog, intake: DuplicateCheck) -> None:
     """Where the same bytes were sent more than once, a copy names the first of those jobs."""
     first, *_ = [one(intake, arrival(duplicates="send")) for _ in range(3)]
     assert one(intake, arrival()).duplicate_of == first.job_id
 
 
-def test_copies_in_one_batch(log: JobLog, intake: Intake) -> None:
+def test_copies_in_one_batch(log: JobLog, intake: DuplicateCheck) -> None:
     """Of the same bytes twice in one batch, the first is queued and the second is its copy."""
     jobs = intake.record([arrival("a.jpg"), arrival("b.jpg"), arrival("c.jpg", sha256="0" * 64)], NOW)
     assert [job.state for job in jobs] == [State.QUEUED, State.DUPLICATE, State.QUEUED]
@@ -200,19 +200,21 @@ def test_copies_in_one_batch(log: JobLog, intake: Intake) -> None:
 
 
 @pytest.mark.parametrize("events", [*OPEN, (Event.SUCCEED,)])
-def test_the_same_bytes_for_another_target_are_sent(log: JobLog, intake: Intake, events: Sequence[Event]) -> None:
+def test_the_same_bytes_for_another_target_are_sent(
+    log: JobLog, intake: DuplicateCheck, events: Sequence[Event]
+) -> None:
     """What goes to another webhook or another Notion database is another receipt."""
     earlier(log, *events)
     assert one(intake, arrival(target="http://127.0.0.1/webhook/receipts beef")).state is State.QUEUED
 
 
-def test_copies_are_recognised_across_inboxes(log: JobLog, intake: Intake) -> None:
+def test_copies_are_recognised_across_inboxes(log: JobLog, intake: DuplicateCheck) -> None:
     """Two inboxes with one target are one to a receipt: its bytes are sent once."""
     original = earlier(log, inbox="cellar")
     assert one(intake, arrival()).duplicate_of == original.job_id
 
 
-def test_policy_send(log: JobLog, intake: Intake) -> None:
+def test_policy_send(log: JobLog, intake: DuplicateCheck) -> None:
     """With duplicates set to send, every copy of an open or booked receipt is sent under an id of its own."""
     first, second = one(intake, arrival(duplicates="send")), one(intake, arrival(duplicates="send"))
     log.advance(first.job_id, Event.SUCCEED, NOW)
@@ -222,7 +224,7 @@ def test_policy_send(log: JobLog, intake: Intake) -> None:
 
 
 @pytest.mark.parametrize("events", [*OPEN, (Event.SUCCEED,)])
-def test_policy_fail(log: JobLog, intake: Intake, events: Sequence[Event]) -> None:
+def test_policy_fail(log: JobLog, intake: DuplicateCheck, events: Sequence[Event]) -> None:
     """With duplicates set to fail, a copy fails with a reason that names the first receipt."""
     original = earlier(log, *events, filename="first.jpg")
     copy = one(intake, arrival(duplicates="fail"))
@@ -232,14 +234,14 @@ def test_policy_fail(log: JobLog, intake: Intake, events: Sequence[Event]) -> No
     assert current(log, original) == original
 
 
-def test_a_refused_file_is_no_copy(log: JobLog, intake: Intake) -> None:
+def test_a_refused_file_is_no_copy(log: JobLog, intake: DuplicateCheck) -> None:
     """What the examination refuses fails for that reason, whatever came before."""
     earlier(log, Event.SUCCEED)
     job = one(intake, arrival(refusal=Refusal(Reason.TOO_LARGE, "It is too large.")))
     assert (job.state, job.reason) == (State.FAILURE, Reason.TOO_LARGE)
 
 
-def test_a_failed_copy_is_no_receipt_to_retry(log: JobLog, intake: Intake) -> None:
+def test_a_failed_copy_is_no_receipt_to_retry(log: JobLog, intake: DuplicateCheck) -> None:
     """A copy that failed for being one is not what a later file goes on with: nobody ever meant to send it."""
     original = earlier(log)
     copy = one(intake, arrival(duplicates="fail"))
@@ -257,7 +259,7 @@ ENDED = [(Event.FAIL,), (Event.CANCEL,), (Event.CLAIM, Event.ACCEPT, Event.EXPIR
 @pytest.mark.parametrize("events", ENDED)
 @pytest.mark.parametrize("duplicates", ["skip", "send", "fail"])
 def test_a_file_that_is_dropped_back_goes_on(
-    log: JobLog, intake: Intake, failed: Failed, events: Sequence[Event], duplicates: str
+    log: JobLog, intake: DuplicateCheck, failed: Failed, events: Sequence[Event], duplicates: str
 ) -> None:
     """A failed or cancelled file that is moved back into the inbox goes on under its old id, with all its history."""
     job = filed(log, failed, *events, is_there=False, attempts=2)
@@ -273,7 +275,9 @@ def test_a_file_that_is_dropped_back_goes_on(
     assert log.get(came.job_id) is None
 
 
-def test_a_file_that_is_dropped_back_is_moved_to_its_old_id(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_a_file_that_is_dropped_back_is_moved_to_its_old_id(
+    log: JobLog, intake: DuplicateCheck, failed: Failed
+) -> None:
     """The log knows where the dropped-back file is now and where it is to go, and it is sent only from there."""
     job = filed(log, failed, Event.FAIL, is_there=False)
     came = arrival("scan.jpg")
@@ -291,7 +295,7 @@ def test_a_file_that_is_dropped_back_is_moved_to_its_old_id(log: JobLog, intake:
 
 @pytest.mark.parametrize("duplicates", ["skip", "send", "fail"])
 def test_a_file_that_is_dropped_back_while_an_admin_retries_it(
-    log: JobLog, intake: Intake, failed: Failed, duplicates: str
+    log: JobLog, intake: DuplicateCheck, failed: Failed, duplicates: str
 ) -> None:
     """A job that waits for its file from failed/ gets it from the inbox, where somebody has put it meanwhile."""
     job = filed(log, failed, Event.FAIL, Event.RETRY, is_there=False)
@@ -306,14 +310,18 @@ def test_a_file_that_is_dropped_back_while_an_admin_retries_it(
     assert log.get(came.job_id) is None
 
 
-def test_a_retried_file_that_is_dropped_back_may_be_refused_again(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_a_retried_file_that_is_dropped_back_may_be_refused_again(
+    log: JobLog, intake: DuplicateCheck, failed: Failed
+) -> None:
     """Such a file that is refused fails its own job again: it has no other one."""
     job = filed(log, failed, Event.FAIL, Event.RETRY, is_there=False)
     found = one(intake, arrival(refusal=Refusal(Reason.BROKEN, "It is broken.")))
     assert (found.job_id, found.state, found.reason) == (job.job_id, State.FAILURE, Reason.BROKEN)
 
 
-def test_a_file_that_is_dropped_back_while_its_success_comes_late(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_a_file_that_is_dropped_back_while_its_success_comes_late(
+    log: JobLog, intake: DuplicateCheck, failed: Failed
+) -> None:
     """A job that succeeds when its file has just left failed/ gets it from the inbox, for done/; nothing is sent."""
     job = filed(log, failed, Event.CLAIM, Event.FAIL, Event.SUCCEED, is_there=False)
     came = arrival("other/name.jpg")
@@ -325,7 +333,7 @@ def test_a_file_that_is_dropped_back_while_its_success_comes_late(log: JobLog, i
     assert log.get(came.job_id) is None
 
 
-def test_what_retention_removed_is_not_brought_back(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_what_retention_removed_is_not_brought_back(log: JobLog, intake: DuplicateCheck, failed: Failed) -> None:
     """The bytes of a success whose file was removed on purpose are a copy of it."""
     job = filed(log, failed, Event.CLAIM, Event.FAIL, Event.SUCCEED, is_there=False)
     log.change("UPDATE job SET removed_at = 1.0 WHERE job_id = ?", job.job_id)
@@ -348,7 +356,7 @@ def perhaps_booked(log: JobLog, failed: Failed, reason: Reason, *, is_there: boo
 @pytest.mark.parametrize("reason", MAYBE)
 @pytest.mark.parametrize("duplicates", ["skip", "fail"])
 def test_a_copy_of_what_may_have_been_booked_sends_nothing(
-    log: JobLog, intake: Intake, failed: Failed, reason: Reason, duplicates: str
+    log: JobLog, intake: DuplicateCheck, failed: Failed, reason: Reason, duplicates: str
 ) -> None:
     """A second copy that comes by itself is no wish to book once more: it is filed with the first, or failed."""
     job = perhaps_booked(log, failed, reason, is_there=True)
@@ -360,7 +368,7 @@ def test_a_copy_of_what_may_have_been_booked_sends_nothing(
 
 
 def test_a_copy_of_what_may_have_been_booked_is_sent_where_each_copy_is(
-    log: JobLog, intake: Intake, failed: Failed
+    log: JobLog, intake: DuplicateCheck, failed: Failed
 ) -> None:
     """With duplicates: send a copy is a receipt of its own; the first one stays as it is."""
     job = perhaps_booked(log, failed, Reason.OUTCOME_UNKNOWN, is_there=True)
@@ -371,7 +379,7 @@ def test_a_copy_of_what_may_have_been_booked_is_sent_where_each_copy_is(
 
 @pytest.mark.parametrize("reason", MAYBE)
 def test_what_may_have_been_booked_and_is_moved_back_goes_again(
-    log: JobLog, intake: Intake, failed: Failed, reason: Reason
+    log: JobLog, intake: DuplicateCheck, failed: Failed, reason: Reason
 ) -> None:
     """The file itself, moved out of failed/, is a person's wish: the note beside it said what that means."""
     job = perhaps_booked(log, failed, reason, is_there=False)
@@ -381,7 +389,7 @@ def test_what_may_have_been_booked_and_is_moved_back_goes_again(
 
 @pytest.mark.parametrize("reason", MAYBE)
 def test_a_copy_of_what_may_have_been_booked_and_was_removed_sends_nothing(
-    log: JobLog, intake: Intake, failed: Failed, reason: Reason
+    log: JobLog, intake: DuplicateCheck, failed: Failed, reason: Reason
 ) -> None:
     """What retention removed was not moved back: the same bytes are a copy, until somebody has settled the first."""
     job = perhaps_booked(log, failed, reason, is_there=False)
@@ -393,14 +401,16 @@ def test_a_copy_of_what_may_have_been_booked_and_was_removed_sends_nothing(
     assert one(intake, arrival()).state is State.QUEUED
 
 
-def test_a_copy_of_a_retried_file_is_a_copy(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_a_copy_of_a_retried_file_is_a_copy(log: JobLog, intake: DuplicateCheck, failed: Failed) -> None:
     """While the file of a retried job still lies in failed/, what comes is a copy of it."""
     job = filed(log, failed, Event.FAIL, Event.RETRY, is_there=True)
     found = one(intake, arrival())
     assert (found.state, found.duplicate_of) == (State.DUPLICATE, job.job_id)
 
 
-def test_a_retried_file_that_has_passed_otherwise_is_a_copy(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_a_retried_file_that_has_passed_otherwise_is_a_copy(
+    log: JobLog, intake: DuplicateCheck, failed: Failed
+) -> None:
     """Where the same bytes have passed under another id, nothing is sent for a retry whose file is gone."""
     passed = earlier(log, Event.CLAIM, Event.SUCCEED)
     filed(log, failed, Event.FAIL, Event.RETRY, is_there=False)
@@ -408,7 +418,7 @@ def test_a_retried_file_that_has_passed_otherwise_is_a_copy(log: JobLog, intake:
     assert (found.state, found.duplicate_of) == (State.DUPLICATE, passed.job_id)
 
 
-def test_a_copy_of_a_failed_file_retries_it(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_a_copy_of_a_failed_file_retries_it(log: JobLog, intake: DuplicateCheck, failed: Failed) -> None:
     """Where the failed file still lies in failed/, a copy that is dropped in retries that job and follows it."""
     job = filed(log, failed, Event.FAIL, is_there=True)
     copy = one(intake, arrival("copy.jpg"))
@@ -420,14 +430,14 @@ def test_a_copy_of_a_failed_file_retries_it(log: JobLog, intake: Intake, failed:
     assert log.count(["office"], State.QUEUED) == 1
 
 
-def test_the_newest_failed_job_goes_on(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_the_newest_failed_job_goes_on(log: JobLog, intake: DuplicateCheck, failed: Failed) -> None:
     """Of several failed jobs of the same bytes, the newest whose file is gone from failed/ goes on."""
     oldest, newer, newest = (filed(log, failed, Event.FAIL, is_there=is_there) for is_there in (False, False, True))
     assert one(intake, arrival()).job_id == newer.job_id
     assert [current(log, job).state for job in (oldest, newest)] == [State.FAILURE] * 2
 
 
-def test_a_success_ends_the_search(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_a_success_ends_the_search(log: JobLog, intake: DuplicateCheck, failed: Failed) -> None:
     """Where the same bytes have succeeded under another job, a failed one is not retried: that would book twice."""
     booked, job = earlier(log, Event.SUCCEED), filed(log, failed, Event.FAIL, is_there=False)
     copy = one(intake, arrival())
@@ -435,14 +445,14 @@ def test_a_success_ends_the_search(log: JobLog, intake: Intake, failed: Failed) 
     assert current(log, job).state is State.FAILURE
 
 
-def test_a_failed_file_for_another_target_stays(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_a_failed_file_for_another_target_stays(log: JobLog, intake: DuplicateCheck, failed: Failed) -> None:
     """A failed receipt is retried by a file for its own target only."""
     job = filed(log, failed, Event.FAIL, is_there=False)
     assert one(intake, arrival(target="elsewhere")).job_id != job.job_id
     assert current(log, job).state is State.FAILURE
 
 
-def test_a_dropped_back_file_may_be_refused_again(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_a_dropped_back_file_may_be_refused_again(log: JobLog, intake: DuplicateCheck, failed: Failed) -> None:
     """A refused file that is dropped in again and refused again keeps its id, and its history tells of both."""
     refusal = Refusal(Reason.TOO_LARGE, "It is too large.")
     job = one(intake, arrival(refusal=refusal))
@@ -454,7 +464,7 @@ def test_a_dropped_back_file_may_be_refused_again(log: JobLog, intake: Intake, f
     assert (found.next_attempt_at, found.completed_at, found.move_due) == (None, NOW, True)
 
 
-def test_a_dropped_back_file_may_be_accepted_now(log: JobLog, intake: Intake) -> None:
+def test_a_dropped_back_file_may_be_accepted_now(log: JobLog, intake: DuplicateCheck) -> None:
     """A file that was refused under stricter limits is queued under its old id when it is dropped in again."""
     job = one(intake, arrival(refusal=Refusal(Reason.TOO_LARGE, "It is too large.")))
     log.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW)
@@ -462,7 +472,7 @@ def test_a_dropped_back_file_may_be_accepted_now(log: JobLog, intake: Intake) ->
     assert (found.job_id, found.state, found.reason, found.message) == (job.job_id, State.QUEUED, None, None)
 
 
-def test_a_second_refused_copy_gets_its_own_row(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_a_second_refused_copy_gets_its_own_row(log: JobLog, intake: DuplicateCheck, failed: Failed) -> None:
     """A refused file whose twin still lies in failed/ fails by itself: nothing is retried that cannot pass."""
     refusal = Refusal(Reason.BROKEN, "It cannot be read.")
     first = one(intake, arrival(refusal=refusal))
@@ -473,7 +483,7 @@ def test_a_second_refused_copy_gets_its_own_row(log: JobLog, intake: Intake, fai
     assert events_of(log, first) == ["record"]
 
 
-def test_a_twin_of_a_dropped_back_file_in_one_batch(log: JobLog, intake: Intake, failed: Failed) -> None:
+def test_a_twin_of_a_dropped_back_file_in_one_batch(log: JobLog, intake: DuplicateCheck, failed: Failed) -> None:
     """Where a failed file and a copy of it are dropped in together, one goes on and the other follows it."""
     job = filed(log, failed, Event.FAIL, is_there=False)
     went_on, copy = intake.record([arrival("a.jpg"), arrival("b.jpg")], NOW)
@@ -496,7 +506,7 @@ def test_threads_that_record_the_same_bytes(log: JobLog, failed: Failed, has_fai
 
     def work(mine: Arrival) -> None:
         start.wait()
-        jobs.extend(Intake(log, failed.holds).record([mine], NOW))
+        jobs.extend(DuplicateCheck(log, failed.holds).record([mine], NOW))
 
     threads = [threading.Thread(target=work, args=[mine]) for mine in came]
     for thread in threads:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from receipt_watcher.config.options import Inbox
 from receipt_watcher.config.roles import Role
-from receipt_watcher.examine.judge import Examination, Limits, examine
+from receipt_watcher.examine.judge import Examination, FileLimits, examine
 from receipt_watcher.inbox.gate import MOVE_LIMIT_SECONDS, Gate, GateSettings
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.inbox.turns import Turns
@@ -30,7 +30,7 @@ from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.uploads import receive as uploads
-from receipt_watcher.web.uploads.receive import Taken, Uploads
+from receipt_watcher.web.uploads.receive import TakenUpload, Uploads
 from tests.conftest import INSTALLATION, FakeClock
 from tests.fakes.daemons.process import jpegs, wait_until
 from tests.unit.inbox.test_take_in import route_on
@@ -93,7 +93,7 @@ class Porch:
         access = cast("Access", _NoSessions())
         return Uploads(self.root, [self.gate], self.log, access, examine=examine, clock=self.clock)
 
-    def bring(self, to: Uploads, content: bytes, key: str | None = None) -> Future[Taken]:
+    def bring(self, to: Uploads, content: bytes, key: str | None = None) -> Future[TakenUpload]:
         """Upload a receipt in the one event loop, as the server does."""
         body = (
             b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n' + content + b"\r\n--x--\r\n"
@@ -120,7 +120,7 @@ def porch(tmp_path: Path, log: JobLog, clock: FakeClock, spool: Spool) -> Iterat
     porch.leave()
 
 
-def refusal_of(upload: Future[Taken]) -> RefusedError:
+def refusal_of(upload: Future[TakenUpload]) -> RefusedError:
     """Return why an upload was not taken."""
     with pytest.raises(RefusedError) as caught:
         upload.result(30)
@@ -298,7 +298,7 @@ def test_an_upload_comes_through_while_rounds_never_pause(porch: Porch, monkeypa
     """An upload that came while a round was at work has the next turn, although the next round is asked for at once."""
     content, dropped = jpegs(2)
     settle(porch, "b.jpg", dropped)
-    brought: list[Future[Taken]] = []
+    brought: list[Future[TakenUpload]] = []
     take_in = TakeIn.take_in
 
     def bring_one(*arguments: Any) -> list[Job]:
@@ -383,7 +383,7 @@ def test_to_wait_for_an_examiner_is_not_to_wait_for_a_disk(porch: Porch, monkeyp
     gate = porch.gate
     seen: list[bool] = []
 
-    def wait_for_long(path: Path, limits: Limits) -> Examination:
+    def wait_for_long(path: Path, limits: FileLimits) -> Examination:
         for _ in range(10):
             porch.clock.advance(MOVE_LIMIT_SECONDS - 1)
             gate.wait_for_examiner()

@@ -14,7 +14,7 @@ from receipt_watcher.config.options import IgnorePack
 from receipt_watcher.config.schedule import window_of
 from receipt_watcher.inbox.state import Waiting
 from receipt_watcher.inbox.status_file import PAUSE_SECONDS, StatusFile
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import STATUS_FILE_NAME, Ignored
 from receipt_watcher.inbox.watching.listing import Listing
 from receipt_watcher.jobs.job import Event, Reason
@@ -87,8 +87,8 @@ def test_everything_at_once(share: Share) -> None:
     now = share.clock.now
     share.holds.hold(URL, HoldKind.ANSWERS, f"403: {SECRET} is wrong", now - 3600, now)
     share.waiting = (
-        Waiting("sub/a\nb.pdf", Wait.OPEN, "", 3, 0, now - 600, now, None),
-        Waiting("new.pdf", Wait.GROWING, "", 3, 0, now - 10, now, None),
+        Waiting("sub/a\nb.pdf", WaitReason.OPEN, "", 3, 0, now - 600, now, None),
+        Waiting("new.pdf", WaitReason.GROWING, "", 3, 0, now - 10, now, None),
     )
     for age in (7200, 3600, 10):
         share.log.insert(make_job(now - age))
@@ -235,7 +235,7 @@ def test_it_is_no_receipt(share: Share) -> None:
 def test_many_are_counted(share: Share) -> None:
     """A thousand files that wait make no file that nobody reads."""
     now = share.clock.now
-    share.waiting = tuple(Waiting(f"{n}.pdf", Wait.OPEN, "", 1, 0, now - 99, now, None) for n in range(1000))
+    share.waiting = tuple(Waiting(f"{n}.pdf", WaitReason.OPEN, "", 1, 0, now - 99, now, None) for n in range(1000))
     text = share.after(0)
     assert text.count(".pdf") == 20
     assert "… and 980 more" in text

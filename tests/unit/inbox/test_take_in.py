@@ -15,29 +15,29 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.errors import SpoolError
-from receipt_watcher.examine.judge import Limits, examine
-from receipt_watcher.inbox.duplicates import Intake
+from receipt_watcher.examine.judge import FileLimits, examine
+from receipt_watcher.inbox.duplicates import DuplicateCheck
 from receipt_watcher.inbox.take_in import BATCH_FILES, STUCK_PAUSE_SECONDS, TakeIn
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.listing import signature
 from receipt_watcher.inbox.watching.settling import Seen, Settled, Signature
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.spool.route import Branch, Route
+from receipt_watcher.spool.route import Branch, InboxRoute
 from receipt_watcher.system import disk
 from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock
 from tests.fakes.daemons.process import digest, jpegs
 from tests.unit.system.test_disk import Crash, another_file_system, crash, record_flushes, refusing
 
-LIMITS = Limits(max_file_bytes=1_000_000, max_pixels=1_000_000)
+LIMITS = FileLimits(max_file_bytes=1_000_000, max_pixels=1_000_000)
 
 
 URL = "http://127.0.0.1/webhook/receipts"
 
 
-def route_on(spool: Spool, **changes: Any) -> Route:
+def route_on(spool: Spool, **changes: Any) -> InboxRoute:
     """Return the route of one inbox."""
     options: dict[str, Any] = {
         "inbox": spool.name,
@@ -48,7 +48,7 @@ def route_on(spool: Spool, **changes: Any) -> Route:
     }
     own = {name: changes.pop(name) for name in tuple(changes) if name in options}
     branches = (*changes.pop("subfolders", ()), Branch(**(options | own)))
-    route = Route(spool.name, spool, branches, LIMITS, is_ready=True)
+    route = InboxRoute(spool.name, spool, branches, LIMITS, is_ready=True)
     return replace(route, **changes)
 
 
@@ -64,12 +64,12 @@ class Desk:
     """What takes in for one inbox, with its bells and what stayed."""
 
     log: JobLog
-    route: Route
+    route: InboxRoute
     clock: FakeClock
 
     def __post_init__(self) -> None:
         self.deliveries, self.filings = Bell(), Bell()
-        self.parked: list[tuple[Path, Wait, str]] = []
+        self.parked: list[tuple[Path, WaitReason, str]] = []
         self.take_in = TakeIn(
             self.log,
             [self.route],
@@ -103,7 +103,7 @@ class Desk:
         files = [settled(self.inbox, relative, is_overdue=is_overdue) for relative in relatives]
         return self.take_in.take_in(self.route, files, self.park)
 
-    def park(self, one: Settled, why: Wait, detail: str) -> None:
+    def park(self, one: Settled, why: WaitReason, detail: str) -> None:
         """Note what stays in the inbox."""
         self.parked.append((Path(one.relative), why, detail))
 
@@ -289,7 +289,7 @@ def test_a_file_that_cannot_be_moved_is_told_and_stays(desk: Desk, monkeypatch: 
     batch = [desk.drop(f"{number}.jpg", content) for number, content in enumerate(jpegs(4))]
     assert [job.filename for job in desk.take(*batch)] == ["0.jpg", "1.jpg", "3.jpg"]
     [(relative, why, detail)] = desk.parked
-    assert (relative, why) == (Path("2.jpg"), Wait.IMMOVABLE)
+    assert (relative, why) == (Path("2.jpg"), WaitReason.IMMOVABLE)
     assert detail.startswith("Permission denied: ")
     assert str(desk.inbox) in detail
     assert [path.name for path in desk.inbox.iterdir()] == ["2.jpg"]
@@ -301,7 +301,7 @@ def test_an_error_without_a_number_is_told_in_its_words(desk: Desk, monkeypatch:
     monkeypatch.setattr(disk, "move_file", _failing(OSError("the share hiccuped")))
     assert desk.take(desk.drop("scan.jpg", samples.jpeg(1))) == []
     [(relative, why, detail)] = desk.parked
-    assert (relative, why) == (Path("scan.jpg"), Wait.IMMOVABLE)
+    assert (relative, why) == (Path("scan.jpg"), WaitReason.IMMOVABLE)
     assert detail.startswith("the share hiccuped; ")
 
 
@@ -342,7 +342,7 @@ def test_examine_move_flush_record_wake(desk: Desk, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(disk, "move_file", noted("move", disk.move_file))
     monkeypatch.setattr(os, "fsync", noted("flush", os.fsync))
     monkeypatch.setattr(desk.take_in, "_examine", noted("examine", examine))
-    monkeypatch.setattr(Intake, "record", noted("record", Intake.record))
+    monkeypatch.setattr(DuplicateCheck, "record", noted("record", DuplicateCheck.record))
     desk.take(*(desk.drop(f"{number}.jpg", content) for number, content in enumerate(jpegs(3))))
     assert steps == [*["examine", "move"] * 3, *["flush"] * 7, "record"]  # 3 files, 3 folders, processing/
     assert desk.deliveries.count == 1
@@ -370,7 +370,7 @@ def torn(request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.MonkeyP
             case "flush":
                 patch.setattr(os, "fsync", refusing(errno.EIO))
             case "record":
-                patch.setattr(Intake, "record", crash)
+                patch.setattr(DuplicateCheck, "record", crash)
             case "record, disk full":
                 patch.setattr(JobLog, "insert", refusing(errno.ENOSPC))
         if request.param == "flush":
@@ -412,7 +412,7 @@ def test_one_file_that_the_disk_does_not_give_stops_no_other(desk: Desk, monkeyp
             desk.take_in, "_examine", lambda path, limits: refuse() if path.name == "bad.jpg" else examine(path, limits)
         )
         assert [job.filename for job in desk.take(*batch)] == ["good.jpg"]
-    assert desk.parked == [(Path("bad.jpg"), Wait.UNREADABLE, os.strerror(errno.EIO))]
+    assert desk.parked == [(Path("bad.jpg"), WaitReason.UNREADABLE, os.strerror(errno.EIO))]
     assert [job.filename for job in desk.take(batch[0])] == ["bad.jpg"]
 
 

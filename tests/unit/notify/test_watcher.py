@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from receipt_watcher.config.schedule import window_of
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.inbox.state import InboxState, Waiting
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.job import Event, Job, Reason, State
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
 from receipt_watcher.jobs.log.outbox import FIRST_PAUSE_SECONDS, GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Outbox
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.notify.notices import Kind, Notice
-from receipt_watcher.notify.watcher import LOOK_SECONDS, Notification, NotificationSettings, forget
+from receipt_watcher.notify.watcher import LOOK_SECONDS, NoticeWatcher, NotificationSettings, forget
 from receipt_watcher.report.balance.last_result import LastBalance, keep_balance
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock, make_job
@@ -86,10 +86,10 @@ class Office:
         self.settings = SETTINGS
         self.notification = self.restarted()
 
-    def restarted(self, settings: NotificationSettings | None = None) -> Notification:
+    def restarted(self, settings: NotificationSettings | None = None) -> NoticeWatcher:
         """Begin anew on the same log, as after a restart."""
         self.settings = settings or self.settings
-        self.notification = Notification(
+        self.notification = NoticeWatcher(
             self.log,
             self.holds,
             self.routes,
@@ -341,7 +341,7 @@ def test_a_receipt_that_is_stuck(office: Office) -> None:
 
 def test_a_file_that_stays_in_the_inbox(office: Office) -> None:
     """A file that is not taken for too long is told of once, with why; a restart repeats nothing."""
-    seen = Waiting("scan.pdf", Wait.OPEN, "", 3, 0, office.clock.now, office.clock.now, None)
+    seen = Waiting("scan.pdf", WaitReason.OPEN, "", 3, 0, office.clock.now, office.clock.now, None)
     office.inboxes = [replace(OFFICE, waiting=(seen,))]
     assert office.after(4 * HOUR) == [Kind.STUCK]
     assert "A program has it open for writing." in office.channel.sent[-1].text

@@ -17,7 +17,7 @@ import pytest
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.config.sources import load
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.transitions import JobLog
@@ -63,20 +63,20 @@ def waiting_files(inbox: Path) -> Iterator[Mapping[str, str]]:
     listener.bind("socket.jpg")
     os.chdir(here)
     expected = {
-        "cut.jpg": Wait.INCOMPLETE,
-        "empty.pdf": Wait.EMPTY,
-        "undated.jpg": Wait.UNDATED,
-        "hole.jpg": Wait.PLACEHOLDER,
-        "half.pdf.part": Wait.IGNORED,
-        "sub/low.jpg": Wait.SUBFOLDER,
-        "link.jpg": Wait.NO_FILE,
-        "pipe.jpg": Wait.NO_FILE,
-        "socket.jpg": Wait.NO_FILE,
+        "cut.jpg": WaitReason.INCOMPLETE,
+        "empty.pdf": WaitReason.EMPTY,
+        "undated.jpg": WaitReason.UNDATED,
+        "hole.jpg": WaitReason.PLACEHOLDER,
+        "half.pdf.part": WaitReason.IGNORED,
+        "sub/low.jpg": WaitReason.SUBFOLDER,
+        "link.jpg": WaitReason.NO_FILE,
+        "pipe.jpg": WaitReason.NO_FILE,
+        "socket.jpg": WaitReason.NO_FILE,
     }
     with listener, (inbox / "open.jpg").open("wb") as writer:
         writer.write(samples.jpeg(3))
         writer.flush()
-        yield expected | {"open.jpg": Wait.OPEN}
+        yield expected | {"open.jpg": WaitReason.OPEN}
 
 
 def test_each_reason_to_wait_is_told(tmp_path: Path, n8n: StandIn) -> None:
@@ -106,10 +106,10 @@ def test_without_the_daemon_the_same_is_told(tmp_path: Path, n8n: StandIn) -> No
         for name, code in expected.items():
             found = codes(explained(daemon, daemon.inbox / name, 1))
             assert code in found, (name, found)
-            never = code in (Wait.IGNORED, Wait.NO_FILE, Wait.SUBFOLDER)
-            assert (Wait.NOT_RUNNING in found) is not never
+            never = code in (WaitReason.IGNORED, WaitReason.NO_FILE, WaitReason.SUBFOLDER)
+            assert (WaitReason.NOT_RUNNING in found) is not never
         (daemon.inbox / "whole.jpg").write_bytes(JPEG)
-        assert codes(explained(daemon, "whole.jpg", 1)) == [Wait.NOT_RUNNING]
+        assert codes(explained(daemon, "whole.jpg", 1)) == [WaitReason.NOT_RUNNING]
 
 
 def test_old_files_are_in_the_status(tmp_path: Path, n8n: StandIn) -> None:

@@ -28,7 +28,7 @@ from receipt_watcher.inbox.watching.ignored import STATUS_FILE_NAME
 from receipt_watcher.jobs.job import State
 from receipt_watcher.report.status_line import in_one_line
 from receipt_watcher.service.systemd import Systemd, handed_over, systemd_of
-from receipt_watcher.service.watchdog import Vigil
+from receipt_watcher.service.watchdog import WorkWatchdog
 from tests.conftest import TOKEN
 from tests.fakes.daemons.hanging import COPY_HANGS, SIGNALS
 from tests.fakes.daemons.process import RunningDaemon, assert_consistent, handing_over, jpegs, merge, wait_until
@@ -233,7 +233,7 @@ def test_what_is_granted_is_fed() -> None:
     address = f"@receipt-watcher-{uuid.uuid4().hex}"
     with contextlib.closing(FakeSystemd(address)) as fake:
         dumped: list[float] = []
-        vigil = Vigil(Systemd(address, 60.0), lambda: now[0], lambda: dumped.append(now[0]))
+        vigil = WorkWatchdog(Systemd(address, 60.0), lambda: now[0], lambda: dumped.append(now[0]))
         vigil.follow(lambda _: standing[0])
         vigil.look()
         vigil.grant(20)

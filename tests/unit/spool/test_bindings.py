@@ -14,7 +14,7 @@ from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool import bindings as module
 from receipt_watcher.spool.bindings import Bindings
 from receipt_watcher.spool.folders import Spool, SpoolFolders
-from receipt_watcher.system.folder_identity import Identity, Place
+from receipt_watcher.system.folder_identity import FolderPlace, Identity
 from receipt_watcher.system.mounts import Mount
 from tests.conftest import INSTALLATION, make_job
 
@@ -29,18 +29,18 @@ def remount(monkeypatch: pytest.MonkeyPatch) -> Remount:
     """Have paths seem to be on mounts of their own, by the identity of their disks; "" unmounts."""
     disks: dict[Path, str] = {}
 
-    def place_of(path: Path) -> Place | None:
-        found = Place.of(path)
+    def place_of(path: Path) -> FolderPlace | None:
+        found = FolderPlace.of(path)
         if found is None or not disks.get(path):
             return found
         root = Identity(2, 0, sum(disks[path].encode()))
-        return Place(str(path), "ext4", "/dev/sdb1", root, root)
+        return FolderPlace(str(path), "ext4", "/dev/sdb1", root, root)
 
     class FakePlace:
         of = staticmethod(place_of)
-        from_json = Place.from_json
+        from_json = FolderPlace.from_json
 
-    monkeypatch.setattr(module, "Place", FakePlace)
+    monkeypatch.setattr(module, "FolderPlace", FakePlace)
     return disks.__setitem__
 
 
@@ -223,9 +223,9 @@ def test_an_older_installation_whose_receipts_are_gone(bindings: Bindings, log: 
 
 def place(
     point: str, kind: str = "ext4", inode: int = 2, born: int = 0, *, number: int = 0, source: str = "a"
-) -> Place:
+) -> FolderPlace:
     """Return a place that is the root of its mount."""
-    return Place(point, kind, source, Identity(inode, born, number), Identity(inode, born, number))
+    return FolderPlace(point, kind, source, Identity(inode, born, number), Identity(inode, born, number))
 
 
 @pytest.mark.parametrize(
@@ -243,29 +243,29 @@ def place(
         (place("/a", "xfs", 7, 5), place("/a", "ext4", 7, 5), False),
     ],
 )
-def test_how_a_folder_is_recognised(one: Place, other: Place, *, is_same: bool) -> None:
+def test_how_a_folder_is_recognised(one: FolderPlace, other: FolderPlace, *, is_same: bool) -> None:
     """By inode and birth, else the file system's identifier, else its source; FUSE by mount point and source."""
     assert one.is_same_folder(other) is is_same
     assert other.is_same_folder(one) is is_same
-    assert Place.from_json(one.as_json()) == one
+    assert FolderPlace.from_json(one.as_json()) == one
 
 
 def test_the_place_of_a_folder(tmp_path: Path) -> None:
     """A folder that was made again in the same place is another one, and what is no folder has no place."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    before = Place.of(folder)
+    before = FolderPlace.of(folder)
     assert before is not None
     assert str(before) == str(Mount(before.point, before.file_system))
     folder.rename(tmp_path / "elsewhere")
-    assert Place.of(folder) is None
+    assert FolderPlace.of(folder) is None
     folder.touch()
-    assert Place.of(folder) is None
+    assert FolderPlace.of(folder) is None
     folder.unlink()
     folder.mkdir()
-    after = Place.of(folder)
+    after = FolderPlace.of(folder)
     assert after is not None
     assert not before.is_same_folder(after)
     assert before.is_same_mount(after)
-    assert before == Place.of(tmp_path / "elsewhere")
+    assert before == FolderPlace.of(tmp_path / "elsewhere")
     assert INSTALLATION not in str(after)

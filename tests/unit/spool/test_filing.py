@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.options import Duplicates
 from receipt_watcher.errors import FileVanishedError
-from receipt_watcher.examine.judge import Limits, examine
+from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.service.loops import Loops
@@ -27,7 +27,7 @@ from receipt_watcher.spool import route
 from receipt_watcher.spool.filing import BATCH_FILES, Filing
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX, is_note, write_note
-from receipt_watcher.spool.route import Route
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system import disk
 from receipt_watcher.system.display import NAME_MAX_BYTES
 from receipt_watcher.system.wakeup import Bell
@@ -537,7 +537,7 @@ def test_a_retried_file_comes_back_and_is_due(office: Office) -> None:
 
 def test_a_file_that_was_refused_may_pass_under_new_limits(office: Office) -> None:
     """A retry examines again: what was too large is queued once the limit was raised."""
-    small = replace(office.route, limits=Limits(max_file_bytes=10, max_pixels=10))
+    small = replace(office.route, limits=FileLimits(max_file_bytes=10, max_pixels=10))
     (job,) = office.take_in.take_in(
         small, [settled(office.inbox, office.drop("scan.jpg", samples.jpeg(1)))], nobody_waits
     )
@@ -754,7 +754,7 @@ def nobody_waits(*waiting: object) -> NoReturn:
     raise AssertionError(waiting)
 
 
-def with_branch(route: Route, **changes: Any) -> Route:
+def with_branch(route: InboxRoute, **changes: Any) -> InboxRoute:
     """Return a route whose only branch is another one."""
     [branch] = route.branches
     return replace(route, branches=(replace(branch, **changes),))
@@ -795,7 +795,7 @@ def test_of_two_equal_files_that_pass_under_new_limits_one_is_sent(
     office: Office, policy: Duplicates, expected: int
 ) -> None:
     """Two copies that were too large, both retried under raised limits, are one receipt, unless copies are sent too."""
-    small = replace(office.route, limits=Limits(max_file_bytes=10, max_pixels=10))
+    small = replace(office.route, limits=FileLimits(max_file_bytes=10, max_pixels=10))
     names = [office.drop(name, samples.jpeg(1)) for name in ("a.jpg", "b.jpg")]
     jobs = [job for name in names for job in office.take_in.take_in(small, [settled(office.inbox, name)], nobody_waits)]
     assert [job.reason for job in jobs] == [Reason.TOO_LARGE] * 2
@@ -1022,7 +1022,7 @@ def test_a_file_that_the_disk_does_not_give_delays_only_itself(office: Office, m
     office.tell(done, Event.SUCCEED)
     read = examine
 
-    def refuse(path: Path, limits: Limits) -> Any:
+    def refuse(path: Path, limits: FileLimits) -> Any:
         if path.name == "0.jpg":
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return read(path, limits)

@@ -31,7 +31,7 @@ from receipt_watcher.jobs.log.transitions import Attempt, JobLog
 from receipt_watcher.spool import reason_file, retention
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.retention import BelievedTime, Remover, Tally, Trimmer
-from receipt_watcher.spool.route import Route
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system import disk
 from tests.conftest import INSTALLATION, TOKEN, FakeClock, make_job
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until
@@ -55,7 +55,7 @@ class Archive(Office):
         self.stopping = threading.Event()
         self.remover = self.new_remover()
 
-    def new_remover(self, *others: Route) -> Remover:
+    def new_remover(self, *others: InboxRoute) -> Remover:
         """Return the retention of a process that has just started, and believes the clock."""
         believed = BelievedTime(self.log, clock=self.clock, monotonic=self.clock)
         believed()

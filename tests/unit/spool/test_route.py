@@ -13,12 +13,12 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from receipt_watcher.examine.judge import Limits
-from receipt_watcher.inbox.duplicates import Intake
+from receipt_watcher.examine.judge import FileLimits
+from receipt_watcher.inbox.duplicates import DuplicateCheck
 from receipt_watcher.jobs.job import Event, Folder, Reason, State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.spool.route import Branch, Route, tell_concluded
+from receipt_watcher.spool.route import Branch, InboxRoute, log_concluded
 from receipt_watcher.system.wakeup import Bell
 from tests.conftest import make_job
 from tests.fakes.daemons.process import wait_until
@@ -29,7 +29,7 @@ NOW = 1_700_000_000.0
 
 
 @pytest.fixture
-def route(spool: Spool) -> Route:
+def route(spool: Spool) -> InboxRoute:
     """An inbox that is ready."""
     branch = Branch(
         inbox="office",
@@ -38,7 +38,7 @@ def route(spool: Spool) -> Route:
         duplicates="skip",
         done_subfolder="%Y-%m",
     )
-    return Route("office", spool, (branch,), Limits(1_000_000, 1_000_000), is_ready=True)
+    return InboxRoute("office", spool, (branch,), FileLimits(1_000_000, 1_000_000), is_ready=True)
 
 
 # --- the bell ------------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_each_ring_counts() -> None:
 # --- where the files are -------------------------------------------------------------------------------------------
 
 
-def test_the_target_is_where_it_is_sent_and_booked(route: Route) -> None:
+def test_the_target_is_where_it_is_sent_and_booked(route: InboxRoute) -> None:
     """Two receipts with the same bytes are the same where webhook and Notion database are the same."""
     [branch] = route.branches
     assert branch.target == "http://127.0.0.1/webhook/receipts 0f3c"
@@ -165,13 +165,13 @@ def test_the_target_is_where_it_is_sent_and_booked(route: Route) -> None:
 
 
 @pytest.mark.parametrize("folder", Folder)
-def test_a_file_is_where_the_log_says(route: Route, tmp_path: Path, folder: Folder) -> None:
+def test_a_file_is_where_the_log_says(route: InboxRoute, tmp_path: Path, folder: Folder) -> None:
     """The path of a job's file is made of its folder and its place in it."""
     job = make_job(folder=folder, stored_path=Path("2026-01/sub/scan.jpg"))
     assert route.path_of(job) == tmp_path / folder.value / "2026-01" / "sub" / "scan.jpg"
 
 
-def put(route: Route, folder: Folder, path: Path) -> Path:
+def put(route: InboxRoute, folder: Folder, path: Path) -> Path:
     """Put a file below a folder of the spool."""
     target = route.spool.folders.path_of(folder) / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def put(route: Route, folder: Folder, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("folder", [Folder.PROCESSING, Folder.FAILED])
-def test_a_failed_file_is_found(route: Route, folder: Folder) -> None:
+def test_a_failed_file_is_found(route: InboxRoute, folder: Folder) -> None:
     """A failed job's file is there while it lies where the log says, be it filed already or not yet."""
     job = make_job(state=State.FAILURE, folder=folder)
     assert not route.is_in_failed(job)
@@ -189,20 +189,20 @@ def test_a_failed_file_is_found(route: Route, folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("reached", [False, True])
-def test_a_failed_file_is_found_on_its_way(route: Route, reached: bool) -> None:
+def test_a_failed_file_is_found_on_its_way(route: InboxRoute, reached: bool) -> None:
     """A failed file that is just being moved is there, on whichever side of the move it is."""
     job = make_job(state=State.FAILURE, moving_to_folder=Folder.FAILED, moving_to_path=Path("scan (2).jpg"))
     put(route, Folder.FAILED, Path("scan (2).jpg")) if reached else put(route, Folder.PROCESSING, job.stored_path)
     assert route.is_in_failed(job)
 
 
-def test_a_file_that_went_missing_can_be_dropped_in_again(route: Route, log: JobLog) -> None:
+def test_a_file_that_went_missing_can_be_dropped_in_again(route: InboxRoute, log: JobLog) -> None:
     """A receipt whose file was missing goes on with the file that is found and dropped in, as its advice says."""
     came = arrival()
     job = log.insert(make_job(target=came.target))
     log.advance(job.job_id, Event.FAIL, NOW, reason=Reason.FILE_MISSING, message="it is not there any more")
     log.abandon_move(job.job_id, NOW, "nothing to file")
-    [found] = Intake(log, route.is_in_failed).record([came], NOW)
+    [found] = DuplicateCheck(log, route.is_in_failed).record([came], NOW)
     assert (found.job_id, found.state) == (job.job_id, State.QUEUED)
     assert found.stored_path.parts[0] == came.job_id
 
@@ -228,7 +228,7 @@ def test_a_job_is_summed_up_in_one_line(lines: list[Any]) -> None:
         message="no total found",
         attempts=2,
     )
-    tell_concluded(job, NOW + 12.3456)
+    log_concluded(job, NOW + 12.3456)
     assert lines == [
         {
             "event": "job.concluded",
@@ -258,7 +258,7 @@ def test_a_job_is_summed_up_in_one_line(lines: list[Any]) -> None:
 )
 def test_only_what_went_wrong_warns(lines: list[Any], state: State, level: str) -> None:
     """A receipt that ended well is told as news, one that did not as a warning."""
-    tell_concluded(make_job(NOW, state=state, notion_page_url="https://notion.so/1"), NOW)
+    log_concluded(make_job(NOW, state=state, notion_page_url="https://notion.so/1"), NOW)
     assert [(line["log_level"], line["status"], line["notion_page_url"]) for line in lines] == [
         (level, state.value, "https://notion.so/1")
     ]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.system.permissions import _user, folder_advice, owner_of, refusal
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until, without_capabilities
@@ -58,7 +58,7 @@ def test_a_file_that_we_may_not_read(tmp_path: Path, n8n: StandIn) -> None:
         wait_until(lambda: said_of(daemon, "scan.jpg"), "it is told")
         told = said_of(daemon, "scan.jpg")
         assert told is not None
-        assert told["reason"] == Wait.UNREADABLE
+        assert told["reason"] == WaitReason.UNREADABLE
         assert owner_of(path.lstat()) in told["why"]
         assert "umask 027" in told["why"]
         assert_left_in_peace(daemon)
@@ -84,7 +84,7 @@ def test_a_sticky_folder(tmp_path: Path, n8n: StandIn) -> None:
         wait_until(lambda: said_of(daemon, "scan.jpg"), "it is told")
         told = said_of(daemon, "scan.jpg")
         assert told is not None
-        assert told["reason"] == Wait.IMMOVABLE
+        assert told["reason"] == WaitReason.IMMOVABLE
         assert f"only {_user(NOBODY)} may move the file" in told["why"]
         assert_left_in_peace(daemon)
         daemon.inbox.chmod(0o777)

@@ -29,7 +29,7 @@ from receipt_watcher.jobs.job import Job, Reason, State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
-from receipt_watcher.web.access.wrong_tokens import Strangers
+from receipt_watcher.web.access.wrong_tokens import WrongTokens
 from receipt_watcher.web.app import CALLBACK_MAX_BYTES, Web
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.fetching import Fetching
@@ -67,7 +67,7 @@ class Site(Concluding):
         self.web = Web(
             self.conclusion,
             tokens or CallbackTokens(TOKEN),
-            Strangers(clock),
+            WrongTokens(clock),
             links=FileLinks([TOKEN], 60, clock),
             downloads=Downloads(Fetching(log.get, self.conclusion._routes)),
             check_health=lambda: self.checks,

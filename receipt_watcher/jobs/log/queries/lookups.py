@@ -104,7 +104,7 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class JobEvent:
     """One line of a job's history, with whose it is; `number` grows with each. Unix seconds."""
 
     number: int
@@ -574,17 +574,17 @@ class Records(LogFile):
         lowered = prefix.lower()
         return self._jobs(statement, lowered, f"{lowered}\x7f", prefix)
 
-    def events_after(self, number: int, limit: int) -> list[Happening]:
+    def events_after(self, number: int, limit: int) -> list[JobEvent]:
         """Return what happened to receipts after a line of the histories (0: from the first one on), in that order."""
         return [
-            Happening(*row)
+            JobEvent(*row)
             for row in self.select(f"{_HAPPENINGS} WHERE history.id > ? ORDER BY history.id LIMIT ?", number, limit)
         ]
 
-    def last_events(self, limit: int) -> list[Happening]:
+    def last_events(self, limit: int) -> list[JobEvent]:
         """Return what happened last, in its order."""
         rows = self.select(f"{_HAPPENINGS} ORDER BY history.id DESC LIMIT ?", limit)
-        return [Happening(*row) for row in reversed(rows)]
+        return [JobEvent(*row) for row in reversed(rows)]
 
     def counts(self) -> dict[State, int]:
         """Return how many jobs are in each state."""

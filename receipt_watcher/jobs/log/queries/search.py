@@ -54,7 +54,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Cursor:
     """Where a page begins: beyond the receipt of this id, towards the older ones, or the newer ones."""
 
     job_id: str = ""
@@ -69,8 +69,8 @@ class Page:
     """
 
     jobs: list[Job]
-    older: Place | None
-    newer: Place | None
+    older: Cursor | None
+    newer: Cursor | None
     looked_to: str | None = None
 
 
@@ -105,14 +105,14 @@ class Search:
     def __init__(self, log: Records) -> None:
         self._log = log
 
-    def page(self, wanted: Wanted, place: Place | None = None, limit: int = PAGE_ROWS) -> Page:
+    def page(self, wanted: Wanted, place: Cursor | None = None, limit: int = PAGE_ROWS) -> Page:
         """Return the page that begins at a place, by default the newest."""
-        place = place or Place()
+        place = place or Cursor()
         if _ID.fullmatch(text := wanted.text.strip().lower()):
             return self._page(replace(wanted, text=""), place, limit, text)
         return self._page(wanted, place, limit)
 
-    def _page(self, wanted: Wanted, place: Place, limit: int, prefix: str = "") -> Page:
+    def _page(self, wanted: Wanted, place: Cursor, limit: int, prefix: str = "") -> Page:
         groups = self._groups(wanted)
         stretch = max(1, STRETCH_ROWS // len(groups))
         bounds = _bounds(wanted, place, prefix)
@@ -126,7 +126,7 @@ class Search:
         ids = ids[:limit]
         looked_to = None if has_more else reached
         beyond = ids[-1] if has_more else looked_to
-        onwards = None if beyond is None else Place(beyond, place.is_newer)
+        onwards = None if beyond is None else Cursor(beyond, place.is_newer)
         if place.is_newer:
             ids.reverse()
         # Beside an empty page lies the receipt that it began behind, too: in between is what nobody has for an id.
@@ -135,8 +135,8 @@ class Search:
         jobs = {job.job_id: job for job in self._log.select_as(job_of, _BY_IDS, json.dumps(ids))}
         listed = [jobs[job_id] for job_id in ids if job_id in jobs]
         if place.is_newer:
-            return Page(listed, Place(last), onwards, looked_to)
-        return Page(listed, onwards, Place(first, is_newer=True) if place.job_id else None, looked_to)
+            return Page(listed, Cursor(last), onwards, looked_to)
+        return Page(listed, onwards, Cursor(first, is_newer=True) if place.job_id else None, looked_to)
 
     def _groups(self, wanted: Wanted) -> list[_Condition]:
         """Return the parts of the job log that are asked one by one, for that is how the index goes."""
@@ -147,7 +147,7 @@ class Search:
         return [("inbox = ? AND state = ?", [*each]) for each in together] or [("0", [])]
 
     def _ids(
-        self, conditions: list[_Condition], text: str, place: Place, limit: int, stretch: int
+        self, conditions: list[_Condition], text: str, place: Cursor, limit: int, stretch: int
     ) -> tuple[list[str], str | None]:
         """Return ids in the order of the search, and how far it came where that is not the end."""
         if not text:
@@ -166,7 +166,7 @@ class Search:
             end = None if len(ids) == limit else str(rows[-1][0])
         return ids, end
 
-    def _end_of_stretch(self, conditions: Sequence[_Condition], place: Place, stretch: int) -> str | None:
+    def _end_of_stretch(self, conditions: Sequence[_Condition], place: Cursor, stretch: int) -> str | None:
         """Return the id where a stretch ends; None where what there is to look at ends before."""
         where, values = _joined(conditions)
         statement = f"SELECT job_id FROM job WHERE {where} ORDER BY job_id {_order(place)} LIMIT 1 OFFSET ?"  # noqa: S608 - our own text
@@ -216,7 +216,7 @@ def _hour(begins_at: float, found: dict[State, list[float]]) -> Hour:
     )
 
 
-def _bounds(wanted: Wanted, place: Place, prefix: str) -> list[_Condition]:
+def _bounds(wanted: Wanted, place: Cursor, prefix: str) -> list[_Condition]:
     """Return between which ids is looked. They begin with the time when they were given, so days are bounds, too."""
     bounds: list[_Condition] = []
     if place.job_id:
@@ -235,11 +235,11 @@ def _joined(conditions: Sequence[_Condition]) -> tuple[str, list[object]]:
     return where, [value for _, values in conditions for value in values]
 
 
-def _order(place: Place) -> str:
+def _order(place: Cursor) -> str:
     return "ASC" if place.is_newer else "DESC"
 
 
-def _is_within(job_id: str, reached: str, place: Place) -> bool:
+def _is_within(job_id: str, reached: str, place: Cursor) -> bool:
     return job_id <= reached if place.is_newer else job_id >= reached
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from receipt_watcher.cli.check import check
-from receipt_watcher.cli.check.check import Finding, check_all
+from receipt_watcher.cli.check.check import CheckFinding, check_all
 from receipt_watcher.config.options import Config, is_loopback
 from receipt_watcher.config.sources import load
 from receipt_watcher.inbox.watching.listing import Listing
@@ -87,7 +87,7 @@ def configured(root: Path, webhook_url: str, inbox: dict[str, Any] | None = None
     return load(path, {})
 
 
-def of(findings: list[Finding], level: str) -> list[str]:
+def of(findings: list[CheckFinding], level: str) -> list[str]:
     """Return what was found at a level."""
     return [found.what for found in findings if found.level == level]
 
@@ -279,7 +279,7 @@ def test_a_running_daemon(tmp_path: Path, healthy: Listener) -> None:
 # --- the way back --------------------------------------------------------------------------------------------------
 
 
-def way_back(root: Path, webhook_url: str, **http: str) -> list[Finding]:
+def way_back(root: Path, webhook_url: str, **http: str) -> list[CheckFinding]:
     """Return the findings about the callback URL alone: no name is looked up for them."""
     return list(check._check_callback_url(configured(root, webhook_url, http=http)))
 
@@ -329,7 +329,7 @@ def test_loopback(host: str, expected: bool) -> None:
 # --- links ---------------------------------------------------------------------------------------------------------
 
 
-def links_of(root: Path, webhook_url: str, *, public_url: str | None = None, **n8n: object) -> list[Finding]:
+def links_of(root: Path, webhook_url: str, *, public_url: str | None = None, **n8n: object) -> list[CheckFinding]:
     """Return the findings about links alone."""
     http = {} if public_url is None else {"public_url": public_url}
     options = {"webhook_url": webhook_url, "payload": "link"} | n8n

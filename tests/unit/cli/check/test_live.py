@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from receipt_watcher.cli.check import live
-from receipt_watcher.cli.demo.stand_in import Behaviour, Delivery, StandIn
+from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
 from receipt_watcher.config.sources import load
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon
@@ -126,7 +126,7 @@ def test_other_callbacks_are_asked_to_come_again(daemon: RunningDaemon, ours: St
     """While the daemon does not run, a real verdict that comes to the test's server is not taken for received."""
     answers: list[Any] = []
 
-    def call_for_another_job(delivery: Delivery) -> Behaviour:
+    def call_for_another_job(delivery: ReceivedPost) -> Behaviour:
         other = dataclasses.replace(delivery, callback_url=delivery.callback_url.replace("check-", ""))
         ours._call_back(other, Behaviour())
         answers.append(ours.callbacks[-1][2])

@@ -21,10 +21,10 @@ import pytest
 from receipt_watcher.cli.demo import demo, play, progress
 from receipt_watcher.cli.demo.play import clean_environment
 from receipt_watcher.cli.demo.progress import (
+    Journeys,
     Lines,
     LiveTable,
-    Row,
-    Ways,
+    ProgressRow,
     encodable,
     fit,
     render,
@@ -510,17 +510,17 @@ class Told:
 
 
 @pytest.fixture
-def rows() -> list[Row]:
+def rows() -> list[ProgressRow]:
     """One receipt that has ended, one under way, one that has not come yet."""
     way = ["inbox", "processing", "N8N", "done"]
     return [
-        Row("phone-photo.jpg", "a photo (JPEG)", 10, way, "success", progress.Tone.GOOD, 1.0, 2.26),
-        Row("hotel.pdf", "a document (PDF)", 10, way[:2], "waits for its turn", progress.Tone.PLAIN, 1.5),
-        Row("in-outage.png", "comes in an outage", 10),
+        ProgressRow("phone-photo.jpg", "a photo (JPEG)", 10, way, "success", progress.Tone.GOOD, 1.0, 2.26),
+        ProgressRow("hotel.pdf", "a document (PDF)", 10, way[:2], "waits for its turn", progress.Tone.PLAIN, 1.5),
+        ProgressRow("in-outage.png", "comes in an outage", 10),
     ]
 
 
-def test_no_line_is_wider_than_the_terminal(rows: list[Row]) -> None:
+def test_no_line_is_wider_than_the_terminal(rows: list[ProgressRow]) -> None:
     """However narrow the terminal, each line of the table fits, and it has a line per receipt below its heading."""
     for width in range(1, 131):
         lines = render(rows, width, 3.0, colours=False)
@@ -528,7 +528,7 @@ def test_no_line_is_wider_than_the_terminal(rows: list[Row]) -> None:
         assert max(map(len, lines)) <= width
 
 
-def test_a_wide_table_shows_everything(rows: list[Row]) -> None:
+def test_a_wide_table_shows_everything(rows: list[ProgressRow]) -> None:
     """Where there is room, a row has the file, what it is, its way, its state and its seconds with one decimal."""
     _, ended, going, absent = render(rows, 110, 3.0, colours=False)
     cells = [re.split(" {2,}", line) for line in (ended, going, absent)]
@@ -537,13 +537,13 @@ def test_a_wide_table_shows_everything(rows: list[Row]) -> None:
     assert cells[2] == ["in-outage.png", "comes in an outage"]
 
 
-def test_a_narrow_table_keeps_what_matters(rows: list[Row]) -> None:
+def test_a_narrow_table_keeps_what_matters(rows: list[ProgressRow]) -> None:
     """Where there is less room, the file, where it is, its state and its seconds are what stays."""
     _, _, going, _ = render(rows, 70, 3.0, colours=False)
     assert re.split(" {2,}", going) == ["hotel.pdf", "processing", "waits for its turn", "1.5 s"]
 
 
-def test_colours_take_no_room(rows: list[Row]) -> None:
+def test_colours_take_no_room(rows: list[ProgressRow]) -> None:
     """With colours the table is the same as without them."""
     coloured = "\n".join(render(rows, 110, 3.0, colours=True))
     assert "\x1b[32msuccess" in coloured
@@ -588,7 +588,7 @@ def test_the_result_table_fits_a_narrow_terminal() -> None:
         ((0, 0), "xterm", LiveTable),
     ],
 )
-def test_the_view_fits_the_terminal(rows: list[Row], size: tuple[int, int], term: str, kind: type) -> None:
+def test_the_view_fits_the_terminal(rows: list[ProgressRow], size: tuple[int, int], term: str, kind: type) -> None:
     """A table needs a terminal that moves its cursor and is tall enough; one without a size counts as 80 by 24."""
     program, ours = on_terminal(*size)
     with os.fdopen(program, "w") as stream:
@@ -596,7 +596,7 @@ def test_the_view_fits_the_terminal(rows: list[Row], size: tuple[int, int], term
     os.close(ours)
 
 
-def test_a_pipe_gets_lines(rows: list[Row]) -> None:
+def test_a_pipe_gets_lines(rows: list[ProgressRow]) -> None:
     """Where the output is no terminal there is one line per change."""
     stream = io.StringIO()
     view = view_for(stream, rows, {"TERM": "xterm"}, 1.0)
@@ -607,7 +607,7 @@ def test_a_pipe_gets_lines(rows: list[Row]) -> None:
 
 
 @pytest.mark.parametrize("environ", [{"TERM": "xterm"}, {"TERM": "xterm", "NO_COLOR": "1"}])
-def test_the_table_is_redrawn_in_place(rows: list[Row], environ: dict[str, str]) -> None:
+def test_the_table_is_redrawn_in_place(rows: list[ProgressRow], environ: dict[str, str]) -> None:
     """Two drawings leave one table, as wide as the terminal, with colours unless NO_COLOR is set."""
     program, ours = on_terminal(60, 24)
     with os.fdopen(program, "w", encoding="utf-8") as stream:
@@ -622,7 +622,7 @@ def test_the_table_is_redrawn_in_place(rows: list[Row], environ: dict[str, str])
     assert output.endswith("\x1b[?7h\x1b[?25h")
 
 
-def test_the_table_follows_a_resized_terminal(rows: list[Row]) -> None:
+def test_the_table_follows_a_resized_terminal(rows: list[ProgressRow]) -> None:
     """A terminal that became narrower gets narrower lines at the next drawing."""
     program, ours = on_terminal(100, 24)
     with os.fdopen(program, "w", encoding="utf-8") as stream:
@@ -660,12 +660,12 @@ def told() -> Told:
 
 
 @pytest.fixture
-def ways(told: Told) -> Ways:
+def ways(told: Told) -> Journeys:
     """Two receipts that have not come yet."""
-    return Ways([Row("a.jpg", "a photo", 10), Row("b.jpg", "a copy", 10)], told)
+    return Journeys([ProgressRow("a.jpg", "a photo", 10), ProgressRow("b.jpg", "a copy", 10)], told)
 
 
-def test_the_way_is_read_from_the_log(ways: Ways) -> None:
+def test_the_way_is_read_from_the_log(ways: Journeys) -> None:
     """A receipt's way grows with each line of the log, and ends where its file was filed."""
     for line in (
         recorded("a.jpg", "1"),
@@ -690,14 +690,14 @@ def test_the_way_is_read_from_the_log(ways: Ways) -> None:
         ({"event": "job.deferred", "job_id": "1"}, "waits for N8N"),
     ],
 )
-def test_each_end_has_its_words(ways: Ways, line: dict[str, Any], state: str) -> None:
+def test_each_end_has_its_words(ways: Journeys, line: dict[str, Any], state: str) -> None:
     """What became of a receipt is said in words, whatever the reason is."""
     ways.hear(recorded("a.jpg", "1"), 1.0)
     ways.hear(line, 2.0)
     assert ways.rows["a.jpg"].state == state
 
 
-def test_the_inbox_is_looked_into(ways: Ways, told: Told, tmp_path: Path) -> None:
+def test_the_inbox_is_looked_into(ways: Journeys, told: Told, tmp_path: Path) -> None:
     """What the log does not tell is seen in the folders: a file that arrives, grows, is whole, and is taken in."""
     path, processing = tmp_path / "inbox" / "a.jpg", tmp_path / "processing" / "0192"
     path.parent.mkdir()
@@ -715,7 +715,7 @@ def test_the_inbox_is_looked_into(ways: Ways, told: Told, tmp_path: Path) -> Non
     assert [name for name, _ in told.told] == ["a.jpg"] * 3
 
 
-def test_other_files_and_lines_are_left_alone(ways: Ways, told: Told) -> None:
+def test_other_files_and_lines_are_left_alone(ways: Journeys, told: Told) -> None:
     """A line about a file that is not the demo's, or about nothing known, changes no row."""
     for line in (recorded("stranger.jpg", "9"), concluded("9", "success"), {"event": "daemon.started"}, {}):
         ways.hear(line, 1.0)
@@ -723,7 +723,7 @@ def test_other_files_and_lines_are_left_alone(ways: Ways, told: Told) -> None:
     assert all(row.places == [] for row in ways.rows.values())
 
 
-def test_holds_and_warnings_are_told(ways: Ways, told: Told) -> None:
+def test_holds_and_warnings_are_told(ways: Journeys, told: Told) -> None:
     """That N8N is held and goes on is told, and so is every warning that the demo has no words for."""
     ways.hear({"event": "destination.held", "level": "warning"}, 1.0)
     ways.draw(1.0)

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from receipt_watcher.cli.demo import stand_in as module
-from receipt_watcher.cli.demo.stand_in import Behaviour, Delivery, StandIn
+from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
 
 CONTENT = bytes(range(256)) * 40 + b"\r\n--not a boundary\r\n\r\n"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -96,13 +96,13 @@ def post_json(far: StandIn, fields: dict[str, Any], **headers: str) -> httpx.Res
     )
 
 
-def arrived(far: StandIn) -> Delivery:
+def arrived(far: StandIn) -> ReceivedPost:
     """Return the only delivery."""
     (delivery,) = far.deliveries
     return delivery
 
 
-def assert_same(delivery: Delivery, payload: str) -> None:
+def assert_same(delivery: ReceivedPost, payload: str) -> None:
     """Assert that the receipt of `form()` is what arrived."""
     assert (delivery.content, delivery.sha256, delivery.size) == (CONTENT, DIGEST, len(CONTENT))
     assert (delivery.payload, delivery.attempt, delivery.claimed_sha256) == (payload, 2, DIGEST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.settling import PAUSES_SECONDS, Settled, Settler, Signature, Times
 
 SETTLE = 2.0
@@ -18,7 +18,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.settler = Settler(lambda name: SLOW if name.startswith("slow/") else Times(SETTLE, PATIENCE))
-        self.told: list[tuple[str, Wait]] = []
+        self.told: list[tuple[str, WaitReason]] = []
         self.settler.tell = lambda name, seen: self.told.append((name, seen.why))
         self.now = 100.0
         self.files: dict[str, Signature] = {}
@@ -43,7 +43,7 @@ class Desk:
         """Let seconds pass, and return the names of what has settled."""
         return [settled.relative for settled in self.given_out(seconds, limit)]
 
-    def park(self, name: str, why: Wait) -> float:
+    def park(self, name: str, why: WaitReason) -> float:
         """Put a file there, let it settle, take it back for a reason, and return for how long it is left alone."""
         self.put(name)
         [settled] = self.given_out(SETTLE)
@@ -174,8 +174,8 @@ def test_it_is_known_when_to_look_next(desk: Desk) -> None:
     desk.put("slow/c")
     assert desk.settler.next_due() == desk.now - 1 + SETTLE
     [settled] = desk.given_out(SETTLE - 1)
-    desk.settler.park(settled, Wait.OPEN, "", desk.now)
-    assert desk.settler.next_due() == desk.now + PAUSES_SECONDS[Wait.OPEN][0]
+    desk.settler.park(settled, WaitReason.OPEN, "", desk.now)
+    assert desk.settler.next_due() == desk.now + PAUSES_SECONDS[WaitReason.OPEN][0]
 
 
 # --- empty files ---
@@ -185,7 +185,7 @@ def test_an_empty_file_is_waited_for(desk: Desk) -> None:
     """Some writers create a file seconds before they fill it: empty, it waits for the patience, and is then told."""
     desk.put("a", size=0)
     assert desk.after(SETTLE) == []
-    assert desk.settler.parked["a"].why is Wait.EMPTY
+    assert desk.settler.parked["a"].why is WaitReason.EMPTY
     assert desk.settler.next_due() == 100.0 + PATIENCE
     for _ in range(5):
         desk.scan()
@@ -231,7 +231,7 @@ def test_a_file_of_1970_is_waited_for(desk: Desk) -> None:
     desk.put("c", mtime_ns=10**9)
     desk.put("d", mtime_ns=-1)
     assert desk.after(SETTLE) == ["c", "d"]
-    assert {parked.why for parked in desk.settler.parked.values()} == {Wait.UNDATED}
+    assert {parked.why for parked in desk.settler.parked.values()} == {WaitReason.UNDATED}
     desk.settler.gone("b")
     [settled] = desk.given_out(PATIENCE - SETTLE)
     assert (settled.relative, settled.is_overdue) == ("a", True)
@@ -247,8 +247,8 @@ def test_a_time_stamp_of_the_future_does_no_harm(desk: Desk) -> None:
 # --- files that are taken back ---
 
 
-@pytest.mark.parametrize("why", [Wait.OPEN, Wait.PLACEHOLDER, Wait.IMMOVABLE])
-def test_pauses_double_up_to_their_longest(desk: Desk, why: Wait) -> None:
+@pytest.mark.parametrize("why", [WaitReason.OPEN, WaitReason.PLACEHOLDER, WaitReason.IMMOVABLE])
+def test_pauses_double_up_to_their_longest(desk: Desk, why: WaitReason) -> None:
     """A file that could not be taken is left alone, whatever scans see, for longer each time, and without end."""
     first, longest = PAUSES_SECONDS[why]
     assert desk.park("a", why) == first
@@ -264,8 +264,8 @@ def test_pauses_double_up_to_their_longest(desk: Desk, why: Wait) -> None:
     assert desk.settler.parked["a"].looks == 13
 
 
-@pytest.mark.parametrize("why", [Wait.INCOMPLETE, Wait.UNREADABLE])
-def test_patience_ends(desk: Desk, why: Wait) -> None:
+@pytest.mark.parametrize("why", [WaitReason.INCOMPLETE, WaitReason.UNREADABLE])
+def test_patience_ends(desk: Desk, why: WaitReason) -> None:
     """What is not whole is given out as it is when it has not changed for the patience, and not before."""
     desk.park("a", why)
     overdue: list[float] = []
@@ -285,14 +285,14 @@ def test_a_file_that_cannot_be_read_after_its_patience_is_no_busy_loop(desk: Des
     desk.put("a")
     [settled] = desk.given_out(PATIENCE)
     assert settled.is_overdue
-    desk.settler.park(settled, Wait.UNREADABLE, "", desk.now)
+    desk.settler.park(settled, WaitReason.UNREADABLE, "", desk.now)
     assert desk.settler.parked["a"].until > desk.now
 
 
 @pytest.mark.parametrize("told", [True, False])
 def test_a_parked_file_that_changes_settles_anew(desk: Desk, *, told: bool) -> None:
     """Who mends the file, or goes on writing it, need not wait for the pause to end."""
-    desk.park("a", Wait.IMMOVABLE)
+    desk.park("a", WaitReason.IMMOVABLE)
     desk.put("a", mtime_ns=2 * 10**9, told=told)
     desk.scan()
     assert desk.settler.parked == {}
@@ -302,7 +302,7 @@ def test_a_parked_file_that_changes_settles_anew(desk: Desk, *, told: bool) -> N
 
 def test_a_parked_file_that_goes_is_forgotten(desk: Desk) -> None:
     """A file that somebody removed is waited for no more."""
-    desk.park("a", Wait.OPEN)
+    desk.park("a", WaitReason.OPEN)
     del desk.files["a"]
     assert desk.after(PATIENCE) == []
     assert desk.settler.parked == {}
@@ -311,11 +311,11 @@ def test_a_parked_file_that_goes_is_forgotten(desk: Desk) -> None:
 
 def test_each_parking_is_told(desk: Desk) -> None:
     """Whoever listens hears why each file waits."""
-    desk.park("a", Wait.OPEN)
+    desk.park("a", WaitReason.OPEN)
     desk.put("b", size=0)
     desk.settler.gone("a")
     desk.after(SETTLE)
-    assert desk.told == [("a", Wait.OPEN), ("b", Wait.EMPTY)]
+    assert desk.told == [("a", WaitReason.OPEN), ("b", WaitReason.EMPTY)]
 
 
 def test_growth_is_remembered(desk: Desk) -> None:
@@ -324,7 +324,7 @@ def test_growth_is_remembered(desk: Desk) -> None:
     desk.after(1)
     desk.put("a", size=70)
     [settled] = desk.given_out(SETTLE)
-    desk.settler.park(settled, Wait.INCOMPLETE, "", desk.now)
+    desk.settler.park(settled, WaitReason.INCOMPLETE, "", desk.now)
     desk.put("a", size=75)
     [(name, seen)] = desk.settler.waiting()
     assert (name, seen.first_seen_at, seen.first_size, seen.signature.size) == ("a", 100.0, 10, 75)

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds, Standing
+from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, DestinationState, HoldKind, Holds
 from receipt_watcher.jobs.log.transitions import JobLog
 
 NOW = 1_700_000_000.0
@@ -23,7 +23,7 @@ def holds(log: JobLog) -> Holds:
 
 def test_a_new_destination_is_not_held(holds: Holds) -> None:
     """Of a destination that nothing was sent to, nothing is known, and asking leaves no trace."""
-    assert holds.get(URL) == Standing(url=URL)
+    assert holds.get(URL) == DestinationState(url=URL)
     assert not holds.get(URL).is_held
     assert holds.all() == []
 
@@ -33,7 +33,7 @@ def test_a_hold_begins_once(holds: Holds) -> None:
     assert holds.hold(URL, HoldKind.ANSWERS, "N8N answered 503", NOW, NOW + 5) is True
     assert holds.hold(URL, HoldKind.ANSWERS, "N8N answered 502", NOW + 5, NOW + 15) is False
     assert holds.hold(URL, HoldKind.ANSWERS, "no connection", NOW + 15, NOW + 35) is False
-    assert holds.get(URL) == Standing(
+    assert holds.get(URL) == DestinationState(
         url=URL,
         hold_kind=HoldKind.ANSWERS,
         held_since=NOW,
@@ -70,7 +70,7 @@ def test_what_ends_a_hold(holds: Holds, kind: HoldKind) -> None:
             assert end(URL, NOW + 6) is False
             assert holds.get(URL).is_held
     assert enders[kind](URL, NOW + 7) is True
-    assert holds.get(URL) == Standing(
+    assert holds.get(URL) == DestinationState(
         url=URL,
         accepted_at=NOW + (7 if kind is HoldKind.ANSWERS else 6),
         called_back_at=NOW + (7 if kind is HoldKind.SILENCE else 6),

@@ -10,10 +10,10 @@ import pytest
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
-from receipt_watcher.jobs.log.manual_holds import HandHold, HandHolds, Held
+from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold, ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import TOKEN, FakeClock
@@ -29,9 +29,9 @@ NOW = 1_700_000_000.0
 
 
 @pytest.fixture
-def hand(log: JobLog) -> HandHolds:
+def hand(log: JobLog) -> ManualHolds:
     """The holds by hand of an empty job log."""
-    return HandHolds(log)
+    return ManualHolds(log)
 
 
 @pytest.fixture
@@ -42,70 +42,70 @@ def world(log: JobLog, spool: Spool, clock: FakeClock) -> Concluding:
     return world
 
 
-def test_a_hold_and_its_end(log: JobLog, hand: HandHolds) -> None:
+def test_a_hold_and_its_end(log: JobLog, hand: ManualHolds) -> None:
     """It begins once, its reason may be said anew, it outlives a restart, and it ends once."""
     assert hand.of_inbox("office") is None
-    assert hand.hold(Held.INBOX, "office", "sorting", NOW) is True
-    assert hand.hold(Held.INBOX, "office", "still sorting", NOW + 9) is False
-    assert hand.hold(Held.DESTINATION, URL, "", NOW) is True
+    assert hand.hold(HoldTarget.INBOX, "office", "sorting", NOW) is True
+    assert hand.hold(HoldTarget.INBOX, "office", "still sorting", NOW + 9) is False
+    assert hand.hold(HoldTarget.DESTINATION, URL, "", NOW) is True
     log.close()
     log.open()
-    held = HandHold(Held.INBOX, "office", NOW, "still sorting")
-    assert hand.all() == [HandHold(Held.DESTINATION, URL, NOW, ""), held]
+    held = ManualHold(HoldTarget.INBOX, "office", NOW, "still sorting")
+    assert hand.all() == [ManualHold(HoldTarget.DESTINATION, URL, NOW, ""), held]
     assert (hand.of_inbox("office"), hand.of_destination("office")) == (held, None)
-    assert [hand.resume(Held.INBOX, "office") for _ in range(2)] == [True, False]
+    assert [hand.resume(HoldTarget.INBOX, "office") for _ in range(2)] == [True, False]
     assert hand.of_inbox("office") is None
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "short"),
     [
-        (Held.INBOX, "office", "office"),
-        (Held.DESTINATION, "https://key:secret@n8n.example.com/webhook/x?token=secret", "n8n.example.com"),
+        (HoldTarget.INBOX, "office", "office"),
+        (HoldTarget.DESTINATION, "https://key:secret@n8n.example.com/webhook/x?token=secret", "n8n.example.com"),
     ],
 )
-def test_a_hold_tells_no_secret(kind: Held, name: str, short: str) -> None:
+def test_a_hold_tells_no_secret(kind: HoldTarget, name: str, short: str) -> None:
     """A destination is called by its host: the rest of its URL may be secret."""
-    hold = HandHold(kind, name, NOW, "why")
+    hold = ManualHold(kind, name, NOW, "why")
     assert hold.short == short
     assert short in hold.label
     assert "secret" not in hold.label
 
 
-def test_nothing_is_sent(world: Concluding, hand: HandHolds) -> None:
+def test_nothing_is_sent(world: Concluding, hand: ManualHolds) -> None:
     """While a destination is held nothing goes out, no attempt is counted, and after it all do, in order."""
     jobs = world.record(3)
-    hand.hold(Held.DESTINATION, URL, "", world.clock.now)
+    hand.hold(HoldTarget.DESTINATION, URL, "", world.clock.now)
     for _ in range(5):
         assert world.delivery.deliver_due() is False
         assert world.delivery.wait_seconds(60) == 60
         world.clock.advance(1000)
     assert world.destination.calls == []
     assert {(world.job(job).state, world.job(job).attempts) for job in jobs} == {(State.QUEUED, 0)}
-    hand.resume(Held.DESTINATION, URL)
+    hand.resume(HoldTarget.DESTINATION, URL)
     assert world.deliver_all() == 3
     assert world.destination.delivered == [job.job_id for job in jobs]
 
 
-def test_a_hold_is_one_destinations(log: JobLog, spool: Spool, clock: FakeClock, hand: HandHolds) -> None:
+def test_a_hold_is_one_destinations(log: JobLog, spool: Spool, clock: FakeClock, hand: ManualHolds) -> None:
     """A hold of one webhook leaves the others alone."""
     world = World(log, clock, route_to(FakeDestination(), spool))
     world.record()
-    hand.hold(Held.DESTINATION, "http://n8n.example.com/webhook/other", "", clock.now)
-    hand.hold(Held.INBOX, URL, "", clock.now)
+    hand.hold(HoldTarget.DESTINATION, "http://n8n.example.com/webhook/other", "", clock.now)
+    hand.hold(HoldTarget.INBOX, URL, "", clock.now)
     assert world.deliver_all() == 1
 
 
-def test_no_probe_under_a_hold_by_hand(world: Concluding, hand: HandHolds) -> None:
+def test_no_probe_under_a_hold_by_hand(world: Concluding, hand: ManualHolds) -> None:
     """Where the daemon holds a destination, too, it is not probed either; after the end by hand it is, at once."""
     world.record(2)
     world.destination.script = lambda _: DOWN
     assert world.delivery.deliver_due()
     assert world.standing.hold_kind is HoldKind.ANSWERS
-    hand.hold(Held.DESTINATION, URL, "", world.clock.now)
+    hand.hold(HoldTarget.DESTINATION, URL, "", world.clock.now)
     world.clock.advance(10_000)
     assert world.delivery.deliver_due() is False
-    hand.resume(Held.DESTINATION, URL)
+    hand.resume(HoldTarget.DESTINATION, URL)
     world.holds.hold(URL, HoldKind.ANSWERS, "no connection", world.clock.now, world.clock.now + 5000)
     assert world.delivery.deliver_due() is False
     world.holds.resumed_by_hand(URL, world.clock.now)
@@ -113,14 +113,14 @@ def test_no_probe_under_a_hold_by_hand(world: Concluding, hand: HandHolds) -> No
     assert world.delivery.deliver_due() is True
 
 
-def test_nothing_expires(log: JobLog, world: Concluding, hand: HandHolds) -> None:
+def test_nothing_expires(log: JobLog, world: Concluding, hand: ManualHolds) -> None:
     """What N8N was given before waits for its callback for as long as the hold lasts, and its whole time after it."""
     (job,) = world.accepted()
-    hand.hold(Held.DESTINATION, URL, "", world.clock.now)
+    hand.hold(HoldTarget.DESTINATION, URL, "", world.clock.now)
     for _ in range(5):
         assert world.expire(DEADLINE_SECONDS * 2) == []
     assert world.job(job).state is State.PROCESSING
-    hand.resume(Held.DESTINATION, URL)
+    hand.resume(HoldTarget.DESTINATION, URL)
     log.extend_deadlines(["elsewhere"], world.clock.now + 10 * DEADLINE_SECONDS)
     log.extend_deadlines(["office"], world.clock.now + DEADLINE_SECONDS)
     assert world.expire(DEADLINE_SECONDS - 1) == []
@@ -136,25 +136,25 @@ def test_what_waited_is_known_after_it(log: JobLog, clock: FakeClock) -> None:
 
 def test_the_status_file_tells(share: Share) -> None:
     """People at the share read that their admin holds the inbox, or N8N, since when, and what was said of why."""
-    hand = HandHolds(share.log)
-    hand.hold(Held.INBOX, "office", "the auditors are here", share.clock.now - 3600)
-    hand.hold(Held.DESTINATION, URL, "", share.clock.now - 60)
+    hand = ManualHolds(share.log)
+    hand.hold(HoldTarget.INBOX, "office", "the auditors are here", share.clock.now - 3600)
+    hand.hold(HoldTarget.DESTINATION, URL, "", share.clock.now - 60)
     said = share.after(0)
     assert "Your admin holds this inbox since 13:05, so nothing is taken: the auditors are here\n" in said
     assert "Your admin holds what goes to N8N since 14:04.\nNothing is lost" in said
     assert "All is well" not in said
-    hand.resume(Held.INBOX, "office")
-    hand.resume(Held.DESTINATION, URL)
+    hand.resume(HoldTarget.INBOX, "office")
+    hand.resume(HoldTarget.DESTINATION, URL)
     assert "All is well" in share.after(10)
 
 
 def test_nothing_held_is_told_as_stuck(office: Office) -> None:
     """A receipt that waits because an admin wants it to is no news."""
-    hand = HandHolds(office.log)
-    hand.hold(Held.DESTINATION, URL, "", office.clock.now)
+    hand = ManualHolds(office.log)
+    hand.hold(HoldTarget.DESTINATION, URL, "", office.clock.now)
     office.record()
     assert office.after(10 * 3600) == []
-    hand.resume(Held.DESTINATION, URL)
+    hand.resume(HoldTarget.DESTINATION, URL)
     assert office.after(3600) != []
 
 
@@ -165,7 +165,7 @@ def test_a_daemon_that_is_held(what: str, tmp_path: Path, n8n: StandIn) -> None:
         assert daemon.run("hold", what, "--why", "the auditors are here").returncode == 0
         path = daemon.drop("scan.jpg", samples.jpeg(1))
         is_inbox = what == "office"
-        expected = Wait.HELD.value if is_inbox else State.QUEUED.value
+        expected = WaitReason.HELD.value if is_inbox else State.QUEUED.value
         wait_until(
             lambda: (
                 json.loads(daemon.run("explain", str(path) if is_inbox else "scan.jpg", "--json").stdout or "{}").get(
@@ -217,4 +217,4 @@ def test_nothing_of_that_name(tmp_path: Path, n8n: StandIn) -> None:
     assert said.returncode == 2
     assert "There is no 'ofice'; it may be one of: office, n8n, 127.0.0.1" in said.stderr
     with daemon.job_log() as log:
-        assert HandHolds(log).all() == []
+        assert ManualHolds(log).all() == []

@@ -23,10 +23,10 @@ from peewee import SqliteDatabase
 
 from receipt_watcher.jobs.job import OPEN_STATES, Event, Folder, Job, State
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
-from receipt_watcher.jobs.log.manual_holds import HandHolds, Held
+from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
 from receipt_watcher.jobs.log.outbox import Outbox
 from receipt_watcher.jobs.log.queries.lookups import Selection
-from receipt_watcher.jobs.log.queries.search import Place, Search, Wanted
+from receipt_watcher.jobs.log.queries.search import Cursor, Search, Wanted
 from receipt_watcher.jobs.log.tables import stored
 from receipt_watcher.jobs.log.transitions import Attempt, JobLog
 from tests.conftest import make_job
@@ -248,7 +248,7 @@ def ask_the_others(log: JobLog) -> None:
         [None, "office"],
         [None, NOW],
         [None, NOW],
-        [None, Place("f"), Place("0", is_newer=True)],
+        [None, Cursor("f"), Cursor("0", is_newer=True)],
     ):
         search.page(Wanted(text, states, inbox, since, until), place)
     holds = Holds(log)
@@ -261,10 +261,10 @@ def ask_the_others(log: JobLog) -> None:
     outbox.put_off(queued, NOW)
     outbox.remove(queued)
     outbox.remove_all_but(["mail"])
-    by_hand = HandHolds(log)
-    by_hand.hold(Held.INBOX, "office", "", NOW)
+    by_hand = ManualHolds(log)
+    by_hand.hold(HoldTarget.INBOX, "office", "", NOW)
     by_hand.all()
-    by_hand.resume(Held.INBOX, "office")
+    by_hand.resume(HoldTarget.INBOX, "office")
 
 
 # --- what is found -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
 from receipt_watcher.jobs.log.queries import search
-from receipt_watcher.jobs.log.queries.search import Page, Place, Search, Wanted
+from receipt_watcher.jobs.log.queries.search import Cursor, Page, Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
 from tests.conftest import make_job
 
@@ -43,7 +43,7 @@ def record(log: JobLog, at: float, state: State = State.QUEUED, took: float = 5.
 
 def all_pages(searched: Search, wanted: Wanted, limit: int) -> Iterator[Page]:
     """Yield page after page, from the newest on."""
-    place: Place | None = None
+    place: Cursor | None = None
     while True:
         page = searched.page(wanted, place, limit)
         yield page
@@ -200,7 +200,7 @@ def test_pages_are_read_by_an_index_and_never_sorted(
 
     with monkeypatch.context() as patch:
         patch.setattr(log, "select", listen)
-        Search(log).page(wanted, Place("01890000-0000-7000-8000-000000000000", is_newer))
+        Search(log).page(wanted, Cursor("01890000-0000-7000-8000-000000000000", is_newer))
     assert asked
     for statement, values in asked:
         steps = [row[-1] for row in select(f"EXPLAIN QUERY PLAN {statement}", *values)]

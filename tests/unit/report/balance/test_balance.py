@@ -31,7 +31,7 @@ from receipt_watcher.report.balance import balance, daily
 from receipt_watcher.report.balance.balance import Balance
 from receipt_watcher.report.balance.csv_export import COLUMNS, exporting, guarded, row_of, unguarded
 from receipt_watcher.report.balance.daily import Audit
-from receipt_watcher.report.balance.findings import Finding, Sums, selection_of
+from receipt_watcher.report.balance.findings import BalanceSums, Finding, selection_of
 from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.spool import contents
 from receipt_watcher.spool.folders import Spool, SpoolFolders
@@ -60,13 +60,13 @@ def inbox_of(folders: SpoolFolders, name: str = "office", **options: Any) -> Inb
     return Inbox.model_validate({"path": str(folders.inbox), "name": name, **options})
 
 
-def proof(office: Office, selection: Selection = EVERYTHING, **options: Any) -> Sums:
+def proof(office: Office, selection: Selection = EVERYTHING, **options: Any) -> BalanceSums:
     """Make a balance of an office; a moment takes no time."""
     options = {"wait": lambda _seconds: None} | options
     return Balance(office.log, [inbox_of(office.route.spool.folders)], **options).run(selection)
 
 
-def named(sums: Sums) -> list[tuple[str, str]]:
+def named(sums: BalanceSums) -> list[tuple[str, str]]:
     """Return what was named: the finding, and the receipt's name, or else the last part of the path."""
     return sorted((each.finding.value, each.filename or Path(each.path).name) for each in sums.named)
 

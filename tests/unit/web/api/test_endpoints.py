@@ -17,7 +17,7 @@ from receipt_watcher.config.roles import Role
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, job_id_prefix
 from receipt_watcher.jobs.json_view import full_view
 from receipt_watcher.jobs.log.holds import HoldKind
-from receipt_watcher.jobs.log.manual_holds import HandHolds
+from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.api import schemas
@@ -402,11 +402,11 @@ def test_an_inbox_is_held_by_hand(site: ApiSite) -> None:
     """An inbox is held and let go by its name; whoever looks into the log finds the hold there."""
     held = site.ask("POST", "/api/v1/inboxes/office/hold", Role.OPERATOR, json={"why": "it is moved"})
     assert held.status_code == 202
-    found = HandHolds(site.log).of_inbox("office")
+    found = ManualHolds(site.log).of_inbox("office")
     assert found is not None
     assert found.why == "it is moved"
     assert site.ask("POST", "/api/v1/inboxes/office/resume", Role.OPERATOR).status_code == 202
-    assert HandHolds(site.log).of_inbox("office") is None
+    assert ManualHolds(site.log).of_inbox("office") is None
     assert_problem(site.ask("POST", "/api/v1/inboxes/office/resume", Role.OPERATOR), 409)
     assert_problem(site.ask("POST", "/api/v1/inboxes/nowhere/hold", Role.OPERATOR), 404)
 

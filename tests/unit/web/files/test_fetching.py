@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from receipt_watcher.cli.demo.stand_in import Behaviour, Delivery, StandIn
+from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
@@ -433,7 +433,7 @@ def linked(root: Path, n8n: StandIn, **changes: Any) -> RunningDaemon:
     return RunningDaemon(root, n8n.webhook_url, TOKEN, changes={"n8n": {"payload": "link"}, **changes})
 
 
-def delivered(n8n: StandIn, count: int = 1) -> Delivery:
+def delivered(n8n: StandIn, count: int = 1) -> ReceivedPost:
     """Wait for a delivery."""
     wait_until(lambda: len(n8n.deliveries) >= count, "it is delivered")
     return n8n.deliveries[count - 1]

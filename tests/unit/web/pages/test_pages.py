@@ -21,10 +21,10 @@ from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.state import InboxState, Waiting
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
 from receipt_watcher.jobs.log.holds import HoldKind
-from receipt_watcher.jobs.log.manual_holds import HandHolds, Held
+from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.report.explain import Explainer
 from receipt_watcher.spool.folders import Spool
@@ -33,13 +33,13 @@ from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
 from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.sessions import Sessions
-from receipt_watcher.web.access.wrong_tokens import Slowness, Strangers
+from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.app import Web
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.fetching import Fetching
 from receipt_watcher.web.files.links import FileLinks
-from receipt_watcher.web.pages.pictures import Thumbnails
+from receipt_watcher.web.pages.pictures import Pictures
 from receipt_watcher.web.pages.receipts import Pages
 from receipt_watcher.web.pages.rendering import Rendering
 from receipt_watcher.web.pages.sign_in import SignInPage
@@ -85,7 +85,7 @@ class Office(Concluding):
         fetching = Fetching(log.get, self.routes)
         tokens = ApiTokens(ApiToken(role.value, role, hash_of(role.value)) for role in Role)
         sessions = Sessions("a secret of tests", tokens, log, seconds=3600, clock=clock)
-        slowness = Slowness(Strangers(clock))
+        slowness = Slowness(WrongTokens(clock))
         self.access = Access(tokens, sessions, slowness, Trust(local_role=Role.ADMIN))
         gate = cast("Gate", SimpleNamespace(route=self.routes[0]))
         rendering = Rendering(None, clock)
@@ -93,7 +93,7 @@ class Office(Concluding):
             self.config,
             log,
             self.holds,
-            Thumbnails(root / "pictures", fetching, examiners, max_pixels=10**8, clock=clock),
+            Pictures(root / "pictures", fetching, examiners, max_pixels=10**8, clock=clock),
             rendering=rendering,
             actions=Actions(log, deadline_seconds=900, deliveries=self.deliveries, filings=self.filings, clock=clock),
             uploads=Uploads(root, [gate], log, self.access, examine=_no_examination, clock=clock),
@@ -105,7 +105,7 @@ class Office(Concluding):
         self.app = Web(
             self.conclusion,
             CallbackTokens(TOKEN),
-            Strangers(clock),
+            WrongTokens(clock),
             links=FileLinks([TOKEN], 60, clock),
             downloads=Downloads(fetching),
             check_health=dict,
@@ -238,8 +238,8 @@ def test_a_hold_is_told_with_its_reason(office: Office) -> None:
 
 def test_a_hold_by_hand_is_told(office: Office) -> None:
     """What an admin keeps waiting is named with his words, and where is no more than the host."""
-    HandHolds(office.log).hold(Held.INBOX, "office", "the scanner is being mended", office.clock.now)
-    HandHolds(office.log).hold(Held.DESTINATION, "https://n8n.lan/webhook/secret", "", office.clock.now)
+    ManualHolds(office.log).hold(HoldTarget.INBOX, "office", "the scanner is being mended", office.clock.now)
+    ManualHolds(office.log).hold(HoldTarget.DESTINATION, "https://n8n.lan/webhook/secret", "", office.clock.now)
     text = office.shown("/")
     assert "it waits until somebody resumes it" in text
     assert "The inbox office is on hold by hand." in text
@@ -257,7 +257,7 @@ def test_a_failure_before_a_hold_is_told(office: Office) -> None:
 
 def test_an_inbox_says_how_it_is(office: Office) -> None:
     """An inbox that is away says why and since when; what waits in one is named, with the reason and what to do."""
-    waiting = Waiting("sub/scan <1>.pdf", Wait.OPEN, "", 5, 0, office.clock.now, office.clock.now, None)
+    waiting = Waiting("sub/scan <1>.pdf", WaitReason.OPEN, "", 5, 0, office.clock.now, office.clock.now, None)
     office.inbox = inbox_state(
         mode="polling",
         why_mode="configured",
@@ -273,20 +273,20 @@ def test_an_inbox_says_how_it_is(office: Office) -> None:
     assert "Watched by listing · 7 files wait in it" in text
     assert text.count("sub/scan <1>.pdf") == 5
     assert "and 2 more" in text
-    assert Wait.OPEN.advice in text
+    assert WaitReason.OPEN.advice in text
     assert 'class="headline bad"' in html
 
 
 def test_what_waits_in_an_inbox_is_said_in_the_readers_language(office: Office) -> None:
     """Why a file waits is said in German, too; what was found stands there as the log has it, as English."""
     found = "It is a PDF without its end marker."
-    waiting = Waiting("scan.pdf", Wait.INCOMPLETE, found, 5, 0, office.clock.now, office.clock.now, None)
+    waiting = Waiting("scan.pdf", WaitReason.INCOMPLETE, found, 5, 0, office.clock.now, office.clock.now, None)
     office.inbox = inbox_state(waiting=(waiting,))
     english, german = office.shown("/"), office.get("/", Accept_Language="de").text
     assert found in english
-    assert Wait.INCOMPLETE.advice in english
-    assert " ".join(WAITS_DE[Wait.INCOMPLETE]) in words_of(german)
-    assert Wait.INCOMPLETE.advice not in german
+    assert WaitReason.INCOMPLETE.advice in english
+    assert " ".join(WAITS_DE[WaitReason.INCOMPLETE]) in words_of(german)
+    assert WaitReason.INCOMPLETE.advice not in german
     assert f'lang="en">{found}<' in german
 
 
@@ -557,7 +557,7 @@ def test_an_inbox_is_held_and_resumed(office: Office) -> None:
     assert 'action="/inboxes/office/hold"' in html
     assert "/resume" not in html
     assert office.press("/inboxes/office/hold", {"why": " the scanner "}).headers["location"] == "/?said=held"
-    held = HandHolds(office.log).of_inbox("office")
+    held = ManualHolds(office.log).of_inbox("office")
     assert held is not None
     assert (held.why, held.since) == ("the scanner", office.clock.now)
     html = office.get("/?said=held").text
@@ -565,28 +565,28 @@ def test_an_inbox_is_held_and_resumed(office: Office) -> None:
     assert 'action="/inboxes/office/resume"' in html
     assert "/hold" not in html
     assert office.press("/inboxes/office/resume").headers["location"] == "/?said=resumed"
-    assert HandHolds(office.log).all() == []
+    assert ManualHolds(office.log).all() == []
     assert office.press("/inboxes/office/resume").headers["location"] == "/?said=not_held"
 
 
 def test_a_destination_is_resumed(office: Office) -> None:
     """A destination that is held, by hand or for its answers, is resumed by its button; its address is not shown."""
     path = f"/destinations/{destination_id(URL)}/resume"
-    HandHolds(office.log).hold(Held.DESTINATION, URL, "", office.clock.now)
+    ManualHolds(office.log).hold(HoldTarget.DESTINATION, URL, "", office.clock.now)
     office.holds.hold(URL, HoldKind.ANSWERS, "503", office.clock.now, office.clock.now + 900)
     html = office.get("/").text
     assert html.count(f'action="{path}"') == 2
     assert URL not in html
     rung = office.deliveries.count
     assert office.press(path).headers["location"] == "/?said=resumed"
-    assert HandHolds(office.log).all() == []
+    assert ManualHolds(office.log).all() == []
     assert office.holds.get(URL).probe_at == office.clock.now
     assert office.deliveries.count == rung + 1
 
 
 def test_a_hold_of_what_is_configured_no_more_has_no_button(office: Office) -> None:
     """A destination that nothing goes to any more cannot be resumed from here."""
-    HandHolds(office.log).hold(Held.DESTINATION, "https://gone.lan/x", "", office.clock.now)
+    ManualHolds(office.log).hold(HoldTarget.DESTINATION, "https://gone.lan/x", "", office.clock.now)
     assert "/resume" not in office.get("/").text
 
 
@@ -597,7 +597,7 @@ def test_a_hold_of_what_is_configured_no_more_has_no_button(office: Office) -> N
 def test_a_hold_of_nothing(office: Office, path: str) -> None:
     """An inbox or a destination that is not there cannot be held or resumed."""
     assert office.press(path).status_code == 404
-    assert HandHolds(office.log).all() == []
+    assert ManualHolds(office.log).all() == []
 
 
 @pytest.mark.parametrize("path", ["/receipts/no-such-job/retry", "/receipts/no-such-job/cancel"])

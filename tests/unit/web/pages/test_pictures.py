@@ -14,12 +14,12 @@ from PIL import Image
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.examine.preview import HEIGHT, WIDTH, draw
-from receipt_watcher.examine.result import ACCEPTED_MIME_TYPES, Drawing
+from receipt_watcher.examine.result import ACCEPTED_MIME_TYPES, PreviewQuestion
 from receipt_watcher.jobs.job import Job, Reason
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.files.fetching import Fetching
-from receipt_watcher.web.pages.pictures import KEPT_BYTES, KEPT_SECONDS, Thumbnails
+from receipt_watcher.web.pages.pictures import KEPT_BYTES, KEPT_SECONDS, Pictures
 from tests.conftest import FakeClock
 from tests.fakes.daemons import hostile_examiner
 from tests.fakes.daemons.process import digest
@@ -41,7 +41,7 @@ BOUNDS = Bounds(cpu_seconds=20, memory_bytes=1024**3)
 
 def drawn(content: bytes, mime_type: str, max_pixels: int = MOST) -> Image.Image | None:
     """Draw a file here, and open what comes of it."""
-    picture = draw(io.BytesIO(content), Drawing(mime_type, max_pixels))
+    picture = draw(io.BytesIO(content), PreviewQuestion(mime_type, max_pixels))
     return Image.open(io.BytesIO(picture), formats=["JPEG"]) if picture else None
 
 
@@ -120,7 +120,7 @@ def test_nothing_else_comes_along() -> None:
     exif[0x010E] = "a secret place"
     content = saved(Image.new("RGB", (90, 90)), "JPEG", exif=exif, comment=b"a secret comment")
     assert b"a secret" in content
-    assert b"a secret" not in draw(io.BytesIO(content), Drawing("image/jpeg", MOST))
+    assert b"a secret" not in draw(io.BytesIO(content), PreviewQuestion("image/jpeg", MOST))
 
 
 # --- in a process of its own -----------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_an_examiner_draws(tmp_path: Path) -> None:
     path.write_bytes(samples.jpeg(1))
     with Examiners(BOUNDS, kept=0) as examiners, path.open("rb") as file:
         picture = examiners.draw(file.fileno(), "image/jpeg", MOST)
-    assert picture == draw(io.BytesIO(samples.jpeg(1)), Drawing("image/jpeg", MOST))
+    assert picture == draw(io.BytesIO(samples.jpeg(1)), PreviewQuestion("image/jpeg", MOST))
 
 
 @pytest.fixture
@@ -182,9 +182,7 @@ class Gallery(Concluding):
     def __init__(self, log: JobLog, clock: FakeClock, spool: Spool, folder: Path, examiners: Examiners) -> None:
         super().__init__(log, clock, spool)
         self.folder = folder
-        self.thumbnails = Thumbnails(
-            folder, Fetching(log.get, self.routes), examiners, max_pixels=MOST, clock=self.clock
-        )
+        self.thumbnails = Pictures(folder, Fetching(log.get, self.routes), examiners, max_pixels=MOST, clock=self.clock)
 
     def put(self, content: bytes, **fields: object) -> Job:
         """Record a receipt with a file."""

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_watcher.inbox.wait_reasons import Wait
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.job import Event, Reason, State
 from receipt_watcher.jobs.log.holds import HoldKind
-from receipt_watcher.jobs.log.manual_holds import Held
+from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.web.pages import receipts, texts
 from receipt_watcher.web.pages.texts import LANGUAGES, REASONS_DE, TEXTS, WAITS_DE, Language, Texts, language_of
 
@@ -48,7 +48,7 @@ def families() -> set[str]:
         "state": [state.value for state in State],
         "answer": [state.value for state in State],
         "event": ["record", *(event.value for event in Event), *_NOTES],
-        "hold": [*(kind.value for kind in HoldKind), *(f"hand.{kind.value}" for kind in Held)],
+        "hold": [*(kind.value for kind in HoldKind), *(f"hand.{kind.value}" for kind in HoldTarget)],
         "outcome": ["accepted", "concluded", "deferred", "refused", "lost", "unreadable"],
         "error": [f"{status}{part}" for status in (403, 404, 422, 500, 503) for part in ("", ".text")],
         "nav": ["overview", "receipts", "failed", "upload"],
@@ -88,8 +88,8 @@ def test_each_code_has_its_text() -> None:
     assert families() - TEXTS.keys() == set()
 
 
-@pytest.mark.parametrize("code", [*Reason, *Wait], ids=repr)
-def test_each_code_is_said_in_german(code: Reason | Wait) -> None:
+@pytest.mark.parametrize("code", [*Reason, *WaitReason], ids=repr)
+def test_each_code_is_said_in_german(code: Reason | WaitReason) -> None:
     """Meaning and advice of each code are there in German, and are not the English ones; English is as elsewhere."""
     german, english = Texts("de"), Texts("en")
     assert german.meaning(code) != code.meaning
@@ -100,8 +100,8 @@ def test_each_code_is_said_in_german(code: Reason | Wait) -> None:
 def test_codes_that_are_spelt_alike_are_said_each_in_its_own_words() -> None:
     """An empty file that waits is no failure yet, although both codes are «empty»."""
     german = Texts("de")
-    assert german.meaning(Wait.EMPTY) == WAITS_DE[Wait.EMPTY][0] != german.meaning(Reason.EMPTY)
-    assert german.advice(Reason.EMPTY) == REASONS_DE[Reason.EMPTY][1] != german.advice(Wait.EMPTY)
+    assert german.meaning(WaitReason.EMPTY) == WAITS_DE[WaitReason.EMPTY][0] != german.meaning(Reason.EMPTY)
+    assert german.advice(Reason.EMPTY) == REASONS_DE[Reason.EMPTY][1] != german.advice(WaitReason.EMPTY)
 
 
 def test_a_text_that_is_missing_is_an_error() -> None:

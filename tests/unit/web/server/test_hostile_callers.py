@@ -33,7 +33,7 @@ from receipt_watcher.jobs.job import Reason, State
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web import app
-from receipt_watcher.web.access.callback_tokens import CallbackTokens, Standing
+from receipt_watcher.web.access.callback_tokens import CallbackTokens, TokenWorth
 from receipt_watcher.web.access.callers import cookie_of
 from receipt_watcher.web.access.wrong_tokens import (
     DELAY_MAX_SECONDS,
@@ -41,7 +41,7 @@ from receipt_watcher.web.access.wrong_tokens import (
     LIMIT_TRIES,
     MOST_ADDRESSES,
     MOST_DELAYED,
-    Strangers,
+    WrongTokens,
 )
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server import bodies, connections, thread
@@ -75,12 +75,12 @@ def site(log: JobLog, spool: Spool, clock: FakeClock) -> Site:
 def test_each_token_has_its_standing() -> None:
     """The secret token and the one before it are good for every job."""
     tokens = CallbackTokens(TOKEN, OLD_TOKEN)
-    assert tokens.judge("a", [TOKEN]) is Standing.RIGHT
-    assert tokens.judge("a", [OLD_TOKEN]) is Standing.PREVIOUS
+    assert tokens.judge("a", [TOKEN]) is TokenWorth.RIGHT
+    assert tokens.judge("a", [OLD_TOKEN]) is TokenWorth.PREVIOUS
     assert tokens.for_job("a") is None
     for given_tokens in ([], [""], ["x"], [TOKEN, TOKEN], [TOKEN, "x"], [f"{TOKEN},{TOKEN}"], [TOKEN + " "]):
-        assert tokens.judge("a", given_tokens) is Standing.WRONG
-    assert CallbackTokens(TOKEN).judge("a", [""]) is Standing.WRONG  # no previous token is not an empty one
+        assert tokens.judge("a", given_tokens) is TokenWorth.WRONG
+    assert CallbackTokens(TOKEN).judge("a", [""]) is TokenWorth.WRONG  # no previous token is not an empty one
 
 
 def test_a_jobs_token_is_good_for_that_job() -> None:
@@ -90,8 +90,8 @@ def test_a_jobs_token_is_good_for_that_job() -> None:
     assert own is not None
     assert other is not None
     assert re.fullmatch("[A-Za-z0-9_-]{43}", own)
-    assert [tokens.judge("a", [text]) for text in (own, other)] == [Standing.RIGHT, Standing.WRONG]
-    assert [tokens.judge("a", [text]) for text in (TOKEN, OLD_TOKEN)] == [Standing.SHARED, Standing.SHARED]
+    assert [tokens.judge("a", [text]) for text in (own, other)] == [TokenWorth.RIGHT, TokenWorth.WRONG]
+    assert [tokens.judge("a", [text]) for text in (TOKEN, OLD_TOKEN)] == [TokenWorth.SHARED, TokenWorth.SHARED]
     assert tokens.for_job("a") == CallbackTokens(TOKEN, per_job=True).for_job("a")
     assert "token" not in repr(tokens).replace("Tokens", "")
 
@@ -99,9 +99,9 @@ def test_a_jobs_token_is_good_for_that_job() -> None:
 def test_a_jobs_token_outlives_changes() -> None:
     """Made under the previous secret it is still good, and so it is after per_job_tokens was switched off."""
     own = CallbackTokens(OLD_TOKEN, per_job=True).for_job("a") or ""
-    assert CallbackTokens(TOKEN, OLD_TOKEN, per_job=True).judge("a", [own]) is Standing.PREVIOUS
-    assert CallbackTokens(OLD_TOKEN).judge("a", [own]) is Standing.RIGHT
-    assert CallbackTokens(TOKEN, per_job=True).judge("a", [own]) is Standing.WRONG
+    assert CallbackTokens(TOKEN, OLD_TOKEN, per_job=True).judge("a", [own]) is TokenWorth.PREVIOUS
+    assert CallbackTokens(OLD_TOKEN).judge("a", [own]) is TokenWorth.RIGHT
+    assert CallbackTokens(TOKEN, per_job=True).judge("a", [own]) is TokenWorth.WRONG
 
 
 def test_a_jobs_token_stays_what_it_is() -> None:
@@ -114,7 +114,7 @@ def test_a_jobs_token_stays_what_it_is() -> None:
 def test_no_other_text_is_a_token(text: str, job_id: str, *, per_job: bool) -> None:
     """Whatever else comes, it is wrong, and nothing fails."""
     tokens = CallbackTokens(TOKEN, OLD_TOKEN, per_job=per_job)
-    assert tokens.judge(job_id, [text]) is Standing.WRONG
+    assert tokens.judge(job_id, [text]) is TokenWorth.WRONG
 
 
 def test_every_token_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_every_token_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_wrong_tokens_are_answered_later_and_later(clock: FakeClock) -> None:
     """The first ones at once, then each later than the one before, up to a bound; then not for a while."""
-    strangers = Strangers(clock)
+    strangers = WrongTokens(clock)
     refusals = [strangers.refuse("192.0.2.7", "a") for _ in range(LIMIT_TRIES)]
     delays = [refusal.delay_seconds for refusal in refusals]
     assert delays[:FREE_TRIES] == [0.0] * FREE_TRIES
@@ -170,7 +170,7 @@ def test_wrong_tokens_are_answered_later_and_later(clock: FakeClock) -> None:
 )
 def test_what_is_one_address(one: str | None, other: str | None, are_one: bool, clock: FakeClock) -> None:
     """Of IPv6 a network of 64 bits counts as one, for that is what one caller has."""
-    strangers = Strangers(clock)
+    strangers = WrongTokens(clock)
     for _ in range(FREE_TRIES):
         strangers.refuse(one, "a")
     assert (strangers.refuse(other, "a").delay_seconds > 0) == are_one
@@ -178,7 +178,7 @@ def test_what_is_one_address(one: str | None, other: str | None, are_one: bool, 
 
 def test_one_line_per_address_and_minute(clock: FakeClock) -> None:
     """The first is told at once, the others with their count when a minute has passed, once."""
-    strangers = Strangers(clock)
+    strangers = WrongTokens(clock)
     with capture_logs() as lines:
         for _ in range(500):
             strangers.refuse("192.0.2.7", "j" * 5000)
@@ -195,7 +195,7 @@ def test_one_line_per_address_and_minute(clock: FakeClock) -> None:
 
 def test_a_flood_of_addresses_is_bounded(clock: FakeClock) -> None:
     """Neither memory nor the log grows with the number of addresses, and no count is washed away by them."""
-    strangers = Strangers(clock)
+    strangers = WrongTokens(clock)
     for _ in range(LIMIT_TRIES):
         strangers.refuse("192.0.2.7", "a")
     with capture_logs() as lines:

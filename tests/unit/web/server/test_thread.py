@@ -28,7 +28,7 @@ from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from receipt_watcher.errors import ReceiptWatcherError
-from receipt_watcher.service.process.held_resources import Ground
+from receipt_watcher.service.process.held_resources import HeldResources
 from receipt_watcher.web.server.headers import Envelope
 from receipt_watcher.web.server.thread import Certificate, Server, bind, bind_unix
 from tests.fakes.daemons.process import wait_until
@@ -298,7 +298,7 @@ def test_a_queue_that_outlives_us_is_left_to_the_next(site: Site) -> None:
 
 def test_a_request_that_no_daemon_follows_for_is_told_so(site: Site, tmp_path: Path) -> None:
     """A request that waits for the next daemon is answered 503 when none comes: a reload failed, and so did the old."""
-    ground = Ground(tmp_path)
+    ground = HeldResources(tmp_path)
     port = ground.bind("127.0.0.1", 0)
     ground.answer(site.app)
     ground.pause(30)

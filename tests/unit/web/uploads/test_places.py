@@ -14,7 +14,7 @@ from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.errors import JobLogError
-from receipt_watcher.jobs.log.queries.lookups import Happening
+from receipt_watcher.jobs.log.queries.lookups import JobEvent
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.api import events
@@ -22,7 +22,7 @@ from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.admission import Admission
 from receipt_watcher.web.server.thread import Server, bind
 from receipt_watcher.web.uploads import receive
-from receipt_watcher.web.uploads.places import Places
+from receipt_watcher.web.uploads.places import CallerPlaces
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.api_client import SECRETS, ApiSite
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
@@ -33,7 +33,7 @@ from tests.unit.web.uploads.test_receive import upload
 
 def test_nobody_takes_all_places() -> None:
     """Each caller and all together have a bound; a caller who has no place gets one even then, up to twice as many."""
-    places = Places(4, 3)
+    places = CallerPlaces(4, 3)
     assert [places.take("a") for _ in range(4)] == [True, True, True, False]
     assert [places.take("b") for _ in range(2)] == [True, False]
     assert [places.take(name) for name in "cdefg"] == [True, True, True, True, False]
@@ -44,7 +44,7 @@ def test_a_place_that_is_given_back_is_taken_again() -> None:
     """A caller who waits gets the place as soon as there is one, and learns when there is none in time."""
 
     async def play() -> None:
-        places = Places(1, 1)
+        places = CallerPlaces(1, 1)
         assert places.take("a")
         assert not await places.wait("a", 0.01)
         waiting = asyncio.create_task(places.wait("a", 30))
@@ -147,7 +147,7 @@ def test_a_log_that_fails_meanwhile_costs_no_event(site: ApiSite, monkeypatch: p
     site.accepted()
     ask, failures = site.log.events_after, [JobLogError("it is locked")] * 3
 
-    def fail_first(after: int, most: int) -> list[Happening]:
+    def fail_first(after: int, most: int) -> list[JobEvent]:
         if failures:
             raise failures.pop()
         return ask(after, most)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from receipt_watcher.cli.demo.stand_in import Behaviour, Delivery, StandIn
+from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
 from tests.fakes.daemons.process import REPOSITORY, wait_until
 
 TOKEN = "a-token-for-tests-only"
@@ -52,7 +52,7 @@ def main() -> None:
 def _record(root: Path, source: Path) -> dict[str, object]:
     never = threading.Event()
 
-    def behave(delivery: Delivery) -> Behaviour:
+    def behave(delivery: ReceivedPost) -> Behaviour:
         kind = delivery.filename.partition(".")[0]
         if kind == "rejected":
             return Behaviour(verdict="failure", message="no invoice")
