@@ -15,8 +15,9 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.jobs.job import Folder, Job, State, new_job_id
+from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 
 # How fast an example is drawn or checked depends on what else the machine does: that is no property of the program.

@@ -13,7 +13,8 @@ from pathlib import Path
 from receipt_watcher.config.roles import roles_with
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import PACKS
-from receipt_watcher.jobs.job import TRANSITIONS, Reason, State
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import TRANSITIONS, State
 from receipt_watcher.report.balance.findings import Finding
 from receipt_watcher.service.logging.sentences import SENTENCES, catalog
 from receipt_watcher.service.process.daemon import PERIODIC_TASKS

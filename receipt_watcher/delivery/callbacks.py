@@ -15,10 +15,12 @@ from enum import StrEnum
 
 import structlog
 
-from receipt_watcher.jobs.job import Event, Job, Reason, State, may_be_booked
+from receipt_watcher.jobs.job import Job, may_be_booked
 from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
 from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import KEPT_CHARACTERS, Verdict, in_words
 from receipt_watcher.spool.route import InboxRoute, branches_of, log_concluded
 from receipt_watcher.system.wakeup import Bell

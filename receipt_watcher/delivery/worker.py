@@ -38,10 +38,12 @@ from receipt_watcher.delivery.destinations import (
 )
 from receipt_watcher.delivery.pace import Pace
 from receipt_watcher.errors import ChangedOnDiskError, JobLogError
-from receipt_watcher.jobs.job import Event, Job, Reason, State, backoff_seconds, job_id_prefix
+from receipt_watcher.jobs.job import Job, backoff_seconds, job_id_prefix
 from receipt_watcher.jobs.log.holds import DestinationState, HoldKind, Holds
 from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import in_words
 from receipt_watcher.spool.route import Branch, InboxRoute, branches_of, log_concluded
 from receipt_watcher.system.wakeup import Bell

@@ -33,7 +33,7 @@ import structlog
 from receipt_watcher.examine.pool import ExaminerPool, Recipe
 from receipt_watcher.examine.process import Bounds, BrokenError, EndedFromOutsideError, bounds_of
 from receipt_watcher.examine.result import MAX_DIGEST_BYTES, Examination, FileLimits, Refusal, unreadable
-from receipt_watcher.jobs.job import Reason
+from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.system import disk
 from receipt_watcher.system.display import display_name
 

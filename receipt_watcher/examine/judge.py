@@ -47,7 +47,7 @@ from receipt_watcher.examine.result import (
     Refusal,
     unreadable,
 )
-from receipt_watcher.jobs.job import Reason
+from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.system import disk
 
 __all__ = ["ACCEPTED_MIME_TYPES", "TELLING_BYTES", "Examination", "FileLimits", "Refusal", "examine", "judge"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from receipt_watcher.jobs.job import EXAMINATION_REASONS, Reason
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
 
 #: A file that no limits.max_file_mb can ever allow is refused by its size, without being read for a digest.
 MAX_DIGEST_BYTES = 4096 * 1024 * 1024

@@ -17,8 +17,10 @@ from typing import Any
 
 from receipt_watcher.config.options import Duplicates
 from receipt_watcher.examine.result import Examination
-from receipt_watcher.jobs.job import CLOSED_STATES, OPEN_STATES, Event, Folder, Job, Reason, State, may_be_booked
+from receipt_watcher.jobs.job import Folder, Job, may_be_booked
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import CLOSED_STATES, OPEN_STATES, Event, State
 
 #: How the name of the fact begins that keeps the database that an upload named, if it is not its branch's. It is kept
 #: before the file is moved, so that a crash in between does not book the receipt in the inbox's database.

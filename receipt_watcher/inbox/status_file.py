@@ -25,10 +25,11 @@ from receipt_watcher.config.hours import clock_text, midnight
 from receipt_watcher.config.secrets import without_secrets
 from receipt_watcher.inbox.state import Waiting
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX, STATUS_FILE_NAME
-from receipt_watcher.jobs.job import Job, Reason
+from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.manual_holds import ManualHold, ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system.display import printable, quoted, receipts
 

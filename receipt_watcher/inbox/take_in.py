@@ -28,8 +28,10 @@ from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import original_of
 from receipt_watcher.inbox.watching.listing import signature
 from receipt_watcher.inbox.watching.settling import Settled, Signature
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, new_job_id
+from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.route import InboxRoute, log_concluded
 from receipt_watcher.system.disk import SHARE_IS_GONE, TROUBLE_OF_ALL, beginnings
 from receipt_watcher.system.display import display_name

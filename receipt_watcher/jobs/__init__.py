@@ -2,7 +2,8 @@
 
 What it promises: a state changes only as the table of transitions allows.
 
-- `job`: a job, its states, events and reasons, and the transitions
+- `job`: a job, where its file belongs, its id, its pauses
+- `states`, `reasons`: states and what leads from one to another; why a job ended
 - `verdict`, `wrapped_verdict`: what N8N reports of a job; what its nodes wrap that in
 - `codes`: what every code that people read is made from
 - `json_view`: a job as the API and `--json` show it

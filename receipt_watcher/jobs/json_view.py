@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.jobs.job import Job, State, subfolder_of
+from receipt_watcher.jobs.job import Job, subfolder_of
+from receipt_watcher.jobs.states import State
 from receipt_watcher.system.display import display_name
 
 

@@ -15,7 +15,9 @@ from datetime import tzinfo
 from enum import StrEnum
 
 from receipt_watcher.config.hours import clock_text, duration_text
-from receipt_watcher.jobs.job import Job, Reason, State
+from receipt_watcher.jobs.job import Job
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from receipt_watcher.system.display import printable, quoted, receipts
 
 #: So many files are named in one notice; an office does not read more.

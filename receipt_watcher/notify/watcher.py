@@ -28,11 +28,12 @@ from receipt_watcher.config.secrets import without_secrets
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.inbox.wait_reasons import WaitReason
-from receipt_watcher.jobs.job import Job, State
+from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.outbox import GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Outbox, QueuedNotice
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import State
 from receipt_watcher.notify.channels import Channel
 from receipt_watcher.notify.notices import Away, Day, Hold, Kind, Notice, Stuck, Wording
 from receipt_watcher.report.balance.last_result import last_balance

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from receipt_watcher.config.options import Config, Inbox
 from receipt_watcher.inbox.state import Closed
-from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import State
 
 
 def closed_windows(config: Config, inbox: Inbox, log: JobLog, now: float) -> list[Closed]:

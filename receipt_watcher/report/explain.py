@@ -17,11 +17,12 @@ from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
 from receipt_watcher.inbox.state import Snapshot
 from receipt_watcher.inbox.wait_reasons import NEVER, WAITS_FOR_PATIENCE, WaitReason
-from receipt_watcher.jobs.job import OPEN_STATES, Folder, Job, State, job_id_prefix
+from receipt_watcher.jobs.job import Folder, Job, job_id_prefix
 from receipt_watcher.jobs.json_view import full_view, iso_time
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.report.file_causes import Cause, InboxContext, duplicate_of, look_at
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from receipt_watcher.system.display import display_name

@@ -19,10 +19,11 @@ from receipt_watcher.inbox.state import Snapshot, Waiting
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import UNFINISHED
 from receipt_watcher.inbox.watching.listing import listing_of, signature
-from receipt_watcher.jobs.job import OPEN_STATES, Reason, State
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.system.display import lies_below
 from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of
 from receipt_watcher.system.permissions import file_advice, folder_advice, refusal

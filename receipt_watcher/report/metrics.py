@@ -31,10 +31,10 @@ from prometheus_client.registry import Collector
 from receipt_watcher import __version__
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.gate import Gate
-from receipt_watcher.jobs.job import CLOSED_STATES
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.queries.lookups import Delivered, Turn
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import CLOSED_STATES
 from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.report.health import Health
 

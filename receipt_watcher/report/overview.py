@@ -14,11 +14,11 @@ from datetime import datetime
 from receipt_watcher.config.options import Config
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.state import InboxState
-from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import State
 from receipt_watcher.report import status_line
 from receipt_watcher.report.closed_windows import closed_windows
 from receipt_watcher.spool.filing import Filing

@@ -20,12 +20,13 @@ from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
 from receipt_watcher.inbox.state import Closed, Snapshot
 from receipt_watcher.inbox.watching.listing import listing_of
-from receipt_watcher.jobs.job import OPEN_STATES, Job, State
+from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.engine.sqlite import SQLITE_VERSION
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.manual_holds import ManualHold, ManualHolds
 from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
+from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.report.balance.last_result import LastBalance, last_balance
 from receipt_watcher.report.closed_windows import closed_windows
 from receipt_watcher.report.file_causes import InboxContext, LongWait, long_waits

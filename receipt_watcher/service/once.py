@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from receipt_watcher.config.options import Config, Retention
 from receipt_watcher.config.secrets import masked
-from receipt_watcher.jobs.job import OPEN_STATES, Job, State
+from receipt_watcher.jobs.job import Job
+from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.service.process.daemon import Daemon
 from receipt_watcher.service.process.signals import StopSignal
 from receipt_watcher.system.display import display_name

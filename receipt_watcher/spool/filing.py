@@ -21,8 +21,10 @@ import structlog
 from receipt_watcher.config.options import Duplicates
 from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
 from receipt_watcher.examine.result import Examination, FileLimits
-from receipt_watcher.jobs.job import EXAMINATION_REASONS, OPEN_STATES, Event, Folder, Job, Reason, State, may_be_booked
+from receipt_watcher.jobs.job import Folder, Job, may_be_booked
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
+from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from receipt_watcher.spool import reason_file
 from receipt_watcher.spool.route import InboxRoute, log_concluded
 from receipt_watcher.system import disk

@@ -20,8 +20,10 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher.jobs.job import OPEN_STATES, Event, Folder, Job, Reason, State, new_job_id
+from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from receipt_watcher.spool.reason_file import is_note, job_id_of, note_path
 from receipt_watcher.spool.route import Branch, InboxRoute
 from receipt_watcher.system import disk

@@ -18,7 +18,8 @@ from receipt_watcher.config.options import Duplicates
 from receipt_watcher.config.schedule import Window
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.examine.result import FileLimits
-from receipt_watcher.jobs.job import Folder, Job, State
+from receipt_watcher.jobs.job import Folder, Job
+from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.disk import digest_of
 from receipt_watcher.system.display import display_name, lies_below

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import structlog
 
 from receipt_watcher.config.secrets import masked
-from receipt_watcher.jobs.job import MAY_BE_BOOKED_WORDS, Event, Job, State, may_be_booked, next_state, standing_of
+from receipt_watcher.jobs.job import Job, may_be_booked, standing_of
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
 from receipt_watcher.jobs.log.queries.search import Cursor, Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import MAY_BE_BOOKED_WORDS
+from receipt_watcher.jobs.states import Event, State, next_state
 from receipt_watcher.spool.route import log_concluded
 from receipt_watcher.system.wakeup import Bell
 

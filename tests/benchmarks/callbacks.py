@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from receipt_watcher.jobs.job import State
+from receipt_watcher.jobs.states import State
 from tests.benchmarks.crowd import BEGUN, CHROMIUM
 from tests.benchmarks.report import SPREAD, Table, spread
 from tests.benchmarks.stage import far_side, make_receipts, move_all, running_daemon

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from receipt_watcher.jobs.job import OPEN_STATES, Event, Folder, Job, State, new_job_id
+from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS
 from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from tests.benchmarks.report import Table
 
 _FEW = 1000

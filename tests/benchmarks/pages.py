@@ -17,10 +17,12 @@ from receipt_watcher.config.roles import Role
 from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.examine.result import unreadable
 from receipt_watcher.inbox.state import InboxState
-from receipt_watcher.jobs.job import Folder, Job, Reason, State, new_job_id
+from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS, stored
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.api_tokens import ApiTokens
 from receipt_watcher.web.access.callers import Access, Trust

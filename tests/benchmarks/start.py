@@ -13,8 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.jobs.job import Folder, Job, State, new_job_id
+from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import State
 from tests.benchmarks import probe
 from tests.benchmarks.machine import pinned
 from tests.benchmarks.report import Table

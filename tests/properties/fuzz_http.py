@@ -32,7 +32,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
-from receipt_watcher.jobs.job import CLOSED_STATES, new_job_id
+from receipt_watcher.jobs.job import new_job_id
+from receipt_watcher.jobs.states import CLOSED_STATES
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 from tests.properties import attacks

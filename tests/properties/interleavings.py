@@ -48,21 +48,12 @@ from receipt_watcher.delivery.worker import Deliveries, DeliverySettings
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.examine.judge import examine
 from receipt_watcher.inbox.take_in import TakeIn
-from receipt_watcher.jobs.job import (
-    CLOSED_STATES,
-    EXAMINATION_REASONS,
-    INITIAL_STATES,
-    OPEN_STATES,
-    TRANSITIONS,
-    Event,
-    Folder,
-    Job,
-    Reason,
-    State,
-)
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS, job_of
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
+from receipt_watcher.jobs.states import CLOSED_STATES, INITIAL_STATES, OPEN_STATES, TRANSITIONS, Event, State
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.folders import SpoolFolders

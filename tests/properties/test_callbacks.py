@@ -20,8 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from receipt_watcher.jobs.job import Job, Reason, State
+from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.server import thread
 from tests.conftest import TOKEN, FakeClock

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from receipt_watcher.delivery.destinations import Accepted
 from receipt_watcher.delivery.destinations.http_client import Answer, Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
-from receipt_watcher.jobs.job import Event, Folder, Job
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.json_view import full_view
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.reason_file import note_path
 from receipt_watcher.system.display import NAME_MAX_BYTES, display_name, numbered_name

@@ -17,8 +17,9 @@ from receipt_watcher.delivery.callbacks import Callbacks
 from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.inbox import duplicates
 from receipt_watcher.inbox.take_in import TakeIn
-from receipt_watcher.jobs.job import TRANSITIONS, Event, Folder, Job, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import TRANSITIONS, Event, State
 from tests.properties.interleavings import DEADLINE, N8N, TO_THE_END, Answer, AnyInterleaving, be_quiet
 
 AnyInterleaving.TestCase.settings = settings(max_examples=30, stateful_step_count=50)

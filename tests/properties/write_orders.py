@@ -25,8 +25,8 @@ from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.settling import Settled
 from receipt_watcher.inbox.watching.watch import InboxWatch
-from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock

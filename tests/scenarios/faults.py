@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
-from receipt_watcher.jobs.job import State
+from receipt_watcher.jobs.states import State
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 from tests.fakes.mounts import CannotMountError, Mounts
 

@@ -11,7 +11,9 @@ import pytest
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
-from receipt_watcher.jobs.job import Folder, Reason, State
+from receipt_watcher.jobs.job import Folder
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.crash_at_point import BOUNDARIES, POINTS
 from tests.fakes.daemons.process import RunningDaemon, assert_consistent, folder_on_another_device, jpegs, wait_until

@@ -12,13 +12,14 @@ import pytest
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.errors import JobLogError
-from receipt_watcher.jobs.job import OPEN_STATES, Folder, Job, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.engine.last_closed import LastClosed
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
 from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.log.queries.search import Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import OPEN_STATES, State
 from tests.conftest import TOKEN, make_job
 from tests.fakes.daemons.process import RunningDaemon, wait_until
 

@@ -15,8 +15,9 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.inbox import take_in
 from receipt_watcher.inbox.take_in import ORPHAN_QUIET_SECONDS
 from receipt_watcher.inbox.wait_reasons import WaitReason
-from receipt_watcher.jobs.job import Reason, State
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system import disk
 from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of

@@ -20,10 +20,10 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox import gate
-from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.log.engine import locked, sqlite
 from receipt_watcher.jobs.log.engine.locked import holders_of, patience_seconds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN, make_job
 from tests.fakes.daemons.process import RunningDaemon, wait_until
 from tests.unit.inbox.test_gate import Porch, porch

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
-from receipt_watcher.jobs.job import Job, Reason, State
+from receipt_watcher.jobs.job import Job
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 

@@ -10,7 +10,7 @@ from typing import Any
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import UNAVAILABLE, Behaviour, StandIn, succeed_if_intact
 from receipt_watcher.inbox.watching.ignored import STATUS_FILE_NAME
-from receipt_watcher.jobs.job import State
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 from tests.fakes.http_listener import Listener

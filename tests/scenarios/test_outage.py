@@ -18,9 +18,11 @@ from structlog.testing import capture_logs
 from receipt_watcher.config.schedule import Window, window_of
 from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations import Concluded, Deferred, Lost, Outcome
-from receipt_watcher.jobs.job import Job, Reason, State
+from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.notify.notices import Kind
 from receipt_watcher.notify.watcher import NoticeWatcher

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher.cli.demo import stand_in
-from receipt_watcher.jobs.job import State
+from receipt_watcher.jobs.states import State
 from tests.benchmarks.start import queue_jobs
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, wait_until

@@ -13,8 +13,10 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool import rebuild
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.start_counter import Starts

@@ -22,7 +22,7 @@ import yaml
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.inbox.gate import RETRY_SECONDS
-from receipt_watcher.jobs.job import State
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, jpegs, wait_until, without_capabilities
 from tests.fakes.mounts import Mounts, Share

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
-from receipt_watcher.jobs.job import Folder, State
+from receipt_watcher.jobs.job import Folder
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 from tests.fakes.mounts import Mounts

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.jobs.job import State
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, assert_consistent, jpegs, wait_until
 

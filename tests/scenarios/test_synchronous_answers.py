@@ -12,7 +12,8 @@ import pytest
 
 from receipt_watcher.cli.demo.stand_in import STARTING_UP, Behaviour, ReceivedPost, StandIn
 from receipt_watcher.config.schedule import DAYS
-from receipt_watcher.jobs.job import Reason, State
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, assert_consistent, jpegs, wait_until
 

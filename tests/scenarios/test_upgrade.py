@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.jobs.job import State
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, wait_until
 from tests.unit.jobs.log.schemas.record import HERE, WEBHOOK_URL, picture

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.jobs.job import CLOSED_STATES, INITIAL_STATES, TRANSITIONS, Event, Reason, State
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import CLOSED_STATES, INITIAL_STATES, TRANSITIONS, Event, State
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from receipt_watcher.system.display import display_name

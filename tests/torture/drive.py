@@ -25,7 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.jobs.job import OPEN_STATES
+from receipt_watcher.jobs.states import OPEN_STATES
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, files_below, wait_until

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from receipt_watcher.cli import main
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N
-from receipt_watcher.jobs import job
-from receipt_watcher.jobs.job import Event, Folder, State
+from receipt_watcher.jobs import states
+from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.log import transitions
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system import disk
 
@@ -46,8 +47,8 @@ def _note_flushes(path: str) -> None:
 
 def _claim_without_guard() -> None:
     """A worker takes a job that another one is delivering."""
-    claim = job.TRANSITIONS[Event.CLAIM]
-    job.TRANSITIONS[Event.CLAIM] = replace(claim, sources=claim.sources | {State.DELIVERING})
+    claim = states.TRANSITIONS[Event.CLAIM]
+    states.TRANSITIONS[Event.CLAIM] = replace(claim, sources=claim.sources | {State.DELIVERING})
     for name in ("_QUEUED", "_NEXT_DUE", "_OLDEST_DUE"):
         statement = getattr(transitions, name)
         unguarded = statement.replace("= 'queued'", "IN ('queued', 'delivering')")
@@ -63,8 +64,8 @@ def _record_before_flush() -> None:
 
 def _verdict_overwritten() -> None:
     """A failure takes a success back."""
-    fail = job.TRANSITIONS[Event.FAIL]
-    job.TRANSITIONS[Event.FAIL] = replace(fail, sources=fail.sources | {State.SUCCESS})
+    fail = states.TRANSITIONS[Event.FAIL]
+    states.TRANSITIONS[Event.FAIL] = replace(fail, sources=fail.sources | {State.SUCCESS})
 
 
 def _move_that_replaces() -> None:

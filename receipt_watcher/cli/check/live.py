@@ -33,8 +33,9 @@ from receipt_watcher.delivery.destinations.http_client import Answer, Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings, is_of_proxy
 from receipt_watcher.delivery.destinations.n8n.workflows import IDENTITY_KEY
 from receipt_watcher.errors import JobLogError, NotSentError, ReceiptWatcherError
-from receipt_watcher.jobs.job import REHEARSAL_PREFIX, Folder, Job, State
+from receipt_watcher.jobs.job import REHEARSAL_PREFIX, Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import State
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.service.clients import n8n_client
 from receipt_watcher.system.state_dir import Installation

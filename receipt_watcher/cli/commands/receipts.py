@@ -34,8 +34,10 @@ from receipt_watcher.cli.context import (
 )
 from receipt_watcher.cli.table import print_jobs
 from receipt_watcher.errors import ReceiptWatcherError
-from receipt_watcher.jobs.job import MAY_BE_BOOKED_WORDS, Event, Job, State, may_be_booked, next_state, standing_of
+from receipt_watcher.jobs.job import Job, may_be_booked, standing_of
 from receipt_watcher.jobs.json_view import full_view, iso_time, job_view
+from receipt_watcher.jobs.reasons import MAY_BE_BOOKED_WORDS
+from receipt_watcher.jobs.states import Event, State, next_state
 from receipt_watcher.system.display import display_name
 
 #: How often `tail` looks; a person reads no faster.

@@ -18,7 +18,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from receipt_watcher.jobs.job import Folder, Reason, State
+from receipt_watcher.jobs.job import Folder
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from receipt_watcher.system.display import printable
 
 INBOX, AT_N8N = "inbox", "N8N"

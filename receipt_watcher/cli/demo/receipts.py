@@ -17,7 +17,9 @@ from typing import Any
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.progress import INBOX, reason_in_words
 from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, succeed_if_intact
-from receipt_watcher.jobs.job import Folder, Reason, State
+from receipt_watcher.jobs.job import Folder
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.reason_file import note_path
 
 _READING_SECONDS = 0.7  # by taste: long enough to be seen in the table

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from receipt_watcher.jobs.job import Job, Reason
+from receipt_watcher.jobs.job import Job
+from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.verdict import Verdict
 
 

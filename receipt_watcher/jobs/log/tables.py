@@ -21,7 +21,9 @@ from peewee import (
     TextField,
 )
 
-from receipt_watcher.jobs.job import Folder, Job, Reason, State
+from receipt_watcher.jobs.job import Folder, Job
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 
 
 class JobRow(Model):

@@ -17,21 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.jobs.job import (
-    CLOSED_STATES,
-    EXAMINATION_REASONS,
-    OPEN_STATES,
-    TRANSITIONS,
-    Event,
-    Folder,
-    Job,
-    Reason,
-    State,
-    may_be_booked,
-    unknown_outcome,
-)
+from receipt_watcher.jobs.job import Folder, Job, may_be_booked, unknown_outcome
 from receipt_watcher.jobs.log.queries.lookups import SELECT_JOB, Records, marks
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS, FactRow, JobRow
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
+from receipt_watcher.jobs.states import CLOSED_STATES, OPEN_STATES, TRANSITIONS, Event, State
 from receipt_watcher.system.display import display_name
 
 # SQL, and not Peewee's queries, for the same reason as in `records`.
@@ -140,7 +130,7 @@ class JobLog(Records):
     # --- the state machine -------------------------------------------------------------------------------------
 
     def insert(self, job: Job) -> Job:
-        """Add a new job, which begins in one of `job.INITIAL_STATES`, and return it as it stands in the log."""
+        """Add a new job, which begins in one of `INITIAL_STATES`, and return it as it stands in the log."""
         job = replace(job, branch=job.branch or job.inbox, move_due=self.home_of(job) is not job.folder)
         with self.transaction():
             self.change(_INSERT_JOB, *(getattr(job, name) for name in JOB_COLUMNS))

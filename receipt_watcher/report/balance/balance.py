@@ -25,9 +25,11 @@ from typing import Any, TextIO
 
 from receipt_watcher.config.options import Inbox
 from receipt_watcher.inbox.watching.ignored import Ignored
-from receipt_watcher.jobs.job import HOME_FOLDER, Folder, Job, Reason, State
+from receipt_watcher.jobs.job import HOME_FOLDER, Folder, Job
 from receipt_watcher.jobs.log.queries.lookups import Claim, Selection
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from receipt_watcher.report.balance.findings import AGREEING, BalanceSums, Disagreement, Finding
 from receipt_watcher.spool.bindings import Bindings
 from receipt_watcher.spool.contents import difference, digests, files_below, hashing, is_there, status_of

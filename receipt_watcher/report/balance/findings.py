@@ -12,8 +12,8 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from receipt_watcher.jobs.codes import Code
-from receipt_watcher.jobs.job import OPEN_STATES, State
 from receipt_watcher.jobs.log.queries.lookups import Selection
+from receipt_watcher.jobs.states import OPEN_STATES, State
 
 #: So many disagreements are kept by name; the others are counted.
 NAMED = 10_000

@@ -29,12 +29,13 @@ from receipt_watcher import __version__
 from receipt_watcher.config.roles import Right, Role
 from receipt_watcher.config.secrets import masked, without_path
 from receipt_watcher.delivery.destinations.reachability import Reach
-from receipt_watcher.jobs.job import Job, State
+from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import attempt_view, full_view, history_view, iso_time, job_view
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold, ManualHolds, hand_hold_view
 from receipt_watcher.jobs.log.queries.search import Cursor, Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.route import InboxRoute, branches_of, destination_id, destinations_of
 from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.actions import Actions

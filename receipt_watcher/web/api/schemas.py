@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from receipt_watcher.config.roles import Role
-from receipt_watcher.jobs.job import Reason, State
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 
 _MOST_ROWS = 500
 #: No control characters: they are in no name that we keep.

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from receipt_watcher.examine.examiners import Examiners
 from receipt_watcher.examine.result import ACCEPTED_MIME_TYPES
-from receipt_watcher.jobs.job import EXAMINATION_REASONS, Job
+from receipt_watcher.jobs.job import Job
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS
 from receipt_watcher.web.files.fetching import Absence, Fetching
 
 KEPT_BYTES = 64 * 1024 * 1024

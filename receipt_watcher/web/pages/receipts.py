@@ -32,11 +32,13 @@ from receipt_watcher.config.options import Config
 from receipt_watcher.config.roles import Right
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.state import InboxState
-from receipt_watcher.jobs.job import EXAMINATION_REASONS, OPEN_STATES, Event, Job, State, may_be_booked
+from receipt_watcher.jobs.job import Job, may_be_booked
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold, ManualHolds
 from receipt_watcher.jobs.log.queries.search import Cursor, Hour, Page, Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS
+from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from receipt_watcher.report.explain import Explainer
 from receipt_watcher.spool.route import InboxRoute, branches_of, destinations_of
 from receipt_watcher.system.display import printable

@@ -15,7 +15,7 @@ from typing import Literal
 from receipt_watcher.config.hours import local
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.codes import Code
-from receipt_watcher.jobs.job import Reason
+from receipt_watcher.jobs.reasons import Reason
 
 Language = Literal["en", "de"]
 LANGUAGES: tuple[Language, ...] = ("en", "de")

@@ -15,10 +15,12 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from receipt_watcher.inbox.state import InboxState, Waiting
-from receipt_watcher.jobs.job import OPEN_STATES, Event, Job, Reason, State, may_be_booked, next_state, subfolder_of
+from receipt_watcher.jobs.job import Job, may_be_booked, subfolder_of
 from receipt_watcher.jobs.log.holds import DestinationState, HoldKind
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold
 from receipt_watcher.jobs.log.queries.search import Cursor, Hour, Page, Sums
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import OPEN_STATES, Event, State, next_state
 from receipt_watcher.system.display import display_name, printable
 from receipt_watcher.web.pages.texts import Texts
 from receipt_watcher.web.problem import NeverTakenError, RefusedError

@@ -39,9 +39,10 @@ from receipt_watcher.errors import SpoolError
 from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.inbox.gate import MOVE_LIMIT_SECONDS, Gate
 from receipt_watcher.inbox.take_in import UPLOAD_FACT, Upload
-from receipt_watcher.jobs.job import OPEN_STATES, Job, State, new_job_id
+from receipt_watcher.jobs.job import Job, new_job_id
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.system.time_limit import within
 from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.problem import NeverTakenError, RefusedError

@@ -27,8 +27,9 @@ import yaml
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import ReceivedPost
-from receipt_watcher.jobs.job import CLOSED_STATES, INITIAL_STATES, OPEN_STATES, TRANSITIONS, Event, Folder, Job, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import CLOSED_STATES, INITIAL_STATES, OPEN_STATES, TRANSITIONS, Event, State
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 
 REPOSITORY = Path(__file__).parents[3]

@@ -16,7 +16,8 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
-from receipt_watcher.jobs.job import Job, State
+from receipt_watcher.jobs.job import Job
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon
 

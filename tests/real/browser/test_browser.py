@@ -15,8 +15,10 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour
 from receipt_watcher.config.roles import Role
-from receipt_watcher.jobs.job import Folder, Job, Reason, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.queries.search import STRETCH_ROWS
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from tests.conftest import make_job
 from tests.fakes.daemons.process import digest, wait_until
 from tests.real.browser.conftest import DEADLINE_MILLISECONDS, Office, Visit

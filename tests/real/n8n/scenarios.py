@@ -26,7 +26,8 @@ from receipt_watcher.delivery.destinations.n8n.workflows import (
     workflow_json,
 )
 from receipt_watcher.delivery.destinations.signature import NOT_PROVEN, Signer
-from receipt_watcher.jobs.job import Reason, State
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until
 from tests.fakes.http_listener import Listener
 from tests.real.n8n.server import RealN8N, free_port

@@ -11,7 +11,7 @@ import pytest
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.jobs.job import State
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, assert_consistent, wait_until
 from tests.real.systemd import sandbox

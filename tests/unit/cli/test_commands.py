@@ -30,10 +30,10 @@ from receipt_watcher.cli.documents.manual import command_page, file_page
 from receipt_watcher.cli.table import columns_of, padded, widths_of
 from receipt_watcher.cli.times import moment_of
 from receipt_watcher.config.sources import load
-from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
 from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
+from receipt_watcher.jobs.states import State
 from tests.conftest import make_job
 from tests.fakes.daemons.process import REPOSITORY
 from tests.unit.cli import test_main

@@ -21,9 +21,11 @@ from receipt_watcher.cli.context import hurrying
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.sources import load
-from receipt_watcher.jobs.job import Event, Folder, Reason, State
+from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from tests.conftest import TOKEN, make_job
 from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, wait_until
 

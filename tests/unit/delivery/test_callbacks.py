@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations import Accepted, Lost, Outcome, Refused
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import Verdict, parse_verdict
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock

@@ -15,8 +15,9 @@ from receipt_watcher.delivery import kept_callbacks
 from receipt_watcher.delivery.callbacks import Reception
 from receipt_watcher.delivery.kept_callbacks import UNKNOWN_SECONDS, KeptCallback, KeptCallbacks
 from receipt_watcher.errors import JobLogError
-from receipt_watcher.jobs.job import State, new_job_id
+from receipt_watcher.jobs.job import new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import State
 from receipt_watcher.jobs.verdict import parse_verdict
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock, make_job, refusing_commits

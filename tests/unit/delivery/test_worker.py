@@ -19,9 +19,11 @@ from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred,
 from receipt_watcher.delivery.worker import Deliveries, DeliverySettings
 from receipt_watcher.errors import ChangedOnDiskError, JobLogError
 from receipt_watcher.examine.judge import FileLimits
-from receipt_watcher.jobs.job import Event, Job, Reason, State, new_job_id, unknown_outcome
+from receipt_watcher.jobs.job import Job, new_job_id, unknown_outcome
 from receipt_watcher.jobs.log.holds import DestinationState, HoldKind, Holds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.route import Branch, InboxRoute

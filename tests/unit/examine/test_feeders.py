@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from receipt_watcher.examine.judge import FileLimits, examine
-from receipt_watcher.jobs.job import Reason
+from receipt_watcher.jobs.reasons import Reason
 from tests.fakes.receipt_variants import jpeg_segment
 
 LIMITS = FileLimits(max_file_bytes=50_000_000, max_pixels=250_000_000)

@@ -17,7 +17,7 @@ import pytest
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.examine.result import MAX_DIGEST_BYTES, Examination, FileLimits, Refusal
-from receipt_watcher.jobs.job import Reason
+from receipt_watcher.jobs.reasons import Reason
 from tests.fakes import receipt_variants
 from tests.unit.examine.test_judge import bmp_header, gif_header, png_header, tiff_of_two, webp_header
 from tests.unit.examine.test_kinds import jpeg_of_size

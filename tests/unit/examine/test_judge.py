@@ -26,7 +26,7 @@ from PIL import Image
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.examine import judge
 from receipt_watcher.examine.judge import ACCEPTED_MIME_TYPES, Examination, FileLimits, Refusal, examine
-from receipt_watcher.jobs.job import EXAMINATION_REASONS, Reason
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
 from receipt_watcher.system import disk
 
 LIMITS = FileLimits(max_file_bytes=5_000_000, max_pixels=100_000_000)

@@ -29,7 +29,7 @@ from PIL import Image
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.examine.judge import TELLING_BYTES, FileLimits, examine
-from receipt_watcher.jobs.job import Reason
+from receipt_watcher.jobs.reasons import Reason
 from tests.fakes import receipt_variants
 from tests.fakes.receipt_variants import VARIANTS, content_of, decodes, opens
 from tests.unit.examine.test_judge import (

@@ -41,7 +41,8 @@ from receipt_watcher.examine.result import (
     read_question,
     troubled,
 )
-from receipt_watcher.jobs.job import EXAMINATION_REASONS, Reason, State
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
+from receipt_watcher.jobs.states import State
 from receipt_watcher.system import cpu, disk
 from receipt_watcher.system.cpu import processors
 from tests.conftest import TOKEN

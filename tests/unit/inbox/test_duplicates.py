@@ -13,8 +13,10 @@ import pytest
 
 from receipt_watcher.examine.judge import Examination, Refusal
 from receipt_watcher.inbox.duplicates import Arrival, DuplicateCheck
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, new_job_id
+from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job
 
 NOW = 1_700_000_000.0

@@ -22,8 +22,10 @@ from receipt_watcher.inbox.gate import MOVE_LIMIT_SECONDS, Gate, GateSettings
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.inbox.turns import Turns
 from receipt_watcher.inbox.watching.watch import InboxWatch
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.wakeup import Bell

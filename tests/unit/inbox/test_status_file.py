@@ -17,9 +17,10 @@ from receipt_watcher.inbox.status_file import PAUSE_SECONDS, StatusFile
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import STATUS_FILE_NAME, Ignored
 from receipt_watcher.inbox.watching.listing import Listing
-from receipt_watcher.jobs.job import Event, Reason
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import INSTALLATION, FakeClock, make_job
 from tests.unit.delivery.test_worker import URL, FakeDestination, route_to

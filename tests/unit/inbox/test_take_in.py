@@ -21,8 +21,10 @@ from receipt_watcher.inbox.take_in import BATCH_FILES, STUCK_PAUSE_SECONDS, Take
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.listing import signature
 from receipt_watcher.inbox.watching.settling import Seen, Settled, Signature
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, new_job_id
+from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.spool.route import Branch, InboxRoute
 from receipt_watcher.system import disk

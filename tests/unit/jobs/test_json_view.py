@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from receipt_watcher.jobs.job import Event, Reason, State
 from receipt_watcher.jobs.json_view import full_view, iso_time, job_view
 from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job
 
 NOW = 1_700_000_000.0

@@ -11,22 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_watcher.jobs.job import (
+from receipt_watcher.jobs.job import HOME_FOLDER, Folder, backoff_seconds, may_be_booked, new_job_id, unknown_outcome
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
+from receipt_watcher.jobs.states import (
     CLOSED_STATES,
-    EXAMINATION_REASONS,
-    HOME_FOLDER,
     INITIAL_STATES,
     OPEN_STATES,
     TRANSITIONS,
     Event,
-    Folder,
-    Reason,
     State,
-    backoff_seconds,
-    may_be_booked,
-    new_job_id,
     next_state,
-    unknown_outcome,
 )
 from tests.conftest import make_job
 

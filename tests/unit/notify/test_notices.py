@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_watcher.config.secrets import MASK, without_secrets
-from receipt_watcher.jobs.job import Job, Reason, State
+from receipt_watcher.jobs.job import Job
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from receipt_watcher.notify.notices import NAMED, Away, Day, Hold, Kind, Notice, Stuck, Wording, example_notice
 from tests.conftest import make_job
 

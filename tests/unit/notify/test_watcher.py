@@ -17,10 +17,12 @@ from receipt_watcher.config.schedule import window_of
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.inbox.wait_reasons import WaitReason
-from receipt_watcher.jobs.job import Event, Job, Reason, State
+from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
 from receipt_watcher.jobs.log.outbox import FIRST_PAUSE_SECONDS, GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Outbox
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.notify.notices import Kind, Notice
 from receipt_watcher.notify.watcher import LOOK_SECONDS, NoticeWatcher, NotificationSettings, forget
 from receipt_watcher.report.balance.last_result import LastBalance, keep_balance

@@ -22,10 +22,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from receipt_watcher.cli.demo.stand_in import UNAVAILABLE, Behaviour, StandIn
 from receipt_watcher.config.sources import load
-from receipt_watcher.jobs.job import CLOSED_STATES, Event, Folder, Job, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.queries import lookups
 from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.states import CLOSED_STATES, Event, State
 from receipt_watcher.report import metrics
 from receipt_watcher.report.metrics import BUCKETS, Counts
 from receipt_watcher.service.process.daemon import Daemon

@@ -9,8 +9,8 @@ from typing import Any
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.secrets import masked
-from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
+from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, assert_consistent, jpegs, wait_until
 

@@ -25,7 +25,7 @@ import yaml
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.inbox.watching.ignored import STATUS_FILE_NAME
-from receipt_watcher.jobs.job import State
+from receipt_watcher.jobs.states import State
 from receipt_watcher.report.status_line import in_one_line
 from receipt_watcher.service.systemd import Systemd, handed_over, systemd_of
 from receipt_watcher.service.watchdog import WorkWatchdog

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher.errors import SpoolError
-from receipt_watcher.jobs.job import Event, Folder, Job
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool import bindings as module
 from receipt_watcher.spool.bindings import Bindings
 from receipt_watcher.spool.folders import Spool, SpoolFolders

@@ -20,8 +20,10 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.options import Duplicates
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.examine.judge import FileLimits, examine
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.service.loops import Loops
 from receipt_watcher.spool import route
 from receipt_watcher.spool.filing import BATCH_FILES, Filing

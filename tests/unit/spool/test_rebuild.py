@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.jobs.job import Event, Folder, Job, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool import rebuild
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.spool.reason_file import note_path, write_note

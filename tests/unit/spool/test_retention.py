@@ -26,8 +26,10 @@ from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.options import Retention
 from receipt_watcher.config.sources import load
 from receipt_watcher.errors import ConfigError
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, new_job_id
+from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool import reason_file, retention
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.retention import BelievedTime, Remover, Tally, Trimmer

@@ -15,8 +15,10 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.examine.judge import FileLimits
 from receipt_watcher.inbox.duplicates import DuplicateCheck
-from receipt_watcher.jobs.job import Event, Folder, Reason, State
+from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.spool.route import Branch, InboxRoute, log_concluded
 from receipt_watcher.system.wakeup import Bell

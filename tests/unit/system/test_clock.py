@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_watcher.cli.demo.stand_in import UNAVAILABLE, Behaviour, StandIn
-from receipt_watcher.jobs.job import Event, Folder, Job, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.system.clock import JUMP_SECONDS, SteadyClock
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until

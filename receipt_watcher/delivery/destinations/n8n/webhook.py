@@ -31,7 +31,8 @@ from receipt_watcher.delivery.destinations.n8n.answers import ANSWERING_MODES, A
 from receipt_watcher.delivery.destinations.signature import NOT_PROVEN, Signer
 from receipt_watcher.delivery.destinations.verified_file import verified_pieces
 from receipt_watcher.errors import AnswerLostError, CutAnswerError, NotSentError
-from receipt_watcher.jobs.job import Job, Reason, subfolder_of
+from receipt_watcher.jobs.job import Job, subfolder_of
+from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.verdict import execution_id_of
 
 _EXECUTION_HEADERS = ("x-n8n-execution-id", "n8n-execution-id")

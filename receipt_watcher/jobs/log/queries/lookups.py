@@ -17,9 +17,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from receipt_watcher.jobs.job import HOME_FOLDER, OPEN_STATES, Folder, Job, State, job_id_prefix
+from receipt_watcher.jobs.job import HOME_FOLDER, Folder, Job, job_id_prefix
 from receipt_watcher.jobs.log.engine.sqlite import LogFile
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS, AttemptRow, FactRow, HistoryRow, JobRow, job_of
+from receipt_watcher.jobs.states import OPEN_STATES, State
 
 #: The beginning of a question whose rows `job_of` understands. What is asked several times for each receipt stands as
 #: SQL: to put such a statement together costs Peewee five times what it costs SQLite to run it (measured: 0.3 ms

@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import islice, product
 
-from receipt_watcher.jobs.job import Job, State, job_id_prefix
+from receipt_watcher.jobs.job import Job, job_id_prefix
 from receipt_watcher.jobs.log.queries.lookups import SELECT_JOB, Records
 from receipt_watcher.jobs.log.tables import job_of
+from receipt_watcher.jobs.states import State
 
 #: Receipts on a page.
 PAGE_ROWS = 50

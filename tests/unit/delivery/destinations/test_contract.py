@@ -26,7 +26,8 @@ from receipt_watcher.delivery.destinations.http_client import Answer, Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings, _with_execution, outcome_of
 from receipt_watcher.delivery.destinations.signature import NOT_PROVEN
 from receipt_watcher.errors import AnswerLostError, ChangedOnDiskError, NotSentError
-from receipt_watcher.jobs.job import Job, Reason
+from receipt_watcher.jobs.job import Job
+from receipt_watcher.jobs.reasons import Reason
 from tests.conftest import make_job
 from tests.fakes.unprivileged import ordinary_permissions
 from tests.unit.delivery.destinations.test_http_client import FarSide

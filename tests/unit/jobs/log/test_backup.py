@@ -17,9 +17,9 @@ from peewee import IntegrityError, OperationalError
 from structlog.testing import capture_logs
 
 from receipt_watcher.errors import JobLogError, LockedError
-from receipt_watcher.jobs.job import Event
 from receipt_watcher.jobs.log.engine import sqlite
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import Event
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from tests.conftest import make_job
 from tests.fakes.daemons.process import wait_until

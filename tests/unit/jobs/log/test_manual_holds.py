@@ -11,10 +11,10 @@ import pytest
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.inbox.wait_reasons import WaitReason
-from receipt_watcher.jobs.job import State
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold, ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, wait_until

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from peewee import SqliteDatabase
 
-from receipt_watcher.jobs.job import OPEN_STATES, Event, Folder, Job, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
 from receipt_watcher.jobs.log.outbox import Outbox
@@ -29,6 +29,7 @@ from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.log.queries.search import Cursor, Search, Wanted
 from receipt_watcher.jobs.log.tables import stored
 from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from tests.conftest import make_job
 from tests.fakes.daemons.process import REPOSITORY
 

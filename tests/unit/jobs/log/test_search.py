@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.queries import search
 from receipt_watcher.jobs.log.queries.search import Cursor, Page, Search, Wanted
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job
 
 HOUR = 3600.0

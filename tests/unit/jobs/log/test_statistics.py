@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from receipt_watcher.jobs.job import Event, State
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job
 from tests.unit.jobs.log.test_transitions import NOW, OFFICE, PlannedError, asked_by
 

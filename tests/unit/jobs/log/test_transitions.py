@@ -20,10 +20,12 @@ from peewee import IntegrityError
 from playhouse.migrations import Runner
 
 from receipt_watcher.errors import JobLogError
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, new_job_id
+from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.engine import sqlite
 from receipt_watcher.jobs.log.tables import TABLES
 from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job
 from tests.fakes.daemons.process import REPOSITORY, wait_until
 from tests.fakes.unprivileged import ordinary_permissions

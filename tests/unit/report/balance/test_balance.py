@@ -24,9 +24,11 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.options import Inbox
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.report.balance import balance, daily
 from receipt_watcher.report.balance.balance import Balance
 from receipt_watcher.report.balance.csv_export import COLUMNS, exporting, guarded, row_of, unguarded

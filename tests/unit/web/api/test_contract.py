@@ -16,7 +16,7 @@ import pytest
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.roles import Role
-from receipt_watcher.jobs.job import State
+from receipt_watcher.jobs.states import State
 from receipt_watcher.web.api.operations import OPERATIONS, Operation
 from tests.conftest import TOKEN
 from tests.docs_tables import README

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from receipt_watcher.config.roles import Role
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State, job_id_prefix
+from receipt_watcher.jobs.job import Folder, Job, job_id_prefix
 from receipt_watcher.jobs.json_view import full_view
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.manual_holds import ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.api import schemas
 from receipt_watcher.web.api.operations import OPERATIONS

@@ -22,10 +22,12 @@ from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.inbox.wait_reasons import WaitReason
-from receipt_watcher.jobs.job import Event, Folder, Job, Reason, State
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.report.explain import Explainer
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.spool.route import destination_id

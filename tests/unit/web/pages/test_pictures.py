@@ -15,8 +15,9 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.examine.preview import HEIGHT, WIDTH, draw
 from receipt_watcher.examine.result import ACCEPTED_MIME_TYPES, PreviewQuestion
-from receipt_watcher.jobs.job import Job, Reason
+from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.files.fetching import Fetching
 from receipt_watcher.web.pages.pictures import KEPT_BYTES, KEPT_SECONDS, Pictures

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_watcher.inbox.wait_reasons import WaitReason
-from receipt_watcher.jobs.job import Event, Reason, State
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.web.pages import receipts, texts
 from receipt_watcher.web.pages.texts import LANGUAGES, REASONS_DE, TEXTS, WAITS_DE, Language, Texts, language_of
 

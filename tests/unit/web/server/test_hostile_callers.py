@@ -29,8 +29,9 @@ from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.options import Callback
 from receipt_watcher.config.sources import load
 from receipt_watcher.errors import ConfigError
-from receipt_watcher.jobs.job import Reason, State
 from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web import app
 from receipt_watcher.web.access.callback_tokens import CallbackTokens, TokenWorth
