@@ -21,7 +21,7 @@ from pathlib import Path
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
-from receipt_watcher.web.server.thread import Certificate
+from receipt_watcher.web.server.tls import Certificate
 from tests.conftest import TOKEN
 from tests.fakes.api_client import SECRETS
 from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, jpegs, wait_until

@@ -82,7 +82,7 @@ from receipt_watcher.web.pages.pictures import Pictures
 from receipt_watcher.web.pages.receipts import Pages
 from receipt_watcher.web.pages.rendering import Rendering
 from receipt_watcher.web.pages.sign_in import SignInPage
-from receipt_watcher.web.server.thread import certificate_of
+from receipt_watcher.web.server.tls import certificate_of
 from receipt_watcher.web.uploads import receive
 
 logger = structlog.get_logger()

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.server import thread
+from receipt_watcher.web.server.relay import Relay
+from receipt_watcher.web.server.tls import Certificate
 
 
 class HeldResources:
@@ -24,7 +26,7 @@ class HeldResources:
         self._listener = listener
         self._is_shared = listener is not None
         self._is_taken = False
-        self._relay = thread.Relay()
+        self._relay = Relay()
         self._server: thread.Server | None = None
 
     def take(self) -> None:
@@ -55,7 +57,7 @@ class HeldResources:
     def answer(
         self,
         app: thread.App,
-        certificate: thread.Certificate | None = None,
+        certificate: Certificate | None = None,
         is_proxy: Callable[[str | None], bool] = lambda host: host is None,
     ) -> None:
         """Have an application answer from now on; the port is bound. A certificate is that of the first one.

@@ -41,7 +41,8 @@ from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.api import schemas
 from receipt_watcher.web.api.events import Feed
-from receipt_watcher.web.api.operations import EVENTS, OPERATIONS, Operation, openapi
+from receipt_watcher.web.api.openapi import openapi
+from receipt_watcher.web.api.operations import EVENTS, OPERATIONS, Operation
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.bodies import MOST_PARAMETERS, whole_body

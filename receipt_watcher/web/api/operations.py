@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -277,109 +277,3 @@ BESIDE: dict[str, Operation] = {
         method="GET", path="/metrics", right=Right.READ, summary="For Prometheus.", answers={200: "text/plain"}
     ),
 }
-
-
-def problems_of(operation: Operation) -> list[int]:
-    """Return the statuses of all problems that a call may be answered with."""
-    found = {400, 503, *operation.problems}
-    if operation.right is not None:
-        found |= {401, 403, 429}
-    if operation.query is not schemas.Nothing:
-        found |= {422}
-    if operation.body is not None:
-        found |= {408, 413, 415, 422}
-    return sorted(found - operation.answers.keys())
-
-
-def openapi(version: str, root_path: str) -> dict[str, Any]:
-    """Return the table as OpenAPI 3.1 has it."""
-    parts: dict[str, Any] = {}
-    paths: dict[str, dict[str, Any]] = {}
-    for name, operation in {**OPERATIONS, **BESIDE}.items():
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _said(name, operation, parts)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "receipt-watcher", "version": version},
-        "servers": [{"url": root_path or "/"}],
-        "paths": paths,
-        "components": {
-            "schemas": parts,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "session": {"type": "apiKey", "in": "cookie", "name": "receipt_watcher_session"},
-            },
-        },
-    }
-
-
-def _said(name: str, operation: Operation, parts: dict[str, Any]) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "operationId": name,
-        "summary": operation.summary,
-        "parameters": [*_path_parameters(operation), *_headers(operation), *_query(operation, parts)],
-        "responses": {},
-        # What runs on this machine may need neither, so that nothing is one of the alternatives.
-        "security": [] if operation.right is None else [{"bearer": []}, {"session": []}, {}],
-    }
-    if operation.body is not None:
-        schema = _reference(operation.body, parts, "validation")
-        is_needed = any(part.is_required() for part in operation.body.model_fields.values())
-        said["requestBody"] = {"required": is_needed, "content": {operation.media: {"schema": schema}}}
-    for status, answer in operation.answers.items():
-        said["responses"][str(status)] = _answer(answer, parts)
-    problem = {"application/problem+json": {"schema": _reference(schemas.ProblemAnswer, parts, "serialization")}}
-    for status in problems_of(operation):
-        said["responses"][str(status)] = {"description": "A problem (RFC 9457).", "content": problem}
-    return said
-
-
-def _answer(answer: type[BaseModel] | str | None, parts: dict[str, Any]) -> dict[str, Any]:
-    if answer is None:
-        return {"description": "Done."}
-    if isinstance(answer, str):
-        media = "*/*" if answer == BINARY else answer
-        return {"description": "As it is.", "content": {media: {}}}
-    schema = {"type": "object"} if answer is schemas.Given else _reference(answer, parts, "serialization")
-    description = (answer.__doc__ or "").strip() if answer is not schemas.Given else "The table."
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
-    names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
-    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
-
-
-def _headers(operation: Operation) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
-        for name, text in operation.headers.items()
-    ]
-
-
-def _query(operation: Operation, parts: dict[str, Any]) -> list[dict[str, Any]]:
-    schema = schemas.schema_of(operation.query, "#/components/schemas/{model}", "validation")
-    parts |= schema.get("$defs", {})
-    return [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "description": each.get("description", ""),
-            "schema": _bare(each),
-        }
-        for name, each in schema.get("properties", {}).items()
-    ]
-
-
-def _bare(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a parameter: one that is left out is no null."""
-    kinds = [kind for kind in schema.get("anyOf", []) if kind.get("type") != "null"]
-    bare = kinds[0] if kinds else schema
-    return {name: text for name, text in bare.items() if name not in ("title", "description", "default")}
-
-
-def _reference(model: type[BaseModel], parts: dict[str, Any], mode: Literal["validation", "serialization"]) -> Any:
-    schema = schemas.schema_of(model, "#/components/schemas/{model}", mode)
-    parts |= schema.pop("$defs", {})
-    parts[model.__name__] = schema
-    return {"$ref": f"#/components/schemas/{model.__name__}"}

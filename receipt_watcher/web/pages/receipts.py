@@ -45,9 +45,10 @@ from receipt_watcher.system.display import printable
 from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.pages import viewmodels
+from receipt_watcher.web.pages.chart import HEIGHT, chart
 from receipt_watcher.web.pages.pictures import Pictures, is_drawable
 from receipt_watcher.web.pages.rendering import HEADERS, PageRequest, Rendering, Visitor
-from receipt_watcher.web.pages.texts import Texts
+from receipt_watcher.web.pages.texts.language import Texts
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.bodies import form_fields
 from receipt_watcher.web.uploads.receive import TakenUpload, Uploads
@@ -244,8 +245,8 @@ class Pages:
             "failed_count": sums.failed,
             "done": sum(hour.done for hour in hours),
             "oldest": None if sums.oldest_at is None else max(0.0, now - sums.oldest_at),
-            "chart": viewmodels.chart(t, hours),
-            "chart_height": viewmodels.HEIGHT,
+            "chart": chart(t, hours),
+            "chart_height": HEIGHT,
             "rows": [viewmodels.row(t, job) for job in latest.jobs],
         }
         return self._rendering.page(visit, "overview.html", values)

@@ -1,6 +1,6 @@
 """Connections, headers and bodies in bounds, and the thread that serves them.
 
-- `thread`: uvicorn in a thread of its own, TLS
+- `thread`, `relay`, `tls`: uvicorn in a thread of its own; one application after another; certificates
 - `accepting`, `admission`: accepts and counts; which connection is closed for the next
 - `connections`, `bodies`, `headers`: each connection, body and header in bounds
 

@@ -13,19 +13,17 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 import uvicorn
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from receipt_watcher.errors import ReceiptWatcherError
-from receipt_watcher.web.problem import MEDIA_TYPE, problem
 from receipt_watcher.web.server.accepting import Acceptor
 from receipt_watcher.web.server.admission import Admission
 from receipt_watcher.web.server.connections import BUFFER_BYTES, Connection
+from receipt_watcher.web.server.tls import Certificate, unusable_words
 
 #: What answers requests, in the words of ASGI.
 App = ASGIApp
@@ -105,27 +103,6 @@ def _is_listened_at(path: Path) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """What TLS needs: the chain and its private key, in PEM."""
-
-    chain: Path
-    key: Path
-
-    @property
-    def changed_at(self) -> tuple[int, int] | None:
-        """When the two files changed; None where they cannot be looked at."""
-        try:
-            return self.chain.stat().st_mtime_ns, self.key.stat().st_mtime_ns
-        except OSError:
-            return None
-
-
-def certificate_of(chain: Path | None, key: Path | None) -> Certificate | None:
-    """Return the certificate of these two files; None where there is no TLS."""
-    return None if chain is None or key is None else Certificate(chain, key)
-
-
 class Server:
     """The HTTP server's thread."""
 
@@ -167,7 +144,7 @@ class Server:
             config.load()
         except OSError as error:  # of which ssl.SSLError is one
             bound.close()
-            raise ReceiptWatcherError(_unusable(certificate, error)) from error
+            raise ReceiptWatcherError(unusable_words(certificate, error)) from error
         self._context = config.ssl
         self._server = _Uvicorn(config, self.admission, bound, is_shared=is_shared)
         self._socket = bound
@@ -185,7 +162,7 @@ class Server:
         try:
             self._context.load_cert_chain(certificate.chain, certificate.key)
         except OSError as error:  # one of the two may be old yet: the next look tries again
-            logger.warning("http.certificate_unread", why=_unusable(certificate, error))
+            logger.warning("http.certificate_unread", why=unusable_words(certificate, error))
             return
         self._certified_at = changed_at
         logger.info("http.certificate_renewed", path=str(certificate.chain))
@@ -211,82 +188,6 @@ class Server:
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds + _ENDING_SECONDS)
         self._socket.close()
-
-
-class Relay:
-    """An application that others take turns to be; between two of them requests wait, and none is turned away.
-
-    So no connection is closed for it: one that was accepted and not read yet may carry a callback, which comes once.
-    """
-
-    def __init__(self) -> None:
-        self._app: ASGIApp | None = None
-        self._waiting: list[asyncio.Future[None]] = []
-        self._active = 0
-        self._at_rest = threading.Event()
-        self._lock = threading.Lock()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have the application of the moment answer, or the next one."""
-        app = await self._begun()
-        try:
-            await app(scope, receive, send)
-        finally:
-            with self._lock:
-                self._active -= 1
-                self._note_rest()
-
-    async def _begun(self) -> ASGIApp:
-        while True:
-            with self._lock:
-                if self._app is not None:
-                    self._active += 1
-                    return self._app
-                turn = asyncio.get_running_loop().create_future()
-                self._waiting.append(turn)
-            await turn
-
-    def _note_rest(self) -> None:
-        if self._app is None and self._active == 0:
-            self._at_rest.set()
-
-    def begin(self, app: ASGIApp) -> None:
-        """Let an application answer from now on, also what has waited."""
-        with self._lock:
-            self._app = app
-            self._at_rest.clear()
-            waiting, self._waiting = self._waiting, []
-        for turn in waiting:
-            turn.get_loop().call_soon_threadsafe(_let_go, turn)
-
-    def end(self) -> None:
-        """Have those that still wait answered with 503, since no application comes after the last one."""
-        with self._lock:
-            is_paused = self._app is None
-        if is_paused:
-            self.begin(_answer_stopped)
-
-    def pause(self, timeout_seconds: float) -> bool:
-        """Let requests wait from now on; return whether those that are being answered ended within the time."""
-        with self._lock:
-            self._app = None
-            self._note_rest()
-        return self._at_rest.wait(timeout_seconds)
-
-
-async def _answer_stopped(scope: Scope, receive: Receive, send: Send) -> None:
-    said = problem(503, "receipt-watcher has stopped. Nothing was written down, so send it again in a minute.")
-    await JSONResponse(said, 503, {"Retry-After": "60"}, MEDIA_TYPE)(scope, receive, send)
-
-
-def _let_go(turn: asyncio.Future[None]) -> None:
-    if not turn.done():  # whose caller has left
-        turn.set_result(None)
-
-
-def _unusable(certificate: Certificate | None, error: OSError) -> str:
-    where = f"{certificate.chain} with http.tls_key {certificate.key}" if certificate else ""
-    return f"http.tls_certificate {where} cannot be used: {error}"
 
 
 class _Uvicorn(uvicorn.Server):

@@ -45,7 +45,8 @@ from receipt_watcher.web.pages.pictures import Pictures
 from receipt_watcher.web.pages.receipts import Pages
 from receipt_watcher.web.pages.rendering import Rendering
 from receipt_watcher.web.pages.sign_in import SignInPage
-from receipt_watcher.web.pages.texts import WAITS_DE, Texts
+from receipt_watcher.web.pages.texts.german_codes import WAITS_DE
+from receipt_watcher.web.pages.texts.language import Texts
 from receipt_watcher.web.server.headers import Envelope
 from receipt_watcher.web.uploads.receive import Uploads
 from tests.conftest import TOKEN, FakeClock

@@ -30,7 +30,8 @@ from structlog.testing import capture_logs
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.service.process.held_resources import HeldResources
 from receipt_watcher.web.server.headers import Envelope
-from receipt_watcher.web.server.thread import Certificate, Server, bind, bind_unix
+from receipt_watcher.web.server.thread import Server, bind, bind_unix
+from receipt_watcher.web.server.tls import Certificate
 from tests.fakes.daemons.process import wait_until
 
 

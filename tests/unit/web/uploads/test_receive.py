@@ -25,7 +25,7 @@ from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
-from receipt_watcher.web.pages.texts import REASONS_DE
+from receipt_watcher.web.pages.texts.german_codes import REASONS_DE
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.uploads.form import Form, safe_name
 from tests.conftest import TOKEN
