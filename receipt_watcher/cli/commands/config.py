@@ -131,7 +131,7 @@ def n8n_workflow(
 
     Example: receipt-watcher n8n-workflow echo > echo.json
     """
-    from receipt_watcher.delivery.destinations.n8n.workflows import WORKFLOWS, Services, workflow_json
+    from receipt_watcher.delivery.destinations.n8n.workflows import WORKFLOWS, workflow_json
 
     if credentials and name is not None:
         raise click.UsageError("Give one of the two: NAME prints a workflow, --credentials its credentials.")
@@ -141,7 +141,7 @@ def n8n_workflow(
         config = load_config(config_file)
         print_json([*_credentials(config), *([_signing_credential(config)] if signed else [])])
     elif name is not None:
-        print_json(workflow_json(name, Services(webhook_path=path.strip("/")), is_signed=signed))
+        print_json(workflow_json(name, webhook_path=path.strip("/"), is_signed=signed))
     elif as_json:
         print_json([{"name": each.name, "summary": each.summary, "needs": each.needs} for each in WORKFLOWS.values()])
     else:

@@ -20,7 +20,6 @@ import httpx
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.delivery.destinations.n8n.workflows import (
     WORKFLOWS,
-    Services,
     credentials_json,
     signing_credential_json,
     workflow_json,
@@ -108,9 +107,21 @@ def pair(root: Path) -> Iterator[Pair]:
 
 def shipped(name: str, services: FakeServices) -> dict[str, Any]:
     """Return a shipped workflow that asks the services of the tests."""
-    return workflow_json(
-        name, Services(webhook_path=name, notion_url=services.url, gemini_url=services.url, pause_seconds=0.5)
-    )
+    return asking(workflow_json(name, webhook_path=name), services.url, pause_seconds=0.5)
+
+
+def asking(workflow: dict[str, Any], url: str, *, pause_seconds: float) -> dict[str, Any]:
+    """Return a workflow that asks one address in the place of Notion and Gemini, and soon tries again."""
+    text = json.dumps(workflow)
+    for service in ("https://api.notion.com", "https://generativelanguage.googleapis.com"):
+        text = text.replace(service, url)
+    asked: dict[str, Any] = json.loads(text)
+    for node in asked["nodes"]:
+        if node["type"] == "n8n-nodes-base.httpRequest" and "waitBetweenTries" in node:
+            node["waitBetweenTries"] = int(pause_seconds * 1000)
+        if node["name"] == "Pause":
+            node["parameters"]["amount"] = pause_seconds
+    return asked
 
 
 def of_somebody_else(services: FakeServices) -> dict[str, Any]:
@@ -126,14 +137,14 @@ def of_somebody_else(services: FakeServices) -> dict[str, Any]:
 
 def cut_off() -> dict[str, Any]:
     """Return the shipped workflow `notion` where nobody answers in Notion's place."""
-    services = Services(webhook_path=CUT_OFF, notion_url="http://127.0.0.1:1", pause_seconds=0.1)
-    return {**workflow_json("notion", services), "id": CUT_OFF, "name": CUT_OFF}
+    alone = asking(workflow_json("notion", webhook_path=CUT_OFF), "http://127.0.0.1:1", pause_seconds=0.1)
+    return {**alone, "id": CUT_OFF, "name": CUT_OFF}
 
 
 def signed(services: FakeServices) -> dict[str, Any]:
     """Return the shipped workflow `notion` as the one that proves signatures."""
-    asked = Services(webhook_path=SIGNED, notion_url=services.url, pause_seconds=0.5)
-    return {**workflow_json("notion", asked, is_signed=True), "id": SIGNED, "name": SIGNED}
+    proving = workflow_json("notion", webhook_path=SIGNED, is_signed=True)
+    return {**asking(proving, services.url, pause_seconds=0.5), "id": SIGNED, "name": SIGNED}
 
 
 def all_kinds(pair: Pair, count: int, payload: str, *, per_job_tokens: bool = False) -> str:

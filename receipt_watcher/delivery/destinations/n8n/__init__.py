@@ -2,7 +2,7 @@
 
 - `webhook`: the request of a job
 - `answers`: which answer is an acceptance
-- `workflows`, `nodes`, `extraction_schema`: the workflows, the nodes of n8n, what a model is asked for
+- `workflows`: the workflows as n8n exports them, one file each
 
 Workers call `webhook` and `answers`; commands call the rest.
 """

@@ -10,19 +10,22 @@ import pytest
 from click.testing import CliRunner
 
 from receipt_watcher.cli.main import commands
-from receipt_watcher.delivery.destinations.n8n.nodes import FAILED, expression
+from receipt_watcher.delivery.destinations.n8n import workflows
 from receipt_watcher.delivery.destinations.n8n.workflows import (
+    IDENTITY_KEY,
     SIGNING_CREDENTIAL,
     WORKFLOWS,
-    Services,
     credentials_json,
     signing_credential_json,
     workflow_json,
 )
+from receipt_watcher.delivery.destinations.signature import NOT_PROVEN
 from receipt_watcher.errors import ReceiptWatcherError
 from tests.fakes.daemons.process import RunningDaemon
 
 CALLBACKS = {"Call back", "Call back with its token"}
+#: Where all errors go.
+FAILED = "Failed"
 #: Where a message ends that is not proven to be ours: it is answered, and nobody is called back.
 NOT_SIGNED = "Not signed"
 BEHIND = {"Failed?", "Show it as failed", "Forget old ones"}
@@ -188,9 +191,55 @@ def test_only_making_a_page_is_not_repeated_blindly() -> None:
     assert next_of(made, "Pause")[0] == ["Look for the page"]
 
 
-def test_braces_are_parted() -> None:
-    """Nested objects in JavaScript stay the same, without two braces in a row."""
-    assert expression("{a: {b: {c: 1}}}") == "={{ {a: {b: {c: 1} } } }}"
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_each_file_is_what_is_printed(name: str) -> None:
+    """What n8n exports and what the command prints can be compared line by line."""
+    path = Path(workflows.__file__).parent / f"{name}.json"
+    assert CliRunner().invoke(commands, ["n8n-workflow", name]).output == path.read_text("utf-8")
+
+
+def test_each_file_has_its_workflow() -> None:
+    """The folder holds the workflows, and the part by which they are signed."""
+    names = {path.stem for path in Path(workflows.__file__).parent.glob("*.json")}
+    assert names == {*WORKFLOWS, "signature"}
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_note_says_what_the_list_says(name: str, *, signed: bool) -> None:
+    """Each workflow shows in n8n what it is for, and what it needs."""
+    (note,) = [node for node in workflow_json(name, is_signed=signed)["nodes"] if node["name"] == "Read me"]
+    summary, needs = WORKFLOWS[name].summary, WORKFLOWS[name].needs
+    needed = "three credentials that `receipt-watcher n8n-workflow --credentials --signed`"
+    if not signed:
+        needed = "two credentials that `receipt-watcher n8n-workflow --credentials`"
+    text = f"## receipt-watcher: {name}\n{summary}.\n\nNeeds: {needs}, and the {needed} prints."
+    assert note["parameters"]["content"].startswith(text)
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_it_says_which_one_it_is(name: str) -> None:
+    """A GET is answered with the workflow's name, and so is a test receipt."""
+    nodes = nodes_of(workflow_json(name))
+    assert json.loads(nodes["Who is it?"]["parameters"]["options"]["responseData"]) == {IDENTITY_KEY: name}
+    assert f'"{IDENTITY_KEY}": "{name}"' in nodes["Answer to the test"]["parameters"]["jsonOutput"]
+
+
+def test_a_refusal_is_known_as_such() -> None:
+    """What is not proven is answered with the words that the webhook's client looks for."""
+    refusal = nodes_of(workflow_json("echo", is_signed=True))[NOT_SIGNED]["parameters"]["responseBody"]
+    assert json.loads(refusal)["message"].startswith(NOT_PROVEN)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_what_all_share_is_the_same(*, signed: bool) -> None:
+    """The four differ in their work only: every node that two of them have is the same, but where it lies."""
+    seen: dict[str, Any] = {}
+    for name in WORKFLOWS:
+        for node in nodes_of(workflow_json(name, is_signed=signed)).values():
+            if node["name"] not in {"Who is it?", "Answer to the test", "Verdict", "Make the page"}:
+                bare = {key: value for key, value in node.items() if key != "position"}
+                assert seen.setdefault(node["name"], bare) == bare
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
@@ -207,7 +256,7 @@ def test_the_list() -> None:
 def test_one_is_printed() -> None:
     """With a name its JSON is printed, at the path that was asked for."""
     shown = CliRunner().invoke(commands, ["n8n-workflow", "echo", "--path", "/office"]).output
-    assert json.loads(shown) == workflow_json("echo", Services(webhook_path="office"))
+    assert json.loads(shown) == workflow_json("echo", webhook_path="office")
 
 
 def test_a_signed_one_is_printed() -> None:
