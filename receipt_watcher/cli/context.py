@@ -20,7 +20,9 @@ from receipt_watcher.cli.privileges import as_service, become_owner, try_as
 from receipt_watcher.errors import ConfigError, JobLogError, Problem
 
 if TYPE_CHECKING:
-    from receipt_watcher.config.options import Config, Inbox, Key
+    from receipt_watcher.config.options import Config
+    from receipt_watcher.config.sections.inbox import Inbox
+    from receipt_watcher.config.sections.section import Key
     from receipt_watcher.jobs.job import Job
     from receipt_watcher.jobs.log.transitions import JobLog
 

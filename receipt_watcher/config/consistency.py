@@ -15,7 +15,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from receipt_watcher.config.options import Config, Key
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.sections.section import Key
 from receipt_watcher.system.time_limit import within
 
 #: How long a share may take to say what its folder is. By taste: all others are waiting.

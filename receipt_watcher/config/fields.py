@@ -12,7 +12,8 @@ from annotated_types import Ge, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from receipt_watcher.config.options import Inbox, Key, Section
+from receipt_watcher.config.sections.inbox import Inbox
+from receipt_watcher.config.sections.section import Key, Section
 
 _UNITS = {
     "seconds": " of seconds",

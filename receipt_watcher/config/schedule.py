@@ -1,9 +1,9 @@
-"""Delivery windows: on which days and at which hours receipts are sent. Pure: it is told the time.
+"""Delivery windows, and times of the day as people mean them: on the clock on the wall. Pure: it is told the time.
 
 What it promises: a window is what a clock on the wall there shows, through every change to and from summer time. It
 opens at its hour (in the night when that hour is skipped, as soon as the clock has passed it; when it comes twice, the
 first time) and closes at its hour (when that comes twice, the second time). Hours that end before they begin go over
-midnight, and belong to the day on which they begin.
+midnight, and belong to the day on which they begin. Moments are Unix seconds; `zone` None is the machine's own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from datetime import date, datetime, time, timedelta, tzinfo
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MINUTES_PER_DAY = 24 * 60
 _WEEK = 7
+_MINUTE_SECONDS = 60
+_UNITS_SECONDS = ((86400, "day"), (3600, "hour"), (_MINUTE_SECONDS, "minute"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +112,47 @@ def read_zone(name: str) -> tzinfo:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, OSError, ValueError) as error:  # OSError: the name of a folder
         raise ValueError(name) from error
+
+
+def time_of(text: str) -> time:
+    """Return the time of the day that is written as 08:00.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007 - a time of the day, in no zone yet
+
+
+def local(at: float, zone: tzinfo | None) -> datetime:
+    """Return what clock and calendar on the wall show at a moment."""
+    return datetime.fromtimestamp(at, zone) if zone else datetime.fromtimestamp(at).astimezone()
+
+
+def latest_day(now: float, at: time, zone: tzinfo | None) -> date:
+    """Return the last day on which it has been `at` already."""
+    here = local(now, zone)
+    return here.date() if here.time() >= at else here.date() - timedelta(days=1)
+
+
+def midnight(now: float, zone: tzinfo | None) -> float:
+    """Return when the day of `now` began, in Unix seconds."""
+    here = local(now, zone)
+    began = datetime.combine(here.date(), time(), zone)
+    return began.timestamp()
+
+
+def clock_text(at: float, now: float, zone: tzinfo | None) -> str:
+    """Return a moment for a person: 14:05 where it is of the same day as `now`, else 2026-11-20 14:05."""
+    here = local(at, zone)
+    return here.strftime("%H:%M" if here.date() == local(now, zone).date() else "%Y-%m-%d %H:%M")
+
+
+def duration_text(seconds: float) -> str:
+    """Return how long for a person, in the two largest units: 2 days 3 hours, 15 minutes."""
+    left = max(0, round(seconds / _MINUTE_SECONDS)) * _MINUTE_SECONDS
+    parts = []
+    for unit_seconds, name in _UNITS_SECONDS:
+        number, left = divmod(left, unit_seconds)
+        if number:
+            parts.append(f"{number} {name}{'s' if number > 1 else ''}")
+    return " ".join(parts[:2]) or "less than a minute"

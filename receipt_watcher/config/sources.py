@@ -29,8 +29,9 @@ from pydantic_core import ErrorDetails
 from receipt_watcher.config.consistency import clashes, dotted, first_word
 from receipt_watcher.config.fields import is_mapping, kind_of, known_keys, model_of, rule_of
 from receipt_watcher.config.injected import is_injected
-from receipt_watcher.config.options import Config, Key, Section, default_state_dir
+from receipt_watcher.config.options import Config, default_state_dir
 from receipt_watcher.config.secrets import masked
+from receipt_watcher.config.sections.section import Key, Section
 from receipt_watcher.config.values import Unquoted
 from receipt_watcher.errors import ConfigError, Problem
 from receipt_watcher.system.display import display_name

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from receipt_watcher.config import hours, proxies
-from receipt_watcher.config.schedule import read_days, read_hours, read_zone
+from receipt_watcher.config import proxies
+from receipt_watcher.config.schedule import read_days, read_hours, read_zone, time_of
 from receipt_watcher.config.secrets import is_hash, is_token_name, key_of
 
 
@@ -102,7 +102,7 @@ def _split_at_spaces(value: object) -> object:
 
 def _time_of_day(value: str) -> str:
     try:
-        hours.time_of(value)
+        time_of(value)
     except ValueError:
         raise mistake("is no time of the day", 'write it as "08:00"') from None
     return value

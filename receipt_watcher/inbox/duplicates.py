@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.config.options import Duplicates
+from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.examine.result import Examination
 from receipt_watcher.jobs.job import Folder, Job, may_be_booked
 from receipt_watcher.jobs.log.transitions import JobLog

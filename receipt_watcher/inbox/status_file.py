@@ -21,7 +21,7 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher.config.hours import clock_text, midnight
+from receipt_watcher.config.schedule import clock_text, midnight
 from receipt_watcher.config.secrets import without_secrets
 from receipt_watcher.inbox.state import Waiting
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX, STATUS_FILE_NAME

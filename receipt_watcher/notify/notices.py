@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
 
-from receipt_watcher.config.hours import clock_text, duration_text
+from receipt_watcher.config.schedule import clock_text, duration_text
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State

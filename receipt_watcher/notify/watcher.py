@@ -22,8 +22,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from receipt_watcher.config.hours import latest_day, time_of
-from receipt_watcher.config.schedule import Window
+from receipt_watcher.config.schedule import Window, latest_day, time_of
 from receipt_watcher.config.secrets import without_secrets
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.inbox.state import InboxState

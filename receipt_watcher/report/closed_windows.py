@@ -5,7 +5,8 @@ What it promises: the same words wherever it is told. Nothing is written.
 
 from __future__ import annotations
 
-from receipt_watcher.config.options import Config, Inbox
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.state import Closed
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.states import State

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.config.options import Config, Inbox
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
 from receipt_watcher.inbox.state import Snapshot

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from receipt_watcher.config.options import Config, Inbox
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.inbox.state import Snapshot, Waiting
 from receipt_watcher.inbox.wait_reasons import WaitReason

@@ -13,9 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from receipt_watcher import __version__
-from receipt_watcher.config.hours import clock_text, duration_text
-from receipt_watcher.config.options import Config, Inbox
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.schedule import clock_text, duration_text
 from receipt_watcher.config.secrets import masked
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
 from receipt_watcher.inbox.state import Closed, Snapshot

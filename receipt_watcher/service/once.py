@@ -10,8 +10,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from receipt_watcher.config.options import Config, Retention
+from receipt_watcher.config.options import Config
 from receipt_watcher.config.secrets import masked
+from receipt_watcher.config.sections.retention import Retention
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.service.process.daemon import Daemon

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.config.options import Config, Jwt
+from receipt_watcher.config.options import Config
 from receipt_watcher.config.roles import Role
+from receipt_watcher.config.sections.http import Jwt
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.reachability import reach
 from receipt_watcher.errors import ReceiptWatcherError

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from receipt_watcher.config.options import Config, Inbox, Subfolder
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.sections.inbox import Inbox, Subfolder
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
 from receipt_watcher.delivery.worker import DeliverySettings

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher.config.options import Duplicates
+from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
 from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.jobs.job import Folder, Job, may_be_booked

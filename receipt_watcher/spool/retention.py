@@ -34,7 +34,7 @@ from typing import TypeVar
 
 import structlog
 
-from receipt_watcher.config.options import Retention
+from receipt_watcher.config.sections.retention import Retention
 from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog

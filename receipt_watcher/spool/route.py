@@ -14,8 +14,8 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher.config.options import Duplicates
 from receipt_watcher.config.schedule import Window
+from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.examine.result import FileLimits
 from receipt_watcher.jobs.job import Folder, Job

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from receipt_watcher.config.options import Inbox
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from tests.benchmarks.report import Table
 

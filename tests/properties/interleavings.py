@@ -41,7 +41,7 @@ from hypothesis.stateful import (
 )
 from PIL import Image
 
-from receipt_watcher.config.options import Duplicates
+from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
 from receipt_watcher.delivery.worker import Deliveries, DeliverySettings

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.config.options import Inbox
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.judge import examine
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.inbox.wait_reasons import WaitReason

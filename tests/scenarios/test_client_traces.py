@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher.cli.demo.stand_in import ReceivedPost, StandIn
-from receipt_watcher.config.options import Inbox
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.inbox.watching.watch import InboxWatch

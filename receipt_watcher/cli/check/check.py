@@ -19,7 +19,10 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from receipt_watcher.cli.check.proxies import told_of
-from receipt_watcher.config.options import Config, Inbox, Retention, is_loopback
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.sections.http import is_loopback
+from receipt_watcher.config.sections.inbox import Inbox
+from receipt_watcher.config.sections.retention import Retention
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.errors import ConfigError, JobLogError, NotSentError, SpoolError
 from receipt_watcher.examine.examiners import Examiners, bounds_of

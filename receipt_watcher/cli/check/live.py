@@ -26,7 +26,8 @@ from urllib.parse import urlsplit
 
 from receipt_watcher.cli.check.check import CheckFinding
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.config.options import Accept, Config
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.sections.sending import Accept
 from receipt_watcher.delivery.callbacks import Reception
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Outcome
 from receipt_watcher.delivery.destinations.http_client import Answer, Outbound

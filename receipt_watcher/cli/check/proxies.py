@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from receipt_watcher.config.options import Config, is_loopback
+from receipt_watcher.config.options import Config
 from receipt_watcher.config.proxies import OPTION
+from receipt_watcher.config.sections.http import is_loopback
 
 
 @dataclass(frozen=True, slots=True)

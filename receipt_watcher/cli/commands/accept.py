@@ -23,7 +23,8 @@ from receipt_watcher.cli.context import (
 from receipt_watcher.errors import ReceiptWatcherError
 
 if TYPE_CHECKING:
-    from receipt_watcher.config.options import Config, Inbox
+    from receipt_watcher.config.options import Config
+    from receipt_watcher.config.sections.inbox import Inbox
     from receipt_watcher.spool.accepted_marks import MarkKind, Sight
     from receipt_watcher.spool.folders import Spool
 

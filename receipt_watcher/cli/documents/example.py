@@ -20,7 +20,8 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from receipt_watcher.config.fields import known_keys, model_of, rule_of
-from receipt_watcher.config.options import Config, Inbox
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.sections.inbox import Inbox
 
 _EXAMPLE_HEAD = """\
 # receipt-watcher: every option with its default. Those with … have none, or follow from others.

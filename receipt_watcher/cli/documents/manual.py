@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 
 from receipt_watcher import __version__
 from receipt_watcher.config.fields import model_of, rule_of
-from receipt_watcher.config.options import Config, Section
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.sections.section import Section
 
 _EXIT_CODES = {
     "0": "All is fine.",

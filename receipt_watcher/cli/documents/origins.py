@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from receipt_watcher.config.options import Key
+from receipt_watcher.config.sections.section import Key
 
 Origin = Callable[[Key], str]
 

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from receipt_watcher.config.options import Inbox
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import Ignored, Rule
 from receipt_watcher.inbox.watching.settling import Signature

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher.config.options import Inbox
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
 from receipt_watcher.inbox.watching.kernel_events import Events
 from receipt_watcher.inbox.watching.listing import listing_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receipt_watcher.config.options import Notify
+from receipt_watcher.config.sections.notify import Notify
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.notify.channels import Channel
 from receipt_watcher.notify.channels.apprise_url import AppriseChannel

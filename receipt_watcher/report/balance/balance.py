@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from receipt_watcher.config.options import Inbox
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.watching.ignored import Ignored
 from receipt_watcher.jobs.job import HOME_FOLDER, Folder, Job
 from receipt_watcher.jobs.log.queries.lookups import Claim, Selection

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from receipt_watcher.config.options import Inbox
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.log.transitions import JobLog

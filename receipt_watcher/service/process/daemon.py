@@ -21,8 +21,9 @@ from collections.abc import Callable
 import structlog
 
 from receipt_watcher import __version__
-from receipt_watcher.config.options import Config, Inbox
+from receipt_watcher.config.options import Config
 from receipt_watcher.config.secrets import secrets_of
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.config.values import Secret
 from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations.http_client import Outbound

@@ -18,7 +18,8 @@ from collections.abc import Callable, MutableMapping
 
 import structlog
 
-from receipt_watcher.config.options import Config, Logging
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.sections.monitoring import Logging
 from receipt_watcher.errors import ConfigError, JobLogError, Problem, ReceiptWatcherError
 from receipt_watcher.service.logging import setup
 from receipt_watcher.service.process.daemon import Daemon

@@ -23,9 +23,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from receipt_watcher.config.options import is_loopback
 from receipt_watcher.config.roles import Right, Role, may, roles_with
 from receipt_watcher.config.secrets import LOCAL_NAME
+from receipt_watcher.config.sections.http import is_loopback
 from receipt_watcher.web.access.api_tokens import ApiTokens
 from receipt_watcher.web.access.jwt import Jwts
 from receipt_watcher.web.access.sessions import Session, Sessions

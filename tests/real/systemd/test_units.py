@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from receipt_watcher.config.options import Config, Section
+from receipt_watcher.config.options import Config
 from receipt_watcher.config.secrets import secrets_of
+from receipt_watcher.config.sections.section import Section
 from receipt_watcher.config.sources import NOT_SET_CREDENTIAL, SHORT_NAMES, load
 from tests.fakes.daemons.process import REPOSITORY
 

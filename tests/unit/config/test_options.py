@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from receipt_watcher.cli.documents.example import example_yaml
-from receipt_watcher.config.options import Inbox
 from receipt_watcher.config.secrets import redacted
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.config.sources import load
 from receipt_watcher.errors import ConfigError
 

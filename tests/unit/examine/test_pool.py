@@ -19,7 +19,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.config import options
+from receipt_watcher.config.sections.limits import Limits
 from receipt_watcher.examine import pool as examinerpool
 from receipt_watcher.examine import worker as examiner
 from receipt_watcher.examine.examiners import Bounds, Examiners
@@ -569,7 +569,7 @@ def test_no_nonsense_is_believed(answer: bytes) -> None:
 def test_the_tables_agree() -> None:
     """The kinds and the sizes that the two sides speak of are the same."""
     assert _KINDS.keys() == ACCEPTED_MIME_TYPES
-    largest_mb = next(rule.le for rule in options.Limits.model_fields["max_file_mb"].metadata if hasattr(rule, "le"))
+    largest_mb = next(rule.le for rule in Limits.model_fields["max_file_mb"].metadata if hasattr(rule, "le"))
     assert largest_mb * 1024 * 1024 == MAX_DIGEST_BYTES
     assert Reason.UNEXAMINABLE in EXAMINATION_REASONS
 

@@ -15,8 +15,8 @@ from typing import Any, cast
 import pytest
 from starlette.requests import Request
 
-from receipt_watcher.config.options import Inbox
 from receipt_watcher.config.roles import Role
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.judge import Examination, FileLimits, examine
 from receipt_watcher.inbox.gate import MOVE_LIMIT_SECONDS, Gate, GateSettings
 from receipt_watcher.inbox.take_in import TakeIn

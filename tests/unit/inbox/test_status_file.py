@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from receipt_watcher.config.options import IgnorePack
 from receipt_watcher.config.schedule import window_of
+from receipt_watcher.config.sections.inbox import IgnorePack
 from receipt_watcher.inbox.state import Waiting
 from receipt_watcher.inbox.status_file import PAUSE_SECONDS, StatusFile
 from receipt_watcher.inbox.wait_reasons import WaitReason

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.config.options import Config, Notify
+from receipt_watcher.config.options import Config
 from receipt_watcher.config.secrets import secrets_of
+from receipt_watcher.config.sections.notify import Notify
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.errors import ConfigError, NotToldError
 from receipt_watcher.notify.channels import Channel

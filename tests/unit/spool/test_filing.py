@@ -17,7 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.config.options import Duplicates
+from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.jobs.job import Folder, Job

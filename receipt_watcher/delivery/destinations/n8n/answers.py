@@ -15,7 +15,7 @@ import json
 import re
 from typing import Any
 
-from receipt_watcher.config.options import Accept
+from receipt_watcher.config.sections.sending import Accept
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Unreadable
 from receipt_watcher.delivery.destinations.http_client import Answer
 from receipt_watcher.jobs import wrapped_verdict

@@ -22,9 +22,9 @@ from typing import Any, Literal
 
 import pybase64
 
-from receipt_watcher.config.options import Accept
 from receipt_watcher.config.proxies import OPTION
 from receipt_watcher.config.secrets import without_path
+from receipt_watcher.config.sections.sending import Accept
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
 from receipt_watcher.delivery.destinations.http_client import Answer, Outbound
 from receipt_watcher.delivery.destinations.n8n.answers import ANSWERING_MODES, AUTO, outcome_of_success, shown_answer

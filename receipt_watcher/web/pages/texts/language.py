@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Literal
 
-from receipt_watcher.config.hours import local
+from receipt_watcher.config.schedule import local
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.codes import Code
 from receipt_watcher.jobs.reasons import Reason

@@ -14,7 +14,8 @@ import yaml
 
 from receipt_watcher.cli.check import check
 from receipt_watcher.cli.check.check import CheckFinding, check_all
-from receipt_watcher.config.options import Config, is_loopback
+from receipt_watcher.config.options import Config
+from receipt_watcher.config.sections.http import is_loopback
 from receipt_watcher.config.sources import load
 from receipt_watcher.inbox.watching.listing import Listing
 from receipt_watcher.jobs.log.transitions import JobLog

@@ -13,8 +13,10 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from receipt_watcher.cli.documents.example import example_yaml
-from receipt_watcher.config.options import Config, Section, Subfolder
+from receipt_watcher.config.options import Config
 from receipt_watcher.config.secrets import redacted
+from receipt_watcher.config.sections.inbox import Subfolder
+from receipt_watcher.config.sections.section import Section
 from receipt_watcher.config.sources import load
 from tests.fakes.daemons.process import REPOSITORY
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_watcher.config.options import Accept
+from receipt_watcher.config.sections.sending import Accept
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Unreadable
 from receipt_watcher.delivery.destinations.http_client import Answer
 from receipt_watcher.delivery.destinations.n8n.answers import AUTO, outcome_of_success

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_watcher.config.options import IgnorePack
+from receipt_watcher.config.sections.inbox import IgnorePack
 from receipt_watcher.inbox.watching.ignored import OURS, PACKS, UNFINISHED, Ignored, Rule, original_of
 from receipt_watcher.system.display import lies_below
 

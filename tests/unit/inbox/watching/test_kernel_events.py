@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
-from receipt_watcher.config.options import Inbox
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.system.wakeup import Bell
 from tests.fakes.daemons.process import REPOSITORY, wait_until

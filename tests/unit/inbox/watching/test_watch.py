@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from structlog.testing import capture_logs
 from watchdog.observers import Observer, inotify_c
 
-from receipt_watcher.config.options import Inbox
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.watching import watch as inbox
 from receipt_watcher.inbox.watching.kernel_events import _reader_of
 from receipt_watcher.inbox.watching.watch import RETRY_WATCHES_SECONDS, InboxWatch

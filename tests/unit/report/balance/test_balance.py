@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
-from receipt_watcher.config.options import Inbox
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.log.transitions import JobLog

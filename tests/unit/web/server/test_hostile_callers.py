@@ -26,7 +26,7 @@ from starlette.requests import Request
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
-from receipt_watcher.config.options import Callback
+from receipt_watcher.config.sections.callback import Callback
 from receipt_watcher.config.sources import load
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.jobs.log.transitions import JobLog
