@@ -38,6 +38,7 @@ def idle(root: Path, cpus: Sequence[int], *, seconds: float, calm_seconds: float
 
 def _with_hold(root: Path, cpus: Sequence[int], seconds: float, calm_seconds: float, waiting: int) -> dict[str, float]:
     daemon = RunningDaemon(root, NOBODY, TOKEN, changes={"logging": {"level": "info"}, "n8n": _PATIENT})
+    daemon.is_forked = False
     queue_jobs(daemon, waiting)
     try:
         with pinned(cpus):

@@ -73,6 +73,7 @@ def far_side(root: Path, cpus: Sequence[int], *options: str) -> Iterator[FarSide
 class _Plugged(RunningDaemon):
     """A daemon that is run by another module."""
 
+    is_forked = False
     module = "receipt_watcher"
 
     def command(self, *arguments: str) -> list[str]:

@@ -93,6 +93,7 @@ def _measure(
     root: Path, cpus: Sequence[int], prepare: Callable[[RunningDaemon], object], queued: int, problems: list[str]
 ) -> list[float]:
     daemon = RunningDaemon(root, NOBODY, TOKEN, changes={"logging": {"level": "info"}})
+    daemon.is_forked = False
     prepare(daemon)
     try:
         with pinned(cpus):

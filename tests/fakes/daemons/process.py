@@ -31,6 +31,7 @@ from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.states import CLOSED_STATES, INITIAL_STATES, OPEN_STATES, TRANSITIONS, Event, State
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
+from tests.fakes.daemons.fork_server import fork_server
 
 REPOSITORY = Path(__file__).parents[3]
 DEADLINE_SECONDS = 30.0
@@ -110,11 +111,38 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names)
 
 
+class _GrowingLog:
+    """The JSON lines of a log that grows: each is read once, however often a test looks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._path: Path | None = None
+        self._read_bytes = 0
+        self._lines: list[dict[str, Any]] = []
+
+    def lines(self, path: Path) -> list[dict[str, Any]]:
+        """Return the lines so far; the last one may be just being written, and is then left for later."""
+        if not path.exists():
+            return []
+        with self._lock, path.open("rb") as log:
+            if path != self._path or log.seek(0, os.SEEK_END) < self._read_bytes:
+                self._path, self._read_bytes, self._lines = path, 0, []
+            log.seek(self._read_bytes)
+            text, end, _ = log.read().rpartition(b"\n")
+            self._read_bytes += len(text) + len(end)
+            self._lines += [json.loads(line) for line in text.splitlines() if line.startswith(b"{")]
+            return list(self._lines)
+
+
 class RunningDaemon:
     """`receipt-watcher run` on a folder; may be started, stopped, killed and started again."""
 
     #: How long a start is waited for.
     start_seconds = DEADLINE_SECONDS
+
+    #: Whether a plain start and plain commands may be forked from a process that has imported the program. A test that
+    #: means the start itself, its time or its memory, sets this to False.
+    is_forked = True
 
     def __init__(
         self,
@@ -140,6 +168,7 @@ class RunningDaemon:
         self.prefix = list(prefix)
         self.pass_fds: Sequence[int] = ()
         self.process: subprocess.Popen[bytes] | None = None
+        self._log = _GrowingLog()
         self.inbox.mkdir(parents=True, exist_ok=True)
         base = {
             "inboxes": [
@@ -168,11 +197,7 @@ class RunningDaemon:
         self.close()
 
     def close(self) -> None:
-        """End it, however; one whose coverage is measured gets the time to write that down."""
-        if "COVERAGE_PROCESS_CONFIG" in os.environ and self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(5)
+        """End it, however."""
         self.kill()
 
     def command(self, *arguments: str) -> list[str]:
@@ -187,9 +212,12 @@ class RunningDaemon:
             command[command.index("receipt_watcher")] = "tests.fakes.daemons.crash_at_point"
             environment["CRASH_AT"] = crash_at
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=REPOSITORY, stderr=log, env=environment, pass_fds=self.pass_fds
-            )
+            if self._may_fork(command, environment):
+                self.process = fork_server().start(command, environment, 1, log)
+            else:
+                self.process = subprocess.Popen(
+                    command, cwd=REPOSITORY, stderr=log, env=environment, pass_fds=self.pass_fds
+                )
         if wait:
             wait_until(
                 lambda: (
@@ -219,25 +247,27 @@ class RunningDaemon:
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run another command with the same configuration, but for these environment variables."""
+        command, environment = self.command(*arguments), os.environ | self.environment | variables
+        if self._may_fork(command, environment):
+            return subprocess.CompletedProcess(command, *fork_server().run(command, environment, 60))
         return subprocess.run(
-            self.command(*arguments),
+            command,
             cwd=REPOSITORY,
-            env=os.environ | self.environment | variables,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
             timeout=60,
         )
 
+    def _may_fork(self, command: Sequence[str], environment: Mapping[str, str]) -> bool:
+        return self.is_forked and not self.pass_fds and fork_server().can_start(command, environment)
+
     # --- what can be seen from outside -----------------------------------------------------------------------------
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """Return the log lines so far, or those of one event."""
-        if not self.log_file.exists():
-            return []
-        whole = self.log_file.read_text().rpartition("\n")[0]  # the last line may be just being written
-        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
-        return [line for line in lines if name in (None, line["event"])]
+        return [line for line in self._log.lines(self.log_file) if name in (None, line["event"])]
 
     def count(self, name: str) -> int:
         """Return how many log lines of one event there are so far."""
