@@ -21,6 +21,7 @@ from pathlib import Path
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
+from receipt_watcher.web.server.admission import _YOUNG_SECONDS
 from receipt_watcher.web.server.tls import Certificate
 from tests.conftest import TOKEN
 from tests.fakes.api_client import SECRETS
@@ -74,6 +75,7 @@ class Noticed:
     callbacks: list[float] = field(default_factory=list)
     pages: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
     files: int = 0
 
     @property
@@ -118,7 +120,9 @@ class Row:
             return [f"{self.name}: a callback took {slowest:.1f} s"] if slowest > CALLBACK_SECONDS else []
         later = self.attacked.median - self.calm.median
         slowest = max(self.attacked.pages, default=0.0)
-        found = [f"{self.name}: callbacks took {later * 1000:.0f} ms more"] if later > DELAY_SECONDS else []
+        found = [f"{self.name}: {each}" for each in (*self.calm.slow, *self.attacked.slow)]
+        if later > DELAY_SECONDS:
+            found.append(f"{self.name}: callbacks took {later * 1000:.0f} ms more")
         return found + ([f"{self.name}: a page took {slowest:.1f} s"] if slowest > PAGE_SECONDS else [])
 
 
@@ -201,10 +205,14 @@ class Office:
         known = {"Authorization": f"Bearer {SECRETS[Role.OPERATOR]}", "Accept": "text/html"}
         while True:
             for headers in (known, {"Accept": "text/html"}):
+                began = time.monotonic()
                 try:
                     status, seconds = self._ask("GET", "/", headers)
                 except (OSError, http.client.HTTPException) as error:
-                    noticed.wrong.append(f"a page was not answered: {error!r}")
+                    # Attacker and person have one address here. After its first second, a connection without a token is
+                    # closed when its address has too many (see `admission`): that page was slow before it was closed.
+                    is_young = time.monotonic() - began < _YOUNG_SECONDS
+                    (noticed.wrong if is_young else noticed.slow).append(f"a page was not answered: {error!r}")
                 else:
                     noticed.pages.append(seconds)
                     if status not in (200, 503):
