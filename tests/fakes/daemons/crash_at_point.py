@@ -266,7 +266,7 @@ POINTS: dict[str, Point] = {
     "posting": Point("in the POST", _in_the_body),
     "answered": Point("after the POST", _instead_of(Deliveries, "_settle")),
     "accepted": Point("after accept", _instead_of(Deliveries, "_tell")),
-    "concluded": Point("after the verdict", _instead_of(callbacks, "tell_concluded")),
+    "concluded": Point("after the verdict", _instead_of(callbacks, "log_concluded")),
     "done-intended": Point("in the move to done", _move_to(Folder.DONE)),
     "done-renamed": Point("after the move to done", _flush_of_moves_to(Folder.DONE)),
     "done-flushed": Point("after the move to done", _record_of_moves_to(Folder.DONE)),

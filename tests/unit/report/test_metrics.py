@@ -34,7 +34,7 @@ from tests.conftest import TOKEN, FakeClock, make_job
 from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, jpegs, wait_until
 
 PREFIX = "receipt_watcher_"
-MONITORING = REPOSITORY / "receipt_watcher" / "monitoring"
+MONITORING = REPOSITORY / "receipt_watcher" / "report" / "monitoring"
 
 
 @dataclass(frozen=True)
