@@ -26,6 +26,9 @@ from receipt_watcher.jobs.states import CLOSED_STATES, OPEN_STATES, Event, State
 #: before the file is moved, so that a crash in between does not book the receipt in the inbox's database.
 DATABASE_FACT = "database:"
 
+#: How the names of facts begin that keep which job an Idempotency-Key stands for.
+UPLOAD_FACT = "upload:"
+
 #: Among how many jobs of the same bytes such an upload is looked for.
 _MOST_JOBS = 100
 

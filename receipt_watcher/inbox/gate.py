@@ -27,9 +27,10 @@ import structlog
 
 from receipt_watcher.errors import ForeignSpoolError, JobLogError, LockedError, ReceiptWatcherError, SpoolError
 from receipt_watcher.inbox import state
+from receipt_watcher.inbox.recording import BATCH_FILES, TakenFile
 from receipt_watcher.inbox.state import Snapshot, Waiting
 from receipt_watcher.inbox.status_file import StatusFile
-from receipt_watcher.inbox.take_in import BATCH_FILES, TakeIn, Upload
+from receipt_watcher.inbox.take_in import ParkedFile, TakeIn, Upload
 from receipt_watcher.inbox.turns import Turns
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.settling import Seen, Settled
@@ -405,14 +406,16 @@ class Gate:
 
     def _take(self, settled: list[Settled]) -> None:
         with self._leaving_no_orphan():
-            self._take_in.take_in(self.route, self._one_by_one(settled), self._park)
-
-    def _one_by_one(self, settled: list[Settled]) -> Iterator[Settled]:
-        """Yield each file with a time limit of its own: across file systems each move is a copy."""
-        for one in settled:
-            self._expect_answer(MOVE_LIMIT_SECONDS)
-            self.route.spool.check_owner()  # who asks waits for seconds only
-            yield one
+            taken = []
+            for one in settled:
+                self._expect_answer(MOVE_LIMIT_SECONDS)  # for each anew: across file systems each move is a copy
+                self.route.spool.check_owner()  # who asks waits for seconds only
+                outcome = self._take_in.take(self.route, one)
+                if isinstance(outcome, TakenFile):
+                    taken.append(outcome)
+                elif outcome is not None:
+                    self._park(outcome)
+            self._take_in.recording.record(self.route, taken)
 
     def take_upload(self, upload: Upload, wait_seconds: float) -> Job | None:
         """Take in a file that came by HTTP, between two rounds; called by the worker thread that brings it.
@@ -452,7 +455,7 @@ class Gate:
 
     def _recover(self) -> None:
         self._expect_answer(MOVE_LIMIT_SECONDS)
-        self._take_in.recover(self.route, may_have_been_sent=self._is_log_lost)
+        self._take_in.recovery.recover(self.route, may_have_been_sent=self._is_log_lost)
         self.route.spool.check_present()  # else what lies there was not seen
         self._plan_recovery()
         if self._recover_at is not None:
@@ -475,7 +478,7 @@ class Gate:
         self._recover_at = min((at for at in (before, self._recover_at) if at is not None), default=None)
 
     def _plan_recovery(self) -> None:
-        pause = self._take_in.recover_in_seconds(self.route)
+        pause = self._take_in.recovery.recover_in_seconds(self.route)
         self._recover_at = None if pause is None else self._monotonic() + pause
 
     # --- what is shown ---------------------------------------------------------------------------------------------
@@ -504,8 +507,8 @@ class Gate:
 
     # --- what waits --------------------------------------------------------------------------------------------
 
-    def _park(self, settled: Settled, why: WaitReason, detail: str) -> None:
-        self.watch.settler.park(settled, why, detail, self._monotonic())
+    def _park(self, parked: ParkedFile) -> None:
+        self.watch.settler.park(parked.settled, parked.why, parked.detail, self._monotonic())
 
     def _tell_parked(self, relative: str, seen: Seen) -> None:
         if seen.looks > 1:

@@ -50,6 +50,18 @@ def writers_of(path: Path) -> Writers:
         os.close(descriptor)
 
 
+def writers_or_not_ours(path: Path) -> Writers:
+    """Return the same; `Writers.NOT_OURS` of a file that may not be opened.
+
+    Raises:
+        OSError: it is gone.
+    """
+    try:
+        return writers_of(path)
+    except PermissionError:
+        return Writers.NOT_OURS
+
+
 def is_all_hole(path: Path) -> bool:
     """Whether a file holds no content at all on this disk, however large it says that it is (lseek(2), SEEK_DATA).
 

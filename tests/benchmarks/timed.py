@@ -24,7 +24,7 @@ from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.examine.examiners import Examiners
 from receipt_watcher.inbox.duplicates import DuplicateCheck
-from receipt_watcher.inbox.take_in import TakeIn
+from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.log.engine.sqlite import LogFile
 from receipt_watcher.spool.filing import Filing
@@ -33,7 +33,7 @@ from receipt_watcher.spool.folders import Spool
 #: In the order in which a receipt meets them; those that are indented are parts of the one above.
 STAGES: dict[str, tuple[type, str]] = {
     "look at the inbox": (InboxWatch, "settled"),
-    "take in": (TakeIn, "take_in"),
+    "take in": (Gate, "_take"),
     "  examine": (Examiners, "examine"),
     "  move to processing": (Spool, "take"),
     "  flush": (Spool, "flush"),

@@ -63,7 +63,7 @@ from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock
 from tests.fakes.daemons.process import digest
 from tests.fakes.daemons.stepwise_threads import Actor, Life, SteppingLog, SteppingSpool
-from tests.unit.inbox.test_take_in import route_on, settled
+from tests.unit.inbox.test_take_in import route_on, settled, take_in
 
 _ALL_JOBS = f"SELECT {', '.join(JOB_COLUMNS)} FROM job ORDER BY job_id"
 
@@ -297,16 +297,16 @@ class Process:
         self.spool.open(INSTALLATION)
         while self.filing.file_away(self.route):
             pass
-        self.take_in.recover(self.route)
+        self.take_in.recovery.recover(self.route)
         self.route.is_ready = True
 
     def take(self) -> None:
         """Take in whatever is in the inbox."""
-        if self.take_in.recover_in_seconds(self.route) is not None:
-            self.take_in.recover(self.route)
+        if self.take_in.recovery.recover_in_seconds(self.route) is not None:
+            self.take_in.recovery.recover(self.route)
         inbox = self._office.folders.inbox
         paths = sorted(path.relative_to(inbox) for path in inbox.rglob("*") if path.is_file())
-        self.take_in.take_in(self.route, [settled(inbox, path) for path in paths], self._office.park)
+        take_in(self.take_in, self.route, [settled(inbox, path) for path in paths], self._office.park)
 
     def deliver(self, answer: Answer) -> bool:
         """Deliver one receipt, which N8N answers so; return whether there was one."""

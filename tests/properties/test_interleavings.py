@@ -16,11 +16,12 @@ from hypothesis.stateful import run_state_machine_as_test
 from receipt_watcher.delivery.callbacks import Callbacks
 from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.inbox import duplicates
-from receipt_watcher.inbox.take_in import TakeIn
+from receipt_watcher.inbox.recovery import Recovery
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.states import TRANSITIONS, Event, State
-from tests.properties.interleavings import DEADLINE, N8N, TO_THE_END, Answer, AnyInterleaving, be_quiet
+from receipt_watcher.spool.route import Branch
+from tests.properties.interleavings import DEADLINE, TO_THE_END, Answer, AnyInterleaving, be_quiet
 
 AnyInterleaving.TestCase.settings = settings(max_examples=30, stateful_step_count=50)
 test_whatever_comes_in_between = AnyInterleaving.TestCase
@@ -179,7 +180,7 @@ SCENES: dict[str, tuple[Scene, int, Fault]] = {
     "killed while it is taken in": (
         _killed_while_it_is_taken_in,
         10,
-        lambda patch: patch.setattr(TakeIn, "recover", lambda *_: []),
+        lambda patch: patch.setattr(Recovery, "recover", lambda *_: []),
     ),
     "retried while it is filed": (
         _retried_while_it_is_filed,
@@ -189,7 +190,7 @@ SCENES: dict[str, tuple[Scene, int, Fault]] = {
     "killed while it is sent once": (
         _killed_while_it_is_sent_once,
         12,
-        lambda patch: patch.setattr(N8N, "sends_once", property(lambda _: False)),
+        lambda patch: patch.setattr(Branch, "sends_once", property(lambda _: False, lambda *_: None)),
     ),
     "called back unreadably while it is sent": (
         _called_back_unreadably_while_it_is_sent,

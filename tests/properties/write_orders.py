@@ -21,9 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.judge import examine
-from receipt_watcher.inbox.take_in import TakeIn
-from receipt_watcher.inbox.wait_reasons import WaitReason
-from receipt_watcher.inbox.watching.settling import Settled
+from receipt_watcher.inbox.take_in import ParkedFile, TakeIn
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.states import State
@@ -31,7 +29,7 @@ from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock
 from tests.fakes.daemons.process import digest
-from tests.unit.inbox.test_take_in import route_on
+from tests.unit.inbox.test_take_in import route_on, take_in
 
 SETTLE, PATIENCE = 2.0, 60.0
 NAMES = ("a.jpg", "b.pdf", "sub/a.jpg")
@@ -185,8 +183,8 @@ class AnyOrder(RuleBasedStateMachine):
         before = {job.job_id for job in self._log.listing(limit=None)}
         open_names = set(self._writers)
         orphans = {path.relative_to(self._spool.folders.processing).parts[0] for path in self._orphans()}
-        self._take_in.recover(self._route)
-        self._take_in.take_in(self._route, self._watch.settled(self._clock.now, 16), self._park)
+        self._take_in.recovery.recover(self._route)
+        take_in(self._take_in, self._route, self._watch.settled(self._clock.now, 16), self._park)
         for job in self._log.listing(limit=None):
             if job.job_id in before or job.state is State.FAILURE:
                 continue
@@ -195,8 +193,8 @@ class AnyOrder(RuleBasedStateMachine):
             is_another = job.job_id in orphans  # one that settled in processing/, its name being somebody else's now
             assert is_another or str(job.relative_path) not in open_names, "a file that somebody was writing was taken"
 
-    def _park(self, settled: Settled, why: WaitReason, detail: str) -> None:
-        self._watch.settler.park(settled, why, detail, self._clock.now)
+    def _park(self, one: ParkedFile) -> None:
+        self._watch.settler.park(one.settled, one.why, one.detail, self._clock.now)
 
     @invariant()
     def what_is_recorded_stays_as_it_was(self) -> None:

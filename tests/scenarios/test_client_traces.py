@@ -33,7 +33,7 @@ from receipt_watcher.system.wakeup import Bell
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import DEADLINE_SECONDS, RunningDaemon, assert_consistent, digest, jpegs, wait_until
 from tests.scenarios.test_slow_writers import KINDS, LONG_AGO, knows_writer, tiff
-from tests.unit.inbox.test_take_in import route_on
+from tests.unit.inbox.test_take_in import route_on, take_in
 
 SETTLE_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
@@ -296,8 +296,11 @@ class Office:
     def _look(self) -> None:
         settled = self._watch.settled(self.clock.now, 100)
         park = self._watch.settler.park
-        self.jobs += self._take_in.take_in(
-            self._route, settled, lambda one, why, detail: park(one, why, detail, self.clock.now)
+        self.jobs += take_in(
+            self._take_in,
+            self._route,
+            settled,
+            lambda one: park(one.settled, one.why, one.detail, self.clock.now),
         )
 
     def close(self) -> None:

@@ -12,8 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.inbox import take_in
-from receipt_watcher.inbox.take_in import ORPHAN_QUIET_SECONDS
+from receipt_watcher.inbox import recovery, take_in
+from receipt_watcher.inbox.recovery import ORPHAN_QUIET_SECONDS
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.reasons import Reason
@@ -179,7 +179,7 @@ def test_a_file_that_changed_before_the_move_is_given_back(desk: Desk, monkeypat
     assert (desk.inbox / relative).read_bytes() == JPEG + b"page 2"
     assert desk.taken() == []
     assert [(line["event"], line["where"]) for line in lines] == [("file.given_back", "inbox")]
-    assert desk.take_in.recover_in_seconds(desk.route) is None
+    assert desk.take_in.recovery.recover_in_seconds(desk.route) is None
     (job,) = desk.take(relative)
     assert job.sha256 == digest(JPEG + b"page 2")
 
@@ -190,7 +190,7 @@ def test_a_file_that_is_still_written_after_the_move_is_given_back(desk: Desk, m
     relative = desk.drop("scan.jpg", JPEG)
     writer = (desk.inbox / relative).open("ab")
     with monkeypatch.context() as patch:
-        patch.setattr(take_in, "_writers_of", _seen_after_the_move)
+        patch.setattr(take_in, "writers_or_not_ours", _seen_after_the_move)
         assert desk.take(relative) == []
     assert (desk.inbox / relative).exists()
     writer.write(b"late page")
@@ -208,13 +208,13 @@ def test_where_its_name_is_taken_meanwhile_it_settles_in_processing(
     other = samples.jpeg(2)
     writer = (desk.inbox / relative).open("ab")
     with monkeypatch.context() as patch, capture_logs() as lines:
-        patch.setattr(take_in, "_writers_of", _seen_after_the_move)
+        patch.setattr(take_in, "writers_or_not_ours", _seen_after_the_move)
         _around_the_move(patch, lambda _: None, lambda source, _: source.write_bytes(other))
         assert desk.take(relative) == []
     assert [(line["event"], line["where"]) for line in lines] == [("file.given_back", "processing")]
     assert (desk.inbox / relative).read_bytes() == other
     assert desk.taken() == ["scan.jpg"]
-    assert desk.take_in.recover_in_seconds(desk.route) == ORPHAN_QUIET_SECONDS
+    assert desk.take_in.recovery.recover_in_seconds(desk.route) == ORPHAN_QUIET_SECONDS
     desk.clock.advance(100)
     assert desk.recover() == []
     writer.write(b"late page")
@@ -223,7 +223,7 @@ def test_where_its_name_is_taken_meanwhile_it_settles_in_processing(
     assert (job.state, job.sha256) == (State.QUEUED, digest(JPEG + b"late page"))
     (second,) = desk.take(relative)
     assert second.sha256 == digest(other)
-    assert desk.take_in.recover_in_seconds(desk.route) is None
+    assert desk.take_in.recovery.recover_in_seconds(desk.route) is None
 
 
 def test_where_writers_cannot_be_told_it_has_to_be_quiet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_where_writers_cannot_be_told_it_has_to_be_quiet(desk: Desk, monkeypatch
     path = desk.processing / job_id / "scan.jpg"
     path.parent.mkdir()
     path.write_bytes(JPEG)
-    monkeypatch.setattr(take_in, "_writers_of", lambda _: Writers.UNKNOWN)
+    monkeypatch.setattr(recovery, "writers_or_not_ours", lambda _: Writers.UNKNOWN)
     assert desk.recover() == []
     desk.clock.advance(ORPHAN_QUIET_SECONDS)
     _append(path, b"late page")

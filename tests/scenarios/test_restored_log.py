@@ -293,7 +293,7 @@ def test_a_job_that_was_retried_since_goes_on_with_its_file(office: Lost) -> Non
     file.rename(target)
     compare(office)
     with capture_logs() as lines:
-        office.take_in.recover(office.route, may_have_been_sent=True)
+        office.take_in.recovery.recover(office.route, may_have_been_sent=True)
     after = office.now(job)
     assert (after.state, after.folder, after.attempts) == (State.DELIVERING, Folder.PROCESSING, 1)
     assert "file.unknown" not in [line["event"] for line in lines]

@@ -37,8 +37,9 @@ from receipt_watcher.config.roles import Right
 from receipt_watcher.config.secrets import without_paths
 from receipt_watcher.errors import SpoolError
 from receipt_watcher.examine.result import Examination, FileLimits
+from receipt_watcher.inbox.duplicates import UPLOAD_FACT
 from receipt_watcher.inbox.gate import MOVE_LIMIT_SECONDS, Gate
-from receipt_watcher.inbox.take_in import UPLOAD_FACT, Upload
+from receipt_watcher.inbox.take_in import Upload
 from receipt_watcher.jobs.job import Job, new_job_id
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.transitions import JobLog

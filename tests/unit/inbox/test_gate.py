@@ -19,7 +19,8 @@ from receipt_watcher.config.roles import Role
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.judge import Examination, FileLimits, examine
 from receipt_watcher.inbox.gate import MOVE_LIMIT_SECONDS, Gate, GateSettings
-from receipt_watcher.inbox.take_in import TakeIn
+from receipt_watcher.inbox.recording import TakenFile
+from receipt_watcher.inbox.take_in import ParkedFile, TakeIn
 from receipt_watcher.inbox.turns import Turns
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import Folder, Job
@@ -192,7 +193,7 @@ def test_a_key_whose_file_waits_for_its_row_is_under_way(porch: Porch, monkeypat
     brought = porch.uploads()
 
     with monkeypatch.context() as context:
-        context.setattr("receipt_watcher.inbox.duplicates.Intake.record", disk_full)
+        context.setattr("receipt_watcher.inbox.duplicates.DuplicateCheck.record", disk_full)
         with pytest.raises(sqlite3.OperationalError):
             porch.bring(brought, content, "scan-1").result(30)
     second = refusal_of(porch.bring(brought, content, "scan-1"))
@@ -214,7 +215,7 @@ def test_a_key_stands_for_the_job_that_its_file_goes_on_as(porch: Porch, monkeyp
     porch.log.finish_moves([(failed, Folder.FAILED, Path(failed.job_id))], porch.clock.now)
     shutil.rmtree(porch.route.spool.folders.processing / failed.job_id)  # an admin has taken it out of failed/
     with monkeypatch.context() as context:
-        context.setattr("receipt_watcher.inbox.duplicates.Intake.record", disk_full)
+        context.setattr("receipt_watcher.inbox.duplicates.DuplicateCheck.record", disk_full)
         with pytest.raises(sqlite3.OperationalError):
             porch.bring(brought, content, "scan-1").result(30)
     for _ in range(2):  # it is looked at twice, whether it still grows
@@ -301,14 +302,14 @@ def test_an_upload_comes_through_while_rounds_never_pause(porch: Porch, monkeypa
     content, dropped = jpegs(2)
     settle(porch, "b.jpg", dropped)
     brought: list[Future[TakenUpload]] = []
-    take_in = TakeIn.take_in
+    take = TakeIn.take
 
-    def bring_one(*arguments: Any) -> list[Job]:
+    def bring_one(*arguments: Any) -> TakenFile | ParkedFile | None:
         brought.append(porch.bring(porch.uploads(), content))
         wait_until(lambda: porch.gate._turns.waiting == 1, "it waits for the gate")
-        return take_in(*arguments)
+        return take(*arguments)
 
-    monkeypatch.setattr(TakeIn, "take_in", bring_one)
+    monkeypatch.setattr(TakeIn, "take", bring_one)
     porch.gate.round()
     while not brought[0].done():
         porch.gate.round()
@@ -370,7 +371,7 @@ def test_an_orphan_is_recovered_whatever_goes_well_after_it(porch: Porch, monkey
     one, two = jpegs(2)
     brought = porch.uploads()
     with monkeypatch.context() as context:
-        context.setattr("receipt_watcher.inbox.duplicates.Intake.record", disk_full)
+        context.setattr("receipt_watcher.inbox.duplicates.DuplicateCheck.record", disk_full)
         with pytest.raises(sqlite3.OperationalError):
             porch.bring(brought, one).result(30)
     assert porch.bring(brought, two).result(30).status == 202

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +17,9 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.errors import SpoolError
 from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.inbox.duplicates import DuplicateCheck
-from receipt_watcher.inbox.take_in import BATCH_FILES, STUCK_PAUSE_SECONDS, TakeIn
+from receipt_watcher.inbox.recording import BATCH_FILES, TakenFile
+from receipt_watcher.inbox.recovery import STUCK_PAUSE_SECONDS
+from receipt_watcher.inbox.take_in import ParkedFile, TakeIn
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.listing import signature
 from receipt_watcher.inbox.watching.settling import Seen, Settled, Signature
@@ -44,6 +46,7 @@ def route_on(spool: Spool, **changes: Any) -> InboxRoute:
     options: dict[str, Any] = {
         "inbox": spool.name,
         "url": URL,
+        "sends_once": False,
         "notion_database_id": "0f3c",
         "duplicates": "skip",
         "done_subfolder": "%Y-%m",
@@ -59,6 +62,20 @@ def settled(folder: Path, relative: Path, *, is_overdue: bool = True) -> Settled
     path = folder / relative
     now = signature(os.lstat(path)) if os.path.lexists(path) else Signature(1, 1, 1)
     return Settled(str(relative), Seen(now, 0.0, 0.0, now.size), is_overdue)
+
+
+def take_in(
+    stage: TakeIn, route: InboxRoute, files: Iterable[Settled], park: Callable[[ParkedFile], None]
+) -> list[Job]:
+    """Do what a gate does with files that have settled: take each, park what has to wait, record the others."""
+    taken = []
+    for one in files:
+        outcome = stage.take(route, one)
+        if isinstance(outcome, TakenFile):
+            taken.append(outcome)
+        elif outcome is not None:
+            park(outcome)
+    return stage.recording.record(route, taken)
 
 
 @dataclass
@@ -103,15 +120,15 @@ class Desk:
         """Take these files in, a second after whatever was before: ids of one millisecond have no order."""
         self.clock.advance(1)
         files = [settled(self.inbox, relative, is_overdue=is_overdue) for relative in relatives]
-        return self.take_in.take_in(self.route, files, self.park)
+        return take_in(self.take_in, self.route, files, self.park)
 
-    def park(self, one: Settled, why: WaitReason, detail: str) -> None:
+    def park(self, one: ParkedFile) -> None:
         """Note what stays in the inbox."""
-        self.parked.append((Path(one.relative), why, detail))
+        self.parked.append((Path(one.settled.relative), one.why, one.detail))
 
     def recover(self) -> list[Job]:
         """Do what the daemon does at its start."""
-        return self.take_in.recover(self.route)
+        return self.take_in.recovery.recover(self.route)
 
     def recorded(self) -> list[Job]:
         """Return all jobs, the oldest first."""
@@ -377,7 +394,7 @@ def torn(request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.MonkeyP
                 patch.setattr(JobLog, "insert", refusing(errno.ENOSPC))
         if request.param == "flush":
             assert desk.take(*batch) == []
-            assert desk.take_in.recover_in_seconds(desk.route) == STUCK_PAUSE_SECONDS
+            assert desk.take_in.recovery.recover_in_seconds(desk.route) == STUCK_PAUSE_SECONDS
         else:
             with pytest.raises((OSError, Crash)):
                 desk.take(*batch)
@@ -427,15 +444,17 @@ def test_one_orphan_that_the_disk_does_not_give_stops_no_other(desk: Desk, monke
     refuse = refusing(errno.EIO)
     with monkeypatch.context() as patch, capture_logs() as lines:
         patch.setattr(
-            desk.take_in, "_examine", lambda path, limits: refuse() if path.name == "bad.jpg" else examine(path, limits)
+            desk.take_in.recording,
+            "_examine",
+            lambda path, limits: refuse() if path.name == "bad.jpg" else examine(path, limits),
         )
         assert [job.filename for job in desk.recover()] == ["good.jpg"]
         assert desk.recover() == []
     stuck = [line for line in lines if line["event"] == "file.stuck"]
     assert {line["path"].rpartition("/")[2] for line in stuck} == {"bad.jpg"}
-    assert desk.take_in.recover_in_seconds(desk.route) == STUCK_PAUSE_SECONDS
+    assert desk.take_in.recovery.recover_in_seconds(desk.route) == STUCK_PAUSE_SECONDS
     assert [job.filename for job in desk.recover()] == ["bad.jpg"]
-    assert desk.take_in.recover_in_seconds(desk.route) is None
+    assert desk.take_in.recovery.recover_in_seconds(desk.route) is None
 
 
 @pytest.mark.parametrize("errno_", [errno.ESTALE, errno.ENOTCONN])

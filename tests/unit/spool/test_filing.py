@@ -36,7 +36,7 @@ from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock
 from tests.fakes.daemons.process import digest, jpegs
 from tests.fakes.unprivileged import ordinary_permissions
-from tests.unit.inbox.test_take_in import Desk, route_on, settled
+from tests.unit.inbox.test_take_in import Desk, route_on, settled, take_in
 from tests.unit.system.test_disk import Crash, another_file_system, behind_a_bind_mount, crash, refusing
 
 MONTH = "2023-11"
@@ -540,8 +540,8 @@ def test_a_retried_file_comes_back_and_is_due(office: Office) -> None:
 def test_a_file_that_was_refused_may_pass_under_new_limits(office: Office) -> None:
     """A retry examines again: what was too large is queued once the limit was raised."""
     small = replace(office.route, limits=FileLimits(max_file_bytes=10, max_pixels=10))
-    (job,) = office.take_in.take_in(
-        small, [settled(office.inbox, office.drop("scan.jpg", samples.jpeg(1)))], nobody_waits
+    (job,) = take_in(
+        office.take_in, small, [settled(office.inbox, office.drop("scan.jpg", samples.jpeg(1)))], nobody_waits
     )
     assert job.reason is Reason.TOO_LARGE
     office.file()
@@ -799,7 +799,9 @@ def test_of_two_equal_files_that_pass_under_new_limits_one_is_sent(
     """Two copies that were too large, both retried under raised limits, are one receipt, unless copies are sent too."""
     small = replace(office.route, limits=FileLimits(max_file_bytes=10, max_pixels=10))
     names = [office.drop(name, samples.jpeg(1)) for name in ("a.jpg", "b.jpg")]
-    jobs = [job for name in names for job in office.take_in.take_in(small, [settled(office.inbox, name)], nobody_waits)]
+    jobs = [
+        job for name in names for job in take_in(office.take_in, small, [settled(office.inbox, name)], nobody_waits)
+    ]
     assert [job.reason for job in jobs] == [Reason.TOO_LARGE] * 2
     _with_duplicates(office, policy)
     office.file()

@@ -266,7 +266,7 @@ def orphan(office: Lost, content: bytes, name: str = "scan.jpg") -> str:
 def test_what_may_have_been_sent_is_awaited_first(office: Lost) -> None:
     """After a lost log a file in processing/ keeps its id, and begins as a claim, of which the callback is awaited."""
     job_id = orphan(office, samples.jpeg(1))
-    (job,) = office.take_in.recover(office.route, may_have_been_sent=True)
+    (job,) = office.take_in.recovery.recover(office.route, may_have_been_sent=True)
     assert (job.job_id, job.state, job.attempts) == (job_id, State.DELIVERING, 1)
     assert office.recorded() == [job]
     assert office.log.claim(["office"], office.clock.now + 10**6) is None
@@ -290,7 +290,7 @@ def test_what_is_never_sent_is_no_claim(office: Lost) -> None:
     office.log.change("DELETE FROM job")
     office.put("2023-07/scan.jpg", content)
     office.rebuild()
-    found = {job.job_id: job.state for job in office.take_in.recover(office.route, may_have_been_sent=True)}
+    found = {job.job_id: job.state for job in office.take_in.recovery.recover(office.route, may_have_been_sent=True)}
     assert found == {jobs[0].job_id: State.DUPLICATE, jobs[1].job_id: State.FAILURE}
 
 
