@@ -3,6 +3,10 @@
 What it promises: a job is claimed before it is sent, and one that may have been booked is never sent again unasked.
 
 - `worker`: claims and sends
+- `claims`: which job may be claimed now, or until when nothing may go out
+- `queues`: the queue of each destination, as the job log has it
+- `outcomes`: what follows from each outcome
+- `pauses`: how long a retry waits
 - `callbacks`: verdicts and deadlines
 - `kept_callbacks`: callbacks that the job log could not take
 - `pace`: how fast a queue drains

@@ -14,7 +14,7 @@ from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Inbox, Subfolder
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
-from receipt_watcher.delivery.worker import DeliverySettings
+from receipt_watcher.delivery.pauses import DeliverySettings
 from receipt_watcher.examine.result import FileLimits
 from receipt_watcher.inbox.gate import GateSettings
 from receipt_watcher.inbox.state import snapshot_file

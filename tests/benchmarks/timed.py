@@ -21,6 +21,7 @@ from typing import Any
 from receipt_watcher.cli import main
 from receipt_watcher.delivery.callbacks import Callbacks
 from receipt_watcher.delivery.destinations.http_client import Outbound
+from receipt_watcher.delivery.outcomes import Outcomes
 from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.examine.examiners import Examiners
 from receipt_watcher.inbox.duplicates import DuplicateCheck
@@ -40,7 +41,7 @@ STAGES: dict[str, tuple[type, str]] = {
     "  record": (DuplicateCheck, "record"),
     "claim": (Deliveries, "_claim"),
     "POST": (Outbound, "post"),
-    "settle": (Deliveries, "_settle"),
+    "settle": (Outcomes, "settle"),
     "conclude": (Callbacks, "conclude"),
     "file away": (Filing, "_move_all"),
     "  move": (Spool, "move"),

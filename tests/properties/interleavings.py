@@ -44,7 +44,9 @@ from PIL import Image
 from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
-from receipt_watcher.delivery.worker import Deliveries, DeliverySettings
+from receipt_watcher.delivery.outcomes import Outcomes
+from receipt_watcher.delivery.pauses import DeliverySettings
+from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.examine.judge import examine
 from receipt_watcher.inbox.take_in import TakeIn
@@ -257,17 +259,17 @@ class Process:
         holds = Holds(self.log)
         bells: dict[str, Any] = {"deliveries": Bell(), "filings": Bell()}
         self.take_in = TakeIn(self.log, [self.route], examine=examine, **bells, clock=clock, monotonic=clock)
+        outcomes = Outcomes(self.log, holds, [self.route], SETTINGS, **bells, clock=clock, jitter=random.Random(0))
         self.delivery = Deliveries(
             self.log,
             holds,
             [self.route],
             {branch.key: self.n8n for branch in self.route.branches},
-            SETTINGS,
+            outcomes=outcomes,
+            settings=SETTINGS,
             callback_url_of=lambda job_id: f"http://receipts.lan/{job_id}",
-            **bells,
             stopping=self.stopping,
             clock=clock,
-            jitter=random.Random(0),
         )
         self.conclusion = Callbacks(
             self.log,

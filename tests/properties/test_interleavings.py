@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,10 +134,10 @@ def _moves_that_forget_newer_ones(log: JobLog, moves: list[tuple[Job, Folder, Pa
 
 
 def _claim_of_what_was_read_before(
-    delivery: Deliveries, _url: str, inboxes: Mapping[str, Sequence[str]], now: float
+    delivery: Deliveries, _url: str, branches: Sequence[Branch], now: float
 ) -> Job | None:
     log = delivery._log
-    job = log.oldest_due([branch for branches in inboxes.values() for branch in branches], now)
+    job = log.oldest_due([branch.key for branch in branches], now)
     if job is None:
         return None
     with log.transaction():

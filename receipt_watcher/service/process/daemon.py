@@ -28,6 +28,7 @@ from receipt_watcher.config.values import Secret
 from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.kept_callbacks import KeptCallback, KeptCallbacks
+from receipt_watcher.delivery.outcomes import Outcomes
 from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.examine.examiners import Examiners, bounds_of
@@ -336,18 +337,27 @@ class Daemon:
         self._filings.ring()
 
     def _delivery(self) -> Deliveries:
+        settings = delivery_settings(self.config)
+        outcomes = Outcomes(
+            self.log,
+            self.holds,
+            self.routes,
+            settings,
+            deliveries=self._deliveries,
+            filings=self._filings,
+            clock=self._clock,
+            jitter=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
+        )
         return Deliveries(
             self.log,
             self.holds,
             self.routes,
             self._destinations,
-            delivery_settings(self.config),
+            outcomes=outcomes,
+            settings=settings,
             callback_url_of=lambda job_id: f"{self._public_url}/api/v1/jobs/{job_id}/callback",
-            deliveries=self._deliveries,
-            filings=self._filings,
             stopping=self._stopping,
             clock=self._clock,
-            jitter=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
             must_wait=self._must_wait,
         )
 

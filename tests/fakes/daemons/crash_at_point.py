@@ -21,7 +21,7 @@ from typing import IO, Any, NoReturn
 from receipt_watcher.cli import main
 from receipt_watcher.delivery import callbacks
 from receipt_watcher.delivery.destinations.n8n import webhook
-from receipt_watcher.delivery.worker import Deliveries
+from receipt_watcher.delivery.outcomes import Outcomes
 from receipt_watcher.inbox.duplicates import DuplicateCheck
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.transitions import JobLog
@@ -264,8 +264,8 @@ POINTS: dict[str, Point] = {
     "recorded": Point("after the record", _instead_of(JobLog, "claim")),
     "claimed": Point("after the claim", _instead_of(webhook.N8N, "deliver")),
     "posting": Point("in the POST", _in_the_body),
-    "answered": Point("after the POST", _instead_of(Deliveries, "_settle")),
-    "accepted": Point("after accept", _instead_of(Deliveries, "_tell")),
+    "answered": Point("after the POST", _instead_of(Outcomes, "settle")),
+    "accepted": Point("after accept", _instead_of(Outcomes, "_log_outcome")),
     "concluded": Point("after the verdict", _instead_of(callbacks, "log_concluded")),
     "done-intended": Point("in the move to done", _move_to(Folder.DONE)),
     "done-renamed": Point("after the move to done", _flush_of_moves_to(Folder.DONE)),

@@ -16,7 +16,9 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.config.schedule import Window
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
-from receipt_watcher.delivery.worker import Deliveries, DeliverySettings
+from receipt_watcher.delivery.outcomes import Outcomes
+from receipt_watcher.delivery.pauses import DeliverySettings
+from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.errors import ChangedOnDiskError, JobLogError
 from receipt_watcher.examine.judge import FileLimits
 from receipt_watcher.jobs.job import Job, new_job_id, unknown_outcome
@@ -98,18 +100,26 @@ class World:
 
     def another_delivery(self) -> Deliveries:
         """Return a delivery on the same log, as after a restart."""
+        outcomes = Outcomes(
+            self.log,
+            self.holds,
+            self.routes,
+            self.settings,
+            deliveries=self.deliveries,
+            filings=self.filings,
+            clock=self.clock,
+            jitter=random.Random(0),
+        )
         return Deliveries(
             self.log,
             self.holds,
             self.routes,
             {branch.key: route.destination for route in self.routes for branch in route.branches},
-            self.settings,
+            outcomes=outcomes,
+            settings=self.settings,
             callback_url_of=lambda job_id: f"http://receipts.lan/{job_id}",
-            deliveries=self.deliveries,
-            filings=self.filings,
             stopping=self.stopping,
             clock=self.clock,
-            jitter=random.Random(0),
         )
 
     @property
@@ -117,10 +127,10 @@ class World:
         """Where the first inbox delivers to."""
         return self.routes[0].destination
 
-    def send_once(self) -> None:
-        """Let each destination be one that may have booked what its answer was lost for."""
+    def send_once(self, *, is_so: bool = True) -> None:
+        """Let each destination be one that may have booked what its answer was lost for, or none."""
         for route in self.routes:
-            route.branches = tuple(replace(branch, sends_once=True) for branch in route.branches)
+            route.branches = tuple(replace(branch, sends_once=is_so) for branch in route.branches)
 
     @property
     def standing(self) -> DestinationState:
@@ -987,7 +997,7 @@ def test_claims_of_before_the_mode_was_changed_are_given_up(known: World) -> Non
     once(known).delivery.recover("start")
     (job,) = known.record()
     known.log.claim(["office"], known.clock.now)
-    known.destination.sends_once = False
+    known.send_once(is_so=False)
     known.another_delivery().recover("stopped")
     assert known.job(job).reason is Reason.OUTCOME_UNKNOWN
     (next_job,) = known.record()
