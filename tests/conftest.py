@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 
@@ -100,7 +100,7 @@ def refusing_commits(log: JobLog) -> Iterator[None]:
         is_commit = action == sqlite3.SQLITE_TRANSACTION and what == "COMMIT"
         return sqlite3.SQLITE_DENY if is_commit else sqlite3.SQLITE_OK
 
-    connection: sqlite3.Connection = log._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
+    connection: sqlite3.Connection = log.database._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
     connection.set_authorizer(judge)
     yield
     connection.set_authorizer(None)
@@ -110,9 +110,9 @@ def refusing_commits(log: JobLog) -> Iterator[None]:
 def log(tmp_path: Path) -> Iterator[JobLog]:
     """An open, empty job log on a real file."""
     log = JobLog(tmp_path / "receipts.db")
-    log.open()
+    log.database.open()
     yield log
-    log.close()
+    log.database.close()
 
 
 @pytest.fixture

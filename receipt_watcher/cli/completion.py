@@ -21,7 +21,7 @@ def jobs(context: click.Context, _parameter: click.Parameter, incomplete: str) -
     """Offer the ids of the newest jobs, and their files' names."""
     try:
         with open_log(load_config(_config_file(context))) as log:
-            found = log.listing(limit=_LATEST)
+            found = log.lookups.listing(limit=_LATEST)
     except (ReceiptWatcherError, OSError):
         return []
     ids = [

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from receipt_watcher.config.sections.inbox import Inbox
     from receipt_watcher.config.sections.section import Key
     from receipt_watcher.jobs.job import Job
-    from receipt_watcher.jobs.log.transitions import JobLog
+    from receipt_watcher.jobs.log.job_log import JobLog
 
 FINE, WRONG, USAGE = 0, 1, 2
 
@@ -125,7 +125,7 @@ def open_log(config: Config, *, writing: bool = False) -> Iterator[JobLog]:
     Raises:
         JobLogError: there is none, or it cannot be opened, or not by us.
     """
-    from receipt_watcher.jobs.log.transitions import JobLog
+    from receipt_watcher.jobs.log.job_log import JobLog
 
     path = config.database_path
     if not has_log(config):
@@ -134,11 +134,11 @@ def open_log(config: Config, *, writing: bool = False) -> Iterator[JobLog]:
         verb = "change" if writing else "read"
         raise JobLogError(f"you may not {verb} the job log {path}; type: {try_as(path)}")
     log = JobLog(path, read_only=not writing)
-    log.open()
+    log.database.open()
     try:
         yield log
     finally:
-        log.close()
+        log.database.close()
 
 
 def find(log: JobLog, name: str) -> Job:
@@ -149,7 +149,7 @@ def find(log: JobLog, name: str) -> Job:
     """
     from receipt_watcher.system.display import display_name, printable
 
-    found = log.find(display_name(name))
+    found = log.lookups.find(display_name(name))
     if not found:
         raise click.UsageError(f"There is no job whose id begins with, or whose file is named, {name!r}.")
     if len(found) > 1:

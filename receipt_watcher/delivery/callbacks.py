@@ -17,8 +17,7 @@ import structlog
 
 from receipt_watcher.jobs.job import Job, may_be_booked
 from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
-from receipt_watcher.jobs.log.manual_holds import ManualHolds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import KEPT_CHARACTERS, Verdict, in_words
@@ -67,7 +66,7 @@ class Callbacks:
         self._log = log
         self._must_wait = must_wait
         self._holds = holds
-        self._hand_holds = ManualHolds(log)
+        self._hand_holds = log.manual_holds
         self._routes = routes
         self._deadline_seconds = deadline_seconds
         self._max_resends = max_resends
@@ -82,8 +81,8 @@ class Callbacks:
     def conclude(self, job_id: str, verdict: Verdict) -> Reception:
         """Write a verdict down; when this returns RECEIVED it is durable."""
         now = self._clock()
-        with self._log.transaction():
-            before = self._log.get(job_id)
+        with self._log.database.transaction():
+            before = self._log.lookups.get(job_id)
             if before is None:
                 return Reception.UNKNOWN
             if before.state is State.DUPLICATE:
@@ -102,7 +101,7 @@ class Callbacks:
         detail = in_words(verdict)
         named = {} if verdict.execution_id is None else {"execution_id": verdict.execution_id}
         if verdict.success:
-            return self._log.advance(
+            return self._log.jobs.advance(
                 job,
                 Event.SUCCEED,
                 now,
@@ -111,7 +110,7 @@ class Callbacks:
                 notion_page_url=verdict.notion_page_url,
                 **named,
             )
-        return self._log.advance(
+        return self._log.jobs.advance(
             job, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=verdict.message, **named
         )
 
@@ -120,7 +119,7 @@ class Callbacks:
         if verdict.success or not may_be_booked(job):
             return None
         reason, detail = Reason.N8N_FAILURE, in_words(verdict)
-        return self._log.advance(
+        return self._log.jobs.advance(
             job, Event.SETTLE_NOT_DELIVERED, now, detail=detail, reason=reason, message=verdict.message
         )
 
@@ -128,10 +127,10 @@ class Callbacks:
         """The verdict changes nothing: it was given before, or it came too late to fail what had succeeded."""
         if verdict.success or job.state is not State.SUCCESS:
             if not verdict.success and job.reason is not Reason.N8N_FAILURE:
-                self._log.note(job.job_id, now, "callback.late", detail=in_words(verdict))
+                self._log.histories.note(job.job_id, now, "callback.late", detail=in_words(verdict))
             logger.debug("callback.repeated", job_id=job.job_id, status=job.state.value)
             return Reception.RECEIVED
-        self._log.note(job.job_id, now, "callback.contrary", detail=in_words(verdict))
+        self._log.histories.note(job.job_id, now, "callback.contrary", detail=in_words(verdict))
         logger.warning("callback.contrary", job_id=job.job_id, status=job.state.value, message=verdict.message)
         return Reception.CONTRARY
 
@@ -143,7 +142,7 @@ class Callbacks:
         is_first, self._heard_at[url] = url not in self._heard_at, now
         ends_hold = self._holds.called_back(url, now)
         if ends_hold:
-            self._log.forget_resends(branches_of(self._routes, url))
+            self._log.jobs.forget_resends(branches_of(self._routes, url))
             logger.info("destination.resumed", inbox=job.inbox, why="callbacks arrive again")
         return is_first or ends_hold
 
@@ -159,13 +158,13 @@ class Callbacks:
         verdict that stands is not touched, and a readable success that comes later wins.
         """
         now = self._clock()
-        with self._log.transaction():
-            job = self._log.get(job_id)
+        with self._log.database.transaction():
+            job = self._log.lookups.get(job_id)
             if job is None:
                 return False
             shown = body[:KEPT_CHARACTERS].decode("utf-8", "backslashreplace")
             after = self._give_up_unreadable(job, why, shown[:_SHOWN_CHARACTERS], now)
-            self._log.note(job_id, now, "callback.unreadable", detail=f"{why}: {shown}")
+            self._log.histories.note(job_id, now, "callback.unreadable", detail=f"{why}: {shown}")
         logger.warning("callback.unreadable", job_id=job_id, why=why)
         if after is not None:
             log_concluded(after, now)
@@ -177,7 +176,7 @@ class Callbacks:
             return None
         event = Event.FAIL if job.state is State.QUEUED else Event.GIVE_UP
         message = f"{why} It came as: {shown}" if shown else why
-        after = self._log.advance(job, event, now, reason=Reason.UNREADABLE_VERDICT, message=message)
+        after = self._log.jobs.advance(job, event, now, reason=Reason.UNREADABLE_VERDICT, message=message)
         url = self._url_of(job)
         if after is not None and url is not None:
             message = f"N8N's verdicts cannot be read: {why}"
@@ -187,7 +186,7 @@ class Callbacks:
 
     def _was_sent(self, job: Job) -> bool:
         """Whether a job that waits was sent before, so that a callback may be about that."""
-        return job.deadline_at is not None or bool(self._log.attempts(job.job_id))
+        return job.deadline_at is not None or bool(self._log.histories.attempts(job.job_id))
 
     # --- deadlines ---------------------------------------------------------------------------------------------
 
@@ -199,8 +198,8 @@ class Callbacks:
                 continue  # nothing may be sent again; a resume gives each its whole time anew
             now = self._clock()
             branches = branches_of(self._routes, url)
-            below = self._max_resends if self._holds.get(url).is_held else None
-            for job in self._log.overdue(branches, now, below):
+            below = self._max_resends if self._holds.of(url).is_held else None
+            for job in self._log.lookups.overdue(branches, now, below):
                 if not self._may_expire(url, branches, job, now):
                     continue
                 after = self._expire(url, job, now)
@@ -218,13 +217,13 @@ class Callbacks:
         A job without resends left, or one that is sent once, waits for another one's luck, so the hold stays until that
         one was accepted: N8N may have booked it, and does not know repeats by itself.
         """
-        standing = self._holds.get(url)
+        standing = self._holds.of(url)
         if not standing.is_held:
             return True
         if now < (standing.probe_at or 0.0) or job.resends >= self._max_resends or self._is_sent_once(job):
             return False
         ready = branches_of([route for route in self._routes if route.is_ready], url)
-        return self._log.next_due(ready) is None and not self._log.count(branches, State.DELIVERING)
+        return self._log.lookups.next_due(ready) is None and not self._log.statistics.count(branches, State.DELIVERING)
 
     def _is_sent_once(self, job: Job) -> bool:
         """Whether a job must not be sent again: no callback can be expected from where it goes."""
@@ -245,30 +244,32 @@ class Callbacks:
         return list(dict.fromkeys(branch.url for route in self._routes for branch in route.branches))
 
     def _expire(self, url: str, job: Job, now: float) -> Job | None:
-        with self._log.transaction():
-            current = self._log.get(job.job_id)
+        with self._log.database.transaction():
+            current = self._log.lookups.get(job.job_id)
             if current is None or current.state is not State.PROCESSING or self._must_wait():
                 return None  # its callback has come since, or may be among those that are to be applied first
             silent_jobs = self._holds.silent(url, job.job_id) if self._is_silence(url, current) else 0
-            if silent_jobs >= SILENT_JOBS_BEFORE_HOLD and not self._holds.get(url).is_held:
+            if silent_jobs >= SILENT_JOBS_BEFORE_HOLD and not self._holds.of(url).is_held:
                 message = "N8N accepts receipts, but no callback arrives; can it reach the callback URL?"
                 self._holds.hold(url, HoldKind.SILENCE, message, now, now + self._probe_seconds)
                 logger.warning("destination.held", inbox=job.inbox, message=message)
                 return None
             is_last = current.resends >= self._max_resends or self._is_sent_once(current)
-            if is_last and (standing := self._holds.get(url)).misses:
+            if is_last and (standing := self._holds.of(url)).misses:
                 # It may be N8N's failure, so the last word is not spoken: it waits until another one has passed.
                 probe_at = now + self._probe_seconds
                 self._holds.hold(url, HoldKind.ANSWERS, standing.hold_message or "", now, probe_at)
                 logger.warning("destination.held", inbox=job.inbox, message=standing.hold_message)
                 return None
             if self._is_sent_once(current):
-                after = self._log.give_up(current, now, "no callback came")
+                after = self._log.jobs.give_up(current, now, "no callback came")
             elif job.resends < self._max_resends:
-                after = self._log.advance(job.job_id, Event.RESEND, now, detail="no callback", next_attempt_at=now)
+                after = self._log.jobs.advance(job.job_id, Event.RESEND, now, detail="no callback", next_attempt_at=now)
             else:
                 message = f"No callback within {self._deadline_seconds:g} seconds, sent {job.resends + 1} times."
-                after = self._log.advance(job.job_id, Event.EXPIRE, now, reason=Reason.NO_CALLBACK, message=message)
+                after = self._log.jobs.advance(
+                    job.job_id, Event.EXPIRE, now, reason=Reason.NO_CALLBACK, message=message
+                )
         if after is not None and after.state is State.QUEUED:
             logger.warning("job.resent", job_id=job.job_id, inbox=job.inbox, filename=job.filename)
         elif after is not None:

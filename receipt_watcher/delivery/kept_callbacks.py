@@ -30,7 +30,7 @@ import structlog
 
 from receipt_watcher.delivery.callbacks import Reception
 from receipt_watcher.jobs.job import is_job_id
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.system.disk import flush_folder
 
 logger = structlog.get_logger()
@@ -155,7 +155,7 @@ class KeptCallbacks:
         """
         with self._applying:
             for path, job_id in tuple(self._unknown.items()):
-                if self._log.get(job_id) is not None:
+                if self._log.lookups.get(job_id) is not None:
                     self._apply(path)
                 elif not may_still_come and self._clock() - _kept_at(path) >= UNKNOWN_SECONDS:
                     self._drop(path)

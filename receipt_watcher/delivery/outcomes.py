@@ -31,7 +31,8 @@ from receipt_watcher.delivery.pauses import DeliverySettings, Pauses, others_pas
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import HoldKind, Holds
-from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.transitions import Attempt
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import in_words
@@ -102,10 +103,10 @@ class Outcomes:
 
     def write_lost(self, detail: str, *, but: Callable[[], AbstractSet[str]]) -> list[Job]:
         """Turn every claim into a lost answer, but those of the jobs that `but` names when the log's lock is held."""
-        with self._log.transaction():
+        with self._log.database.transaction():
             now = self._clock()
             deadline_at = now + self._settings.callback_deadline_seconds
-            jobs = self._log.lose_claims(now, deadline_at, detail, but=but(), sent_once=self._branches_sent_once())
+            jobs = self._log.jobs.lose_claims(now, deadline_at, detail, but=but(), sent_once=self._branches_sent_once())
         for job in jobs:
             logger.warning("job.lost", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=detail)
             self._log_if_concluded(job, now)
@@ -117,16 +118,16 @@ class Outcomes:
         The workflow, and with it `n8n.accept`, may have been changed while a receipt was out.
         """
         now = {branch.key for route in self._routes for branch in route.branches if branch.sends_once}
-        before = set(json.loads(self._log.fact(_SENDS_ONCE_FACT) or "[]"))
+        before = set(json.loads(self._log.facts.get(_SENDS_ONCE_FACT) or "[]"))
         if now != before:
-            self._log.keep_fact(_SENDS_ONCE_FACT, json.dumps(sorted(now)))
+            self._log.facts.keep(_SENDS_ONCE_FACT, json.dumps(sorted(now)))
         return now | before
 
     def _write_down(self, branch: Branch, job: Job, outcome: Outcome, started_at: float) -> None:
         """Write an outcome down, in one commit. A callback may have overtaken it: then only the attempt is kept."""
-        with self._log.transaction():
+        with self._log.database.transaction():
             now = self._clock()  # here, so that no jump of the clock comes between it and the times that are set
-            current = self._log.get(job.job_id)
+            current = self._log.lookups.get(job.job_id)
             # A failure, a retry and a new claim may have come meanwhile: this outcome is not that claim's. A success is
             # the receipt's, however late.
             is_ours = current is not None and current.attempts == job.attempts
@@ -134,14 +135,14 @@ class Outcomes:
             after = self._follow(branch, current, outcome, now) if current and (is_ours or is_success) else None
             execution_id = outcome.execution_id if isinstance(outcome, Accepted | Concluded | Unreadable) else None
             if (is_ours or is_success) and execution_id is not None:  # also where the callback was faster
-                self._log.keep_execution(job.job_id, execution_id)
+                self._log.jobs.keep_execution(job.job_id, execution_id)
             counted = after is None or after.attempts == job.attempts
-            self._log.add_attempt(
+            self._log.jobs.add_attempt(
                 job.job_id,
                 now,
                 Attempt(started_at, type(outcome).__name__.lower(), counted, outcome.status_code, outcome.message),
             )
-            is_held = isinstance(outcome, Deferred) and self._holds.get(branch.url).is_held
+            is_held = isinstance(outcome, Deferred) and self._holds.of(branch.url).is_held
         self._log_outcome(job, outcome, after, now, started_at, is_held=is_held)
 
     def _follow(self, branch: Branch, job: Job, outcome: Outcome, now: float) -> Job | None:
@@ -163,7 +164,7 @@ class Outcomes:
         url = branch.url
         if self._holds.accepted(url, now):
             self._resume(branch, "it accepts receipts again")
-        state = self._holds.get(url)
+        state = self._holds.of(url)
         if state.hold_kind is HoldKind.SILENCE:  # only a callback ends that; the next probe waits longer
             probe_at = now + self._pauses.before_probe(state)
             self._holds.hold(url, HoldKind.SILENCE, state.hold_message or "", now, probe_at)
@@ -178,13 +179,13 @@ class Outcomes:
         detail, message = in_words(verdict), verdict.message
         if verdict.success:
             page = verdict.notion_page_url
-            return self._log.advance(job, Event.SUCCEED, now, detail=detail, message=message, notion_page_url=page)
-        return self._log.advance(job, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=message)
+            return self._log.jobs.advance(job, Event.SUCCEED, now, detail=detail, message=message, notion_page_url=page)
+        return self._log.jobs.advance(job, Event.FAIL, now, detail=detail, reason=Reason.N8N_FAILURE, message=message)
 
     def _lose(self, branch: Branch, job: Job, outcome: Lost, now: float) -> Job | None:
         self._miss(branch, outcome, now)
         if branch.sends_once:
-            return self._log.give_up(job, now, outcome.message)
+            return self._log.jobs.give_up(job, now, outcome.message)
         return self._await_callback(job, Event.LOSE, outcome.message, now, failed_at=now)
 
     def _give_up_unreadable(self, branch: Branch, job: Job, outcome: Unreadable, now: float) -> Job | None:
@@ -192,15 +193,15 @@ class Outcomes:
         url = branch.url
         if self._holds.accepted(url, now):
             self._resume(branch, "it answers receipts again")
-        probe_at = now + self._pauses.before_probe(self._holds.get(url))
+        probe_at = now + self._pauses.before_probe(self._holds.of(url))
         if self._holds.unreadable(url, job.job_id, outcome.message, now, probe_at):
             logger.warning("destination.held", inbox=branch.inbox, message=outcome.message)
         reason, text = Reason.UNREADABLE_VERDICT, outcome.text
-        return self._log.advance(job, Event.GIVE_UP, now, detail=text, reason=reason, message=outcome.message)
+        return self._log.jobs.advance(job, Event.GIVE_UP, now, detail=text, reason=reason, message=outcome.message)
 
     def _await_callback(self, job: Job, event: Event, detail: str, now: float, failed_at: float | None) -> Job | None:
         """Wait for the callback until the deadline. A job that had one before was sent again, and that counts."""
-        return self._log.advance(
+        return self._log.jobs.advance(
             job,
             event,
             now,
@@ -211,12 +212,12 @@ class Outcomes:
         )
 
     def _defer(self, branch: Branch, job: Job, outcome: Deferred, now: float, *, is_proven: bool = False) -> Job | None:
-        state = self._holds.get(branch.url)
+        state = self._holds.of(branch.url)
         if outcome.is_ambiguous and others_passed(job, state):
             return self._own_failure(job, outcome.message, now)
         self._miss(branch, outcome, now, is_proven=is_proven)
-        after = self._holds.get(branch.url)
-        return self._log.advance(
+        after = self._holds.of(branch.url)
+        return self._log.jobs.advance(
             job,
             Event.DEFER,
             now,
@@ -230,10 +231,10 @@ class Outcomes:
         """Count a failure that others did not have: after `max_attempts` of them the receipt has failed."""
         failures = job.failures + 1
         if failures >= self._settings.max_attempts:
-            return self._log.advance(
+            return self._log.jobs.advance(
                 job, Event.FAIL, now, reason=Reason.ATTEMPTS_EXHAUSTED, message=message, failures=failures
             )
-        return self._log.advance(
+        return self._log.jobs.advance(
             job,
             Event.DEFER,
             now,
@@ -249,7 +250,7 @@ class Outcomes:
             # Two different receipts, none accepted between them: a limit of the destination, not of one receipt.
             deferred = Deferred(outcome.message, outcome.status_code, is_ambiguous=True)
             return self._defer(branch, job, deferred, now, is_proven=True)
-        return self._log.advance(job, Event.FAIL, now, reason=outcome.reason, message=outcome.message)
+        return self._log.jobs.advance(job, Event.FAIL, now, reason=outcome.reason, message=outcome.message)
 
     def _miss(self, branch: Branch, outcome: Deferred | Lost, now: float, *, is_proven: bool = False) -> None:
         """Count a failure of the destination; hold it when there were enough in a row, or where one is proof.
@@ -257,7 +258,7 @@ class Outcomes:
         Until then it is only left alone for as long as it asks.
         """
         url, message = branch.url, outcome.message
-        misses, state = self._holds.missed(url, message), self._holds.get(url)
+        misses, state = self._holds.missed(url, message), self._holds.of(url)
         asked = outcome.retry_after_seconds if isinstance(outcome, Deferred) else None
         asked = None if asked is None else min(asked, self._settings.probe_max_seconds)
         if state.is_held or is_proven or misses >= self._settings.hold_after:
@@ -269,7 +270,7 @@ class Outcomes:
 
     def _resume(self, branch: Branch, why: str) -> None:
         """Let everything go on behind a hold that has ended."""
-        self._log.forget_resends(branches_of(self._routes, branch.url))
+        self._log.jobs.forget_resends(branches_of(self._routes, branch.url))
         logger.info("destination.resumed", inbox=branch.inbox, why=why)
         self._deliveries.ring()
 

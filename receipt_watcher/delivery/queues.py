@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from receipt_watcher.delivery.pace import Pace
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
-from receipt_watcher.jobs.log.manual_holds import ManualHolds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.route import Branch, InboxRoute
 
@@ -41,7 +40,7 @@ class LoggedQueue:
     @property
     def due_at(self) -> float | None:
         """When the next job of those is due; None if none is queued."""
-        return self.log.next_due(self._keys)
+        return self.log.lookups.next_due(self._keys)
 
     @property
     def opens_at(self) -> float | None:
@@ -50,7 +49,7 @@ class LoggedQueue:
         times = [
             max(due_at, branch.opens_at(self.now))
             for branch in closed
-            if (due_at := self.log.next_due([branch.key])) is not None
+            if (due_at := self.log.lookups.next_due([branch.key])) is not None
         ]
         return min(times, default=None)
 
@@ -63,17 +62,17 @@ class LoggedQueue:
     @property
     def is_held_by_hand(self) -> bool:
         """Whether an admin holds the destination."""
-        return ManualHolds(self.log).of_destination(self.url) is not None
+        return self.log.manual_holds.of_destination(self.url) is not None
 
     @property
     def state(self) -> DestinationState:
         """Whether it is held, and what it last did."""
-        return self.holds.get(self.url)
+        return self.holds.of(self.url)
 
     @property
     def oldest_due_id(self) -> str | None:
         """The id of the due job that came first; None if none is due."""
-        oldest = self.log.oldest_due(self._keys, self.now)
+        oldest = self.log.lookups.oldest_due(self._keys, self.now)
         return None if oldest is None else oldest.job_id
 
     @property
@@ -84,12 +83,12 @@ class LoggedQueue:
     @property
     def is_sending(self) -> bool:
         """Whether a job of this destination is being sent."""
-        return self.log.count(self._keys, State.DELIVERING) > 0
+        return self.log.statistics.count(self._keys, State.DELIVERING) > 0
 
     @property
     def is_unanswered(self) -> bool:
         """Whether a job of this destination is being sent, or waits for its callback."""
-        return self.log.count(self._keys, State.DELIVERING, State.PROCESSING) > 0
+        return self.log.statistics.count(self._keys, State.DELIVERING, State.PROCESSING) > 0
 
     @property
     def _keys(self) -> list[str]:

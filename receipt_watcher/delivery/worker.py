@@ -25,7 +25,7 @@ from receipt_watcher.delivery.queues import LoggedQueue, branches_by_destination
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool.route import Branch, InboxRoute
@@ -117,7 +117,7 @@ class Deliveries:
         """
         if url in self._idle and not self._queue(url, branches, now).is_due:
             return None
-        with self._log.transaction():
+        with self._log.database.transaction():
             if self._must_wait():
                 return None  # they are applied first: one may be of the receipt that would be sent again
             decision = decide(self._queue(url, branches, now), now)
@@ -131,7 +131,7 @@ class Deliveries:
 
     def _claim_first(self, url: str, claim: Claim, now: float) -> Job | None:
         for branches in claim.groups:
-            job = self._log.claim(branches, now, least_failed_first=claim.is_probe)
+            job = self._log.jobs.claim(branches, now, least_failed_first=claim.is_probe)
             if job is None:
                 continue
             if not claim.is_probe:
@@ -194,9 +194,9 @@ class Deliveries:
 
     def _release(self, job: Job, pause_seconds: float, detail: str) -> None:
         """Give a claim back: nothing was sent, so it was no attempt."""
-        with self._log.transaction():
+        with self._log.database.transaction():
             now = self._clock()
-            self._log.advance(
+            self._log.jobs.advance(
                 job.job_id,
                 Event.RELEASE,
                 now,

@@ -18,7 +18,7 @@ from typing import Any
 from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.examine.result import Examination
 from receipt_watcher.jobs.job import Folder, Job, may_be_booked
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import CLOSED_STATES, OPEN_STATES, Event, State
 
@@ -72,7 +72,7 @@ class DuplicateCheck:
 
     def record(self, arrivals: Sequence[Arrival], now: float) -> list[Job]:
         """Give each arrival its row, all in one commit, and return the job that each file now belongs to."""
-        with self._log.transaction():
+        with self._log.database.transaction():
             return [
                 self._record_one(arrival, now) if uploaded is None else self._go_on(arrival, uploaded, now)
                 for arrival in arrivals
@@ -100,7 +100,7 @@ class DuplicateCheck:
         unknown = [job for job in failed if may_be_booked(job)]
         if unknown:  # nobody has asked for it to be sent again
             return None if arrival.duplicates == "send" else self._record_copy(arrival, unknown[0], now)
-        if failed and self._log.advance(
+        if failed and self._log.jobs.advance(
             failed[0].job_id, Event.RETRY, now, detail="a copy was dropped in", next_attempt_at=now
         ):
             return self._insert(arrival, now, State.DUPLICATE, duplicate_of=failed[0].job_id)
@@ -117,7 +117,7 @@ class DuplicateCheck:
     def _seen(self, arrival: Arrival) -> list[Job]:
         """Return the jobs that these bytes had before for the same target, but for copies, the newest first."""
         sha256 = arrival.examination.sha256
-        return [] if sha256 is None else self._log.same_receipts(sha256, arrival.target, _NO_COPIES)
+        return [] if sha256 is None else self._log.lookups.same_receipts(sha256, arrival.target, _NO_COPIES)
 
     def _failed_upload(self, arrival: Arrival) -> Job | None:
         """Return the failed upload whose file was dropped in again, if it had a database of its own.
@@ -127,9 +127,9 @@ class DuplicateCheck:
         sha256 = arrival.examination.sha256
         if sha256 is None or arrival.has_own_database:
             return None
-        for job in reversed(self._log.with_bytes(sha256, _MOST_JOBS)):
+        for job in reversed(self._log.lookups.with_bytes(sha256, _MOST_JOBS)):
             is_other = job.inbox == arrival.inbox and job.target != arrival.target and _was_to_be_sent(job)
-            if is_other and self._log.fact(DATABASE_FACT + job.job_id) is not None and not self._is_in_failed(job):
+            if is_other and self._log.facts.get(DATABASE_FACT + job.job_id) is not None and not self._is_in_failed(job):
                 return job
         return None
 
@@ -143,7 +143,7 @@ class DuplicateCheck:
         """A failed file was dropped in again: its job goes on with this file, which is moved to the job's folder."""
         detail = f"dropped in again as {arrival.filename}"
         place = self._place_of(arrival, failed)
-        job = self._log.advance(failed.job_id, Event.RETRY, now, detail=detail, next_attempt_at=now, **place)
+        job = self._log.jobs.advance(failed.job_id, Event.RETRY, now, detail=detail, next_attempt_at=now, **place)
         return self._refused_again(arrival, failed, job, now)
 
     def _bring(self, arrival: Arrival, bereft: Job, now: float) -> Job:
@@ -152,7 +152,7 @@ class DuplicateCheck:
         if bereft.state is State.SUCCESS:  # nothing is sent, so it goes straight to done/
             place |= {"moving_to_folder": None, "moving_to_path": None}
         detail = f"dropped in again as {arrival.filename}"
-        job = self._log.bring(bereft, now, detail, place)
+        job = self._log.moves.bring(bereft, now, detail, place)
         return job if bereft.state is State.SUCCESS else self._refused_again(arrival, bereft, job, now)
 
     def _place_of(self, arrival: Arrival, job: Job) -> dict[str, Any]:
@@ -171,7 +171,7 @@ class DuplicateCheck:
 
     def _refused_again(self, arrival: Arrival, before: Job, job: Job | None, now: float) -> Job:
         if job is not None and arrival.refusal is not None:
-            job = self._log.advance(job.job_id, Event.FAIL, now, reason=arrival.refusal, message=arrival.message)
+            job = self._log.jobs.advance(job.job_id, Event.FAIL, now, reason=arrival.refusal, message=arrival.message)
         if job is None:  # inside one transaction only a wrong table of transitions can cause it
             raise RuntimeError(f"job {before.job_id} could not be retried")
         return job
@@ -212,15 +212,15 @@ class DuplicateCheck:
             original_path=arrival.original_path,
             conflict_of=self._conflict_of(arrival),
         )
-        inserted = self._log.insert(job)
-        self._log.link_conflicts(inserted)
+        inserted = self._log.jobs.insert(job)
+        self._log.jobs.link_conflicts(inserted)
         return inserted
 
     def _conflict_of(self, arrival: Arrival) -> str | None:
         """Return the job of the file that a conflict copy is a copy of; where it comes later, it is linked then."""
         if arrival.original_path is None:
             return None
-        original = self._log.latest_of(arrival.inbox, arrival.original_path)
+        original = self._log.lookups.latest_of(arrival.inbox, arrival.original_path)
         return original.job_id if original else None
 
 

@@ -36,8 +36,8 @@ from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.settling import Seen, Settled
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.jobs.log.manual_holds import ManualHold, ManualHolds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.manual_holds import ManualHold
 from receipt_watcher.spool.accepted_marks import MarkKind, Marks, sight_of
 from receipt_watcher.spool.bindings import Bindings, recovered_fact
 from receipt_watcher.spool.filing import Filing
@@ -121,7 +121,7 @@ class Gate:
         self.start_error: ReceiptWatcherError | None = None  # what must be mended before the daemon can start
         self._settings = settings
         self._log = log
-        self._hand_holds = ManualHolds(log)
+        self._hand_holds = log.manual_holds
         self._hand_hold: ManualHold | None = None  # as of the last round
         self._bindings = Bindings(log, route.name, route.spool.folders)
         self._may_take_over = settings.take_over
@@ -269,7 +269,7 @@ class Gate:
         if answers_by is None:
             return False
         # While another program keeps the log locked, it is the log that we wait for.
-        return self._monotonic() > max(answers_by, self._log.locked.last_at + LOOK_LIMIT_SECONDS)
+        return self._monotonic() > max(answers_by, self._log.database.locked.last_at + LOOK_LIMIT_SECONDS)
 
     def supervise(self) -> None:
         """Say so when a round hangs: its own thread cannot."""
@@ -284,7 +284,8 @@ class Gate:
     def _open(self) -> None:
         """Open the spool, finish what a crash left there, then watch the inbox and let the stages see it."""
         self._expect_answer()
-        self._log.prove_writable()  # nothing is moved that cannot be written down, least of all on a damaged log
+        # Nothing is moved that cannot be written down, least of all on a damaged log.
+        self._log.database.prove_writable()
         spool = self.route.spool
         is_marked = self._is_marked(MarkKind.SPOOL)
         takes_over = is_marked or self._may_take_over
@@ -339,7 +340,7 @@ class Gate:
 
     def _is_lost(self) -> bool:
         """Whether the job log knows nothing of a spool that was in use before: the log was lost, or left behind."""
-        return self._log.fact(self._known_fact) is None and bool(self.route.spool.owner())
+        return self._log.facts.get(self._known_fact) is None and bool(self.route.spool.owner())
 
     def _owns_spool(self) -> bool:
         return self.route.spool.owner() == self._settings.installation_id()
@@ -381,7 +382,7 @@ class Gate:
     def _waits_for_acceptance(self) -> bool:
         """Whether old files wait at the very first start, so that nobody books ten years of scans by accident."""
         fact = f"inbox_started:{self.route.name}"
-        if self.watch.scanned_at is not None or self._log.fact(fact) is not None:
+        if self.watch.scanned_at is not None or self._log.facts.get(fact) is not None:
             return False
         waiting = 0
         for _ in self.watch.listing.files():
@@ -396,7 +397,7 @@ class Gate:
                 f"{self._settings.accept_command}"
             )
             return True
-        self._log.keep_fact(fact, str(waiting))
+        self._log.facts.keep(fact, str(waiting))
         if is_marked and self._settings.marks is not None:
             self._settings.marks.use(MarkKind.BACKLOG)
         self._tell_available()
@@ -460,8 +461,8 @@ class Gate:
         self._plan_recovery()
         if self._recover_at is not None:
             return
-        if self._log.fact(self._known_fact) is None:
-            self._log.keep_fact(self._known_fact, "yes")
+        if self._log.facts.get(self._known_fact) is None:
+            self._log.facts.keep(self._known_fact, "yes")
         self._is_log_lost = False
         self._starts.agree(self.route.spool)
 

@@ -21,7 +21,7 @@ from receipt_watcher.inbox.duplicates import Arrival, DuplicateCheck
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import original_of
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.route import InboxRoute, log_concluded
 from receipt_watcher.system.disk import beginnings
@@ -85,7 +85,7 @@ class Recording:
         self.stuck[route.name] = self.stuck.get(route.name, 0) + len(taken) - len(arrivals)
         if not arrivals:
             return []
-        with self._log.transaction():
+        with self._log.database.transaction():
             now = self._clock()  # here, so that no jump of the clock comes between it and the time when they are due
             jobs = DuplicateCheck(self._log, self._is_in_failed).record(arrivals, now)
             if may_have_been_sent:
@@ -100,7 +100,7 @@ class Recording:
 
     def claimed(self, job: Job, now: float) -> Job:
         """Let a job begin as a claim that nobody holds, so that its callback is awaited first."""
-        return self._log.advance(job.job_id, Event.CLAIM, now, detail=LOST_LOG, attempts=job.attempts + 1) or job
+        return self._log.jobs.advance(job.job_id, Event.CLAIM, now, detail=LOST_LOG, attempts=job.attempts + 1) or job
 
     def _arrivals(self, route: InboxRoute, taken: Sequence[TakenFile]) -> list[Arrival | None]:
         """Flush, and examine what was not; None in the place of a file that the disk does not give: others go on."""
@@ -146,9 +146,9 @@ class Recording:
 
     def _with_revisions(self, route: InboxRoute, arrivals: Sequence[Arrival]) -> list[Arrival | None]:
         """Say which are revisions, asking the log about all at once; None in the place of a file as in `_arrivals`."""
-        with self._log.reading():
+        with self._log.database.reading():
             earlier = [
-                self._log.earlier_versions(route.name, arrival.relative_path, arrival.examination.size)
+                self._log.lookups.earlier_versions(route.name, arrival.relative_path, arrival.examination.size)
                 if arrival.examination.sha256 is not None
                 else []
                 for arrival in arrivals

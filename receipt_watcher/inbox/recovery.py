@@ -20,7 +20,7 @@ from receipt_watcher.inbox.recording import BATCH_FILES, LOST_LOG, Recording, Ta
 from receipt_watcher.inbox.watching.listing import signature
 from receipt_watcher.inbox.watching.settling import Signature
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system.open_files import Writers, writers_or_not_ours
@@ -58,10 +58,10 @@ class Recovery:
         the whole log was lost, they may have been sent: they begin as claims that nobody holds, so that their
         callbacks are awaited first.
         """
-        unrecorded = functools.partial(self._log.unrecorded_in_processing, route.name)
+        unrecorded = functools.partial(self._log.files.unrecorded_in_processing, route.name)
         unknown = []
         for job_id, relative in route.spool.orphans(unrecorded):
-            job = self._log.get(job_id)
+            job = self._log.lookups.get(job_id)
             if job is None:
                 unknown.append((job_id, relative))
             elif may_have_been_sent:
@@ -83,7 +83,7 @@ class Recovery:
             for job in self._recording.record(
                 route,
                 [
-                    TakenFile(job_id, relative, database=self._log.fact(DATABASE_FACT + job_id))
+                    TakenFile(job_id, relative, database=self._log.facts.get(DATABASE_FACT + job_id))
                     for job_id, relative in quiet[start:][:BATCH_FILES]
                 ],
                 may_have_been_sent=may_have_been_sent,
@@ -99,10 +99,10 @@ class Recovery:
         if job.state not in (State.FAILURE, State.CANCELLED):
             return
         path = Path(job.job_id) / relative
-        with self._log.transaction():
+        with self._log.database.transaction():
             now = self._clock()
-            again = self._log.find_again(job, Folder.PROCESSING, path, now, "found in processing/: " + LOST_LOG)
-            after = self._log.advance(
+            again = self._log.moves.find_again(job, Folder.PROCESSING, path, now, "found in processing/: " + LOST_LOG)
+            after = self._log.jobs.advance(
                 again.job_id, Event.RETRY, now, detail=LOST_LOG, next_attempt_at=now, folder=Folder.PROCESSING
             )
             if after is not None:
@@ -112,7 +112,7 @@ class Recovery:
     def _pass_key_on(self, arrival: Arrival, job: Job) -> None:
         """Where an upload goes on as an earlier job of its bytes, let its Idempotency-Key stand for that one."""
         if job.job_id != arrival.job_id:
-            self._log.replace_in_facts(UPLOAD_FACT, arrival.job_id, job.job_id)
+            self._log.facts.replace(UPLOAD_FACT, arrival.job_id, job.job_id)
 
     def _quiet(self, route: InboxRoute, orphans: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
         """Return those that nobody writes any more; remember how the others were when they were last looked at."""

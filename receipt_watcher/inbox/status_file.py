@@ -27,8 +27,8 @@ from receipt_watcher.inbox.state import Waiting
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX, STATUS_FILE_NAME
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
-from receipt_watcher.jobs.log.manual_holds import ManualHold, ManualHolds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.manual_holds import ManualHold
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system.display import printable, quoted, receipts
@@ -72,7 +72,7 @@ class StatusFile:
         self._route = route
         self._log = log
         self._holds = holds
-        self._hand_holds = ManualHolds(log)
+        self._hand_holds = log.manual_holds
         self._zone = zone
         self._secrets = secrets
         self._written = ""
@@ -107,17 +107,17 @@ class StatusFile:
         name = self._route.name
         urls = dict.fromkeys(branch.url for branch in self._route.branches)
         opens_at = min(branch.opens_at(now) for branch in self._route.branches)
-        count, since = self._log.open_in(name, now - _PATIENT_SECONDS)
+        count, since = self._log.statistics.open_in(name, now - _PATIENT_SECONDS)
         return StatusFacts(
             unavailable,
             self._hand_holds.of_inbox(name),
             [hold for hold in map(self._hand_holds.of_destination, urls) if hold is not None],
-            [standing for standing in map(self._holds.get, urls) if standing.is_held],
+            [standing for standing in map(self._holds.of, urls) if standing.is_held],
             [each for each in waiting if each.first_seen_at <= now - _PATIENT_SECONDS],
             opens_at if opens_at > now else None,
             count,
             since,
-            self._log.failed_between(midnight(now, self._zone), float("inf"), name),
+            self._log.lookups.failed_between(midnight(now, self._zone), float("inf"), name),
         )
 
     def _write(self, text: str, now: float) -> None:

@@ -29,7 +29,7 @@ from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.listing import signature
 from receipt_watcher.inbox.watching.settling import Settled, Signature
 from receipt_watcher.jobs.job import Job, new_job_id
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system.disk import SHARE_IS_GONE, TROUBLE_OF_ALL
@@ -113,7 +113,7 @@ class TakeIn:
         if upload.is_known() or route.spool.has_orphan(upload.job_id):
             return None
         if upload.database is not None:
-            self._log.keep_fact(DATABASE_FACT + upload.job_id, upload.database)
+            self._log.facts.keep(DATABASE_FACT + upload.job_id, upload.database)
         route.spool.receive(upload.path, upload.relative, upload.job_id)
         taken = TakenFile(upload.job_id, upload.relative, upload.examination, upload.database)
         jobs = self.recording.record(route, [taken], note=lambda _arrival, job: upload.note(job))

@@ -29,9 +29,8 @@ from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
-from receipt_watcher.jobs.log.manual_holds import ManualHolds
-from receipt_watcher.jobs.log.outbox import GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Outbox, QueuedNotice
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.outbox import GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, QueuedNotice
 from receipt_watcher.jobs.states import State
 from receipt_watcher.notify.channels import Channel
 from receipt_watcher.notify.notices import Away, Day, Hold, Kind, Notice, Stuck, Wording
@@ -127,10 +126,10 @@ class Told:
 
 def forget(log: JobLog) -> None:
     """Forget what was told: nobody listens any more. Whoever is named later is not told of what was before."""
-    if log.fact(_FACT):
-        with log.transaction():
-            Outbox(log).remove_all_but([])
-            log.keep_fact(_FACT, "")
+    if log.facts.get(_FACT):
+        with log.database.transaction():
+            log.outbox.remove_all_but([])
+            log.facts.keep(_FACT, "")
 
 
 class NoticeWatcher:
@@ -150,14 +149,14 @@ class NoticeWatcher:
     ) -> None:
         self._log = log
         self._holds = holds
-        self._hand_holds = ManualHolds(log)
+        self._hand_holds = log.manual_holds
         self._routes = routes
         self._channels = {channel.name: channel for channel in channels}
         self._settings = settings
         self._inboxes = inboxes
         self._clock = clock
         self._is_stopping = is_stopping
-        self._outbox = Outbox(log)
+        self._outbox = log.outbox
         self._started_at = clock()
         self._is_tidied = False
 
@@ -172,17 +171,17 @@ class NoticeWatcher:
     def look(self) -> list[Notice]:
         """Put what there is to tell into the outbox, and return it."""
         now = self._clock()
-        before = self._log.fact(_FACT)
-        told = Told.read(before) if before else Told(event=self._log.last_event())
+        before = self._log.facts.get(_FACT)
+        told = Told.read(before) if before else Told(event=self._log.histories.last_event())
         notices = [
             Notice(notice.kind, self._clean(notice.title), self._clean(notice.text)) for notice in self._news(told, now)
         ]
         after = told.written()
         if notices or after != before:
-            with self._log.transaction():
+            with self._log.database.transaction():
                 texts = [(notice.kind.value, notice.title, notice.text) for notice in notices]
                 self._outbox.put(texts, self._channels, now)
-                self._log.keep_fact(_FACT, after)
+                self._log.facts.keep(_FACT, after)
         return notices
 
     def _clean(self, text: str) -> str:
@@ -233,11 +232,11 @@ class NoticeWatcher:
                 seen.since = standing.held_since or now
             seen.until = None  # it was back for so short a time that nobody was told
             seen.message = standing.hold_message or ""
-            seen.waiting = self._log.count(branches_of(self._routes, url), State.QUEUED, State.DELIVERING)
+            seen.waiting = self._log.statistics.count(branches_of(self._routes, url), State.QUEUED, State.DELIVERING)
         for url in [url for url in told.holds if url not in held]:
             seen = told.holds[url]
             if seen.until is None:
-                seen.until = self._holds.get(url).resumed_at or now
+                seen.until = self._holds.of(url).resumed_at or now
             if url not in urls or not seen.is_told:
                 del told.holds[url]
         return held
@@ -303,15 +302,15 @@ class NoticeWatcher:
 
     def _of_failures(self, told: Told, inboxes: Sequence[InboxState], words: Wording, now: float) -> Notice | None:
         """One notice for all that failed since the last one, and that nobody has mended meanwhile."""
-        last = self._log.last_event()
+        last = self._log.histories.last_event()
         told.event = min(told.event, last)  # old histories may have been removed, and their numbers come again
-        new = self._log.failures_after(told.event)
+        new = self._log.histories.failures_after(told.event)
         if not new and last - told.event > _LOOKED_AT:
             told.event = last
         if not new or not self._has_lasted(new[0][1], now) or not self._may_tell(told, Kind.FAILED, now):
             return None
         told.event = new[-1][0]
-        found = [self._log.get(job_id) for job_id in dict.fromkeys(job_id for _, _, job_id in new)]
+        found = [self._log.lookups.get(job_id) for job_id in dict.fromkeys(job_id for _, _, job_id in new)]
         jobs = [job for job in found if job is not None and job.state is State.FAILURE]
         if not jobs or "failures" not in self._settings.kinds:
             return None
@@ -326,7 +325,7 @@ class NoticeWatcher:
         silent = {inbox.name for inbox in inboxes if not inbox.is_ready or inbox.unavailable is not None}
         is_early = now < self._started_at + _SETTLED_SECONDS
 
-        is_open = self._log.open_among([key for key in told.stuck if "/" not in key])
+        is_open = self._log.lookups.open_among([key for key in told.stuck if "/" not in key])
         told.stuck = [
             key
             for key in told.stuck
@@ -359,7 +358,7 @@ class NoticeWatcher:
         names = {route.name for route in self._routes}
         held = {*held, *(hold.name for hold in self._hand_holds.all())}
         on_hold = [key for key, branch in branches.items() if branch.url in held]  # may be a whole backlog
-        for job in self._log.oldest_open(oldest, _LOOKED_AT, on_hold):
+        for job in self._log.lookups.oldest_open(oldest, _LOOKED_AT, on_hold):
             branch = branches.get(job.branch)
             url = branch.url if branch is not None else ""
             if job.job_id in known or oldest < resumed_at.get(url, 0.0) <= now:
@@ -370,7 +369,7 @@ class NoticeWatcher:
                 and any(branch.opens_at(at) > at for at in (oldest, now))
             ):
                 continue
-            since = max(job.created_at, self._log.last_retry(job.job_id) or 0.0)
+            since = max(job.created_at, self._log.histories.last_retry(job.job_id) or 0.0)
             if since <= oldest:
                 yield job.job_id, _stuck_job(job, since, is_known=job.inbox in names)
 
@@ -428,9 +427,9 @@ class NoticeWatcher:
         day = Day(
             since=since,
             until=now,
-            counts=self._log.counts_between(since, now),
-            failed=self._log.failed_between(since, now),
-            open_now=self._log.open_jobs(),
+            counts=self._log.statistics.counts_between(since, now),
+            failed=self._log.lookups.failed_between(since, now),
+            open_now=self._log.statistics.open_jobs(),
             holds=[self._hold(url, seen) for url, seen in told.holds.items() if url in held],
             away=away,
         )

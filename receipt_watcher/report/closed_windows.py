@@ -8,7 +8,7 @@ from __future__ import annotations
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.state import Closed
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 
 
@@ -19,6 +19,6 @@ def closed_windows(config: Config, inbox: Inbox, log: JobLog, now: float) -> lis
         window = config.window_of(inbox, own)
         if window is not None and not window.is_open(now):
             branch = f"{inbox.name}/{name}" if name else inbox.name
-            queued = log.count([branch], State.QUEUED)
+            queued = log.statistics.count([branch], State.QUEUED)
             found.append(Closed(branch, window.text, window.opens_at(now), queued))
     return found

@@ -20,9 +20,8 @@ from receipt_watcher.inbox.state import Snapshot
 from receipt_watcher.inbox.wait_reasons import NEVER, WAITS_FOR_PATIENCE, WaitReason
 from receipt_watcher.jobs.job import Folder, Job, job_id_prefix
 from receipt_watcher.jobs.json_view import full_view, iso_time
-from receipt_watcher.jobs.log.holds import DestinationState, Holds
-from receipt_watcher.jobs.log.manual_holds import ManualHolds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.holds import DestinationState
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.report.file_causes import Cause, InboxContext, duplicate_of, look_at
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
@@ -155,7 +154,7 @@ class Explainer:
             relative = _below(place, getattr(inbox, option))
             if relative is not None and self._log is not None:
                 receipt = relative.with_name(relative.name.removesuffix(NOTE_SUFFIX))
-                return self._log.stored_at(inbox.name, folder, relative) or self._log.stored_at(
+                return self._log.files.stored_at(inbox.name, folder, relative) or self._log.files.stored_at(
                     inbox.name, folder, receipt
                 )
         return None
@@ -179,7 +178,7 @@ class Explainer:
         try:
             status = os.lstat(path)
         except OSError:
-            job = self._log.latest_of(inbox.name, Path(relative)) if self._log else None
+            job = self._log.lookups.latest_of(inbox.name, Path(relative)) if self._log else None
             return self.about_job(job, self._log) if job and self._log else None
         with Examiners(bounds_of(self._config).brief(), is_logged=False) as examiners:
             scene = InboxContext(self._config, inbox, snapshot, self._log, examiners.examine)
@@ -235,7 +234,7 @@ class Explainer:
         """Explain what became of a job, and what it waits for."""
         inbox = next((inbox for inbox in self._config.inboxes if inbox.name == job.inbox), None)
         path = getattr(inbox, _FOLDERS[job.folder]) / job.stored_path if inbox else None
-        view = full_view(job, path, log.attempts(job.job_id), log.history(job.job_id))
+        view = full_view(job, path, log.histories.attempts(job.job_id), log.histories.lines(job.job_id))
         facts = {name: value for name, value in view.items() if name not in ("deliveries", "history")}
         if inbox is None:
             answer = f"Its inbox {job.inbox} is not configured any more; configure it again, and it goes on."
@@ -268,10 +267,10 @@ def _what_became(job: Job) -> str:
 
 def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float) -> str:
     own = next((own for name, own in inbox.subfolders if f"{inbox.name}/{name}" == job.branch), None)
-    standing = Holds(log).get(config.webhook_url_of(inbox, own))
+    standing = log.holds.of(config.webhook_url_of(inbox, own))
     window = config.window_of(inbox, own)
     is_open = window is None or window.is_open(now)
-    hold = ManualHolds(log).of_destination(standing.url)
+    hold = log.manual_holds.of_destination(standing.url)
     said = [f"An admin holds what goes to N8N since {iso_time(hold.since)}{hold.words}."] if hold else []
     if window is not None and not is_open:
         said.append(f"Receipts are sent {window.text}; it waits until {iso_time(window.opens_at(now))}.")

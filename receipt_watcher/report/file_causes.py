@@ -21,8 +21,7 @@ from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import UNFINISHED
 from receipt_watcher.inbox.watching.listing import listing_of, signature
 from receipt_watcher.jobs.json_view import iso_time
-from receipt_watcher.jobs.log.manual_holds import ManualHolds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.system.display import lies_below
@@ -96,12 +95,12 @@ def look_at(scene: InboxContext, relative: str, status: os.stat_result) -> FileF
 def _causes_around(scene: InboxContext) -> Iterator[Cause]:
     """Yield what keeps every file of the inbox waiting."""
     snapshot = scene.snapshot
-    hold = ManualHolds(scene.log).of_inbox(scene.inbox.name) if scene.log else None
+    hold = scene.log.manual_holds.of_inbox(scene.inbox.name) if scene.log else None
     if hold is not None:
         yield Cause(WaitReason.HELD, f"since {iso_time(hold.since)}{hold.words}")
     if snapshot is None:
         yield Cause(WaitReason.NOT_RUNNING)
-        if scene.log is None or scene.log.fact(f"inbox_started:{scene.inbox.name}") is None:
+        if scene.log is None or scene.log.facts.get(f"inbox_started:{scene.inbox.name}") is None:
             waiting = sum(1 for _ in listing_of(scene.inbox).files())
             if waiting > scene.config.limits.backlog_files:
                 yield Cause(WaitReason.BACKLOG, f"{waiting} files wait")
@@ -148,7 +147,7 @@ def duplicate_of(scene: InboxContext, relative: str, examination: Examination) -
     own = next((own for name, own in inbox.subfolders if lies_below(Path(relative).parent, name)), None)
     database_id = own.notion_database_id if own and own.notion_database_id is not None else inbox.notion_database_id
     target = f"{config.webhook_url_of(inbox, own)} {database_id}"
-    found = scene.log.same_receipts(examination.sha256, target, OPEN_STATES | {State.SUCCESS})
+    found = scene.log.lookups.same_receipts(examination.sha256, target, OPEN_STATES | {State.SUCCESS})
     return found[0].job_id if found else None
 
 

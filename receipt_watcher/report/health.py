@@ -21,7 +21,7 @@ from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.system.time_limit import within
 
@@ -84,7 +84,7 @@ class Health:
 
     def _held(self) -> dict[str, str]:
         try:
-            standings = {name: self._holds.get(url) for url, name in self.destinations.items()}
+            standings = {name: self._holds.of(url) for url, name in self.destinations.items()}
         except JobLogError:  # a check says so
             return {}
         return {
@@ -95,10 +95,10 @@ class Health:
 
     def _trouble_of_log(self) -> str | None:
         try:
-            self._log.prove_writable()
+            self._log.database.prove_writable()
         except Exception as error:  # noqa: BLE001 - whatever the database raises, the answer is «not ready»
             return str(error)
-        return self._log.trouble
+        return self._log.database.trouble
 
     def _asked(self, name: str, folders: Sequence[Path]) -> str | None:
         """Ask the disks of a spool, which may never answer: then they are not asked again until they have."""

@@ -31,9 +31,9 @@ from prometheus_client.registry import Collector
 from receipt_watcher import __version__
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.gate import Gate
+from receipt_watcher.jobs.log.histories import Delivered, Turn
 from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.queries.lookups import Delivered, Turn
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import CLOSED_STATES
 from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.report.health import Health
@@ -65,7 +65,7 @@ class Counts(Collector):
 
     def start(self) -> None:
         """Begin to count: what the log has by now is not of this process."""
-        self._event, self._attempt = self._log.last_event(), self._log.last_attempt()
+        self._event, self._attempt = self._log.histories.last_event(), self._log.histories.last_attempt()
 
     def collect(self) -> Iterator[Metric]:
         """Count what is new, and yield the sums."""
@@ -79,10 +79,10 @@ class Counts(Collector):
         yield from found
 
     def _count_turns(self) -> None:
-        newest = self._log.last_event()
+        newest = self._log.histories.last_event()
         self._event = min(self._event, newest)  # numbers are given again once retention removed the newest lines
         while self._event < newest:
-            turns = self._log.beginnings_and_ends(self._event, newest, PAGE_LINES)
+            turns = self._log.histories.beginnings_and_ends(self._event, newest, PAGE_LINES)
             for turn in turns:
                 self._count_turn(turn)
             self._event = turns[-1].number if len(turns) == PAGE_LINES else newest
@@ -94,10 +94,10 @@ class Counts(Collector):
             self._ended[turn.inbox, turn.state] += 1
 
     def _count_deliveries(self) -> None:
-        newest = self._log.last_attempt()
+        newest = self._log.histories.last_attempt()
         self._attempt = min(self._attempt, newest)
         while self._attempt < newest:
-            found = self._log.deliveries(self._attempt, newest, PAGE_LINES)
+            found = self._log.histories.deliveries(self._attempt, newest, PAGE_LINES)
             for delivered in found:
                 self._answers[delivered.outcome, _answer_of(delivered)] += 1
                 seconds = max(0.0, delivered.seconds)  # the clock may have been set back meanwhile
@@ -181,9 +181,11 @@ class Present(Collector):
         waiting = _gauge("receipts_waiting", "Receipts by where they wait: from the inbox to done.", "inbox", "state")
         for gate in self._gates:
             name = gate.route.name
-            counts = Counter({"settling": gate.files, "filing": self._log.moves_due(name)})
+            counts = Counter({"settling": gate.files, "filing": self._log.statistics.moves_due(name)})
             for branch in gate.route.branches:
-                counts.update({state.value: number for state, number in self._log.waiting_on(branch.key).items()})
+                counts.update(
+                    {state.value: number for state, number in self._log.statistics.waiting_on(branch.key).items()}
+                )
             for state, number in counts.items():
                 waiting.add_metric([name, state], number)
         return waiting
@@ -193,7 +195,7 @@ class Present(Collector):
         now = self._clock()
         for gate in self._gates:
             began = [each.first_seen_at for each in gate.waiting]
-            opened_at = self._log.oldest_open_in(gate.route.name)
+            opened_at = self._log.statistics.oldest_open_in(gate.route.name)
             if opened_at is not None:
                 began.append(opened_at)
             oldest.add_metric([gate.route.name], max(0.0, now - min(began, default=now)))
@@ -202,7 +204,7 @@ class Present(Collector):
     def _held(self) -> Metric:
         held = _gauge("destination_hold", "Whether a webhook is held: its receipts wait.", "destination")
         for url, name in self._health.destinations.items():
-            held.add_metric([name], self._holds.get(url).is_held)
+            held.add_metric([name], self._holds.of(url).is_held)
         return held
 
     def _balance(self) -> Iterator[Metric]:

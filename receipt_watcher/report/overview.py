@@ -16,8 +16,7 @@ from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.manual_holds import ManualHolds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.report import status_line
 from receipt_watcher.report.closed_windows import closed_windows
@@ -52,8 +51,8 @@ class DaemonOverview:
         keys = [branch.key for route in self._routes for branch in route.branches]
         urls = set(self._config.webhook_urls())
         return status_line.in_one_line(
-            self._log.count(keys, State.QUEUED),
-            self._log.count(keys, State.DELIVERING, State.PROCESSING),
+            self._log.statistics.count(keys, State.QUEUED),
+            self._log.statistics.count(keys, State.DELIVERING, State.PROCESSING),
             {each.url: each.held_since for each in self._holds.all() if each.is_held and each.url in urls},
             [gate.route.name for gate in self._gates if gate.unavailable],
             lambda at: datetime.fromtimestamp(at).astimezone(self._config.notify.zone).strftime("%H:%M"),
@@ -64,7 +63,7 @@ class DaemonOverview:
         now = self._clock()
         held = {
             f"hold:{hold.short}": f"{hold.label} is held by hand since {iso_time(hold.since)}{hold.words}"
-            for hold in ManualHolds(self._log).all()
+            for hold in self._log.manual_holds.all()
         }
         closed = [
             each for inbox in self._config.inboxes for each in closed_windows(self._config, inbox, self._log, now)
@@ -75,7 +74,7 @@ class DaemonOverview:
         """Return what is wrong with us; that N8N is held is not."""
         found = [f"the inbox {gate.route.name}: {gate.unavailable}" for gate in self._gates if gate.unavailable]
         found += [f"filing of {name}: {why}" for name, why in self._filing.troubles.copy().items()]
-        return found if self._log.trouble is None else [*found, self._log.trouble]
+        return found if self._log.database.trouble is None else [*found, self._log.database.trouble]
 
     def inbox_states(self) -> list[InboxState]:
         """Return how the inboxes are, for those who tell people and for the status page."""
@@ -101,7 +100,9 @@ class DaemonOverview:
         if not all(gate.is_idle or gate.unavailable for gate in self._gates):
             return False
         names = [route.name for route in self._routes if route.is_ready]
-        if self._log.open_jobs_of(names) > self._waiting_for_windows() or self._log.due_moves(names, 1):
+        if self._log.statistics.open_jobs_of(names) > self._waiting_for_windows() or self._log.files.due_moves(
+            names, 1
+        ):
             return False
         return all(gate.is_idle or gate.unavailable for gate in self._gates)
 
@@ -116,6 +117,8 @@ class DaemonOverview:
             for closed in closed_windows(self._config, inbox, self._log, now)
             if inbox.name in names
         }
-        for hold in ManualHolds(self._log).all():
-            queued |= {branch: self._log.count([branch], State.QUEUED) for branch in branches_of(ready, hold.name)}
+        for hold in self._log.manual_holds.all():
+            queued |= {
+                branch: self._log.statistics.count([branch], State.QUEUED) for branch in branches_of(ready, hold.name)
+            }
         return sum(queued.values())

@@ -24,9 +24,10 @@ from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.engine.sqlite import SQLITE_VERSION
+from receipt_watcher.jobs.log.facts import VERSION_FACT
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
-from receipt_watcher.jobs.log.manual_holds import ManualHold, ManualHolds
-from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.manual_holds import ManualHold
 from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.report.balance.last_result import LastBalance, last_balance
 from receipt_watcher.report.closed_windows import closed_windows
@@ -281,9 +282,9 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
     """Collect the picture."""
     urls = set(config.webhook_urls())
     names = [inbox.name for inbox in config.inboxes]
-    counts = log.counts()
+    counts = log.statistics.counts()
     standings = [standing for standing in holds.all() if standing.url in urls]
-    routed = log.open_jobs_of(names)
+    routed = log.statistics.open_jobs_of(names)
     is_running = installation.is_running()
     return Status(
         is_running=is_running,
@@ -291,20 +292,20 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
         counts=counts,
         held=[_held(config, log, standing, now) for standing in standings if standing.is_held],
         failing=[standing for standing in standings if standing.trouble and not standing.is_held],
-        old=log.open_since(now - _OLD_SECONDS, limit=20),
+        old=log.lookups.open_since(now - _OLD_SECONDS, limit=20),
         unrouted=sum(counts[state] for state in OPEN_STATES) - routed,
-        removed=log.removed_files(),
-        oldest=next(iter(log.oldest_open(now, 1)), None),
+        removed=log.statistics.removed_files(),
+        oldest=next(iter(log.lookups.oldest_open(now, 1)), None),
         now=now,
         zone=config.notify.zone,
         balance=last_balance(log),
-        by_hand=ManualHolds(log).all(),
-        failed=log.last_failures(_NAMED),
+        by_hand=log.manual_holds.all(),
+        failed=log.lookups.last_failures(_NAMED),
         disks=list(_disks(config)),
         versions={
             "receipt-watcher": __version__,
-            "daemon": log.fact(VERSION_FACT) if is_running else None,
-            "schema": log.schema(),
+            "daemon": log.facts.get(VERSION_FACT) if is_running else None,
+            "schema": log.database.schema(),
             "Python": ".".join(map(str, sys.version_info[:3])),
             "SQLite": SQLITE_VERSION,
         },
@@ -316,7 +317,7 @@ def _held(config: Config, log: JobLog, standing: DestinationState, now: float) -
     times = (standing.held_since or now, standing.probe_at or now)
     since, probe_at = (clock_text(at, now, config.notify.zone) for at in times)
     inboxes = list(dict.fromkeys(branch.partition("/")[0] for branch in branches))
-    waiting = log.count(branches, State.QUEUED, State.DELIVERING)
+    waiting = log.statistics.count(branches, State.QUEUED, State.DELIVERING)
     host = urlsplit(standing.url).hostname or "n8n"
     words = f"N8N at {host} is on hold since {since} ({', '.join(inboxes)}: {waiting} waiting; next try {probe_at})"
     return Held(standing, inboxes, waiting, words)

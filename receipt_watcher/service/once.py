@@ -46,7 +46,7 @@ def run_once(config: Config, stop: StopSignal, *, take_over: bool, accept_backlo
     try:
         daemon.start()
         _wait(daemon, stop)
-        jobs = daemon.log.changed_since(started_at)
+        jobs = daemon.log.lookups.changed_since(started_at)
         troubles = _troubles(daemon, jobs)
     finally:
         ended = daemon.stop()
@@ -54,9 +54,9 @@ def run_once(config: Config, stop: StopSignal, *, take_over: bool, accept_backlo
 
 
 def _wait(daemon: Daemon, stop: StopSignal) -> None:
-    changed_at, before = time.monotonic(), _progress(daemon.log.counts())
+    changed_at, before = time.monotonic(), _progress(daemon.log.statistics.counts())
     while not stop.wait(_LOOK_SECONDS) and not daemon.condition.is_quiet():
-        counts = daemon.log.counts()
+        counts = daemon.log.statistics.counts()
         now = _progress(counts)
         if now != before or not all(gate.is_idle or gate.unavailable for gate in daemon.gates):
             changed_at, before = time.monotonic(), now

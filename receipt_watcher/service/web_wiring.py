@@ -21,8 +21,8 @@ from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.manual_holds import ManualHolds, hand_hold_view
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.manual_holds import hand_hold_view
 from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.callers import Access, Trust
@@ -130,6 +130,6 @@ def _inbox_view(gate: Gate, log: JobLog, now: float) -> dict[str, Any]:
         "why": None if is_available else gate.unavailable or "it is not open yet",
         "since": iso_time(gate.unavailable_since),
         "waiting": len(gate.watch.settler),
-        "open": log.open_in(route.name, now + 1)[0],
-        "held": hand_hold_view(ManualHolds(log).of_inbox(route.name)),
+        "open": log.statistics.open_in(route.name, now + 1)[0],
+        "held": hand_hold_view(log.manual_holds.of_inbox(route.name)),
     }

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from receipt_watcher.errors import SpoolError
 from receipt_watcher.jobs.job import Folder
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.contents import difference, status_of
 from receipt_watcher.spool.folders import SpoolFolders
 from receipt_watcher.system.display import display_name
@@ -85,7 +85,7 @@ class Bindings:
         has_moved = False
         if before is not None and now is not None and now.point and not before.is_same_folder(now):
             has_moved = now.is_together and before.is_together and is_ours
-            if not has_moved and self._log.has_jobs_of(self._inbox):
+            if not has_moved and self._log.lookups.has_jobs_of(self._inbox):
                 raise SpoolError(
                     f"{self._folders.inbox} was on {before.file_system} at {before.point}, and what is there now is "
                     f"{mount_of(self._folders.inbox)}: is the share not mounted, or something mounted over it? If this "
@@ -109,7 +109,7 @@ class Bindings:
         return InboxPlace(mount.point, mount.file_system, inbox.stat().st_ino, mount == mount_of(above))
 
     def _known_inbox(self) -> InboxPlace | None:
-        fact = self._log.fact(f"inbox_place:{self._inbox}")
+        fact = self._log.facts.get(f"inbox_place:{self._inbox}")
         return None if fact is None else InboxPlace(**json.loads(fact))
 
     def trouble(self, folder: Folder, *, is_ours: bool, has_moved: bool = False) -> str | None:
@@ -149,7 +149,7 @@ class Bindings:
             return _not_there(path)
         if folder is not Folder.PROCESSING:
             return None
-        if not is_ours and self._log.fact(recovered_fact(path)) is not None:
+        if not is_ours and self._log.facts.get(recovered_fact(path)) is not None:
             return f"{path} has no .owner that names this installation: is its disk or share not mounted?"
         if self._proof(folder) is False:
             return f"none of the receipts that the job log has in {path} is there: is its disk or share not mounted?"
@@ -178,13 +178,13 @@ class Bindings:
         """
         inbox = self._inbox_now()
         if inbox is not None and inbox != self._known_inbox():
-            self._log.keep_fact(f"inbox_place:{self._inbox}", json.dumps(asdict(inbox)))
+            self._log.facts.keep(f"inbox_place:{self._inbox}", json.dumps(asdict(inbox)))
         for folder in Folder:
             path = self._folders.path_of(folder)
             before = self._known(path)
             after = self._binding(folder, before, FolderPlace.of(path), now, is_taken_over=is_taken_over)
             if after != before:
-                self._log.keep_fact(_fact(path), _text_of(after))
+                self._log.facts.keep(_fact(path), _text_of(after))
 
     def _binding(
         self, folder: Folder, before: Binding | None, place: FolderPlace | None, now: float, *, is_taken_over: bool
@@ -202,15 +202,15 @@ class Bindings:
         if before is not None and before.is_used:
             return True
         if folder is Folder.PROCESSING:
-            return self._log.has_jobs_of(self._inbox)
-        return self._log.has_filed(self._inbox, folder)
+            return self._log.lookups.has_jobs_of(self._inbox)
+        return self._log.files.has_filed(self._inbox, folder)
 
     def _proof(self, folder: Folder, before: float | None = None) -> bool | None:
         """Whether one of the newest files that the log has in a folder is there; None if it has none.
 
         With `before`, in Unix seconds: of those that were concluded before that.
         """
-        jobs = self._log.newest_files(self._inbox, folder, float("inf") if before is None else before, _SAMPLE_FILES)
+        jobs = self._log.files.newest(self._inbox, folder, float("inf") if before is None else before, _SAMPLE_FILES)
         root = self._folders.path_of(folder)
         for job in jobs:
             status = status_of(str(root / job.stored_path))
@@ -219,7 +219,7 @@ class Bindings:
         return False if jobs else None
 
     def _known(self, path: Path) -> Binding | None:
-        fact = self._log.fact(_fact(path))
+        fact = self._log.facts.get(_fact(path))
         if fact is None:
             return None
         said = json.loads(fact)

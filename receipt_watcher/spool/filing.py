@@ -22,7 +22,7 @@ from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
 from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.jobs.job import Folder, Job, may_be_booked
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
 from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from receipt_watcher.spool import reason_file
@@ -91,7 +91,7 @@ class Filing:
 
     def _file_away(self, route: InboxRoute) -> int:
         self._troubled.discard(route.name)
-        jobs = self._log.due_moves([route.name], BATCH_FILES)
+        jobs = self._log.files.due_moves([route.name], BATCH_FILES)
         if not jobs:
             self._end_trouble(route)
             return 0
@@ -116,10 +116,10 @@ class Filing:
         taken = {(folder, path) for _, folder, path in begun}
         moves: list[Move] = []
         for job in jobs:
-            folder = self._log.home_of(job)
+            folder = self._log.files.home_of(job)
             if folder is job.folder:  # a copy whose original is open again, a verdict or a reason that changed
                 self._renew_note(route, job)
-                self._log.finish_moves([(job, job.folder, job.stored_path)], self._clock())
+                self._log.moves.finish_moves([(job, job.folder, job.stored_path)], self._clock())
                 continue
             wanted = self._wanted_path(route, job, folder)
             names = {path for place, path in taken if place is folder}
@@ -132,7 +132,7 @@ class Filing:
                 continue
             taken.add((folder, path))
             moves.append((job, folder, path))
-        return self._log.intend_moves(moves) if moves else []
+        return self._log.moves.intend_moves(moves) if moves else []
 
     def _wanted_path(self, route: InboxRoute, job: Job, folder: Folder) -> Path:
         match folder:
@@ -160,7 +160,7 @@ class Filing:
                 self._missing(route, job, str(error), Reason.CHANGED)
             except FileExistsError:
                 # Somebody put a file there since the name was chosen. Choose another in the next round.
-                self._log.finish_moves([(job, job.folder, job.stored_path)], self._clock())
+                self._log.moves.finish_moves([(job, job.folder, job.stored_path)], self._clock())
             except (OSError, SpoolError) as error:
                 self._tell_trouble(route, error)
                 if isinstance(error, SpoolError) or error.errno in _TROUBLE_OF_ALL:
@@ -192,12 +192,12 @@ class Filing:
             self._remove_notes(route, job, folder, notes.get(job.job_id))
         found = self._examined(route, moved)  # before the transaction, which would keep callbacks waiting
         moved = [move for move in moved if move[1] is not Folder.PROCESSING or move[0].job_id in found]
-        with self._log.transaction():
+        with self._log.database.transaction():
             now = self._clock()
-            self._log.finish_moves(moved, now)
+            self._log.moves.finish_moves(moved, now)
             for job, folder, _ in moved:
                 if job.note_path != notes.get(job.job_id):
-                    self._log.keep_note_path(job.job_id, notes.get(job.job_id))
+                    self._log.moves.keep_note_path(job.job_id, notes.get(job.job_id))
                 if folder is Folder.PROCESSING:
                     self._go_on(job, found[job.job_id], route.branch_of(job).duplicates)
         for job, folder, path in moved:
@@ -234,14 +234,14 @@ class Filing:
         """Stop trying to move a file that is gone, or whose place another one has taken."""
         now = self._clock()
         after = None
-        with self._log.transaction():
-            current = self._log.get(job.job_id)  # a retry may have come since the round began
+        with self._log.database.transaction():
+            current = self._log.lookups.get(job.job_id)  # a retry may have come since the round began
             if current is None or (current.folder, current.stored_path) != (job.folder, job.stored_path):
                 return  # or the file itself was dropped in again
-            self._log.abandon_move(job.job_id, now, message)
+            self._log.moves.abandon_move(job.job_id, now, message)
             if current.state is State.QUEUED:
-                after = self._log.advance(job.job_id, Event.FAIL, now, reason=reason, message=message)
-                self._log.abandon_move(job.job_id, now, "nothing to file")
+                after = self._log.jobs.advance(job.job_id, Event.FAIL, now, reason=reason, message=message)
+                self._log.moves.abandon_move(job.job_id, now, "nothing to file")
         if job.folder is Folder.PROCESSING:  # somebody took it from where a crash had left it, half-way out
             route.spool.tidy(job.stored_path.parts[0])
         if after is not None:
@@ -272,14 +272,14 @@ class Filing:
 
     def _go_on(self, job: Job, found: Examination, duplicates: Duplicates) -> None:
         """A retry of what examination refused may succeed under new limits; anything else must still be itself."""
-        current = self._log.get(job.job_id)
+        current = self._log.lookups.get(job.job_id)
         if current is None or current.state is not State.QUEUED:
             return
         refused = self._refusal(job, found, duplicates)
         if refused is None:
-            self._log.complete(job.job_id, found.sha256, found.mime_type, found.size)
+            self._log.jobs.complete(job.job_id, found.sha256, found.mime_type, found.size)
             return
-        after = self._log.advance(job.job_id, Event.FAIL, self._clock(), reason=refused[0], message=refused[1])
+        after = self._log.jobs.advance(job.job_id, Event.FAIL, self._clock(), reason=refused[0], message=refused[1])
         if after is not None:
             log_concluded(after, self._clock())
 
@@ -289,7 +289,7 @@ class Filing:
         if found.refusal is not None:
             return found.refusal.reason, found.refusal.detail
         if duplicates != "send" and found.sha256 is not None:
-            for other in self._log.same_receipts(found.sha256, job.target, OPEN_STATES | {State.SUCCESS}):
+            for other in self._log.lookups.same_receipts(found.sha256, job.target, OPEN_STATES | {State.SUCCESS}):
                 if other.job_id != job.job_id:
                     return Reason.ALREADY_SEEN, f"The same receipt is there as {other.filename} (job {other.job_id})."
         return None
@@ -319,7 +319,7 @@ class Filing:
     def _note_text(self, job: Job) -> str:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.completed_at or self._clock()))
         if job.state is State.DUPLICATE:
-            original = self._log.get(job.duplicate_of or "")
+            original = self._log.lookups.get(job.duplicate_of or "")
             return (
                 f"{job.filename}\n\nWhat happened ({when}):\nThis is a copy of a receipt that did not get through"
                 f"{f': {original.filename}' if original else ''} (job {job.duplicate_of}).\n\n"

@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from receipt_watcher.spool.reason_file import is_note, job_id_of, note_path
@@ -73,7 +73,7 @@ def rebuild(route: InboxRoute, log: JobLog, now: float, progress: Callable[[], N
     for folder in (Folder.DONE, Folder.FAILED):
         for path in _files(route.spool.folders.path_of(folder)):
             progress()
-            if not reads_all and log.stored_at(route.name, folder, path) is not None:
+            if not reads_all and log.files.stored_at(route.name, folder, path) is not None:
                 continue
             found = _unknown(route, log, folder, path, now)
             if found is not None:
@@ -99,9 +99,9 @@ def await_open_jobs(route: InboxRoute, log: JobLog, now: float) -> None:
 
     It is claimed by nobody, so the next look at such claims takes it for a lost answer.
     """
-    with log.transaction():
-        for job in log.queued_of(route.name):
-            log.advance(job, Event.CLAIM, now, detail=_MAY_HAVE_BEEN_SENT, attempts=job.attempts + 1)
+    with log.database.transaction():
+        for job in log.lookups.queued_of(route.name):
+            log.jobs.advance(job, Event.CLAIM, now, detail=_MAY_HAVE_BEEN_SENT, attempts=job.attempts + 1)
 
 
 _MAY_HAVE_BEEN_SENT = "the job log was restored: it may have been sent since"
@@ -112,7 +112,7 @@ def _unknown(route: InboxRoute, log: JobLog, folder: Folder, path: Path, now: fl
     file = route.spool.folders.path_of(folder) / path
     status = file.stat()
     sha256 = digest_of(file)
-    jobs = [job for job in log.with_bytes(sha256, _MOST_JOBS) if job.inbox == route.name]
+    jobs = [job for job in log.lookups.with_bytes(sha256, _MOST_JOBS) if job.inbox == route.name]
     if any((job.folder, job.stored_path) == (folder, path) and job.removed_at is None for job in jobs):
         return None
     came_at = min(max(status.st_mtime, 0.0), now)
@@ -120,7 +120,7 @@ def _unknown(route: InboxRoute, log: JobLog, folder: Folder, path: Path, now: fl
     job = next((job for job in jobs if job.job_id == noted and not _has_its_file(route, job)), None)
     if job is None:
         job = next((job for job in jobs if _is_astray(route, job)), None)
-    job_id = noted if noted and log.get(noted) is None else new_job_id(came_at)
+    job_id = noted if noted and log.lookups.get(noted) is None else new_job_id(came_at)
     return _Found(path, folder, sha256, status.st_size, came_at, job, job_id)
 
 
@@ -194,15 +194,15 @@ def _without_subfolder(branch: Branch, path: Path) -> Path:
 
 
 def _record(route: InboxRoute, log: JobLog, batch: list[_Found], now: float) -> None:
-    with log.transaction():
+    with log.database.transaction():
         for found in batch:
             detail = _DETAILS[found.folder]
             if found.job is None:
-                job = log.insert(_job(route, found))
+                job = log.jobs.insert(_job(route, found))
             else:
-                job = log.find_again(found.job, found.folder, found.path, now, detail)
+                job = log.moves.find_again(found.job, found.folder, found.path, now, detail)
             if found.folder is Folder.DONE:
-                log.advance(job.job_id, Event.SUCCEED, now, detail=detail)
+                log.jobs.advance(job.job_id, Event.SUCCEED, now, detail=detail)
             elif job.state in OPEN_STATES:
                 reason = Reason.OUTCOME_UNKNOWN
-                log.advance(job.job_id, Event.FAIL, now, detail=detail, reason=reason, message=_FAILED_MESSAGE)
+                log.jobs.advance(job.job_id, Event.FAIL, now, detail=detail, reason=reason, message=_FAILED_MESSAGE)

@@ -37,7 +37,7 @@ import structlog
 from receipt_watcher.config.sections.retention import Retention
 from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool import reason_file
 from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system import disk
@@ -92,14 +92,14 @@ class BelievedTime:
             else:
                 self._time = min(now, self._time + HASTE * (at - self._at))
             self._at = at
-            self._log.keep_fact(_BELIEVED, repr(self._time))
+            self._log.facts.keep(_BELIEVED, repr(self._time))
             return self._time
 
     def _begin(self, now: float) -> float:
-        fact = self._log.fact(_BELIEVED)
+        fact = self._log.facts.get(_BELIEVED)
         if fact is not None:
             return float(fact)
-        latest = self._log.latest_change(now)
+        latest = self._log.statistics.latest_change(now)
         return now if latest is None else latest
 
 
@@ -146,7 +146,9 @@ class Remover:
     @property
     def is_needed(self) -> bool:
         """Whether there is anything to do: files that may be removed, or removals that a crash interrupted."""
-        return any(days is not None for days in self._days.values()) or bool(self._log.begun_removals(self.route.name))
+        return any(days is not None for days in self._days.values()) or bool(
+            self._log.files.begun_removals(self.route.name)
+        )
 
     def look(self) -> Tally:
         """Do one round: first what was begun, then what is old enough; say in one line what was removed."""
@@ -181,7 +183,7 @@ class Remover:
         now = self._believed()
         ignored = self._passed_over | self._refused
         limit = ROUND_FILES + len(ignored)
-        found = self._log.old_files(self.route.name, folder, now - days * DAY_SECONDS, now, limit)
+        found = self._log.files.old(self.route.name, folder, now - days * DAY_SECONDS, now, limit)
         old = [job for job in found if job.job_id not in ignored][:ROUND_FILES]
         for batch in _batches(old, BATCH_FILES):
             if self._stopping.is_set():
@@ -204,7 +206,7 @@ class Remover:
         unchanged = [job for job in jobs if job.job_id in read]
         with self._at_rest:
             beside = self._beside(unchanged[0].folder)
-            intended = self._log.intend_removals(self.route.name, unchanged, beside, self._clock())
+            intended = self._log.moves.intend_removals(self.route.name, unchanged, beside, self._clock())
             self._passed_over.update(read.keys() - {job.job_id for job in intended})
             self._check_present()
             self._remove([(job, read[job.job_id]) for job in intended], {}, tally)
@@ -265,14 +267,14 @@ class Remover:
         for _, folder in left:
             with contextlib.suppress(FileNotFoundError):
                 disk.flush_folder(folder)
-        self._log.finish_removals(self.route.name, gone, kept, self._clock())
+        self._log.moves.finish_removals(self.route.name, gone, kept, self._clock())
         for root, folder in left:
             _remove_empty(folder, root)
 
     def _finish_begun(self, tally: Tally) -> None:
         """Finish the removals that a crash interrupted, by the same rules; what must stay is taken back."""
         with self._at_rest:
-            begun = self._log.begun_removals(self.route.name)
+            begun = self._log.files.begun_removals(self.route.name)
             files: list[tuple[Job, Signature]] = []
             kept: dict[str, str] = {}
             for job in begun:
@@ -300,7 +302,7 @@ class Remover:
     def _why_not(self, job: Job) -> str | None:
         if self._days[job.folder] is None:
             return "retention was switched off"
-        if self._log.is_named_by_another(job, self._beside(job.folder)):
+        if self._log.files.is_named_by_another(job, self._beside(job.folder)):
             return f"{self.route.path_of(job)} belongs to another job now"
         return None
 
@@ -331,10 +333,10 @@ class Trimmer:
         now = self._believed()
         before = now - self._days * DAY_SECONDS
         trimmed = 0
-        for batch in _batches(self._log.old_histories(before, now), BATCH_HISTORIES):
+        for batch in _batches(self._log.files.old_histories(before, now), BATCH_HISTORIES):
             if self._stopping.is_set():
                 break
-            trimmed += self._log.trim(batch, before)
+            trimmed += self._log.jobs.trim(batch, before)
         if trimmed:
             logger.info("retention.trimmed", jobs=trimmed)
         return trimmed

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 import structlog
 
 from receipt_watcher.jobs.log.engine.sqlite import COUNTER_FACT, SPOOL_COUNTER_FACT
-from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
+from receipt_watcher.jobs.log.facts import VERSION_FACT
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.state_dir import Installation
@@ -43,19 +44,19 @@ class Starts:
 
     def begin(self) -> None:
         """Count this start, and notice whether the log is behind the state folder."""
-        in_log, in_state = _number(self._log.fact(COUNTER_FACT)), self._installation.counter()
+        in_log, in_state = _number(self._log.facts.get(COUNTER_FACT)), self._installation.counter()
         self._counter = max(in_log, in_state) + 1
-        with self._log.transaction():
-            self._log.keep_fact(COUNTER_FACT, str(self._counter))
+        with self._log.database.transaction():
+            self._log.facts.keep(COUNTER_FACT, str(self._counter))
             if in_log < in_state:
-                self._log.keep_fact(_RESTORED_FACT, str(self._counter))
+                self._log.facts.keep(_RESTORED_FACT, str(self._counter))
         self._installation.keep_counter(self._counter)
-        if in_log < in_state and self._log.fact(VERSION_FACT) is not None:  # of a new log `rebuild` says enough
+        if in_log < in_state and self._log.facts.get(VERSION_FACT) is not None:  # of a new log `rebuild` says enough
             self._tell("the state folder")
 
     def expect(self, spool: Spool) -> None:
         """Let everybody wait for a spool that the log is known to be behind of, before it is opened."""
-        if self._counter and _number(self._log.fact(_RESTORED_FACT)) > self._known(spool):
+        if self._counter and _number(self._log.facts.get(_RESTORED_FACT)) > self._known(spool):
             self._due.add(spool.name)
             self._going_on.add(spool.name)
 
@@ -68,12 +69,12 @@ class Starts:
         if not self._counter or not owner or (owner != installation_id and not takes_over):
             return False
         if owner != installation_id:
-            self._log.keep_fact(_fact_of(spool), _NEVER_AGREED)  # also after a crash in the middle
+            self._log.facts.keep(_fact_of(spool), _NEVER_AGREED)  # also after a crash in the middle
             return True
         known, counter = self._known(spool), spool.counter()
         if counter > known and spool.name not in self._due:
             self._tell(f"{spool.folders.processing}/.owner")
-        return counter > known or _number(self._log.fact(_RESTORED_FACT)) > known
+        return counter > known or _number(self._log.facts.get(_RESTORED_FACT)) > known
 
     @contextlib.contextmanager
     def rebuilding(self, spool: Spool) -> Iterator[None]:
@@ -98,10 +99,10 @@ class Starts:
             return
         counter = max(self._counter, spool.counter())
         if self._known(spool) != counter:
-            with self._log.transaction():
+            with self._log.database.transaction():
                 if counter > self._counter:  # the state folder had been restored, too
-                    self._log.keep_fact(COUNTER_FACT, str(counter))
-                self._log.keep_fact(_fact_of(spool), str(counter))
+                    self._log.facts.keep(COUNTER_FACT, str(counter))
+                self._log.facts.keep(_fact_of(spool), str(counter))
         self._counter = counter
         spool.keep_counter(counter)
 
@@ -116,10 +117,10 @@ class Starts:
         return bool(self._due)
 
     def _known(self, spool: Spool) -> int:
-        return _number(self._log.fact(_fact_of(spool)))
+        return _number(self._log.facts.get(_fact_of(spool)))
 
     def _tell(self, where: str) -> None:
-        logger.warning("job_log.behind", path=str(self._log.path), where=where)
+        logger.warning("job_log.behind", path=str(self._log.database.path), where=where)
 
 
 def _fact_of(spool: Spool) -> str:

@@ -14,10 +14,9 @@ import structlog
 from receipt_watcher.config.secrets import masked
 from receipt_watcher.jobs.job import Job, may_be_booked, standing_of
 from receipt_watcher.jobs.json_view import iso_time
-from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
-from receipt_watcher.jobs.log.queries.search import Cursor, Search, Wanted
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.manual_holds import HoldTarget
+from receipt_watcher.jobs.log.queries.search import Cursor, Wanted
 from receipt_watcher.jobs.reasons import MAY_BE_BOOKED_WORDS
 from receipt_watcher.jobs.states import Event, State, next_state
 from receipt_watcher.spool.route import log_concluded
@@ -76,7 +75,7 @@ class Actions:
 
         With `shown_at`, jobs that ended later are left alone: the caller has not seen them.
         """
-        page = Search(self._log).page(wanted, Cursor(before) if before else None, MOST_RETRIED)
+        page = self._log.search.page(wanted, Cursor(before) if before else None, MOST_RETRIED)
         seen = [job for job in page.jobs if shown_at is None or (job.completed_at or 0.0) <= shown_at]
         done = [isinstance(self._retried(job, by), Job) for job in seen]
         self._ring()
@@ -85,12 +84,12 @@ class Actions:
 
     def hold(self, kind: HoldTarget, name: str, why: str, by: str) -> None:
         """Hold an inbox or a destination by hand, or say anew why."""
-        ManualHolds(self._log).hold(kind, name, why, self._clock())
+        self._log.manual_holds.hold(kind, name, why, self._clock())
         logger.info("hold.begun", what=_what(kind, name), by=by, why=why)
 
     def resume_inbox(self, name: str, by: str) -> bool:
         """Let an inbox go on; return whether it was held."""
-        was_held = ManualHolds(self._log).resume(HoldTarget.INBOX, name)
+        was_held = self._log.manual_holds.resume(HoldTarget.INBOX, name)
         if was_held:
             logger.info("hold.ended", what=_what(HoldTarget.INBOX, name), by=by)
         return was_held
@@ -104,7 +103,7 @@ class Actions:
         return True
 
     def _changed(self, job_id: str, change: Callable[[Job], Job | str]) -> Job | str | None:
-        before = self._log.get(job_id)
+        before = self._log.lookups.get(job_id)
         if before is None:
             return None
         after = change(before)
@@ -112,20 +111,20 @@ class Actions:
         return after
 
     def _retried(self, job: Job, by: str, *, is_forced: bool = False) -> Job | str:
-        after = self._log.retry(job.job_id, self._clock(), f"by {by}", is_forced=is_forced)
+        after = self._log.jobs.retry(job.job_id, self._clock(), f"by {by}", is_forced=is_forced)
         if after is None and may_be_booked(job) and not is_forced:
             return f'{MAY_BE_BOOKED_WORDS} Settle it, or send {{"force": true}} to have it sent again.'
         return why_not(job, Event.RETRY) if after is None else after
 
     def _settled(self, job: Job, by: str, *, is_delivered: bool) -> Job | str:
-        after = self._log.settle(job.job_id, self._clock(), f"by {by}", is_delivered=is_delivered)
+        after = self._log.jobs.settle(job.job_id, self._clock(), f"by {by}", is_delivered=is_delivered)
         if after is None:
             return f"Only a failure that may have been booked can be settled; {standing_of(job)}."
         log_concluded(after, self._clock())
         return after
 
     def _cancelled(self, job: Job, by: str) -> Job | str:
-        after = self._log.advance(job.job_id, Event.CANCEL, self._clock(), detail=f"by {by}")
+        after = self._log.jobs.advance(job.job_id, Event.CANCEL, self._clock(), detail=f"by {by}")
         return why_not(job, Event.CANCEL) if after is None else after
 
     def _ring(self) -> None:
@@ -138,12 +137,12 @@ def resume_destination(log: JobLog, url: str, branches: Sequence[str], deadline_
 
     What it was given before has its whole time for the callback again.
     """
-    holds = Holds(log)
-    with log.transaction():
-        was_held = ManualHolds(log).resume(HoldTarget.DESTINATION, url)
+    holds = log.holds
+    with log.database.transaction():
+        was_held = log.manual_holds.resume(HoldTarget.DESTINATION, url)
         if was_held:
-            log.extend_deadlines(branches, now + deadline_seconds)
-        is_held = holds.get(url).is_held
+            log.jobs.extend_deadlines(branches, now + deadline_seconds)
+        is_held = holds.of(url).is_held
         if was_held or is_held:
             holds.resumed_by_hand(url, now)
     return was_held or is_held

@@ -37,7 +37,7 @@ def callbacks(root: Path, cpus: Sequence[int], *, receipts: int, per_second: flo
         move_all(digests, store, daemon.inbox)
         wait_until(lambda: _count(daemon, State.PROCESSING) >= receipts, "all were accepted", _PATIENCE_SECONDS)
         with daemon.job_log() as log:
-            job_ids = [job.job_id for job in log.listing(states=[State.PROCESSING], limit=None)]
+            job_ids = [job.job_id for job in log.lookups.listing(states=[State.PROCESSING], limit=None)]
         with _crowd(daemon.url, "reader") as reader, _crowd(daemon.url, "sender") as sender:
             with _crowd(daemon.url, "caller", "--per-second", str(per_second)) as caller:
                 told = _end(caller, "\n".join(job_ids))
@@ -56,7 +56,7 @@ def callbacks(root: Path, cpus: Sequence[int], *, receipts: int, per_second: flo
 
 def _count(daemon: RunningDaemon, state: State) -> int:
     with daemon.job_log() as log:
-        return log.counts()[state]
+        return log.statistics.counts()[state]
 
 
 def _is_told(name: str) -> bool:

@@ -14,8 +14,9 @@ from contextlib import closing
 from pathlib import Path
 
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS
-from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.log.transitions import Attempt
 from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from tests.benchmarks.report import Table
 
@@ -41,7 +42,7 @@ def log(root: Path, *, rows: int) -> Table:
             for label, ask in _questions(log).items():
                 took.setdefault(label, [[], []])[column].append(_cpu_seconds(ask))
     for log in logs:
-        log.close()
+        log.database.close()
     found = {label: [statistics.median(each) * 1_000_000 for each in both] for label, both in took.items()}
     table = {label: [few, many, many / few] for label, (few, many) in {**found, "bytes a job": sizes}.items()}
     about = f"{rows:,} receipts are in the log; microseconds of CPU for each call"
@@ -50,12 +51,12 @@ def log(root: Path, *, rows: int) -> Table:
 
 def _fill(log: JobLog, rows: int) -> int:
     """Fill a log with so many receipts, leave it open, and return how large its file is."""
-    log.open()
+    log.database.open()
     _pass(log, _fresh(0, _NOW - (rows + 1) * _SECONDS_APART))
-    log.close()
-    _multiply(log.path, rows - 1)
-    log.open()
-    return log.path.stat().st_size
+    log.database.close()
+    _multiply(log.database.path, rows - 1)
+    log.database.open()
+    return log.database.path.stat().st_size
 
 
 def _fresh(number: int, at: float) -> Job:
@@ -87,28 +88,28 @@ def _pass(log: JobLog, job: Job) -> dict[str, float]:
     accepted = Attempt(now, "accepted", counted=True, status_code=200, message="200 Workflow was started")
 
     def record() -> None:
-        with log.transaction():
-            log.same_receipts(job.sha256 or "", job.target, OPEN_STATES | {State.SUCCESS})
-            log.earlier_versions("office", job.relative_path, job.size)
-            log.link_conflicts(log.insert(job))
+        with log.database.transaction():
+            log.lookups.same_receipts(job.sha256 or "", job.target, OPEN_STATES | {State.SUCCESS})
+            log.lookups.earlier_versions("office", job.relative_path, job.size)
+            log.jobs.link_conflicts(log.jobs.insert(job))
 
     def settle() -> None:
-        with log.transaction():
-            log.advance(job.job_id, Event.ACCEPT, now, detail="200", deadline_at=now + 900)
-            log.add_attempt(job.job_id, now, accepted)
+        with log.database.transaction():
+            log.jobs.advance(job.job_id, Event.ACCEPT, now, detail="200", deadline_at=now + 900)
+            log.jobs.add_attempt(job.job_id, now, accepted)
 
     def file_away() -> None:
-        [due] = log.due_moves(_INBOX, 64)
-        moves = log.intend_moves([(due, Folder.DONE, done)])
-        log.finish_moves(moves, now)
+        [due] = log.files.due_moves(_INBOX, 64)
+        moves = log.moves.intend_moves([(due, Folder.DONE, done)])
+        log.moves.finish_moves(moves, now)
 
     page = "https://www.notion.so/0f3c0f3c0f3c0f3c0f3c0f3c0f3c0f3c"
     calls: dict[str, Callable[[], object]] = {
         "record": record,
-        "next due": lambda: log.next_due(_INBOX),
-        "claim": lambda: log.claim(_INBOX, now),
+        "next due": lambda: log.lookups.next_due(_INBOX),
+        "claim": lambda: log.jobs.claim(_INBOX, now),
         "settle": settle,
-        "conclude": lambda: log.advance(job.job_id, Event.SUCCEED, now, detail="success", notion_page_url=page),
+        "conclude": lambda: log.jobs.advance(job.job_id, Event.SUCCEED, now, detail="success", notion_page_url=page),
         "file away": file_away,
     }
     return {label: _cpu_seconds(call) for label, call in calls.items()}
@@ -116,16 +117,16 @@ def _pass(log: JobLog, job: Job) -> dict[str, float]:
 
 def _questions(log: JobLog) -> dict[str, Callable[[], object]]:
     """Return what is asked now and then: by loops, and by people for one page."""
-    newest = log.listing(limit=1)[0].job_id
+    newest = log.lookups.listing(limit=1)[0].job_id
     return {
-        "overdue": lambda: log.overdue(_INBOX, _NOW),
-        "next deadline": log.next_deadline,
-        "oldest open": lambda: log.oldest_open(_NOW, 1000),
-        "open in an inbox": lambda: log.open_in("office", _NOW),
-        "failures since": lambda: log.failures_after(log.last_event() - 10),
-        "list a page": lambda: log.listing(limit=50),
-        "list failed": lambda: log.listing(states=[State.FAILURE], limit=50),
-        "show one": lambda: (log.get(newest), log.attempts(newest), log.history(newest)),
+        "overdue": lambda: log.lookups.overdue(_INBOX, _NOW),
+        "next deadline": log.lookups.next_deadline,
+        "oldest open": lambda: log.lookups.oldest_open(_NOW, 1000),
+        "open in an inbox": lambda: log.statistics.open_in("office", _NOW),
+        "failures since": lambda: log.histories.failures_after(log.histories.last_event() - 10),
+        "list a page": lambda: log.lookups.listing(limit=50),
+        "list failed": lambda: log.lookups.listing(states=[State.FAILURE], limit=50),
+        "show one": lambda: (log.lookups.get(newest), log.histories.attempts(newest), log.histories.lines(newest)),
     }
 
 

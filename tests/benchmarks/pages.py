@@ -18,9 +18,8 @@ from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.examine.result import unreadable
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
-from receipt_watcher.jobs.log.holds import Holds
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS, stored
-from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.system.wakeup import Bell
@@ -54,7 +53,7 @@ def pages(root: Path, *, receipts: int) -> Table:
         }
     )
     log = JobLog(root / "receipts.db")
-    log.open()
+    log.database.open()
     ids = _fill(log, receipts, now)
     problems: list[str] = []
     with Examiners(Bounds(1, 1024**3), kept=0) as examiners:
@@ -62,7 +61,7 @@ def pages(root: Path, *, receipts: int) -> Table:
             name: _measure(_pages(config, log, root, examiners, now), path, problems)
             for name, path in _asked(ids).items()
         }
-    log.close()
+    log.database.close()
     about = f"{receipts:,} receipts in the log; milliseconds at the server"
     return Table("pages", about, SPREAD, rows, problems)
 
@@ -84,14 +83,14 @@ def _asked(ids: list[str]) -> dict[str, str]:
 
 
 def _pages(config: Config, log: JobLog, root: Path, examiners: Examiners, now: float) -> Pages:
-    fetching = Fetching(log.get, [])
+    fetching = Fetching(log.lookups.get, [])
     tokens = ApiTokens()
     sessions = Sessions("nobody signs in", tokens, log, seconds=1, clock=lambda: now)
     access = Access(tokens, sessions, Slowness(WrongTokens(lambda: now)), Trust(local_role=Role.ADMIN))
     return Pages(
         config,
         log,
-        Holds(log),
+        log.holds,
         Pictures(root / "pictures", fetching, examiners, max_pixels=1, clock=lambda: now),
         rendering=Rendering(None, lambda: now),
         actions=Actions(log, deadline_seconds=1, deliveries=Bell(), filings=Bell(), clock=lambda: now),
@@ -141,7 +140,7 @@ def _fill(log: JobLog, receipts: int, now: float) -> list[str]:
     chance = random.Random(1)
     ids = [new_job_id(now - (receipts - number) * _SECONDS_BETWEEN) for number in range(receipts)]
     statement = f"INSERT INTO job ({', '.join(JOB_COLUMNS)}) VALUES ({', '.join('?' * len(JOB_COLUMNS))})"
-    with sqlite3.connect(log.path) as database:
+    with sqlite3.connect(log.database.path) as database:
         database.execute("PRAGMA synchronous = off")
         database.executemany(statement, _rows(ids, receipts, now, chance))
     database.close()

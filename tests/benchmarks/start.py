@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from tests.benchmarks import probe
 from tests.benchmarks.machine import pinned
@@ -52,12 +52,12 @@ def queue_jobs(daemon: RunningDaemon, count: int, inbox: str = "office", process
         (processing / job_id / f"scan_{number:07}.jpg").write_bytes(_CONTENT)
     daemon.state.mkdir(exist_ok=True)
     log = JobLog(daemon.state / "receipts.db")
-    log.open()
+    log.database.open()
     for first in range(0, count, _ROWS_A_COMMIT):
-        with log.transaction():
+        with log.database.transaction():
             for number, job_id in enumerate(job_ids[first:][:_ROWS_A_COMMIT], first):
-                log.insert(_queued(inbox, job_id, number, now + number))
-    log.close()
+                log.jobs.insert(_queued(inbox, job_id, number, now + number))
+    log.database.close()
     return job_ids
 
 
@@ -121,4 +121,4 @@ def _moment(line: dict[str, Any]) -> float:
 
 def _queued_count(daemon: RunningDaemon) -> int:
     with daemon.job_log() as log:
-        return log.counts()[State.QUEUED]
+        return log.statistics.counts()[State.QUEUED]

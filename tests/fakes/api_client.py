@@ -12,7 +12,7 @@ from starlette.routing import Route as WebRoute
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.delivery.destinations.reachability import Reach
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
@@ -76,9 +76,9 @@ class ApiSite(Concluding):
         self.access = Access(known, self.sessions, slowness, trust or Trust(Role.VIEWER), jwts)
         self.is_stopping = False
         self.is_there = True
-        downloads = Downloads(Fetching(log.get, self.routes))
+        downloads = Downloads(Fetching(log.lookups.get, self.routes))
         self.feed = Feed(log, lambda: self.is_stopping)
-        self.uploads = Uploads(log.path.parent, [], log, self.access, examine=_no_examination, clock=clock)
+        self.uploads = Uploads(log.database.path.parent, [], log, self.access, examine=_no_examination, clock=clock)
         parts = Parts(
             log=log,
             holds=self.holds,

@@ -51,9 +51,8 @@ from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.examine.judge import examine
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.holds import Holds
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS, job_of
-from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
 from receipt_watcher.jobs.states import CLOSED_STATES, INITIAL_STATES, OPEN_STATES, TRANSITIONS, Event, State
 from receipt_watcher.jobs.verdict import Verdict
@@ -249,14 +248,14 @@ class Process:
         self.life = Life()
         self.log = SteppingLog(office.root / "receipts.db", self.life)
         self.spool = SteppingSpool("office", office.folders, self.life)
-        self.n8n = N8N(office, self.life, self.log.path)
+        self.n8n = N8N(office, self.life, self.log.database.path)
         self.route = route_on(
             self.spool, url=self.n8n.url, sends_once=office.sends_once, duplicates=office.policy, is_ready=False
         )
         self.stopping = threading.Event()
         self.is_listening = False
         self.actors: dict[str, Actor] = {}
-        holds = Holds(self.log)
+        holds = self.log.holds
         bells: dict[str, Any] = {"deliveries": Bell(), "filings": Bell()}
         self.take_in = TakeIn(self.log, [self.route], examine=examine, **bells, clock=clock, monotonic=clock)
         outcomes = Outcomes(self.log, holds, [self.route], SETTINGS, **bells, clock=clock, jitter=random.Random(0))
@@ -287,12 +286,12 @@ class Process:
 
     def open(self) -> None:
         """Start: the log first, then callbacks are heard, then the spool."""
-        self.log.open()
-        self.log.assign_branches(self.route.name, self.route.key_at)
+        self.log.database.open()
+        self.log.jobs.assign_branches(self.route.name, self.route.key_at)
         now = self._office.clock()
-        with self.log.transaction():
-            self.log.postpone_deadlines(float(self.log.fact("alive_at") or now), now)
-            self.log.keep_fact("alive_at", repr(now))
+        with self.log.database.transaction():
+            self.log.jobs.postpone_deadlines(float(self.log.facts.get("alive_at") or now), now)
+            self.log.facts.keep("alive_at", repr(now))
             self._office.hears_again()
         self.delivery.recover("stopped while this was being sent")
         self.is_listening = True
@@ -320,7 +319,7 @@ class Process:
 
     def note_alive(self) -> None:
         """Remember that deadlines are running."""
-        self.log.keep_fact("alive_at", repr(self._office.clock()))
+        self.log.facts.keep("alive_at", repr(self._office.clock()))
 
     def call_back(self, job_id: str, *, success: bool) -> None:
         """Let N8N call back."""
@@ -413,7 +412,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self._last_row = 0
         self._dropped = 0
         self._log = JobLog(self.root / "receipts.db")  # the admin's, and the auditor's
-        self._log.open()
+        self._log.database.open()
         self._process: Process | None = None
 
     @initialize(
@@ -426,7 +425,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.policy = policy
         self.sends_once = sends_once
         if has_called_back:
-            Holds(self._log).called_back(URL, self.clock())
+            self._log.holds.called_back(URL, self.clock())
         for name, content in zip(NAMES, CONTENTS, strict=False):
             self._drop(name, content)
         self.take_in(TO_THE_END)
@@ -496,22 +495,24 @@ class AnyInterleaving(RuleBasedStateMachine):
             return
         if event is Event.RETRY:
             self.ledger.forced |= {job.job_id} if is_forced else set()
-            self._log.retry(job.job_id, now, "by an admin", is_forced=is_forced)
+            self._log.jobs.retry(job.job_id, now, "by an admin", is_forced=is_forced)
             return
         self.ledger.cancelled.add(job.job_id)
-        self._log.advance(job.job_id, event, now, detail="by an admin")
+        self._log.jobs.advance(job.job_id, event, now, detail="by an admin")
 
     def settle(self, pick: int, *, is_delivered: bool) -> None:
         """An admin looks in N8N, and says what became of a job."""
         job = self._picked(pick)
-        after = self._log.settle(job.job_id, self.clock(), "by an admin", is_delivered=is_delivered) if job else None
+        after = (
+            self._log.jobs.settle(job.job_id, self.clock(), "by an admin", is_delivered=is_delivered) if job else None
+        )
         if after is not None:
             self.ledger.settled.add(after.job_id)
             self.ledger.heard |= {after.job_id} if is_delivered else set()
 
     def may_have_booked(self, job_id: str) -> None:
         """Note that nobody can tell whether a job was booked, if nothing has been said of it yet."""
-        job = self._log.get(job_id)
+        job = self._log.lookups.get(job_id)
         if job is not None and job.state in OPEN_STATES:
             self.ledger.perhaps_booked.add(job_id)
 
@@ -660,7 +661,7 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     def _check_histories(self) -> None:
         """Each job begins in an initial state, and each change is one of the table; deadlines are kept."""
-        rows = self._log.select(
+        rows = self._log.database.select(
             "SELECT id, job_id, event, from_state, to_state, at FROM history WHERE id > ? ORDER BY id", self._last_row
         )
         for number, job_id, event, source, target, at in rows:
@@ -691,7 +692,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         since = self.ledger.unanswered.get(job_id)
         assert since is not None, "sent again, or given up, though it was never sent"
         assert self.heard_seconds() - since >= DEADLINE, "sent again, or given up, before its deadline"
-        standing = Holds(self._log).get(URL)
+        standing = self._log.holds.of(URL)
         if standing.held_since is not None and standing.held_since < at:
             assert event == Event.RESEND, "given up while its destination was held"
             assert (standing.probe_at or 0.0) <= at, "sent again while its destination was held"
@@ -699,7 +700,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     def _check_repetition(self, job_id: str, event: str) -> None:
         """What may have been booked is sent again only if a person wants that, or somebody says that it was not."""
         if event == Event.RETRY and job_id in self.ledger.perhaps_booked:
-            job = self._log.get(job_id)
+            job = self._log.lookups.get(job_id)
             assert job is not None
             assert job_id in self.ledger.forced or self._was_taken_away(job), "sent again though nobody asked for it"
         if event in (Event.RETRY, Event.SETTLE_NOT_DELIVERED, Event.FAIL, Event.CANCEL):
@@ -760,7 +761,7 @@ class AnyInterleaving(RuleBasedStateMachine):
                 self._settle()
         finally:
             self.kill()
-            self._log.close()
+            self._log.database.close()
             shutil.rmtree(self.root)
 
     def _settle(self) -> None:
@@ -811,7 +812,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         assert filed >= places.keys()
         assert filed <= {self.folders.path_of(job.folder) / job.stored_path for job in self._jobs()}
         for job in jobs:
-            assert job.folder is self._log.home_of(job)
+            assert job.folder is self._log.files.home_of(job)
             assert job.folder is not Folder.PROCESSING
             if job.folder is Folder.FAILED:
                 assert job.note_path is not None
@@ -841,7 +842,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         )
 
     def _jobs(self) -> list[Job]:
-        return [job_of(row) for row in self._log.select(_ALL_JOBS)]
+        return [job_of(row) for row in self._log.database.select(_ALL_JOBS)]
 
     def _picked(self, pick: int) -> Job | None:
         jobs = self._jobs()

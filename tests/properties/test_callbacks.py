@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
@@ -54,10 +54,10 @@ def site(log: JobLog, spool: Spool, clock: FakeClock) -> Site:
 
 def the_job(site: Site) -> Job:
     """Return the only job, which waits for its callback: an earlier example may have concluded it."""
-    (job,) = site.log.listing(limit=None)
+    (job,) = site.log.lookups.listing(limit=None)
     if job.state is not State.PROCESSING:
-        site.log.change("UPDATE job SET state = 'processing', reason = NULL WHERE job_id = ?", job.job_id)
-    (job,) = site.log.listing(limit=None)
+        site.log.database.change("UPDATE job SET state = 'processing', reason = NULL WHERE job_id = ?", job.job_id)
+    (job,) = site.log.lookups.listing(limit=None)
     return job
 
 
@@ -275,7 +275,7 @@ def test_any_bytes_over_the_wire(
     answer = said_to(port, message)
     assert not answer.startswith(b"HTTP/1.1 5")
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
-    assert site.log.history(job.job_id)[-1]["event"] == "accept"
+    assert site.log.histories.lines(job.job_id)[-1]["event"] == "accept"
 
 
 def test_a_right_callback_after_all_that(site: Site, port: int) -> None:

@@ -21,7 +21,7 @@ from receipt_watcher.delivery.destinations.http_client import Answer, Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.json_view import full_view
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.reason_file import note_path
@@ -67,8 +67,8 @@ def an_office() -> Iterator[Office]:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (root / "inbox").mkdir()
         log = JobLog(root / "receipts.db")
-        log.open()
-        stack.callback(log.close)
+        log.database.open()
+        stack.callback(log.database.close)
         spool = Spool("office", SpoolFolders(*(root / name for name in ("inbox", "processing", "done", "failed"))))
         spool.open(INSTALLATION)
         stack.callback(spool.close)

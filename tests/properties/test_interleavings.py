@@ -18,7 +18,10 @@ from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.inbox import duplicates
 from receipt_watcher.inbox.recovery import Recovery
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.columns import change_columns
+from receipt_watcher.jobs.log.moves import Moves
+from receipt_watcher.jobs.log.queries.lookups import Lookups
+from receipt_watcher.jobs.log.transitions import Jobs
 from receipt_watcher.jobs.states import TRANSITIONS, Event, State
 from receipt_watcher.spool.route import Branch
 from tests.properties.interleavings import DEADLINE, TO_THE_END, Answer, AnyInterleaving, be_quiet
@@ -124,31 +127,33 @@ def _copied_while_it_is_given_up(office: AnyInterleaving, steps: int) -> None:
 # --- faults --------------------------------------------------------------------------------------------------------
 
 
-def _moves_that_forget_newer_ones(log: JobLog, moves: list[tuple[Job, Folder, Path]], now: float) -> None:
-    with log.transaction():
+def _moves_that_forget_newer_ones(part: Moves, moves: list[tuple[Job, Folder, Path]], now: float) -> None:
+    database, lookups, files = part._database, part._lookups, part._files
+    with database.transaction():
         for job, folder, path in moves:
             values: dict[str, Any] = {"folder": folder, "stored_path": path}
-            current = replace(log.get(job.job_id) or job, **values)
+            current = replace(lookups.get(job.job_id) or job, **values)
             values |= {"moving_to_folder": None, "moving_to_path": None}
-            log._update(job.job_id, {**values, "move_due": log.home_of(current) is not folder, "updated_at": now})
+            move_due = files.home_of(current) is not folder
+            change_columns(database, job.job_id, {**values, "move_due": move_due, "updated_at": now})
 
 
 def _claim_of_what_was_read_before(
     delivery: Deliveries, _url: str, branches: Sequence[Branch], now: float
 ) -> Job | None:
     log = delivery._log
-    job = log.oldest_due([branch.key for branch in branches], now)
+    job = log.lookups.oldest_due([branch.key for branch in branches], now)
     if job is None:
         return None
-    with log.transaction():
-        log._update(job.job_id, {"state": State.DELIVERING, "attempts": job.attempts + 1})
-        log.note(job.job_id, now, Event.CLAIM, from_state=job.state, to_state=State.DELIVERING)
+    with log.database.transaction():
+        change_columns(log.database, job.job_id, {"state": State.DELIVERING, "attempts": job.attempts + 1})
+        log.histories.note(job.job_id, now, Event.CLAIM, from_state=job.state, to_state=State.DELIVERING)
     return replace(job, attempts=job.attempts + 1)
 
 
 def _claims_are_sent_again_at_once(patch: pytest.MonkeyPatch) -> None:
-    lose = JobLog.lose_claims
-    patch.setattr(JobLog, "lose_claims", lambda log, now, _, detail, **more: lose(log, now, now, detail, **more))
+    lose = Jobs.lose_claims
+    patch.setattr(Jobs, "lose_claims", lambda log, now, _, detail, **more: lose(log, now, now, detail, **more))
 
 
 def _without_a_guard(patch: pytest.MonkeyPatch, *events: Event) -> None:
@@ -157,8 +162,8 @@ def _without_a_guard(patch: pytest.MonkeyPatch, *events: Event) -> None:
 
 
 def _without_patience(patch: pytest.MonkeyPatch) -> None:
-    overdue = JobLog.overdue
-    patch.setattr(JobLog, "overdue", lambda log, branches, now, *rest: overdue(log, branches, now + 10**6, *rest))
+    overdue = Lookups.overdue
+    patch.setattr(Lookups, "overdue", lambda log, branches, now, *rest: overdue(log, branches, now + 10**6, *rest))
 
 
 Scene = Callable[[AnyInterleaving, int], None]
@@ -169,13 +174,13 @@ SCENES: dict[str, tuple[Scene, int, Fault]] = {
     "dropped back while it is filed": (
         _dropped_back_while_it_is_filed,
         16,
-        lambda patch: patch.setattr(JobLog, "finish_moves", _moves_that_forget_newer_ones),
+        lambda patch: patch.setattr(Moves, "finish_moves", _moves_that_forget_newer_ones),
     ),
     "killed while it is sent": (_killed_while_it_is_sent, 12, _claims_are_sent_again_at_once),
     "away while its callback is awaited": (
         _away_while_its_callback_is_awaited,
         6,
-        lambda patch: patch.setattr(JobLog, "postpone_deadlines", lambda *_: None),
+        lambda patch: patch.setattr(Jobs, "postpone_deadlines", lambda *_: None),
     ),
     "killed while it is taken in": (
         _killed_while_it_is_taken_in,
@@ -185,7 +190,7 @@ SCENES: dict[str, tuple[Scene, int, Fault]] = {
     "retried while it is filed": (
         _retried_while_it_is_filed,
         16,
-        lambda patch: patch.setattr(JobLog, "intend_moves", lambda _, moves: list(moves)),
+        lambda patch: patch.setattr(Moves, "intend_moves", lambda _, moves: list(moves)),
     ),
     "killed while it is sent once": (
         _killed_while_it_is_sent_once,

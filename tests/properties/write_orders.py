@@ -23,7 +23,7 @@ from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.judge import examine
 from receipt_watcher.inbox.take_in import ParkedFile, TakeIn
 from receipt_watcher.inbox.watching.watch import InboxWatch
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.system.wakeup import Bell
@@ -69,7 +69,7 @@ class AnyOrder(RuleBasedStateMachine):
         self._spool = InterferedSpool("office", folders)
         self._spool.open(INSTALLATION)
         self._log = JobLog(self._root / "receipts.db")
-        self._log.open()
+        self._log.database.open()
         self._clock = FakeClock()
         self._route = route_on(self._spool)
         self._take_in = TakeIn(
@@ -180,12 +180,12 @@ class AnyOrder(RuleBasedStateMachine):
     def round(self, seconds: float) -> None:
         """Let time pass and do what a gate's round does; whatever is recorded now was whole, or is overdue."""
         self._clock.advance(seconds)
-        before = {job.job_id for job in self._log.listing(limit=None)}
+        before = {job.job_id for job in self._log.lookups.listing(limit=None)}
         open_names = set(self._writers)
         orphans = {path.relative_to(self._spool.folders.processing).parts[0] for path in self._orphans()}
         self._take_in.recovery.recover(self._route)
         take_in(self._take_in, self._route, self._watch.settled(self._clock.now, 16), self._park)
-        for job in self._log.listing(limit=None):
+        for job in self._log.lookups.listing(limit=None):
             if job.job_id in before or job.state is State.FAILURE:
                 continue
             content = (self._spool.folders.processing / job.stored_path).read_bytes()
@@ -199,7 +199,7 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def what_is_recorded_stays_as_it_was(self) -> None:
         """Each job's file is in processing/, with the very bytes that were recorded."""
-        for job in self._log.listing(limit=None):
+        for job in self._log.lookups.listing(limit=None):
             path = self._spool.folders.processing / job.stored_path
             assert digest(path.read_bytes()) == job.sha256, job
 
@@ -211,21 +211,21 @@ class AnyOrder(RuleBasedStateMachine):
             self._spool.before, self._spool.squatters = [], []
             left = Counter(digest(path.read_bytes()) for path in self._inbox.rglob("*") if path.is_file())
             left += Counter(digest(path.read_bytes()) for path in self._orphans())
-            before = Counter(job.sha256 for job in self._log.listing(limit=None))
+            before = Counter(job.sha256 for job in self._log.lookups.listing(limit=None))
             for _ in range(3):
                 self.round(SETTLE)
             for _ in range(3):
                 self.round(PATIENCE)
             assert [path for path in self._inbox.rglob("*") if path.is_file()] == [], "never taken"
-            assert Counter(job.sha256 for job in self._log.listing(limit=None)) == before + left
+            assert Counter(job.sha256 for job in self._log.lookups.listing(limit=None)) == before + left
             self.what_is_recorded_stays_as_it_was()
         finally:
-            self._log.close()
+            self._log.database.close()
             self._spool.close()
             shutil.rmtree(self._root)
 
     def _orphans(self) -> list[Path]:
-        recorded = {job.stored_path.parts[0] for job in self._log.listing(limit=None)}
+        recorded = {job.stored_path.parts[0] for job in self._log.lookups.listing(limit=None)}
         return [
             path
             for folder in self._spool.folders.processing.iterdir()

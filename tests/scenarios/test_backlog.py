@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher.jobs.job import Folder, new_job_id
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.contents import files_below
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import make_job
@@ -23,21 +23,21 @@ _BYTES_FOR_EACH = 20
 
 def wait_in_processing(log: JobLog, spool: Spool, count: int) -> None:
     """Let so many receipts wait, each with its folder."""
-    with log.transaction():
+    with log.database.transaction():
         for number in range(count):
             job_id = new_job_id(1_700_000_000.0 + number)
             (spool.folders.processing / job_id).mkdir()
-            log.insert(make_job(job_id=job_id))
+            log.jobs.insert(make_job(job_id=job_id))
 
 
 def assign(log: JobLog, _spool: Spool) -> None:
     """Do what the start of the daemon does."""
-    log.assign_branches("office", lambda _: "office")
+    log.jobs.assign_branches("office", lambda _: "office")
 
 
 def look_for_orphans(log: JobLog, spool: Spool) -> None:
     """Do what the opening of an inbox does."""
-    assert list(spool.orphans(partial(log.unrecorded_in_processing, "office"))) == []
+    assert list(spool.orphans(partial(log.files.unrecorded_in_processing, "office"))) == []
 
 
 def look_for_strangers(_log: JobLog, spool: Spool) -> None:

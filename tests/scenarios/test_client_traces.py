@@ -25,7 +25,7 @@ from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool

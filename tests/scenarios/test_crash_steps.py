@@ -12,7 +12,7 @@ import structlog
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.jobs.job import Folder
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import CLOSED_STATES, OPEN_STATES, Event, State
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
@@ -82,13 +82,13 @@ def office_at(root: Path, away: Path) -> Iterator[Office]:
     """An office as a process has it that has just started: its job log and its spool are open."""
     log = JobLog(root / "receipts.db")
     spool = Spool("office", SpoolFolders(away / "inbox", root / "processing", away / "done", away / "failed"))
-    log.open()
+    log.database.open()
     spool.open(INSTALLATION)
     try:
         yield Office(log, route_on(spool), FakeClock())
     finally:
         spool.close()
-        log.close()
+        log.database.close()
 
 
 def _take_all(office: Office) -> None:

@@ -169,7 +169,7 @@ def test_in_a_removal(point: str, tmp_path: Path, n8n: StandIn) -> None:
     content = samples.jpeg(1)
     with failed_once(tmp_path, n8n, content) as daemon:
         with daemon.job_log() as log:
-            log.change("UPDATE job SET created_at = created_at - 1e6, completed_at = completed_at - 1e6")
+            log.database.change("UPDATE job SET created_at = created_at - 1e6, completed_at = completed_at - 1e6")
         daemon.config_file.write_text(f"{daemon.config_file.read_text()}\nretention: {{failed_days: 10}}\n")
         daemon.start(wait=False, crash_at=point)
         assert daemon.ended() == -signal.SIGKILL, daemon.log_file.read_text()

@@ -370,7 +370,7 @@ def test_callbacks_that_are_wrong(tmp_path: Path, n8n: StandIn) -> None:
         job = daemon.job("scan.jpg")
         assert (job.state, job.reason) == (State.FAILURE, Reason.UNREADABLE_VERDICT)
         with daemon.job_log() as log:
-            kept = [row["detail"] for row in log.history(job_id) if row["event"] == "callback.unreadable"]
+            kept = [row["detail"] for row in log.histories.lines(job_id) if row["event"] == "callback.unreadable"]
         assert len(kept) == 2
         assert any(line.endswith(": it went well") for line in kept)
         assert any("larger than" in line for line in kept)

@@ -14,11 +14,10 @@ from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.engine.last_closed import LastClosed
-from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.log.queries.lookups import Selection
-from receipt_watcher.jobs.log.queries.search import Search, Wanted
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.queries.search import Wanted
 from receipt_watcher.jobs.states import OPEN_STATES, State
 from tests.conftest import TOKEN, make_job
 from tests.fakes.daemons.process import RunningDaemon, wait_until
@@ -28,9 +27,9 @@ WORDS = "move the file away together with the -wal and -shm beside it, and put t
 
 def fill(log: JobLog, first: int, beyond: int) -> None:
     """Record failed receipts of long ago."""
-    with log.transaction():
+    with log.database.transaction():
         for number in range(first, beyond):
-            log.insert(
+            log.jobs.insert(
                 make_job(
                     1_700_000_000.0 + number,
                     filename=f"scan-{number}.jpg",
@@ -48,15 +47,15 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("damaged")
     newer = JobLog(folder / "newer.db")
     for first, beyond in ((0, 400), (400, 900)):
-        newer.open()
+        newer.database.open()
         fill(newer, first, beyond)
-        newer.close()
+        newer.database.close()
         if first == 0:
-            shutil.copyfile(newer.path, folder / "backup.db")
-    newer.open()
+            shutil.copyfile(newer.database.path, folder / "backup.db")
+    newer.database.open()
     fill(newer, 900, 1500)
-    shutil.copyfile(f"{newer.path}-wal", folder / "receipts.db-wal")
-    newer.close()
+    shutil.copyfile(f"{newer.database.path}-wal", folder / "receipts.db-wal")
+    newer.database.close()
     shutil.copyfile(folder / "backup.db", folder / "receipts.db")
     return folder
 
@@ -73,9 +72,9 @@ def log(damaged: Path, tmp_path: Path) -> Iterator[JobLog]:
     """A job log that was restored wrongly."""
     restore_wrongly(damaged, tmp_path)
     log = JobLog(tmp_path / "receipts.db")
-    log.open()
+    log.database.open()
     yield log
-    log.close()
+    log.database.close()
 
 
 # --- reads -------------------------------------------------------------------------------------------------------
@@ -86,24 +85,28 @@ def reads(log: JobLog) -> dict[str, Callable[[], object]]:
     job_id = "00000000-0000-0000-0000-000000000000"
     job = make_job()
     return {
-        "get": lambda: [log.get(each) for (each,) in log.select("SELECT job_id FROM job ORDER BY job_id")],
-        "listing": lambda: log.listing(limit=None),
-        "page": lambda: log.page(Selection(), "", 10_000),
-        "find": lambda: [log.find(f"scan-{number}.jpg") for number in range(1500)],
-        "same_receipts": lambda: log.same_receipts(job.sha256 or "", job.target, frozenset(State)),
-        "changed_since": lambda: log.changed_since(0),
-        "history": lambda: [log.history(each) for (each,) in log.select("SELECT job_id FROM job ORDER BY job_id")],
-        "events": lambda: log.events_after(0, 10_000),
-        "counts_between": lambda: log.counts_between(0, 9e9),
-        "counts": log.counts,
-        "due": lambda: log.due_moves(["office"], 10_000),
-        "claims_to": lambda: log.claims_to([each.stored_path for each in log.listing(limit=None)]),
-        "search": lambda: Search(log).page(Wanted(), None, 500),
-        "open": lambda: log.jobs(True, limit=None),
-        "attempts": lambda: log.attempts(job_id),
-        "oldest_due": lambda: log.oldest_due(["office"], 9e9),
-        "failures": lambda: log.failures_after(0),
-        "open_since": lambda: log.open_since(9e9, 100),
+        "get": lambda: [
+            log.lookups.get(each) for (each,) in log.database.select("SELECT job_id FROM job ORDER BY job_id")
+        ],
+        "listing": lambda: log.lookups.listing(limit=None),
+        "page": lambda: log.lookups.page(Selection(), "", 10_000),
+        "find": lambda: [log.lookups.find(f"scan-{number}.jpg") for number in range(1500)],
+        "same_receipts": lambda: log.lookups.same_receipts(job.sha256 or "", job.target, frozenset(State)),
+        "changed_since": lambda: log.lookups.changed_since(0),
+        "history": lambda: [
+            log.histories.lines(each) for (each,) in log.database.select("SELECT job_id FROM job ORDER BY job_id")
+        ],
+        "events": lambda: log.histories.events_after(0, 10_000),
+        "counts_between": lambda: log.statistics.counts_between(0, 9e9),
+        "counts": log.statistics.counts,
+        "due": lambda: log.files.due_moves(["office"], 10_000),
+        "claims_to": lambda: log.files.claims_to([each.stored_path for each in log.lookups.listing(limit=None)]),
+        "search": lambda: log.search.page(Wanted(), None, 500),
+        "open": lambda: log.lookups._where(True, limit=None),
+        "attempts": lambda: log.histories.attempts(job_id),
+        "oldest_due": lambda: log.lookups.oldest_due(["office"], 9e9),
+        "failures": lambda: log.histories.failures_after(0),
+        "open_since": lambda: log.lookups.open_since(9e9, 100),
     }
 
 
@@ -117,7 +120,7 @@ def test_reads_of_a_wrong_restore_say_what_to_do(log: JobLog) -> None:
             said.append(str(error))
     assert len(said) > 2
     assert all(WORDS in each for each in said)
-    assert log.trouble in said
+    assert log.database.trouble in said
 
 
 @pytest.mark.parametrize(
@@ -133,39 +136,39 @@ def test_reads_of_a_wrong_restore_say_what_to_do(log: JobLog) -> None:
 def test_a_row_that_cannot_be_read_is_damage(tmp_path: Path, column: str, value: str) -> None:
     """A word that nobody writes, a number for a path, a text of wrong bytes: the same words, for whoever asks."""
     log = JobLog(tmp_path / "receipts.db")
-    log.open()
-    log.insert(make_job(state=State.QUEUED))
-    log.change("PRAGMA ignore_check_constraints = 1")
+    log.database.open()
+    log.jobs.insert(make_job(state=State.QUEUED))
+    log.database.change("PRAGMA ignore_check_constraints = 1")
     value = "'so-so'" if column == "folder" else value
-    log.change(f"UPDATE job SET {column} = {value}")
+    log.database.change(f"UPDATE job SET {column} = {value}")
     for name in ("get", "listing", "page", "changed_since", "open", "search"):
         with pytest.raises(JobLogError) as caught:
             reads(log)[name]()
         assert WORDS in str(caught.value), name
-    log.close()
+    log.database.close()
 
 
 @pytest.mark.parametrize("table", ["destination", "hand_hold"])
 def test_so_is_one_of_another_table(tmp_path: Path, table: str) -> None:
     """Holds are read with the same care as jobs."""
     log = JobLog(tmp_path / "receipts.db")
-    log.open()
-    holds, by_hand = Holds(log), ManualHolds(log)
+    log.database.open()
+    holds, by_hand = log.holds, log.manual_holds
     holds.accepted("http://n8n", 1.0)
     by_hand.hold(HoldTarget.INBOX, "office", "", 1.0)
-    log.change(f"UPDATE {table} SET {'silent_jobs' if table == 'destination' else 'kind'} = 'so-so'")
+    log.database.change(f"UPDATE {table} SET {'silent_jobs' if table == 'destination' else 'kind'} = 'so-so'")
     with pytest.raises(JobLogError, match="put the last backup in its place"):
         holds.all() if table == "destination" else by_hand.all()
-    log.close()
+    log.database.close()
 
 
 def test_a_log_that_is_read_through_is_not_written_any_more(log: JobLog) -> None:
     """What is found is said once, and keeps everybody from writing; a log that is whole is left as it is."""
-    log.read_through()
-    assert log.trouble is not None
-    assert WORDS in log.trouble
+    log.database.read_through()
+    assert log.database.trouble is not None
+    assert WORDS in log.database.trouble
     with pytest.raises(JobLogError, match="is damaged"):
-        log.prove_writable()
+        log.database.prove_writable()
 
 
 # --- which log is read through at a start ---------------------------------------------------------------------------
@@ -177,26 +180,26 @@ def change_nothing(_log: JobLog) -> None:
 
 def write(log: JobLog) -> None:
     """Write as another program of ours does while no daemon runs."""
-    log.open()
-    log.keep_fact("fact", "value")
-    log.close()
+    log.database.open()
+    log.facts.keep("fact", "value")
+    log.database.close()
 
 
 def put_back(log: JobLog) -> None:
     """Restore it from a copy with the same times."""
-    copy = log.path.with_name("copy")
-    shutil.copy2(log.path, copy)
-    copy.replace(log.path)
+    copy = log.database.path.with_name("copy")
+    shutil.copy2(log.database.path, copy)
+    copy.replace(log.database.path)
 
 
 def leave_wal(log: JobLog) -> None:
     """Leave a -wal beside it."""
-    log.path.with_name("receipts.db-wal").write_bytes(b"frames")
+    log.database.path.with_name("receipts.db-wal").write_bytes(b"frames")
 
 
 def forget(log: JobLog) -> None:
     """Lose the record, or have a damaged one."""
-    log.path.with_name("log.json").write_text("{")
+    log.database.path.with_name("log.json").write_text("{")
 
 
 @pytest.mark.parametrize(
@@ -208,16 +211,16 @@ def test_only_a_log_that_somebody_changed_is_another(
 ) -> None:
     """A log that is as its daemon left it is known to be whole; after any change of others it is read through."""
     log = JobLog(tmp_path / "receipts.db")
-    log.open()
+    log.database.open()
     fill(log, 0, 10)
-    log.close()
+    log.database.close()
     if change is None:
-        log.path.unlink()
-        LastClosed(tmp_path, log.path).note()
+        log.database.path.unlink()
+        LastClosed(tmp_path, log.database.path).note()
     else:
-        LastClosed(tmp_path, log.path).note()
+        LastClosed(tmp_path, log.database.path).note()
         change(log)
-    assert LastClosed(tmp_path, log.path).is_same() == is_same
+    assert LastClosed(tmp_path, log.database.path).is_same() == is_same
 
 
 # --- the program -----------------------------------------------------------------------------------------------------
@@ -251,9 +254,9 @@ def test_a_daemon_on_a_damaged_log_takes_nothing_and_loses_no_callback(
         folder.mkdir()  # folders that the log knows are never made again
     daemon.drop("new.jpg", samples.jpeg(1))
     backup = JobLog(damaged / "backup.db", read_only=True)
-    backup.open()
-    job: Job = backup.listing(limit=1)[0]
-    backup.close()
+    backup.database.open()
+    job: Job = backup.lookups.listing(limit=1)[0]
+    backup.database.close()
     with daemon:
         failing = httpx.get(f"{daemon.url}/health/ready", timeout=30).json()["failing"]
         assert failing.keys() == {"job_log", "inbox:office"}

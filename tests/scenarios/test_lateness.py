@@ -15,7 +15,7 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.inbox import recovery, take_in
 from receipt_watcher.inbox.recovery import ORPHAN_QUIET_SECONDS
 from receipt_watcher.inbox.wait_reasons import WaitReason
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
@@ -257,7 +257,7 @@ def test_late_pages_are_a_revision(desk: Desk) -> None:
     (shorter,) = desk.take(desk.drop("scan.jpg", JPEG + b"p"))
     assert (other.revision_of, elsewhere.revision_of) == (None, None)
     assert shorter.revision_of == jobs[0].job_id
-    assert desk.log.get(jobs[2].job_id) == jobs[2]
+    assert desk.log.lookups.get(jobs[2].job_id) == jobs[2]
 
 
 @pytest.mark.parametrize("order", ["original first", "copy first", "together"])

@@ -22,7 +22,7 @@ from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox import gate
 from receipt_watcher.jobs.log.engine import locked, sqlite
 from receipt_watcher.jobs.log.engine.locked import holders_of, patience_seconds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN, make_job
 from tests.fakes.daemons.process import RunningDaemon, wait_until
@@ -59,8 +59,8 @@ class Holder:
 @pytest.fixture
 def holder(log: JobLog) -> Iterator[Holder]:
     """Another process that has the log locked."""
-    log.insert(make_job())
-    holder = Holder(log.path)
+    log.jobs.insert(make_job())
+    holder = Holder(log.database.path)
     yield holder
     holder.end()
 
@@ -78,9 +78,9 @@ def patient_for(seconds: float) -> Iterator[None]:
 @contextlib.contextmanager
 def writing(log: JobLog) -> Iterator[threading.Thread]:
     """A thread that wants to write, and waits for the lock for as long as it takes."""
-    thread = threading.Thread(target=log.keep_fact, args=["waited", "yes"])
+    thread = threading.Thread(target=log.facts.keep, args=["waited", "yes"])
     thread.start()
-    wait_until(lambda: log.locked.seconds > 0, "the lock is met")
+    wait_until(lambda: log.database.locked.seconds > 0, "the lock is met")
     try:
         yield thread
     finally:
@@ -96,14 +96,14 @@ def test_the_program_that_keeps_it_locked_is_named(
     """The trouble says that it is a lock, and names the process by the kernel's table; without that it says how to."""
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0)
     with pytest.raises(JobLogError) as caught:
-        log.keep_fact("fact", "value")
+        log.facts.keep("fact", "value")
     name = Path("/proc", str(holder.pid), "comm").read_text().strip()
     assert f"another program keeps it locked (database is locked); end process {holder.pid} ({name})" in str(
         caught.value
     )
     monkeypatch.setattr(locked, "_LOCKS", Path("/nowhere"))
     with pytest.raises(JobLogError, match=r"fuser .* names it"):
-        log.keep_fact("fact", "value")
+        log.facts.keep("fact", "value")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_the_impatient_are_told_while_others_wait(log: JobLog, holder: Holder, m
 
     def ask(number: int) -> str:
         with patient_for(0.1), pytest.raises(JobLogError) as caught:
-            log.open_jobs() if number % 2 else log.keep_fact(str(number), "value")
+            log.statistics.open_jobs() if number % 2 else log.facts.keep(str(number), "value")
         return str(caught.value)
 
     with writing(log) as writer, ThreadPoolExecutor(8) as pool:
@@ -139,23 +139,23 @@ def test_the_impatient_are_told_while_others_wait(log: JobLog, holder: Holder, m
         assert writer.is_alive()
         holder.end()
     assert all("another program keeps it locked" in each for each in said)
-    assert log.trouble is None  # the one that waited has written
-    assert log.fact("waited") == "yes"
+    assert log.database.trouble is None  # the one that waited has written
+    assert log.facts.get("waited") == "yes"
     with patient_for(0.1):
-        assert log.open_jobs() == 1
+        assert log.statistics.open_jobs() == 1
 
 
 def test_a_lock_that_is_gone_is_noticed_by_who_asks_next(log: JobLog, holder: Holder) -> None:
     """Nobody has to write first: the next one who asks finds out that the log is free again."""
     for _ in range(2):
         with patient_for(0), pytest.raises(JobLogError, match="keeps it locked"):
-            log.prove_writable()
+            log.database.prove_writable()
     with patient_for(0), pytest.raises(JobLogError, match="keeps it locked"):
-        log.open_jobs()
+        log.statistics.open_jobs()
     holder.end()
     with patient_for(0):
-        assert log.open_jobs() == 1
-    assert log.locked.seconds == 0
+        assert log.statistics.open_jobs() == 1
+    assert log.database.locked.seconds == 0
 
 
 def test_a_fault_that_shows_up_then_keeps_the_turn_for_nobody(
@@ -163,9 +163,9 @@ def test_a_fault_that_shows_up_then_keeps_the_turn_for_nobody(
 ) -> None:
     """When the file turns out to be damaged as an impatient caller asks for the lock, others have their turn."""
     with patient_for(0), pytest.raises(JobLogError, match="keeps it locked"):
-        log.prove_writable()
+        log.database.prove_writable()
     holder.end()
-    connection, asked = log._connection(), []
+    connection, asked = log.database._connection(), []
 
     class Damaged:
         """The connection to a log that was damaged meanwhile."""
@@ -178,15 +178,15 @@ def test_a_fault_that_shows_up_then_keeps_the_turn_for_nobody(
             return connection.execute(statement)
 
     with monkeypatch.context() as context, patient_for(0):
-        context.setattr(log, "_connection", Damaged)
-        assert log._has_taken_turn()
-        log._lock.release()
-        context.setattr(log, "_is_still_locked", lambda: 1 / 0)
+        context.setattr(log.database, "_connection", Damaged)
+        assert log.database._has_taken_turn()
+        log.database._lock.release()
+        context.setattr(log.database, "_is_still_locked", lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            log._has_taken_turn()
+            log.database._has_taken_turn()
     assert "BEGIN IMMEDIATE" in asked
     with ThreadPoolExecutor(1) as others:
-        assert others.submit(log.open_jobs).result(30) == 1
+        assert others.submit(log.statistics.open_jobs).result(30) == 1
 
 
 def test_who_gives_up_leaves_no_commit_behind(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,47 +194,47 @@ def test_who_gives_up_leaves_no_commit_behind(log: JobLog, monkeypatch: pytest.M
     is_inside, may_end = threading.Event(), threading.Event()
 
     def write() -> None:
-        with log.transaction():
-            log.keep_fact("left", "yes")
+        with log.database.transaction():
+            log.facts.keep("left", "yes")
             is_inside.set()
             may_end.wait(30)
 
-    real = log._has_taken_turn
+    real = log.database._has_taken_turn
 
     def give_up() -> bool:
         if threading.current_thread() is writer:
             return real()
         may_end.set()  # the writer ends its turn while this one is counted among those who wait
-        with log._lock:
-            assert log._group is not None
+        with log.database._lock:
+            assert log.database._group is not None
         return False
 
     writer = threading.Thread(target=write)
-    monkeypatch.setattr(log, "_has_taken_turn", give_up)
+    monkeypatch.setattr(log.database, "_has_taken_turn", give_up)
     writer.start()
     is_inside.wait(30)
     with pytest.raises(JobLogError):
-        log.fact("anything")
+        log.facts.get("anything")
     writer.join(30)
     assert not writer.is_alive()
     monkeypatch.undo()
-    assert log.fact("left") == "yes"
+    assert log.facts.get("left") == "yes"
 
 
 def test_a_lock_that_ends_in_time_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All threads that wait for the log get it, and nothing is said of it."""
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 600)
     log = JobLog(tmp_path / "receipts.db")
-    log.open()
-    holder = Holder(log.path)
+    log.database.open()
+    holder = Holder(log.database.path)
     with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(log.keep_fact, f"fact {number}", "value") for number in range(2)]
-        wait_until(lambda: log.locked.seconds > 0, "the lock is met")
+        waiting = [pool.submit(log.facts.keep, f"fact {number}", "value") for number in range(2)]
+        wait_until(lambda: log.database.locked.seconds > 0, "the lock is met")
         holder.end()
         for each in waiting:
             each.result(30)
-    assert log.trouble is None
-    log.close()
+    assert log.database.trouble is None
+    log.database.close()
 
 
 # --- the daemon --------------------------------------------------------------------------------------------------
@@ -311,10 +311,13 @@ def test_a_gate_that_waits_for_the_log_does_not_blame_the_share(porch: Porch, mo
     monkeypatch.setattr(gate, "LOOK_LIMIT_SECONDS", 1.0)
     monkeypatch.setattr(gate, "MOVE_LIMIT_SECONDS", 1.0)
     monkeypatch.setattr(porch.gate, "_monotonic", time.monotonic)
-    holder = Holder(porch.log.path)
+    holder = Holder(porch.log.database.path)
     try:
         upload = porch.bring(porch.uploads(), samples.jpeg(1))
-        wait_until(lambda: porch.log.locked.seconds > 1.5, "the log has been locked for longer than any share may take")
+        wait_until(
+            lambda: porch.log.database.locked.seconds > 1.5,
+            "the log has been locked for longer than any share may take",
+        )
         assert porch.gate._answers_by is not None
         porch.gate.supervise()
         assert porch.gate.unavailable is None

@@ -83,8 +83,8 @@ def test_a_channel_that_hangs_holds_up_nothing(tmp_path: Path, n8n: StandIn) -> 
         wait_until(lambda: daemon.count("notice.not_sent"), "the channel's failure is logged", PATIENCE_SECONDS)
         assert daemon.terminate() == 0
         with daemon.job_log() as log:
-            assert log.select("SELECT COUNT(*), MAX(tries) FROM notice") == [(1, 1)]
-            log.change("UPDATE notice SET due_at = 0")
+            assert log.database.select("SELECT COUNT(*), MAX(tries) FROM notice") == [(1, 1)]
+            log.database.change("UPDATE notice SET due_at = 0")
         listener.answer = lambda _: 200
         before = len(listener.heard)
         daemon.start()

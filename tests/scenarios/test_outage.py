@@ -20,7 +20,7 @@ from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations import Concluded, Deferred, Lost, Outcome
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import HoldKind
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.jobs.verdict import Verdict
@@ -88,8 +88,8 @@ class Office(World):
 
     def restart(self) -> None:
         """Begin anew on the same log."""
-        self.log.close()
-        self.log.open()
+        self.log.database.close()
+        self.log.database.open()
         self.delivery = self.another_delivery()
 
     def telling(self, channel: FakeChannel) -> NoticeWatcher:
@@ -275,7 +275,7 @@ def test_a_weekend_without_n8n(office: Office, outcome: Outcome, count: int) -> 
     assert {office.job(job).attempts for job in jobs} == {1}
     events = [line["event"] for line in lines]
     assert (events.count("destination.held"), events.count("destination.resumed")) == (1, 1)
-    assert office.log.open_jobs_of(["office"]) == count
+    assert office.log.statistics.open_jobs_of(["office"]) == count
 
 
 def test_hours_without_an_answer_fail_nobody(office: Office) -> None:
@@ -342,7 +342,7 @@ def test_a_wrong_webhook_of_one_inbox_holds_that_inbox_alone(
     office.live_until(clock.now + 500)
     assert office.states(waiting) == {State.QUEUED}
     assert {office.job(job).attempts for job in waiting} == {0}
-    assert office.holds.get(wrong.url).hold_message == UNPUBLISHED.message
+    assert office.holds.of(wrong.url).hold_message == UNPUBLISHED.message
     assert good.delivered == [job.job_id for job in passing]
     assert not office.standing.is_held
 
@@ -358,7 +358,7 @@ def test_a_verdict_at_once_is_kept_as_a_callback_is(office: Office) -> None:
     after = office.job(job)
     assert (after.state, after.message, after.notion_page_url) == (State.SUCCESS, "booked", "https://notion.example/1")
     assert (after.deadline_at, after.move_due, after.attempts) == (None, True, 1)
-    claim, verdict = office.log.history(job.job_id)[-2:]
+    claim, verdict = office.log.histories.lines(job.job_id)[-2:]
     assert (claim["event"], verdict["event"], verdict["from_state"]) == ("claim", "succeed", "delivering")
     assert '"data": {"total": 12}' in verdict["detail"]
     assert office.conclusion().expire_due() == []
@@ -401,7 +401,7 @@ def test_an_answer_that_nobody_agreed_on_is_awaited(office: Office) -> None:
     office.destination.script = lambda _: Lost("N8N answered 200 {}, which n8n.accept does not know", 200)
     assert office.deliver_all() == 3
     assert office.standing.is_held
-    assert office.log.attempts(jobs[0].job_id)[0]["status_code"] == 200
+    assert office.log.histories.attempts(jobs[0].job_id)[0]["status_code"] == 200
     assert office.destination.delivered == [job.job_id for job in jobs[:3]]
 
 
@@ -441,7 +441,7 @@ def test_what_comes_after_the_outage_is_not_paced(office: Office) -> None:
         office.live_until(office.clock.now + 1)
     office.clock.advance(1)
     new = [
-        office.log.insert(replace(job, job_id=f"ffffffff-0000-7000-8000-{number:012}"))
+        office.log.jobs.insert(replace(job, job_id=f"ffffffff-0000-7000-8000-{number:012}"))
         for number, job in enumerate(fresh(office, 10))
     ]
     assert office.deliver_all() == 10

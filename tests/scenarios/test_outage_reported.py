@@ -12,8 +12,8 @@ import yaml
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sources import load
 from receipt_watcher.jobs.job import Job, new_job_id
-from receipt_watcher.jobs.log.holds import HoldKind, Holds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.holds import HoldKind
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.report.closed_windows import closed_windows
 from receipt_watcher.report.explain import Explainer
 from receipt_watcher.report.status import Status, status_of
@@ -41,7 +41,7 @@ def configured(root: Path, n8n: Mapping[str, Any] | None = None, **inbox: Any) -
 
 def recorded(log: JobLog, now: float = NOON, **changes: object) -> Job:
     """Return a job that is queued."""
-    return log.insert(make_job(now, job_id=new_job_id(now), **changes))
+    return log.jobs.insert(make_job(now, job_id=new_job_id(now), **changes))
 
 
 def answer(config: Config, log: JobLog, job: Job, now: float) -> str:
@@ -52,7 +52,7 @@ def answer(config: Config, log: JobLog, job: Job, now: float) -> str:
 
 def status(config: Config, log: JobLog, now: float) -> Status:
     """Return what `status` says."""
-    return status_of(config, log, Holds(log), Installation(config.state_dir), now)
+    return status_of(config, log, log.holds, Installation(config.state_dir), now)
 
 
 def test_the_window_is_told(tmp_path: Path, log: JobLog) -> None:
@@ -66,7 +66,7 @@ def test_the_window_is_told(tmp_path: Path, log: JobLog) -> None:
 def test_the_window_and_a_hold_are_both_told(tmp_path: Path, log: JobLog) -> None:
     """Where N8N is held and the window closed, both are told; the probe waits for the window, so no time is given."""
     config, job = configured(tmp_path, deliver_when=MON_TO_FRI), recorded(log)
-    Holds(log).hold(URL, HoldKind.ANSWERS, "N8N answered 404", NOON, NOON + 5)
+    log.holds.hold(URL, HoldKind.ANSWERS, "N8N answered 404", NOON, NOON + 5)
     told = answer(config, log, job, EVENING)
     assert f"waits until {MONDAY}. N8N is held since 2026-11-20T12:00:00.000Z: N8N answered 404." in told
     assert "next probe" not in told
@@ -76,8 +76,8 @@ def test_the_window_and_a_hold_are_both_told(tmp_path: Path, log: JobLog) -> Non
 def test_a_pause_that_n8n_asks_for_is_told(tmp_path: Path, log: JobLog) -> None:
     """A Retry-After before any hold is told with the answer that brought it."""
     config, job = configured(tmp_path), recorded(log)
-    Holds(log).missed(URL, "N8N answered 429")
-    Holds(log).pause(URL, NOON + 60)
+    log.holds.missed(URL, "N8N answered 429")
+    log.holds.pause(URL, NOON + 60)
     assert answer(config, log, job, NOON) == ("N8N asks for patience until 2026-11-20T12:01:00.000Z: N8N answered 429.")
     assert answer(config, log, job, NOON + 61) == "It is sent as soon as a worker is free."
 
@@ -85,7 +85,7 @@ def test_a_pause_that_n8n_asks_for_is_told(tmp_path: Path, log: JobLog) -> None:
 def test_a_failure_before_a_hold_is_told(tmp_path: Path, log: JobLog) -> None:
     """A receipt that waits after one or two failures says what N8N answered; status says it, too, as no trouble yet."""
     config, job = configured(tmp_path), recorded(log, next_attempt_at=NOON + 5)
-    holds = Holds(log)
+    holds = log.holds
     holds.missed(URL, "no connection")
     assert answer(config, log, job, NOON).endswith("2026-11-20T12:00:05.000Z. N8N has failed once: no connection.")
     holds.missed(URL, "no connection")
@@ -101,7 +101,7 @@ def test_the_draining_is_told(tmp_path: Path, log: JobLog) -> None:
     """While a queue drains at a pace, what has waited says so; what came since does not."""
     config = configured(tmp_path, {"drain_per_minute": 30})
     waited, new = recorded(log), recorded(log, NOON + 100)
-    holds = Holds(log)
+    holds = log.holds
     holds.hold(URL, HoldKind.ANSWERS, "down", NOON, NOON)
     holds.accepted(URL, NOON + 60)
     told = "N8N is back since 2026-11-20T12:01:00.000Z; what has waited is sent in order, 30 a minute."

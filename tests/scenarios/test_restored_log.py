@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool import rebuild
@@ -39,7 +39,7 @@ class Home:
     def start(self, *, crash: str = "") -> bool:
         """Start and stop; return whether the spool was found to hold more than the log. A crash comes after `crash`."""
         log = JobLog(self.path)
-        log.open()
+        log.database.open()
         starts = Starts(log, self.installation)
         try:
             if crash == "log":
@@ -59,7 +59,7 @@ class Home:
             return is_behind
         finally:
             self.spool.close()
-            log.close()
+            log.database.close()
 
     def backup(self, *, by_us: bool) -> Path:
         """Make a backup, by our command or by a plain copy while nothing runs."""
@@ -68,9 +68,9 @@ class Home:
             shutil.copyfile(self.path, target)
             return target
         log = JobLog(self.path, read_only=True)
-        log.open()
-        log.backup(target)
-        log.close()
+        log.database.open()
+        log.database.backup(target)
+        log.database.close()
         return target
 
     def restore(self, backup: Path) -> None:
@@ -134,22 +134,22 @@ def test_each_place_is_written_once_for_each_start(home: Home, monkeypatch: pyte
     written: list[int] = []
     monkeypatch.setattr(home.installation, "keep_counter", written.append)
     log = JobLog(home.path)
-    log.open()
+    log.database.open()
     starts = Starts(log, home.installation)
     starts.begin()
     owner = home.spool.folders.processing / ".owner"
     home.spool.open(INSTALLATION)
     starts.agree(home.spool)
     assert owner.read_text().splitlines()[1] == f"counter {written[0]}"
-    changes = log.select("SELECT total_changes()")
+    changes = log.database.select("SELECT total_changes()")
     for _ in range(3):
         home.spool.open(INSTALLATION)
         starts.agree(home.spool)
-    assert log.select("SELECT total_changes()") == changes
+    assert log.database.select("SELECT total_changes()") == changes
     assert len(written) == 1
     home.spool.close()
     assert owner.read_text() == f"{INSTALLATION}\ncounter {written[0]}\n"
-    log.close()
+    log.database.close()
 
 
 @pytest.mark.parametrize("counter", ["", "counter 1\n"])
@@ -158,13 +158,13 @@ def test_what_another_installation_did_is_not_known(home: Home, counter: str) ->
     (home.spool.folders.processing / ".owner").write_text(f"another\n{counter}")
     assert not home.start(crash="state")
     log = JobLog(home.path)
-    log.open()
+    log.database.open()
     starts = Starts(log, home.installation)
     starts.begin()
     assert starts.is_behind(home.spool, INSTALLATION, takes_over=True)
     home.spool.open(INSTALLATION, take_over=True)
     home.spool.close()
-    log.close()
+    log.database.close()
     assert home.start()
     assert not home.start()
 
@@ -225,7 +225,7 @@ def test_what_waits_by_a_restored_log_may_have_been_sent(office: Lost) -> None:
     job = office.drop_in("scan.jpg", samples.jpeg(1))
     compare(office)
     assert office.now(job).state is State.DELIVERING
-    assert office.log.claim(["office"], office.clock.now + 10**6) is None
+    assert office.log.jobs.claim(["office"], office.clock.now + 10**6) is None
 
 
 def test_what_lies_in_failed_keeps_its_id_and_sends_no_copy(office: Lost) -> None:
@@ -233,8 +233,8 @@ def test_what_lies_in_failed_keeps_its_id_and_sends_no_copy(office: Lost) -> Non
     content = samples.jpeg(1)
     job = office.tell(office.drop_in("scan.jpg", content), Event.FAIL)
     office.file()
-    office.log.change("DELETE FROM history")
-    office.log.change("DELETE FROM job")
+    office.log.database.change("DELETE FROM history")
+    office.log.database.change("DELETE FROM job")
     assert compare(office) == 1
     (after,) = office.recorded()
     assert (after.job_id, after.state, after.reason) == (job.job_id, State.FAILURE, Reason.OUTCOME_UNKNOWN)
@@ -264,8 +264,8 @@ def test_a_copy_of_a_note_names_no_second_job(office: Lost) -> None:
     office.file()
     shutil.copytree(failed, failed.with_name("copy"))
     failed.with_name("copy").rename(failed / "copy")
-    office.log.change("DELETE FROM history")
-    office.log.change("DELETE FROM job")
+    office.log.database.change("DELETE FROM history")
+    office.log.database.change("DELETE FROM job")
     assert compare(office) == 2
     assert {str(each.stored_path) for each in office.recorded()} == {"scan.jpg", "copy/scan.jpg"}
     assert job.job_id in {each.job_id for each in office.recorded()}

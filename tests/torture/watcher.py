@@ -17,7 +17,7 @@ from receipt_watcher.cli import main
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N
 from receipt_watcher.jobs import states
 from receipt_watcher.jobs.job import Folder
-from receipt_watcher.jobs.log import transitions
+from receipt_watcher.jobs.log.queries import lookups
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system import disk
@@ -50,11 +50,11 @@ def _claim_without_guard() -> None:
     claim = states.TRANSITIONS[Event.CLAIM]
     states.TRANSITIONS[Event.CLAIM] = replace(claim, sources=claim.sources | {State.DELIVERING})
     for name in ("_QUEUED", "_NEXT_DUE", "_OLDEST_DUE"):
-        statement = getattr(transitions, name)
+        statement = getattr(lookups, name)
         unguarded = statement.replace("= 'queued'", "IN ('queued', 'delivering')")
         if unguarded == statement:
             raise AttributeError(f"{name} names no state any more")
-        setattr(transitions, name, unguarded)
+        setattr(lookups, name, unguarded)
 
 
 def _record_before_flush() -> None:

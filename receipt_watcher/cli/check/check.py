@@ -32,7 +32,7 @@ from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.json_view import iso_time
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.notify.channels.registry import channels_of
 from receipt_watcher.service.clients import n8n_client, notice_client
 from receipt_watcher.spool.accepted_marks import MarkKind
@@ -161,7 +161,7 @@ def _check_places(config: Config, inbox: Inbox) -> Iterator[CheckFinding]:
         return
     log = JobLog(config.database_path, read_only=True)
     try:
-        log.open()
+        log.database.open()
         bindings = Bindings(log, inbox.name, spool.folders)
         bindings.check(is_ours=owner == ours, take_over=take_over)
     except SpoolError as error:
@@ -171,7 +171,7 @@ def _check_places(config: Config, inbox: Inbox) -> Iterator[CheckFinding]:
     except JobLogError:
         return  # the daemon says so at its start
     finally:
-        log.close()
+        log.database.close()
 
 
 def _check_watch(inbox: Inbox) -> Iterator[CheckFinding]:
@@ -283,12 +283,12 @@ def _has_started(config: Config, inbox: Inbox) -> bool:
         return False
     log = JobLog(config.database_path)
     try:
-        log.open()
-        return log.fact(f"inbox_started:{inbox.name}") is not None
+        log.database.open()
+        return log.facts.get(f"inbox_started:{inbox.name}") is not None
     except JobLogError:
         return False
     finally:
-        log.close()
+        log.database.close()
 
 
 # --- retention -------------------------------------------------------------------------------------------------
@@ -300,19 +300,19 @@ def _check_retention(config: Config, now: float) -> Iterator[CheckFinding]:
         return
     log = JobLog(config.database_path)
     try:
-        log.open()
+        log.database.open()
         for inbox in config.inboxes:
             yield from _old_files(log, inbox, config.retention, now)
         days = config.retention.log_days
         if days is not None:
-            old = len(log.old_histories(now - days * DAY_SECONDS, now))
+            old = len(log.files.old_histories(now - days * DAY_SECONDS, now))
             yield CheckFinding(
                 "ok", f"retention: {old} jobs would lose their history, concluded {days:g} days ago or earlier"
             )
     except JobLogError as error:
         yield CheckFinding("error", str(error))
     finally:
-        log.close()
+        log.database.close()
 
 
 def _old_files(log: JobLog, inbox: Inbox, retention: Retention, now: float) -> Iterator[CheckFinding]:
@@ -323,8 +323,8 @@ def _old_files(log: JobLog, inbox: Inbox, retention: Retention, now: float) -> I
         if days is None:
             continue
         before = now - days * DAY_SECONDS
-        files, size = log.sum_of_old_files(inbox.name, folder, before, now)
-        oldest = log.old_files(inbox.name, folder, before, now, 1)
+        files, size = log.files.sum_of_old(inbox.name, folder, before, now)
+        oldest = log.files.old(inbox.name, folder, before, now, 1)
         said = "".join(
             f"; the oldest is {display_name(job.stored_path)}, {iso_time(job.completed_at)}" for job in oldest
         )

@@ -35,7 +35,7 @@ from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings, 
 from receipt_watcher.delivery.destinations.n8n.workflows import IDENTITY_KEY
 from receipt_watcher.errors import JobLogError, NotSentError, ReceiptWatcherError
 from receipt_watcher.jobs.job import REHEARSAL_PREFIX, Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.service.clients import n8n_client
@@ -312,11 +312,11 @@ def _hearing(config: Config, installation: Installation, tokens: CallbackTokens,
     """Hear the callback through the daemon where one runs, and else on its port."""
     if installation.is_running():
         log = JobLog(config.database_path)
-        log.open()
+        log.database.open()
         try:
-            yield lambda job_id: _kept(log.fact(REHEARSAL_FACT), job_id)
+            yield lambda job_id: _kept(log.facts.get(REHEARSAL_FACT), job_id)
         finally:
-            log.close()
+            log.database.close()
         return
     if not config.http.port:
         raise ReceiptWatcherError("http.port is 0, so no callback can find us; set it to a fixed port")

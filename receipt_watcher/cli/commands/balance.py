@@ -57,7 +57,11 @@ def balance(
     if force and (csv_file is None or is_piped):
         raise click.UsageError("--force goes with --csv FILE.")
     with open_log(config) as log:
-        if inbox is not None and inbox not in (each.name for each in config.inboxes) and not log.has_jobs_of(inbox):
+        if (
+            inbox is not None
+            and inbox not in (each.name for each in config.inboxes)
+            and not log.lookups.has_jobs_of(inbox)
+        ):
             raise click.UsageError(f"There is no inbox {inbox!r}.")
         try:
             selection = selection_of(since, until, inbox, datetime.now())  # noqa: DTZ005 - the office's clock is meant

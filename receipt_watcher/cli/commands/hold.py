@@ -15,8 +15,8 @@ from receipt_watcher.cli.context import FINE, WRONG, config_option, json_option,
 
 if TYPE_CHECKING:
     from receipt_watcher.config.options import Config
+    from receipt_watcher.jobs.log.job_log import JobLog
     from receipt_watcher.jobs.log.manual_holds import ManualHold
-    from receipt_watcher.jobs.log.transitions import JobLog
 
 
 @click.command()
@@ -31,11 +31,9 @@ def hold(config_file: Path | None, names: Sequence[str], why: str, *, as_json: b
 
     Example: receipt-watcher hold n8n --why "moves to the new machine"
     """
-    from receipt_watcher.jobs.log.manual_holds import ManualHolds
-
     config, now = load_config(config_file), time.time()
     with open_log(config, writing=True) as log:
-        holds = ManualHolds(log)
+        holds = log.manual_holds
         meant = _meant(config, names, holds.all(), now)
         done = [(each, holds.hold(each.kind, each.name, why, now)) for each in meant]
     _tell(done, ("is held", "was held before"), as_json=as_json)
@@ -52,11 +50,9 @@ def resume(config_file: Path | None, names: Sequence[str], *, as_json: bool) -> 
 
     Example: receipt-watcher resume n8n
     """
-    from receipt_watcher.jobs.log.manual_holds import ManualHolds
-
     config, now = load_config(config_file), time.time()
     with open_log(config, writing=True) as log:
-        meant = _meant(config, names, ManualHolds(log).all(), now)
+        meant = _meant(config, names, log.manual_holds.all(), now)
         done = [(each, _resumed(config, log, each, now)) for each in meant]
     _tell(done, ("goes on within seconds", "is not held"), as_json=as_json)
     raise click.exceptions.Exit(FINE if any(is_changed for _, is_changed in done) else WRONG)
@@ -64,11 +60,11 @@ def resume(config_file: Path | None, names: Sequence[str], *, as_json: bool) -> 
 
 def _resumed(config: Config, log: JobLog, hold: ManualHold, now: float) -> bool:
     """End a hold, or have a destination probed that the daemon holds; return whether there was anything to end."""
-    from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
+    from receipt_watcher.jobs.log.manual_holds import HoldTarget
     from receipt_watcher.web.actions import resume_destination
 
     if hold.kind is HoldTarget.INBOX:
-        return ManualHolds(log).resume(hold.kind, hold.name)
+        return log.manual_holds.resume(hold.kind, hold.name)
     return resume_destination(log, hold.name, config.branches_to(hold.name), config.callback.deadline_seconds, now)
 
 

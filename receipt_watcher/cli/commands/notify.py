@@ -14,8 +14,7 @@ from receipt_watcher.config.options import Config
 from receipt_watcher.config.secrets import secrets_of, without_secrets
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.jobs.job import new_job_id
-from receipt_watcher.jobs.log.outbox import Outbox
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.notify.channels import Channel
 from receipt_watcher.notify.channels.registry import channels_of
 from receipt_watcher.notify.notices import example_notice
@@ -62,7 +61,7 @@ def waiting(config: Config, log: JobLog | None) -> list[Said]:
     Raises:
         ConfigError: one cannot be used as it is written.
     """
-    queued = Outbox(log).queued() if log is not None else []
+    queued = log.outbox.queued() if log is not None else []
     with _channels(config) as channels:
         return [
             Said(name, is_fine=not any(one.tries for one in own), said=_waiting(len(own)))

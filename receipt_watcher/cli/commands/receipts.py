@@ -45,8 +45,8 @@ _LOOK_SECONDS = 0.5
 _PAGE = 1000
 
 if TYPE_CHECKING:
-    from receipt_watcher.jobs.log.queries.lookups import JobEvent
-    from receipt_watcher.jobs.log.transitions import JobLog
+    from receipt_watcher.jobs.log.histories import JobEvent
+    from receipt_watcher.jobs.log.job_log import JobLog
     from receipt_watcher.report.explain import Explainer, Explanation
 
 
@@ -86,7 +86,7 @@ def jobs(
     config = load_config(config_file)
     with open_log(config) as log:
         chosen = [State(state) for state in states]
-        found = log.listing(states=chosen, inbox=inbox, since=begin, name=name, limit=limit)
+        found = log.lookups.listing(states=chosen, inbox=inbox, since=begin, name=name, limit=limit)
     if as_lines:
         for job in found:
             click.echo(json.dumps(job_view(job, path_of(config, job)), ensure_ascii=False))
@@ -108,7 +108,9 @@ def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
     config = load_config(config_file)
     with open_log(config) as log:
         found = find(log, job)
-        view = full_view(found, path_of(config, found), log.attempts(found.job_id), log.history(found.job_id))
+        view = full_view(
+            found, path_of(config, found), log.histories.attempts(found.job_id), log.histories.lines(found.job_id)
+        )
     if as_json:
         print_json(view)
     else:
@@ -147,7 +149,7 @@ def explain(config_file: Path | None, what: str, *, as_json: bool) -> None:
 
 def _explained(explainer: Explainer, log: JobLog | None, what: str) -> Explanation:
     """Find out what is meant: a job's id, then a path, then the name of a file that a job had."""
-    by_id = [job for job in log.find(display_name(what)) if job.job_id.startswith(what)] if log else []
+    by_id = [job for job in log.lookups.find(display_name(what)) if job.job_id.startswith(what)] if log else []
     if log is not None and len(by_id) == 1:
         return explainer.about_job(by_id[0], log)
     trouble = None
@@ -157,7 +159,7 @@ def _explained(explainer: Explainer, log: JobLog | None, what: str) -> Explanati
         found, trouble = None, error
     if found is not None:
         return found
-    if log is not None and (trouble is None or log.find(display_name(what))):
+    if log is not None and (trouble is None or log.lookups.find(display_name(what))):
         return explainer.about_job(find(log, what), log)
     if trouble is not None:
         raise ReceiptWatcherError(f"{what}: {trouble.strerror or trouble}") from trouble
@@ -190,8 +192,8 @@ def tail(config_file: Path | None, lines: int, inbox: str | None, *, as_json: bo
     """
     pause = threading.Event()
     with open_log(load_config(config_file)) as log:
-        found = log.last_events(lines)
-        last = found[-1].number if found else log.last_event()
+        found = log.histories.last_events(lines)
+        last = found[-1].number if found else log.histories.last_event()
         try:
             while True:
                 for happening in found:
@@ -199,8 +201,10 @@ def tail(config_file: Path | None, lines: int, inbox: str | None, *, as_json: bo
                         _print_happening(happening, as_json=as_json)
                 sys.stdout.flush()
                 pause.wait(_LOOK_SECONDS)
-                found = log.events_after(last, _PAGE)
-                last = found[-1].number if found else min(last, log.last_event())  # retention gives numbers back
+                found = log.histories.events_after(last, _PAGE)
+                last = (
+                    found[-1].number if found else min(last, log.histories.last_event())
+                )  # retention gives numbers back
         except KeyboardInterrupt:
             raise click.exceptions.Exit(FINE) from None
 
@@ -282,7 +286,7 @@ def cancel(config_file: Path | None, name: str, *, as_json: bool) -> None:
 
 def _failed(log: JobLog) -> list[Job]:
     """Return every failed job that still has its file."""
-    return [job for job in log.listing(states=[State.FAILURE], limit=None) if job.removed_at is None]
+    return [job for job in log.lookups.listing(states=[State.FAILURE], limit=None) if job.removed_at is None]
 
 
 def _change_all(chosen: Sequence[Job], change: Callable[[Job, float], Job | str], *, as_json: bool) -> None:
@@ -308,21 +312,21 @@ def _said(after: Job) -> str:
 
 
 def _retried(log: JobLog, job: Job, now: float, *, is_forced: bool) -> Job | str:
-    after = log.retry(job.job_id, now, "by an admin", is_forced=is_forced)
+    after = log.jobs.retry(job.job_id, now, "by an admin", is_forced=is_forced)
     if after is None and may_be_booked(job) and not is_forced:
         return f"not retried ({job.reason}). {MAY_BE_BOOKED_WORDS} Then use settle, or retry it with --force"
     return _why_not(job, Event.RETRY) if after is None else after
 
 
 def _settled(log: JobLog, job: Job, now: float, *, is_delivered: bool) -> Job | str:
-    after = log.settle(job.job_id, now, "by an admin", is_delivered=is_delivered)
+    after = log.jobs.settle(job.job_id, now, "by an admin", is_delivered=is_delivered)
     if after is None:
         return f"not possible: only a failure that may have been booked can be settled; {standing_of(job)}"
     return after
 
 
 def _cancelled(log: JobLog, job: Job, now: float) -> Job | str:
-    after = log.advance(job.job_id, Event.CANCEL, now, detail="by an admin")
+    after = log.jobs.advance(job.job_id, Event.CANCEL, now, detail="by an admin")
     return _why_not(job, Event.CANCEL) if after is None else after
 
 

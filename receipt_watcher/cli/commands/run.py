@@ -165,12 +165,11 @@ def status(config_file: Path | None, *, watch: bool, as_json: bool) -> None:
 
 def _show_status(config: Config, *, as_json: bool) -> int:
     """Print it, and return the exit code."""
-    from receipt_watcher.jobs.log.holds import Holds
     from receipt_watcher.report.status import status_of
     from receipt_watcher.system.state_dir import Installation
 
     with open_log(config) as log:
-        found = status_of(config, log, Holds(log), Installation(config.state_dir), time.time())
+        found = status_of(config, log, log.holds, Installation(config.state_dir), time.time())
     if as_json:
         print_json(found.as_json())
     else:
@@ -222,7 +221,7 @@ def backup(config_file: Path | None, target: Path, *, as_json: bool) -> None:
     if target.is_dir():
         target /= f"receipts-{datetime.now().astimezone().strftime('%Y-%m-%d-%H%M%S')}.db"
     with open_log(load_config(config_file, as_owner=False)) as log:
-        jobs = log.backup(target)
+        jobs = log.database.backup(target)
     give_away(target)
     if as_json:
         print_json({"file": str(target), "jobs": jobs, "bytes": target.stat().st_size})

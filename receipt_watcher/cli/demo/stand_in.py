@@ -435,7 +435,7 @@ def main() -> None:
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before a thread starts: only sigwait may get them
 
-    with options.log.open("a") if options.log else contextlib.nullcontext(sys.stdout) as log:
+    with options.log.database.open("a") if options.log else contextlib.nullcontext(sys.stdout) as log:
 
         def tell(delivery: ReceivedPost) -> Behaviour:
             told = {name: getattr(delivery, name) for name in ReceivedPost.__slots__ if name not in _UNTOLD}

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from receipt_watcher.jobs.log.queries.lookups import marks
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.engine.sqlite import Database, marks
 
 #: So many different jobs that expire with no callback in between mean that callbacks do not arrive at all.
 SILENT_JOBS_BEFORE_HOLD = 3
@@ -67,25 +66,25 @@ class DestinationState:
 class Holds:
     """The destinations' rows in the job log."""
 
-    def __init__(self, log: JobLog) -> None:
-        self._log = log
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def get(self, url: str) -> DestinationState:
+    def of(self, url: str) -> DestinationState:
         """Return what is known of a destination; of a new one nothing is."""
-        found = self._log.select_as(_standing, f"{_SELECT} WHERE url = ?", url)
+        found = self._database.select_as(_standing, f"{_SELECT} WHERE url = ?", url)
         return found[0] if found else DestinationState(url=url)
 
     def all(self) -> list[DestinationState]:
         """Return every destination that is known."""
-        return self._log.select_as(_standing, f"{_SELECT} ORDER BY url")
+        return self._database.select_as(_standing, f"{_SELECT} ORDER BY url")
 
     def hold(self, url: str, kind: HoldKind, message: str, now: float, probe_at: float) -> bool:
         """Hold a destination, or go on holding it, until a probe at `probe_at`; return whether the hold began now.
 
         What was under way when the hold began fails too, before the first probe: that makes no interval grow.
         """
-        with self._log.transaction():
-            before = self.get(url)
+        with self._database.transaction():
+            before = self.of(url)
             if before.is_held and now < (before.probe_at or 0.0):
                 return False
             self._keep(
@@ -100,20 +99,20 @@ class Holds:
 
     def missed(self, url: str, message: str) -> int:
         """Note a failure that is the destination's; return how many came in a row, with nothing accepted between."""
-        with self._log.transaction():
-            misses = self.get(url).misses + 1
+        with self._database.transaction():
+            misses = self.of(url).misses + 1
             self._keep(url, misses=misses, hold_message=message)
             return misses
 
     def pause(self, url: str, until: float) -> None:
         """Let nothing go out before that time: the destination asks for it, and is not held yet."""
-        with self._log.transaction():
-            self._keep(url, probe_at=max(until, self.get(url).probe_at or 0.0))
+        with self._database.transaction():
+            self._keep(url, probe_at=max(until, self.of(url).probe_at or 0.0))
 
     def accepted(self, url: str, now: float) -> bool:
         """Note that the destination took a receipt; return whether that ended a hold."""
-        with self._log.transaction():
-            before = self.get(url)
+        with self._database.transaction():
+            before = self.of(url)
             ends = before.hold_kind is HoldKind.ANSWERS
             ended = _NOT_HELD | {"resumed_at": now} if ends else {}
             self._keep(url, accepted_at=now, too_large_job=None, misses=0, **ended)
@@ -121,8 +120,8 @@ class Holds:
 
     def called_back(self, url: str, now: float) -> bool:
         """Note that the destination called back; return whether that ended a hold."""
-        with self._log.transaction():
-            before = self.get(url)
+        with self._database.transaction():
+            before = self.of(url)
             if before.called_back_at is not None and not before.silent_jobs and not before.is_held:
                 return False  # the usual case writes nothing
             ends = before.hold_kind is HoldKind.SILENCE
@@ -133,8 +132,8 @@ class Holds:
 
     def silent(self, url: str, job_id: str) -> int:
         """Note that a job expired without a callback; return how many different ones did, with none heard between."""
-        with self._log.transaction():
-            jobs = dict.fromkeys((*self.get(url).silent_jobs, job_id))
+        with self._database.transaction():
+            jobs = dict.fromkeys((*self.of(url).silent_jobs, job_id))
             self._keep(url, silent_jobs=json.dumps(list(jobs)))
             return len(jobs)
 
@@ -143,34 +142,34 @@ class Holds:
 
         One does not hold, as several jobs without a callback do, if no readable one came between.
         """
-        with self._log.transaction():
+        with self._database.transaction():
             if self.silent(url, job_id) < SILENT_JOBS_BEFORE_HOLD:
                 return False
             return self.hold(url, HoldKind.SILENCE, message, now, probe_at)
 
     def too_large(self, url: str, job_id: str) -> bool:
         """Note a 413; return whether different receipts got one since the destination last took one."""
-        with self._log.transaction():
-            jobs = dict.fromkeys([*(self.get(url).too_large_job or "").split(), job_id])
+        with self._database.transaction():
+            jobs = dict.fromkeys([*(self.of(url).too_large_job or "").split(), job_id])
             self._keep(url, too_large_job=" ".join(list(jobs)[:2]))  # two are evidence; the first stays one of them
             return len(jobs) > 1
 
     def resumed_by_hand(self, url: str, now: float) -> None:
         """Note that an admin lets it go on: what has waited is told from what comes; a probe, where held, is due."""
-        with self._log.transaction():
-            held = self.get(url).is_held
+        with self._database.transaction():
+            held = self.of(url).is_held
             self._keep(url, **({"probe_at": now} if held else {"resumed_at": now, "probe_at": None}))
 
     def shift_times(self, seconds: float) -> None:
         """Move the times of probes by a jump of the clock, and those that are compared with one another."""
-        self._log.change(
+        self._database.change(
             "UPDATE destination SET probe_at = probe_at + ?, accepted_at = accepted_at + ?", seconds, seconds
         )
 
     def _keep(self, url: str, **values: object) -> None:
         named = {"url": url, **values}
         changes = ", ".join(f"{name} = excluded.{name}" for name in values)
-        self._log.change(
+        self._database.change(
             f"INSERT INTO destination ({', '.join(named)}) VALUES ({marks(named)})"  # noqa: S608 - our names
             f" ON CONFLICT (url) DO UPDATE SET {changes}",
             *named.values(),

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from receipt_watcher.jobs.json_view import iso_time
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.engine.sqlite import Database
 
 
 class HoldTarget(StrEnum):
@@ -59,8 +59,8 @@ def hand_hold_view(hold: ManualHold | None) -> dict[str, Any] | None:
 class ManualHolds:
     """The rows in the job log."""
 
-    def __init__(self, log: JobLog) -> None:
-        self._log = log
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def of_inbox(self, name: str) -> ManualHold | None:
         """Return the hold of an inbox, or None."""
@@ -71,19 +71,19 @@ class ManualHolds:
         return self._find(HoldTarget.DESTINATION, url)
 
     def _find(self, kind: HoldTarget, name: str) -> ManualHold | None:
-        found = self._log.select("SELECT since, why FROM hand_hold WHERE kind = ? AND name = ?", kind, name)
+        found = self._database.select("SELECT since, why FROM hand_hold WHERE kind = ? AND name = ?", kind, name)
         return ManualHold(kind, name, *found[0]) if found else None
 
     def all(self) -> list[ManualHold]:
         """Return every hold by hand."""
         statement = "SELECT kind, name, since, why FROM hand_hold ORDER BY kind, name"
-        return self._log.select_as(lambda row: ManualHold(HoldTarget(row[0]), *row[1:]), statement)
+        return self._database.select_as(lambda row: ManualHold(HoldTarget(row[0]), *row[1:]), statement)
 
     def hold(self, kind: HoldTarget, name: str, why: str, now: float) -> bool:
         """Hold it, or say anew why; return whether it was not held before."""
-        with self._log.transaction():
+        with self._database.transaction():
             before = self._find(kind, name)
-            self._log.change(
+            self._database.change(
                 "INSERT INTO hand_hold (kind, name, since, why) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (kind, name) DO UPDATE SET why = excluded.why",
                 kind,
@@ -95,4 +95,4 @@ class ManualHolds:
 
     def resume(self, kind: HoldTarget, name: str) -> bool:
         """Let it go on; return whether it was held."""
-        return self._log.change("DELETE FROM hand_hold WHERE kind = ? AND name = ?", kind, name) > 0
+        return self._database.change("DELETE FROM hand_hold WHERE kind = ? AND name = ?", kind, name) > 0

@@ -26,8 +26,9 @@ from typing import Any, TextIO
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.watching.ignored import Ignored
 from receipt_watcher.jobs.job import HOME_FOLDER, Folder, Job
-from receipt_watcher.jobs.log.queries.lookups import Claim, Selection
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.queries.files import Claim
+from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.report.balance.findings import AGREEING, BalanceSums, Disagreement, Finding
@@ -227,7 +228,9 @@ class Balance:
         """Return the files that no job has, or is being given, there."""
         roots = {spool[folder] for spool in self._spools.values()}
         below = {path[len(root) + 1 :] for root in roots for path in paths if path.startswith(f"{root}/")}
-        claimed = {place for claim in self._log.claims_to(list(map(Path, below))) for place in self._places_of(claim)}
+        claimed = {
+            place for claim in self._log.files.claims_to(list(map(Path, below))) for place in self._places_of(claim)
+        }
         return [path for path in paths if path not in claimed]
 
     def _settle_strangers(self, name: str, folder: Folder, root: str, suspects: Sequence[str]) -> None:
@@ -252,7 +255,7 @@ class Balance:
 
     def _owner_of(self, digest: str) -> str | None:
         """Return the job whose file this may be: one whose own is missing, else the one that it is a copy of."""
-        jobs = [job for job in self._log.with_bytes(digest, _SAME_BYTES) if job.removed_at is None]
+        jobs = [job for job in self._log.lookups.with_bytes(digest, _SAME_BYTES) if job.removed_at is None]
         looks = [look for job in jobs for look in self._looks([job], is_hash_due=_always)]
         lacking = [
             look.job.job_id for look in looks if look.finding not in _THERE and look.job.job_id not in self._elsewhere
@@ -264,7 +267,7 @@ class Balance:
 
     def _look_at_jobs(self, selection: Selection) -> None:
         after = ""
-        while (jobs := self._log.page(selection, after, _PAGE)) and not self._stopping.is_set():
+        while (jobs := self._log.lookups.page(selection, after, _PAGE)) and not self._stopping.is_set():
             after = jobs[-1].job_id
             for look in self._settled(self._judged(jobs, self._is_hash_due)):
                 self._add(look)
@@ -300,7 +303,7 @@ class Balance:
     def _name_the_rest(self) -> None:
         """Name the receipts outside of the selection whose bytes lie about in its folders."""
         for job_id in list(self._elsewhere):
-            job = self._log.get(job_id)
+            job = self._log.lookups.get(job_id)
             for look in self._judged([job] if job else [], _always):
                 finding, detail = self._final(look)
                 self._name(look.job, finding, detail)
@@ -311,7 +314,7 @@ class Balance:
         doubtful = {look.job.job_id for look in first if look.finding not in AGREEING | {Finding.UNREACHABLE}}
         if doubtful and not self._stopping.is_set():
             self._moment()
-        jobs = [job for job_id in sorted(doubtful) if (job := self._log.get(job_id))]
+        jobs = [job for job_id in sorted(doubtful) if (job := self._log.lookups.get(job_id))]
         again = {look.job.job_id: look for look in self._judged(jobs, _always)}
         for look in first:
             yield again.get(look.job.job_id, look)
@@ -341,11 +344,11 @@ class Balance:
         return _Look(job, finding, look.is_hashed, look.detail)
 
     def _home_of(self, job: Job) -> Folder:
-        return self._log.home_of(job) if job.state is State.DUPLICATE else HOME_FOLDER[job.state]
+        return self._log.files.home_of(job) if job.state is State.DUPLICATE else HOME_FOLDER[job.state]
 
     def _newer_claims(self, jobs: Sequence[Job]) -> dict[str, Claim]:
         """Return, by job id, the newest other job that says that its file is in the same place."""
-        claims = sorted(self._log.claims_to({job.stored_path for job in jobs}), key=lambda claim: claim.job_id)
+        claims = sorted(self._log.files.claims_to({job.stored_path for job in jobs}), key=lambda claim: claim.job_id)
         newest = {place: claim for claim in claims for place in self._places_of(claim)}
         found = {job.job_id: newest.get(place) for job in jobs for place in self._places(job)[:1]}
         return {job_id: claim for job_id, claim in found.items() if claim is not None and claim.job_id > job_id}

@@ -21,8 +21,8 @@ import structlog
 
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.jobs.job import Job
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.queries.lookups import Selection
-from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.report.balance.balance import Balance
 from receipt_watcher.report.balance.findings import ABSENT, BalanceSums, Finding
 from receipt_watcher.report.balance.last_result import LastBalance, keep_balance, last_balance

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 
 _FACT = "balance"
 
@@ -32,11 +32,11 @@ class LastBalance:
 def last_balance(log: JobLog) -> LastBalance | None:
     """Return the result of the daemon's last balance; None if there is none, or another version wrote it otherwise."""
     try:
-        return LastBalance(**json.loads(log.fact(_FACT) or "null"))
+        return LastBalance(**json.loads(log.facts.get(_FACT) or "null"))
     except (ValueError, TypeError):
         return None
 
 
 def keep_balance(log: JobLog, found: LastBalance) -> None:
     """Keep the result of a balance in place of the one before."""
-    log.keep_fact(_FACT, json.dumps(asdict(found)))
+    log.facts.keep(_FACT, json.dumps(asdict(found)))

@@ -40,8 +40,8 @@ from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.engine.last_closed import LastClosed
-from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
+from receipt_watcher.jobs.log.facts import VERSION_FACT
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.verdict import parse_verdict
 from receipt_watcher.notify.channels.registry import channels_of
 from receipt_watcher.notify.heartbeat import Heartbeat
@@ -155,7 +155,7 @@ class Daemon:
         self._log_answered_at = self._http_turned_at = monotonic()
         self._starts = Starts(log := JobLog(config.database_path), self.installation)
         self.log, self._last_closed = log, LastClosed(config.state_dir, config.database_path)
-        self.holds = Holds(self.log)
+        self.holds = self.log.holds
         self._outbound = n8n_client(
             config,
             timeout_seconds=config.n8n.timeout_seconds,
@@ -370,7 +370,7 @@ class Daemon:
         examiners = Examiners(bounds, stopping=self._stopping, is_logged=False, pool=self._pool)
         max_pixels = int(config.limits.max_megapixels * 1_000_000)
         folder = config.state_dir / "pictures"
-        fetching = Fetching(self.log.get, self.routes)
+        fetching = Fetching(self.log.lookups.get, self.routes)
         return Pictures(folder, fetching, examiners, max_pixels=max_pixels, clock=self._clock)
 
     def _pages(self, access: Access, parts: Parts, rendering: Rendering) -> Pages:
@@ -401,11 +401,11 @@ class Daemon:
         self._begin_telling()
         receive.clear(self.config.state_dir)
         is_known = self._last_closed.is_same()
-        self.log.open()
+        self.log.database.open()
         self.callbacks.load()
         if not is_known:
-            self.log.read_through()
-        if self.log.trouble is None:
+            self.log.database.read_through()
+        if self.log.database.trouble is None:
             self._last_closed.note()
             self._begin_on_log()
         self._start_http()  # also where the log is damaged: a callback is kept, as nothing else would be heard
@@ -427,8 +427,8 @@ class Daemon:
         self.metrics.start()
         self._recover_log()
         self._starts.begin()
-        if self.log.fact(VERSION_FACT) != __version__:
-            self.log.keep_fact(VERSION_FACT, __version__)
+        if self.log.facts.get(VERSION_FACT) != __version__:
+            self.log.facts.keep(VERSION_FACT, __version__)
         if self.notification is None:
             forget(self.log)
 
@@ -439,7 +439,7 @@ class Daemon:
             ForeignSpoolError: a spool belongs to another installation.
             LockedError: another daemon is using it.
         """
-        if self.log.trouble is None:
+        if self.log.database.trouble is None:
             for gate in self.gates:
                 self._starts.expect(gate.route.spool)
         for gate in self.gates:
@@ -468,17 +468,17 @@ class Daemon:
     def _recover_log(self) -> None:
         """Deadlines stood still while we were away; claims of the last process become awaited callbacks."""
         for route in self.routes:
-            self.log.assign_branches(route.name, route.key_at)
+            self.log.jobs.assign_branches(route.name, route.key_at)
         self.callbacks.apply()
         now = self._clock()
-        alive_at = float(self.log.fact(_ALIVE) or now)
-        with self.log.transaction():
+        alive_at = float(self.log.facts.get(_ALIVE) or now)
+        with self.log.database.transaction():
             if alive_at > now:  # the clock was set back meanwhile
                 self._shift_times(now - alive_at, now)
-            self.log.postpone_deadlines(alive_at, now)
+            self.log.jobs.postpone_deadlines(alive_at, now)
             n8n = self.config.n8n
-            self.log.bring_forward(now + max(n8n.backoff_max_seconds, n8n.probe_max_seconds or 0.0))
-            self.log.keep_fact(_ALIVE, repr(now))
+            self.log.jobs.bring_forward(now + max(n8n.backoff_max_seconds, n8n.probe_max_seconds or 0.0))
+            self.log.facts.keep(_ALIVE, repr(now))
         self.delivery.recover("receipt-watcher stopped while this was being sent")
 
     def _start_http(self) -> None:
@@ -488,7 +488,7 @@ class Daemon:
         self._secrets |= {*secrets}
         self._tokens = CallbackTokens(*secrets, per_job=self.config.callback.per_job_tokens)
         self._links = FileLinks(secrets, self.config.n8n.link_seconds, self._clock)
-        downloads = Downloads(Fetching(self.log.get, self.routes))
+        downloads = Downloads(Fetching(self.log.lookups.get, self.routes))
         rest = self._rest(downloads)
         secret = self.installation.session_secret()
         access = web_wiring.access_of(self.config, secret, self._callers, rest, self._public_url)
@@ -505,7 +505,7 @@ class Daemon:
             tell_degraded=self.checks.degraded,
             tell_waiting=self.condition.waiting,
             show_metrics=self.metrics.page,
-            keep_rehearsal=lambda said: self.log.keep_fact(REHEARSAL_FACT, said),
+            keep_rehearsal=lambda said: self.log.facts.keep(REHEARSAL_FACT, said),
             keep_callback=self.callbacks.keep,
             may_know_more=lambda: self._starts.may_know_more,
             more=[*api.routes(), *SignInPage(access, rendering).routes()],
@@ -600,31 +600,32 @@ class Daemon:
         if not jump:
             return
         asleep = self._clock.asleep_seconds()
-        with self.log.reading():  # who reads the clock in a transaction gets a time that fits the log's
+        with self.log.database.reading():  # who reads the clock in a transaction gets a time that fits the log's
             now = self._clock() + jump
-            with self.log.transaction():
+            with self.log.database.transaction():
                 self._shift_times(jump, now)
-                self.log.keep_fact(_ALIVE, repr(now))
+                self.log.facts.keep(_ALIVE, repr(now))
             self._clock.follow(jump)
         logger.warning("clock.jumped", seconds=round(jump, 1), asleep_seconds=round(asleep, 1))
         self._ring_stages()
 
     def _check_log(self) -> None:
         """Write the log anew where it was deleted under us; see whether it can be written again."""
-        if self.log.trouble is not None and not self.log.is_open and not self._stopping.is_set():
-            self.log.open()  # it was written anew, and could not be opened then
-        if self.log.is_displaced():
+        if self.log.database.trouble is not None and not self.log.database.is_open and not self._stopping.is_set():
+            self.log.database.open()  # it was written anew, and could not be opened then
+        if self.log.database.is_displaced():
             self._is_rescuing_log = True
             try:
-                self.log.restore(self.installation.restore)
+                self.log.database.restore(self.installation.restore)
             finally:
                 self._log_answered_at = self._monotonic()
                 self._is_rescuing_log = False
-        if self.log.trouble is not None:
-            self.log.keep_fact(_ALIVE, repr(self._clock()))
-        if self.log.trouble is None:
+        if self.log.database.trouble is not None:
+            self.log.facts.keep(_ALIVE, repr(self._clock()))
+        if self.log.database.trouble is None:
             self._last_closed.note()
-        self.log.prove_writable()  # also while nothing is to be written: a program that keeps it locked is told of
+        # Also while nothing is to be written: a program that keeps it locked is told of.
+        self.log.database.prove_writable()
         self.callbacks.apply()
 
     def _must_wait(self) -> bool:
@@ -644,7 +645,7 @@ class Daemon:
         return Reception.RECEIVED if is_known else Reception.UNKNOWN
 
     def _shift_times(self, seconds: float, now: float) -> None:
-        self.log.shift_times(seconds, now)
+        self.log.jobs.shift_times(seconds, now)
         self.holds.shift_times(seconds)
 
     def _expire(self) -> None:
@@ -670,8 +671,8 @@ class Daemon:
 
     def _note_alive(self) -> None:
         """Remember that deadlines are running; while none does, nothing is written and a disk may sleep."""
-        if self.log.next_deadline() is not None:
-            self.log.keep_fact(_ALIVE, repr(self._clock()))
+        if self.log.lookups.next_deadline() is not None:
+            self.log.facts.keep(_ALIVE, repr(self._clock()))
 
     def _tell_strangers(self) -> None:
         self._strangers.tell()
@@ -732,9 +733,9 @@ class Daemon:
         Raises:
             JobLogError: it cannot, or was deleted and not written anew yet.
         """
-        self.log.keep_fact(_ALIVE, repr(self._clock()))
-        if self.log.trouble is not None:
-            raise JobLogError(self.log.trouble)
+        self.log.facts.keep(_ALIVE, repr(self._clock()))
+        if self.log.database.trouble is not None:
+            raise JobLogError(self.log.database.trouble)
 
     def request_stop(self, *, for_the_next: bool = False) -> None:
         """Ask all loops to end; returns at once. With `for_the_next` no one is told of a stop."""
@@ -764,7 +765,7 @@ class Daemon:
             max(_HEARING_SECONDS, ends_at - self._monotonic())
         )
         try:
-            if self.log.is_open:
+            if self.log.database.is_open:
                 self._periodic.do("check_log")  # once more: what was deleted just now would be gone
                 self._periodic.do("settle_claims")  # an outcome that the log did not take so far
                 self._periodic.do("note_alive")
@@ -773,8 +774,8 @@ class Daemon:
                 gate.leave()
                 if self._openings:  # else they are those of the daemon that kept us out
                     remove(snapshot_file(self._runtime_folder, gate.route.name))
-            is_whole = self.log.is_open and self.log.trouble is None
-            self.log.close()
+            is_whole = self.log.database.is_open and self.log.database.trouble is None
+            self.log.database.close()
             if is_whole:
                 self._last_closed.note()
             self._examiners.close()

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from receipt_watcher.config.roles import Role
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 
 #: Make each key another secret than the others.
@@ -56,7 +56,7 @@ class Sessions:
         self._clock = clock
         self.seconds = seconds
         self._lock = threading.Lock()
-        self._ended: dict[str, int] = json.loads(log.fact(_FACT) or "{}")
+        self._ended: dict[str, int] = json.loads(log.facts.get(_FACT) or "{}")
 
     def begin(self, token: ApiToken) -> str:
         """Return the cookie of a new session."""
@@ -85,7 +85,7 @@ class Sessions:
         now = self._clock()
         with self._lock:
             self._ended = {each: at for each, at in self._ended.items() if at > now} | {session.id: session.ends_at}
-            self._log.keep_fact(_FACT, json.dumps(self._ended))
+            self._log.facts.keep(_FACT, json.dumps(self._ended))
 
     def form_token(self, session: Session) -> str:
         """Return what each form and each call of a session must bear, which no other site can know."""

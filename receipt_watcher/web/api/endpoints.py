@@ -32,9 +32,9 @@ from receipt_watcher.delivery.destinations.reachability import Reach
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import attempt_view, full_view, history_view, iso_time, job_view
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
-from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold, ManualHolds, hand_hold_view
-from receipt_watcher.jobs.log.queries.search import Cursor, Search, Wanted
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold, hand_hold_view
+from receipt_watcher.jobs.log.queries.search import Cursor, Wanted
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.route import InboxRoute, branches_of, destination_id, destinations_of
 from receipt_watcher.web.access.callers import Access, Caller
@@ -117,7 +117,7 @@ class Api:
 
     async def _jobs(self, _request: Request, _caller: Caller, query: schemas.JobsQuery) -> Response:
         place = Cursor(query.cursor) if query.cursor else None
-        page = await self._look(Search(self._log).page, _wanted(query), place, query.limit)
+        page = await self._look(self._log.search.page, _wanted(query), place, query.limit)
         jobs, more = page.jobs, page.older.job_id if page.older else None
         return JSONResponse({"jobs": [job_view(job, self._path_of(job)) for job in jobs], "next_cursor": more})
 
@@ -126,14 +126,16 @@ class Api:
 
     def _full_view(self, job_id: str) -> dict[str, Any]:
         job = self._must_get(job_id)
-        return full_view(job, self._path_of(job), self._log.attempts(job_id), self._log.history(job_id))
+        return full_view(
+            job, self._path_of(job), self._log.histories.attempts(job_id), self._log.histories.lines(job_id)
+        )
 
     async def _attempts(self, request: Request, _caller: Caller, query: schemas.RowsQuery) -> Response:
-        rows, more = await self._look(self._rows, _job_id(request), self._log.attempts_after, query)
+        rows, more = await self._look(self._rows, _job_id(request), self._log.histories.attempts_after, query)
         return JSONResponse({"attempts": [attempt_view(row) for row in rows], "next_cursor": more})
 
     async def _history(self, request: Request, _caller: Caller, query: schemas.RowsQuery) -> Response:
-        rows, more = await self._look(self._rows, _job_id(request), self._log.history_after, query)
+        rows, more = await self._look(self._rows, _job_id(request), self._log.histories.lines_after, query)
         return JSONResponse({"history": [history_view(row) for row in rows], "next_cursor": more})
 
     def _rows(
@@ -266,9 +268,9 @@ class Api:
         return destinations_of(self._parts.routes)
 
     def _hold_view(self, url: str, caller: Caller) -> dict[str, Any]:
-        standing = self._parts.holds.get(url)
+        standing = self._parts.holds.of(url)
         inboxes = [route.name for route in self._parts.routes if any(b.url == url for b in route.branches)]
-        by_hand = ManualHolds(self._log).of_destination(url)
+        by_hand = self._log.manual_holds.of_destination(url)
         return hold_view(standing, inboxes, by_hand, shows_path=caller.may(Right.ADMINISTER))
 
     # --- sessions --------------------------------------------------------------------------------------------------
@@ -313,7 +315,7 @@ class Api:
             return await run_in_threadpool(change, *arguments)
 
     def _must_get(self, job_id: str) -> Job:
-        job = self._log.get(job_id)
+        job = self._log.lookups.get(job_id)
         if job is None:
             raise _no_job(job_id)
         return job

@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.json_view import iso_time
-from receipt_watcher.jobs.log.queries.lookups import JobEvent
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.histories import JobEvent
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.uploads.places import CallerPlaces
 
@@ -63,7 +63,7 @@ class Feed:
         try:
             if after is None:
                 async with self._looking:
-                    after = await run_in_threadpool(self._log.last_event)
+                    after = await run_in_threadpool(self._log.histories.last_event)
         except BaseException:
             self._places.give_back(caller)
             raise
@@ -90,7 +90,7 @@ class Feed:
         """Return what came next; nothing while the log cannot be read, such as while another program locks it."""
         async with self._looking:
             try:
-                return await run_in_threadpool(self._log.events_after, after, _AT_ONCE)
+                return await run_in_threadpool(self._log.histories.events_after, after, _AT_ONCE)
             except JobLogError:
                 return []
 

@@ -34,9 +34,9 @@ from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.job import Job, may_be_booked
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
-from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold, ManualHolds
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold
 from receipt_watcher.jobs.log.queries.search import Cursor, Hour, Page, Search, Wanted
-from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.reasons import EXAMINATION_REASONS
 from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from receipt_watcher.report.explain import Explainer
@@ -92,8 +92,8 @@ class Pages:
         self._config = config
         self._log = log
         self._holds = holds
-        self._hand_holds = ManualHolds(log)
-        self._search = Search(log)
+        self._hand_holds = log.manual_holds
+        self._search = log.search
         self._thumbnails = thumbnails
         self._uploads = uploads
         self._access = access
@@ -328,8 +328,8 @@ class Pages:
             "may_retry": viewmodels.may(job, Event.RETRY),
             "may_be_booked": may_be_booked(job),
             "may_cancel": viewmodels.may(job, Event.CANCEL),
-            "moments": viewmodels.moments(t, self._log.history(job.job_id)),
-            "deliveries": self._log.attempts(job.job_id),
+            "moments": viewmodels.moments(t, self._log.histories.lines(job.job_id)),
+            "deliveries": self._log.histories.attempts(job.job_id),
             "facts": list(viewmodels.facts(t, job, viewmodels.path_shown(path))),
             "links": list(viewmodels.links(t, job)),
             "explained": "\n".join(map(printable, explained.lines())),
@@ -341,7 +341,7 @@ class Pages:
         return next((route.path_of(job) for route in self._routes if route.name == job.inbox), None)
 
     def _job(self, visit: PageRequest) -> Job:
-        job = self._log.get(visit.request.path_params["job_id"])
+        job = self._log.lookups.get(visit.request.path_params["job_id"])
         if job is None:
             raise HTTPException(404)
         return job

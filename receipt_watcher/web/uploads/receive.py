@@ -42,7 +42,7 @@ from receipt_watcher.inbox.gate import MOVE_LIMIT_SECONDS, Gate
 from receipt_watcher.inbox.take_in import Upload
 from receipt_watcher.jobs.job import Job, new_job_id
 from receipt_watcher.jobs.json_view import iso_time
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.system.time_limit import within
 from receipt_watcher.web.access.callers import Access, Caller
@@ -306,11 +306,11 @@ class Uploads:
         new = _Binding(new_job_id(now), None, sha256, inbox, place.database)
         if key is None:
             return new
-        with self._log.transaction():
-            fact = self._log.fact(UPLOAD_FACT + key)
+        with self._log.database.transaction():
+            fact = self._log.facts.get(UPLOAD_FACT + key)
             if fact is None:
-                self._log.keep_fact(UPLOAD_FACT + key, new.as_fact(now))
-                self._log.forget_facts(UPLOAD_FACT, iso_time(now - _KEY_SECONDS) or "")
+                self._log.facts.keep(UPLOAD_FACT + key, new.as_fact(now))
+                self._log.facts.forget(UPLOAD_FACT, iso_time(now - _KEY_SECONDS) or "")
                 return new
         binding = _Binding(*json.loads(fact.partition(" ")[2]))
         if binding.sha256 != sha256:
@@ -323,7 +323,7 @@ class Uploads:
 
     def _known(self, binding: _Binding) -> tuple[Job, int] | None:
         """Return the job of a key and how it is answered; None where it has none yet."""
-        job = self._log.get(binding.job_id)
+        job = self._log.lookups.get(binding.job_id)
         return None if job is None else (job, binding.status or _status_of(job))
 
     def _moved(self, gate: Gate, upload: Upload, key: str | None) -> Job | None:
@@ -347,10 +347,10 @@ class Uploads:
         """Write down who brought it, and the answer to its key; called inside the transaction of its row."""
         now = self._clock()
         where = "" if binding.database is None else f", for the database {binding.database}"
-        self._log.note(job.job_id, now, "upload", detail=f"by {caller.name}{where}")
+        self._log.histories.note(job.job_id, now, "upload", detail=f"by {caller.name}{where}")
         if key is not None:
             answered = replace(binding, job_id=job.job_id, status=_status_of(job))
-            self._log.keep_fact(UPLOAD_FACT + key, answered.as_fact(now))
+            self._log.facts.keep(UPLOAD_FACT + key, answered.as_fact(now))
 
     def _taken(self, job: Job, status: int) -> TakenUpload:
         """Return what was taken.
@@ -363,7 +363,7 @@ class Uploads:
             detail = f"{job.message or (reason.meaning if reason else '')} {reason.advice if reason else ''}".strip()
             code = reason.value if reason else None
             raise RefusedError(422, detail or "It was refused.", reason=code, job_id=job.job_id)
-        first = self._log.get(job.duplicate_of or "") if job.state is State.DUPLICATE else None
+        first = self._log.lookups.get(job.duplicate_of or "") if job.state is State.DUPLICATE else None
         return TakenUpload(job, first or job, status)
 
 

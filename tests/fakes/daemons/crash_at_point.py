@@ -24,7 +24,9 @@ from receipt_watcher.delivery.destinations.n8n import webhook
 from receipt_watcher.delivery.outcomes import Outcomes
 from receipt_watcher.inbox.duplicates import DuplicateCheck
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.moves import Moves
+from receipt_watcher.jobs.log.transitions import Jobs
 from receipt_watcher.spool import retention
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.folders import Spool
@@ -168,7 +170,7 @@ def _record_of_moves_to(folder: Folder) -> Callable[[], None]:
     def is_meant(_log: JobLog, moves: Iterable[tuple[Job, Folder, Path]], _now: float) -> bool:
         return any(to is folder for _, to, _ in moves)
 
-    return _instead_of(JobLog, "finish_moves", is_meant)
+    return _instead_of(Moves, "finish_moves", is_meant)
 
 
 def _clean_up_after(folder: Folder) -> Callable[[], None]:
@@ -261,7 +263,7 @@ _FLUSHES_BEFORE_REMOVAL = 2
 POINTS: dict[str, Point] = {
     "taken": Point("after the move into processing", _instead_of(Spool, "flush")),
     "examined": Point("after the move into processing", _instead_of(DuplicateCheck, "record")),
-    "recorded": Point("after the record", _instead_of(JobLog, "claim")),
+    "recorded": Point("after the record", _instead_of(Jobs, "claim")),
     "claimed": Point("after the claim", _instead_of(webhook.N8N, "deliver")),
     "posting": Point("in the POST", _in_the_body),
     "answered": Point("after the POST", _instead_of(Outcomes, "settle")),
@@ -283,7 +285,7 @@ POINTS: dict[str, Point] = {
     "again-written": Point("in a dropped-back file's move to its old id", _clean_up_after(Folder.PROCESSING)),
     "removal-intended": Point("in a removal by retention", _instead_of(retention, "_unlink")),
     "removal-unlinked": Point("in a removal by retention", _instead_of(Remover, "_finish")),
-    "removal-flushed": Point("in a removal by retention", _instead_of(JobLog, "finish_removals")),
+    "removal-flushed": Point("in a removal by retention", _instead_of(Moves, "finish_removals")),
     "copying": Point("in a copy to another file system", _in_the_copy),
     "copied": Point("in a copy to another file system", _around_the_rename(None)),
     "copy-renamed": Point("after the rename of a copy on another file system", _around_the_rename(0)),

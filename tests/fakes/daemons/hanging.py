@@ -14,7 +14,7 @@ import structlog
 
 from receipt_watcher.cli.main import main
 from receipt_watcher.inbox.gate import Gate
-from receipt_watcher.jobs.log.engine.sqlite import LogFile
+from receipt_watcher.jobs.log.engine.sqlite import Database
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.server.thread import _Uvicorn
 
@@ -45,9 +45,9 @@ def _hang_http() -> None:
 
 
 def _hang_log() -> None:
-    log = _found["log"]
-    assert isinstance(log, LogFile)
-    log._lock.acquire()  # by the main thread, which never gives it back
+    database = _found["log"]
+    assert isinstance(database, Database)
+    database._lock.acquire()  # by the main thread, which never gives it back
 
 
 def _keep_snapshot(_gate: Gate) -> None:
@@ -65,7 +65,7 @@ def _make_folder(_installation: Installation) -> None:
 
 if __name__ == "__main__":
     _Uvicorn.__init__ = _noting("server", _Uvicorn.__init__)  # type: ignore[method-assign]
-    LogFile.__init__ = _noting("log", LogFile.__init__)  # type: ignore[method-assign]
+    Database.__init__ = _noting("log", Database.__init__)  # type: ignore[method-assign]
     Installation.restore = _make_folder  # type: ignore[assignment,method-assign]
     Gate._keep_snapshot = _keep_snapshot  # type: ignore[assignment,method-assign]
     hangs: dict[str, Callable[[], None]] = {

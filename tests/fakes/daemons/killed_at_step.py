@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NoReturn
 
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.engine.sqlite import Database
 from receipt_watcher.system import disk
 
 #: How a process ends that died before its work was done; whatever else is an error in it.
@@ -57,13 +57,13 @@ class _Steps:
 
     def plug(self) -> None:
         """Be asked before each step, from now on."""
-        transaction = JobLog.transaction
+        transaction = Database.transaction
 
         @contextlib.contextmanager
-        def committing(log: JobLog) -> Iterator[None]:
-            if not log.in_transaction:
+        def committing(database: Database) -> Iterator[None]:
+            if not database.in_transaction:
                 self.step("transaction")
-            with transaction(log):
+            with transaction(database):
                 yield
 
         def in_halves(reader: IO[bytes], writer: IO[bytes], *_: int) -> None:
@@ -73,7 +73,7 @@ class _Steps:
             self.step("second half of the copy")
             writer.write(content[len(content) // 2 :])
 
-        setattr(JobLog, "transaction", committing)  # noqa: B010 - mypy does not let a method be assigned
+        setattr(Database, "transaction", committing)  # noqa: B010 - mypy does not let a method be assigned
         setattr(shutil, "copyfileobj", in_halves)  # noqa: B010 - likewise
         os.fsync = self.before("fsync", os.fsync)
         disk._renameat2 = self.before("renameat2", disk._renameat2)

@@ -28,7 +28,7 @@ import yaml
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import ReceivedPost
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import CLOSED_STATES, INITIAL_STATES, OPEN_STATES, TRANSITIONS, Event, State
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from tests.fakes.daemons.fork_server import fork_server
@@ -297,14 +297,14 @@ class RunningDaemon:
     def job_log(self) -> Iterator[JobLog]:
         """Look into the job log itself."""
         log = JobLog(self.state / "receipts.db")
-        log.open()
+        log.database.open()
         yield log
-        log.close()
+        log.database.close()
 
     def recorded(self) -> list[Job]:
         """Return all jobs, the oldest first."""
         with self.job_log() as log:
-            return log.listing(limit=None)[::-1]
+            return log.lookups.listing(limit=None)[::-1]
 
     def job(self, filename: str) -> Job:
         """Return the only job of a file."""
@@ -365,8 +365,8 @@ def assert_consistent(
     expected = Counter(digest(content) for content in dropped)
     assert Counter(digest(path.read_bytes()) for path in _all_files(daemon)) == expected
     with daemon.job_log() as log:
-        jobs = log.listing(limit=None)
-        histories = {job.job_id: log.history(job.job_id) for job in jobs}
+        jobs = log.lookups.listing(limit=None)
+        histories = {job.job_id: log.histories.lines(job.job_id) for job in jobs}
     assert Counter(job.sha256 for job in jobs) == expected
     for job in jobs:
         assert job.state in CLOSED_STATES

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from receipt_watcher.jobs.job import Folder
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.engine.sqlite import Database
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 
 _DEADLOCK_SECONDS = 60.0
@@ -91,12 +92,17 @@ class Actor:
             self._yours.release()
 
 
-class SteppingLog(JobLog):
-    """A job log whose every transaction is a step, and in which every statement may be the last."""
+class SteppingDatabase(Database):
+    """A database whose every transaction is a step, and in which every statement may be the last."""
 
-    def __init__(self, path: Path, life: Life) -> None:
-        super().__init__(path)
-        self._life = life
+    _life: Life
+
+    @classmethod
+    def put_into(cls, log: JobLog, life: Life) -> None:
+        """Let all parts of a job log, which hold its database, go step by step."""
+        log.database.__class__ = cls
+        assert isinstance(log.database, cls)
+        log.database._life = life
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -129,6 +135,19 @@ class SteppingLog(JobLog):
     def die(self) -> None:
         """Drop the connection, as the end of the process does."""
         self._database.close()
+
+
+class SteppingLog(JobLog):
+    """A job log on such a database."""
+
+    def __init__(self, path: Path, life: Life) -> None:
+        super().__init__(path)
+        SteppingDatabase.put_into(self, life)
+
+    def die(self) -> None:
+        """Drop the connection, as the end of the process does."""
+        assert isinstance(self.database, SteppingDatabase)
+        self.database.die()
 
 
 class SteppingSpool(Spool):

@@ -105,7 +105,7 @@ class Office:
     def history(self, job: Job) -> list[dict[str, Any]]:
         """Return what happened to a job."""
         with self.daemon.job_log() as log:
-            return log.history(job.job_id)
+            return log.histories.lines(job.job_id)
 
     def done(self) -> int:
         """Return how many receipts are done."""

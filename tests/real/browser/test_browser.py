@@ -434,13 +434,13 @@ def test_an_opened_confirmation_stays_the_same(office: Office, visit: Visit) -> 
     """A question that a reader has opened stays open, and keeps the focus of its button, when the page is renewed."""
     job = dropped(office, "bad-asked.jpg", samples.jpeg(74), State.FAILURE)
     with office.daemon.job_log() as log:
-        log.change("UPDATE job SET reason = ? WHERE job_id = ?", Reason.OUTCOME_UNKNOWN, job.job_id)
+        log.database.change("UPDATE job SET reason = ? WHERE job_id = ?", Reason.OUTCOME_UNKNOWN, job.job_id)
         page = visit.open(f"/receipts/{job.job_id}")
         question = page.locator("details.confirm").nth(1)
         question.locator("summary").click()
         button = question.get_by_role("button")
         button.focus()
-        log.note(job.job_id, job.created_at + 1, "upload", detail="by somebody else")
+        log.histories.note(job.job_id, job.created_at + 1, "upload", detail="by somebody else")
         expect(page.locator("#timeline")).to_contain_text("by somebody else")
         expect(button).to_be_visible()
         expect(button).to_be_focused()
@@ -504,11 +504,11 @@ def test_a_daemon_that_is_gone_is_told_and_comes_back(office: Office, browser: B
 
 def test_a_search_goes_on_by_itself(office: Office, visit: Visit) -> None:
     """What lies deeper than one stretch of the search is found without a click."""
-    with office.daemon.job_log() as log, log.transaction():
+    with office.daemon.job_log() as log, log.database.transaction():
         for number in range(STRETCH_ROWS + 10):
             name = "deep-down.pdf" if number == 0 else "other.pdf"
             job = make_job(1_600_000_000.0 + number, state=State.DUPLICATE, folder=Folder.DONE, filename=name)
-            log.insert(job)
+            log.jobs.insert(job)
     page = visit.open("/receipts?q=deep-down")
     expect(page.get_by_role("link", name="deep-down.pdf")).to_be_visible()
     expect(page.locator("#pager a[data-searching]")).to_have_count(0)

@@ -504,6 +504,6 @@ def _called_back(daemon: RunningDaemon) -> dict[str, Any]:
     """Return what was called back for its only job."""
     [job] = daemon.recorded()
     with daemon.job_log() as log:
-        [detail] = [row["detail"] for row in log.history(job.job_id) if row["event"] == "succeed"]
+        [detail] = [row["detail"] for row in log.histories.lines(job.job_id) if row["event"] == "succeed"]
     said: dict[str, Any] = json.loads(detail)
     return said

@@ -30,9 +30,10 @@ from receipt_watcher.cli.documents.manual import command_page, file_page
 from receipt_watcher.cli.table import columns_of, padded, widths_of
 from receipt_watcher.cli.times import moment_of
 from receipt_watcher.config.sources import load
-from receipt_watcher.jobs.log.holds import HoldKind, Holds
-from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
-from receipt_watcher.jobs.log.transitions import VERSION_FACT, JobLog
+from receipt_watcher.jobs.log.facts import VERSION_FACT
+from receipt_watcher.jobs.log.holds import HoldKind
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.states import State
 from tests.conftest import make_job
 from tests.fakes.daemons.process import REPOSITORY
@@ -60,7 +61,7 @@ def four_jobs(job_log: JobLog) -> JobLog:
     add(job_log, "old.pdf", State.SUCCESS, age_seconds=3 * 86400)
     add(job_log, "Scan_1.PDF", State.FAILURE, age_seconds=3600)
     add(job_log, "photo.jpg", age_seconds=60)
-    job_log.insert(make_job(now, inbox="cellar", filename="scan_2.pdf"))
+    job_log.jobs.insert(make_job(now, inbox="cellar", filename="scan_2.pdf"))
     return job_log
 
 
@@ -142,16 +143,16 @@ def test_no_time(command: Command, job_log: JobLog) -> None:
 def test_a_million_receipts(job_log: JobLog) -> None:
     """A listing never sorts, and reads no row that it does not show, however rare what it looks for is."""
     asked: list[str] = []
-    connection = job_log._connection()
+    connection = job_log.database._connection()
     connection.set_trace_callback(asked.append)
-    job_log.listing()
-    job_log.listing(
+    job_log.lookups.listing()
+    job_log.lookups.listing(
         states=[State.FAILURE, State.QUEUED], inbox="office", since=1.0, name="*.pdf", older_than="f", limit=9
     )
-    job_log.find("scan.pdf")
+    job_log.lookups.find("scan.pdf")
     connection.set_trace_callback(None)
     assert len(asked) == 5
-    with contextlib.closing(sqlite3.connect(job_log.path)) as other:
+    with contextlib.closing(sqlite3.connect(job_log.database.path)) as other:
         for statement in asked:
             plan = [row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}")]
             looks = [step for step in plan if step.startswith(("SCAN job", "SEARCH"))]
@@ -164,11 +165,11 @@ def test_a_million_receipts(job_log: JobLog) -> None:
 def test_what_a_job_may_be_called(job_log: JobLog) -> None:
     """A job is found by its id, the beginning of it in either case, or its file's whole name; no more than ten are."""
     ids = [add(job_log, f"scan_{number}.pdf") for number in range(12)]
-    assert [job.job_id for job in job_log.find(ids[3])] == [ids[3]]
-    assert [job.job_id for job in job_log.find(ids[3][:-1].upper())] == [ids[3]]
-    assert [job.job_id for job in job_log.find("scan_7.pdf")] == [ids[7]]
-    assert job_log.find("scan_7") == job_log.find("%") == job_log.find("SCAN_7.PDF") == []
-    assert len(job_log.find("0")) == 10
+    assert [job.job_id for job in job_log.lookups.find(ids[3])] == [ids[3]]
+    assert [job.job_id for job in job_log.lookups.find(ids[3][:-1].upper())] == [ids[3]]
+    assert [job.job_id for job in job_log.lookups.find("scan_7.pdf")] == [ids[7]]
+    assert job_log.lookups.find("scan_7") == job_log.lookups.find("%") == job_log.lookups.find("SCAN_7.PDF") == []
+    assert len(job_log.lookups.find("0")) == 10
 
 
 # --- tables --------------------------------------------------------------------------------------------------------
@@ -284,7 +285,7 @@ def test_tail(config_file: Path, job_log: JobLog) -> None:
             ("second.pdf", "fail", "failure"),
         ]
         assert before[1]["job_id"] == second
-        job_log.insert(make_job(time.time(), inbox="cellar"))
+        job_log.jobs.insert(make_job(time.time(), inbox="cellar"))
         add(job_log, "third\x1b[2J.pdf", State.CANCELLED)
         after = [json.loads(line) for line in next_lines(process, 2)]
         assert [row["event"] for row in after] == ["record", "cancel"]
@@ -302,9 +303,9 @@ def test_tail_for_people(config_file: Path, job_log: JobLog) -> None:
 def test_tail_after_retention(job_log: JobLog) -> None:
     """Old histories may have been removed, and their numbers may come again: what comes is still seen."""
     job_id = add(job_log, "first.pdf")
-    (happening,) = job_log.last_events(5)
-    assert (happening.job_id, job_log.events_after(happening.number, 5)) == (job_id, [])
-    assert job_log.events_after(happening.number - 1, 5) == [happening]
+    (happening,) = job_log.histories.last_events(5)
+    assert (happening.job_id, job_log.histories.events_after(happening.number, 5)) == (job_id, [])
+    assert job_log.histories.events_after(happening.number - 1, 5) == [happening]
 
 
 def test_watch(config_file: Path, job_log: JobLog) -> None:
@@ -327,7 +328,7 @@ def test_one_screen(command: Command, job_log: JobLog) -> None:
     for number in range(30):
         add(job_log, f"failed_{number}.pdf", State.FAILURE, age_seconds=1000 - number)
         add(job_log, f"open_{number}.pdf", age_seconds=5000)
-    ManualHolds(job_log).hold(HoldTarget.INBOX, "office", "sorting", time.time())
+    job_log.manual_holds.hold(HoldTarget.INBOX, "office", "sorting", time.time())
     said = command("status")
     for part in (
         "the inbox office: sorting",
@@ -350,7 +351,7 @@ def test_one_screen(command: Command, job_log: JobLog) -> None:
 
 def test_an_older_daemon(command: Command, job_log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that was upgraded while the daemon runs on is told: it needs a restart."""
-    job_log.keep_fact(VERSION_FACT, "0.0.1")
+    job_log.facts.keep(VERSION_FACT, "0.0.1")
     monkeypatch.setattr("receipt_watcher.system.state_dir.Installation.is_running", lambda _: True)
     said = command("status")
     assert said.code == 1
@@ -365,7 +366,7 @@ def test_hold_and_resume(name: str, command: Command, job_log: JobLog) -> None:
     """A destination is held by any of its names; a second hold and a second resume say that nothing changed."""
     assert command("hold", name, "--why", "moves").out == "N8N at 127.0.0.1 is held\n"
     assert command("hold", name).out == "N8N at 127.0.0.1 was held before\n"
-    assert [hold.name for hold in ManualHolds(job_log).all()] == [WEBHOOK]
+    assert [hold.name for hold in job_log.manual_holds.all()] == [WEBHOOK]
     assert command("resume", name).out == "N8N at 127.0.0.1 goes on within seconds\n"
     again = command("resume", name)
     assert (again.code, again.out) == (1, "N8N at 127.0.0.1 is not held\n")
@@ -373,9 +374,9 @@ def test_hold_and_resume(name: str, command: Command, job_log: JobLog) -> None:
 
 def test_resume_of_what_the_daemon_holds(command: Command, job_log: JobLog) -> None:
     """Where the daemon holds N8N, a resume has it probed now, and does not believe that all is well."""
-    Holds(job_log).hold(WEBHOOK, HoldKind.ANSWERS, "no connection", time.time(), time.time() + 900)
+    job_log.holds.hold(WEBHOOK, HoldKind.ANSWERS, "no connection", time.time(), time.time() + 900)
     assert command("resume", "n8n").code == 0
-    standing = Holds(job_log).get(WEBHOOK)
+    standing = job_log.holds.of(WEBHOOK)
     assert standing.is_held
     assert (standing.probe_at or 0) <= time.time()
 
@@ -383,20 +384,20 @@ def test_resume_of_what_the_daemon_holds(command: Command, job_log: JobLog) -> N
 def test_resume_gives_time(command: Command, job_log: JobLog) -> None:
     """What N8N was given before the hold has its whole time for the callback again."""
     job_id = add(job_log, "scan.pdf", State.PROCESSING)
-    job_log.change("UPDATE job SET deadline_at = 1")
+    job_log.database.change("UPDATE job SET deadline_at = 1")
     command("hold", "n8n")
     command("resume", "n8n")
-    job = job_log.get(job_id)
+    job = job_log.lookups.get(job_id)
     assert job is not None
     assert (job.deadline_at or 0) > time.time() + 800
 
 
 def test_resume_of_what_is_configured_no_more(command: Command, job_log: JobLog) -> None:
     """A hold whose inbox or webhook left the configuration can still be ended."""
-    ManualHolds(job_log).hold(HoldTarget.INBOX, "closed", "", time.time())
+    job_log.manual_holds.hold(HoldTarget.INBOX, "closed", "", time.time())
     assert command("hold", "cellar").code == 2
     assert command("resume", "closed", "--json").json == [{"kind": "inbox", "name": "closed", "done": True}]
-    assert ManualHolds(job_log).all() == []
+    assert job_log.manual_holds.all() == []
 
 
 # --- configuration -------------------------------------------------------------------------------------------------

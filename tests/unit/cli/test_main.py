@@ -22,8 +22,9 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.sources import load
 from receipt_watcher.jobs.job import Folder
-from receipt_watcher.jobs.log.holds import HoldKind, Holds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.holds import HoldKind
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.queries.lookups import Lookups
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from tests.conftest import TOKEN, make_job
@@ -104,15 +105,15 @@ def config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def job_log(config_file: Path) -> Iterator[JobLog]:
     """The job log of that configuration, open."""
     log = JobLog(config_file.parent / "state" / "receipts.db")
-    log.open()
+    log.database.open()
     yield log
-    log.close()
+    log.database.close()
 
 
 def add(log: JobLog, name: str, state: State = State.QUEUED, age_seconds: float = 0.0) -> str:
     """Put a job into the log that came to a state by legal steps, and return its id."""
     now = time.time() - age_seconds
-    job = log.insert(make_job(now, filename=name, relative_path=Path(name)))
+    job = log.jobs.insert(make_job(now, filename=name, relative_path=Path(name)))
     steps = {
         State.QUEUED: [],
         State.DELIVERING: [Event.CLAIM],
@@ -123,13 +124,13 @@ def add(log: JobLog, name: str, state: State = State.QUEUED, age_seconds: float 
     }
     for event in steps[state]:
         changes = {"reason": Reason.N8N_FAILURE, "message": "The supplier is unknown."} if event is Event.FAIL else {}
-        assert log.advance(job.job_id, event, now, **changes) is not None
+        assert log.jobs.advance(job.job_id, event, now, **changes) is not None
     return job.job_id
 
 
 def state_of(log: JobLog, job_id: str) -> State:
     """Return how a job stands."""
-    job = log.get(job_id)
+    job = log.lookups.get(job_id)
     assert job is not None
     return job.state
 
@@ -195,7 +196,7 @@ def test_interrupted(command: Command, monkeypatch: pytest.MonkeyPatch, job_log:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(JobLog, "listing", interrupt)
+    monkeypatch.setattr(Lookups, "listing", interrupt)
     said = command("jobs")
     assert (said.code, said.out) == (1, "")
     assert "Traceback" not in said.err
@@ -423,8 +424,8 @@ def test_status_without_a_daemon(command: Command, job_log: JobLog, config_file:
     """Status says that nothing runs, what waits, what is old, what is held and what nobody serves; that is trouble."""
     (config_file.parent / "inbox" / "new.jpg").write_bytes(b"a receipt")
     add(job_log, "old.jpg", State.PROCESSING, age_seconds=3600)
-    job_log.insert(make_job(time.time(), inbox="closed", filename="lost.jpg"))
-    Holds(job_log).hold(WEBHOOK, HoldKind.ANSWERS, "no connection", time.time(), time.time() + 5)
+    job_log.jobs.insert(make_job(time.time(), inbox="closed", filename="lost.jpg"))
+    job_log.holds.hold(WEBHOOK, HoldKind.ANSWERS, "no connection", time.time(), time.time() + 5)
     said = command("status")
     assert said.code == 1
     for part in (
@@ -495,7 +496,7 @@ MAYBE = [Reason.OUTCOME_UNKNOWN, Reason.UNREADABLE_VERDICT, Reason.NO_CALLBACK]
 def unknown(log: JobLog, reason: Reason = Reason.OUTCOME_UNKNOWN) -> str:
     """Put a job into the log that may have been booked, and return its id."""
     job_id = add(log, "scan.jpg", State.DELIVERING)
-    assert log.advance(job_id, Event.GIVE_UP, time.time(), reason=reason)
+    assert log.jobs.advance(job_id, Event.GIVE_UP, time.time(), reason=reason)
     return job_id
 
 
@@ -525,7 +526,7 @@ def test_settle(word: str, state: State, text: str, command: Command, job_log: J
     said = command("settle", "scan.jpg", word)
     assert (said.code, state_of(job_log, job_id)) == (0, state)
     assert said.out.startswith(f"{job_id}  scan.jpg: {text}")
-    assert job_log.select("SELECT detail FROM history ORDER BY id DESC LIMIT 1")[0] == ("by an admin",)
+    assert job_log.database.select("SELECT detail FROM history ORDER BY id DESC LIMIT 1")[0] == ("by an admin",)
     again = command("settle", "scan.jpg", word)
     assert again.code == 1
     assert "can be settled; this one is" in again.out
@@ -548,9 +549,9 @@ def test_backup(as_json: bool, command: Command, job_log: JobLog, tmp_path: Path
     else:
         assert said.out == f"{target}: 3 jobs, {size:,} bytes\n"
     copy = JobLog(target)
-    copy.open()
-    assert {job.job_id for job in copy.listing()} == ids
-    copy.close()
+    copy.database.open()
+    assert {job.job_id for job in copy.lookups.listing()} == ids
+    copy.database.close()
 
 
 def test_backup_into_a_folder(command: Command, job_log: JobLog, tmp_path: Path) -> None:
@@ -596,7 +597,7 @@ def test_beside_a_daemon(tmp_path: Path, n8n: StandIn) -> None:
 
 def test_a_reader_that_leaves(job_log: JobLog, config_file: Path) -> None:
     """`receipt-watcher jobs | head` is no error and leaves no traceback."""
-    with job_log.transaction():
+    with job_log.database.transaction():
         for number in range(2000):
             add(job_log, f"scan-{number}.jpg")
     process = subprocess.Popen(

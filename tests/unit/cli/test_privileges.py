@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from receipt_watcher.cli import privileges
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.system.state_dir import Installation
 from tests.conftest import make_job
 from tests.fakes.daemons.process import REPOSITORY, without_capabilities
@@ -42,8 +42,8 @@ class Place:
         }
         self.config_file.write_text(yaml.safe_dump(options))
         self.log = JobLog(self.database)
-        self.log.open()
-        self.log.insert(make_job())
+        self.log.database.open()
+        self.log.jobs.insert(make_job())
         for path in (self.config_file, self.state, *self.state.iterdir()):
             os.chown(path, DAEMON, DAEMON)
         for path in self.state.iterdir():
@@ -70,7 +70,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         pytest.skip("only root can make files of somebody else's")
     place = Place(tmp_path)
     yield place
-    place.log.close()
+    place.log.database.close()
 
 
 def assert_refused(ended: Ended, code: int, *parts: str) -> None:
@@ -130,7 +130,7 @@ def test_files_beside_the_job_log_that_may_not_be_read(place: Place) -> None:
 
 def test_a_job_log_that_nobody_has_open(place: Place) -> None:
     """While no daemon runs, SQLite has to make a file beside it even to read: that is said, not «cannot be opened»."""
-    place.log.close()
+    place.log.database.close()
     assert_refused(place.typed("jobs"), 1, "while the daemon does not run, SQLite has to write beside it to read it")
 
 
@@ -148,7 +148,7 @@ def test_root_goes_on_as_the_owner() -> None:
         root = Path(folder)
         root.chmod(0o755)
         place = Place(root)
-        place.log.close()
+        place.log.database.close()
         ended = place.typed("n8n-workflow", "--credentials", program="tests.fakes.daemons.preimported", is_root=True)
         assert ended.returncode == 0, ended.stderr
         assert (place.state / "callback_token").stat().st_uid == DAEMON
@@ -172,7 +172,7 @@ def test_what_root_writes_belongs_to_the_service(typed: tuple[str, ...]) -> None
         root = Path(folder)
         root.chmod(0o755)
         place = Place(root)
-        place.log.close()
+        place.log.database.close()
         for name in (".", "inbox", "processing", "done", "failed"):
             (root / name).mkdir(exist_ok=True)
             os.chown(root / name, DAEMON, DAEMON)
@@ -202,7 +202,7 @@ def test_what_root_sets_up_belongs_to_the_owner_of_the_folder() -> None:
 
 def test_a_log_of_an_older_version_is_not_changed_by_reading(place: Place) -> None:
     """A command that reads leaves the schema to the daemon, which may still be the older one."""
-    place.log.change("DELETE FROM schema_migration WHERE name = (SELECT MAX(name) FROM schema_migration)")
+    place.log.database.change("DELETE FROM schema_migration WHERE name = (SELECT MAX(name) FROM schema_migration)")
     assert_refused(place.typed("jobs"), 1, "is of an older version; restart the daemon")
 
 

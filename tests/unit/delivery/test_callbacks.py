@@ -16,7 +16,7 @@ from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.destinations import Accepted, Lost, Outcome, Refused
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.holds import HoldKind
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import Verdict, parse_verdict
@@ -72,7 +72,7 @@ class Concluding(World):
             State.CANCELLED: [Event.CANCEL],
         }
         for event in events.get(state, []):
-            assert self.log.advance(job.job_id, event, self.clock.now)
+            assert self.log.jobs.advance(job.job_id, event, self.clock.now)
         assert self.job(job).state is state
         return self.job(job)
 
@@ -130,7 +130,7 @@ def test_verdict_in_each_state(
 def test_verdict_on_an_unknown_job(world: Concluding) -> None:
     """A verdict on a job that is not in the log changes nothing."""
     assert world.conclusion.conclude("no-such-job", SUCCESS) is Reception.UNKNOWN
-    assert world.log.history("no-such-job") == []
+    assert world.log.histories.lines("no-such-job") == []
 
 
 def test_success_is_kept_with_all_that_was_said(world: Concluding) -> None:
@@ -142,9 +142,9 @@ def test_success_is_kept_with_all_that_was_said(world: Concluding) -> None:
     after = world.job(job)
     assert (after.message, after.notion_page_url) == ("booked", "https://notion.example/1")
     assert (after.completed_at, after.deadline_at, after.next_attempt_at) == (world.clock.now, None, None)
-    assert (after.move_due, world.log.home_of(after), after.reason) == (True, Folder.DONE, None)
+    assert (after.move_due, world.log.files.home_of(after), after.reason) == (True, Folder.DONE, None)
     assert world.filings.count > rung
-    assert json.loads(world.log.history(job.job_id)[-1]["detail"]) == {
+    assert json.loads(world.log.histories.lines(job.job_id)[-1]["detail"]) == {
         "status": "success",
         "message": "booked",
         "notion_page_url": "https://notion.example/1",
@@ -158,7 +158,7 @@ def test_failure_has_n8ns_own_message(world: Concluding) -> None:
     world.conclude(job, FAILURE)
     after = world.job(job)
     assert (after.reason, after.message) == (Reason.N8N_FAILURE, "no total found")
-    assert (after.move_due, world.log.home_of(after)) == (True, Folder.FAILED)
+    assert (after.move_due, world.log.files.home_of(after)) == (True, Folder.FAILED)
 
 
 def test_deliveries_wake_for_the_first_callback_only(world: Concluding) -> None:
@@ -177,7 +177,7 @@ def test_verdict_is_durable_when_it_is_received(world: Concluding) -> None:
     """When a verdict counts as received, another process already reads it in the log."""
     (job,) = world.accepted()
     assert world.conclude(job, SUCCESS) is Reception.RECEIVED
-    with contextlib.closing(sqlite3.connect(world.log.path)) as other:
+    with contextlib.closing(sqlite3.connect(world.log.database.path)) as other:
         assert other.execute("SELECT state FROM job WHERE job_id = ?", [job.job_id]).fetchall() == [("success",)]
 
 
@@ -186,10 +186,10 @@ def test_repeated_verdict_changes_nothing(world: Concluding, verdict: Verdict) -
     """The same verdict again leaves the job exactly as it was."""
     (job,) = world.accepted()
     world.conclude(job, verdict)
-    before, history = world.job(job), world.log.history(job.job_id)
+    before, history = world.job(job), world.log.histories.lines(job.job_id)
     world.clock.advance(3600)
     assert world.conclude(job, verdict) is Reception.RECEIVED
-    assert (world.job(job), world.log.history(job.job_id)) == (before, history)
+    assert (world.job(job), world.log.histories.lines(job.job_id)) == (before, history)
 
 
 def test_contrary_verdict_is_kept_but_changes_nothing(world: Concluding) -> None:
@@ -200,19 +200,19 @@ def test_contrary_verdict_is_kept_but_changes_nothing(world: Concluding) -> None
     assert world.conclude(job, FAILURE) is Reception.CONTRARY
     assert world.job(job) == before
     assert world.events(job)[-1] == "callback.contrary"
-    assert "no total found" in world.log.history(job.job_id)[-1]["detail"]
+    assert "no total found" in world.log.histories.lines(job.job_id)[-1]["detail"]
 
 
 def test_late_success_brings_a_failed_file_back(world: Concluding) -> None:
     """A success after a failure whose file is already in failed/ makes that file due for done/."""
     (job,) = world.accepted()
     world.conclude(job, FAILURE)
-    world.log.finish_moves([(world.job(job), Folder.FAILED, Path("scan.jpg"))], world.clock.now)
+    world.log.moves.finish_moves([(world.job(job), Folder.FAILED, Path("scan.jpg"))], world.clock.now)
     assert not world.job(job).move_due
     assert world.conclude(job, SUCCESS) is Reception.RECEIVED
     after = world.job(job)
     assert (after.state, after.reason, after.move_due) == (State.SUCCESS, None, True)
-    assert world.log.home_of(after) is Folder.DONE
+    assert world.log.files.home_of(after) is Folder.DONE
 
 
 def test_what_is_sent_once_is_not_sent_again_after_its_deadline(world: Concluding) -> None:
@@ -249,7 +249,7 @@ def test_success_amid_a_retry_stops_it(world: Concluding) -> None:
     """A success of an earlier delivery that comes while a retry waits ends the job: it is not sent again."""
     (job,) = world.accepted()
     world.conclude(job, FAILURE)
-    world.log.advance(job.job_id, Event.RETRY, world.clock.now, next_attempt_at=world.clock.now)
+    world.log.jobs.advance(job.job_id, Event.RETRY, world.clock.now, next_attempt_at=world.clock.now)
     world.conclude(job, SUCCESS)
     assert world.deliver_all() == 0
     assert len(world.destination.calls) == 1
@@ -268,7 +268,7 @@ def test_unreadable_callback_is_kept(world: Concluding, body: bytes, shown: str)
     """A body that cannot be read is kept in the job's history, in bounds: N8N posts only once."""
     (job,) = world.accepted()
     assert world.conclusion.keep_unreadable(job.job_id, body, "The body is no JSON.")
-    line = world.log.history(job.job_id)[-1]
+    line = world.log.histories.lines(job.job_id)[-1]
     assert (line["event"], line["detail"]) == ("callback.unreadable", f"The body is no JSON.: {shown}")
 
 
@@ -329,7 +329,7 @@ def test_an_unreadable_callback_of_what_was_never_sent(world: Concluding) -> Non
     """Of a receipt that was not sent yet it proves nothing, and is only kept."""
     (job,) = world.record()
     assert unreadable(world, job) == job
-    assert world.log.history(job.job_id)[-1]["event"] == "callback.unreadable"
+    assert world.log.histories.lines(job.job_id)[-1]["event"] == "callback.unreadable"
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_an_unreadable_callback_undoes_nothing(world: Concluding, verdict: Verdi
     """A verdict that stands is not touched, nor is what an admin has ended."""
     job, cancelled = world.accepted(2)
     world.conclude(job, verdict)
-    world.log.advance(cancelled.job_id, Event.CANCEL, world.clock.now)
+    world.log.jobs.advance(cancelled.job_id, Event.CANCEL, world.clock.now)
     before = world.job(job), world.job(cancelled)
     assert (unreadable(world, job), unreadable(world, cancelled)) == before
     assert world.job(job).reason is reason
@@ -354,7 +354,7 @@ def test_a_readable_verdict_after_an_unreadable_one(world: Concluding, verdict: 
     after = world.job(job)
     assert after.state is (State.SUCCESS if verdict.success else State.FAILURE)
     assert after.reason is (None if verdict.success else Reason.N8N_FAILURE)
-    assert (world.log.retry(job.job_id, world.clock.now, "by an admin") is None) is verdict.success
+    assert (world.log.jobs.retry(job.job_id, world.clock.now, "by an admin") is None) is verdict.success
 
 
 def test_unreadable_callbacks_in_a_row_hold_the_destination(world: Concluding) -> None:
@@ -362,17 +362,17 @@ def test_unreadable_callbacks_in_a_row_hold_the_destination(world: Concluding) -
     *jobs, last = world.accepted(4)
     for job in jobs:
         unreadable(world, job)
-    standing = world.holds.get(URL)
+    standing = world.holds.of(URL)
     assert standing.hold_kind is HoldKind.SILENCE
     assert "cannot be read" in (standing.hold_message or "")
     world.conclude(last, SUCCESS)
-    assert not world.holds.get(URL).is_held
+    assert not world.holds.of(URL).is_held
 
 
 def test_unreadable_callback_of_an_unknown_job(world: Concluding) -> None:
     """Of a job that is not there nothing is kept."""
     assert world.conclusion.keep_unreadable("no-such-job", b"{", "why") is False
-    assert world.log.history("no-such-job") == []
+    assert world.log.histories.lines("no-such-job") == []
 
 
 @pytest.mark.parametrize("details", ["x" * 10**6, ["\ud800"], {"a": [None, True, 1.5]}, float("nan")])
@@ -380,7 +380,7 @@ def test_anything_may_be_said(world: Concluding, details: object) -> None:
     """A verdict counts whatever came with it, and the history stays in bounds."""
     (job,) = world.accepted()
     assert world.conclude(job, Verdict(success=True, details=details)) is Reception.RECEIVED
-    assert len(world.log.history(job.job_id)[-1]["detail"]) <= 64 * 1024
+    assert len(world.log.histories.lines(job.job_id)[-1]["detail"]) <= 64 * 1024
 
 
 # --- deadlines -----------------------------------------------------------------------------------------------------
@@ -450,13 +450,13 @@ def test_last_receipt_before_an_outage_is_not_forgotten(world: Concluding) -> No
     """A receipt whose answer was lost, with no other one to probe with, becomes the probe itself after its deadline."""
     world.destination.script = lambda _: LOST
     (job,) = world.accepted()
-    assert world.holds.get(URL).is_held
+    assert world.holds.of(URL).is_held
     world.destination.script = lambda _: ACCEPTED
     (resent,) = world.expire()
     assert (resent.state, resent.resends) == (State.QUEUED, 0)  # an outage uses up nothing
     assert world.conclusion.expire_due() == []
     assert world.deliver_all() == 1
-    assert not world.holds.get(URL).is_held
+    assert not world.holds.of(URL).is_held
     assert world.job(job).state is State.PROCESSING
 
 
@@ -474,7 +474,7 @@ def test_silent_receipts_probe_one_by_one(world: Concluding) -> None:
     assert len(world.destination.calls) - sent == len(jobs)
     assert {world.job(job).state for job in jobs} == {State.PROCESSING}
     assert world.conclude(jobs[0], SUCCESS) is Reception.RECEIVED
-    assert not world.holds.get(URL).is_held
+    assert not world.holds.of(URL).is_held
 
 
 @pytest.mark.parametrize("max_resends", [0, 1, 2])
@@ -492,13 +492,13 @@ def test_lost_answers_book_no_receipt_more_often_than_allowed(
         world.expire(step_seconds)
         assert {world.job(job).state for job in jobs} <= {State.QUEUED, State.PROCESSING}
     assert sorted(world.destination.delivered) == sorted([job.job_id for job in jobs] * (1 + max_resends))
-    assert world.holds.get(URL).is_held
+    assert world.holds.of(URL).is_held
     sent = len(world.destination.calls)
     world.destination.script = lambda _: ACCEPTED
     (luck,) = world.record()
     world.clock.now = max(world.clock.now, world.standing.probe_at or 0.0)
     assert world.deliver_all() == 1
-    assert not world.holds.get(URL).is_held
+    assert not world.holds.of(URL).is_held
     if max_resends:
         assert len(world.conclusion.expire_due()) == 3
         assert world.deliver_all() == 3
@@ -511,9 +511,9 @@ def test_none_is_given_up_while_another_probes(world: Concluding) -> None:
     (spent, fresh) = world.record(2)
     world.deliver_all()
     now = world.standing.probe_at or 0.0
-    world.log.advance(spent.job_id, Event.RESEND, now, next_attempt_at=now)
-    world.log.advance(fresh.job_id, Event.CLAIM, now)
-    world.log.advance(fresh.job_id, Event.LOSE, now, deadline_at=now + 1, destination_failed_at=now)
+    world.log.jobs.advance(spent.job_id, Event.RESEND, now, next_attempt_at=now)
+    world.log.jobs.advance(fresh.job_id, Event.CLAIM, now)
+    world.log.jobs.advance(fresh.job_id, Event.LOSE, now, deadline_at=now + 1, destination_failed_at=now)
     world.clock.now = now
     world.deliver_all()
     assert (world.job(spent).resends, world.job(fresh).resends) == (1, 0)
@@ -538,7 +538,7 @@ def test_three_silent_jobs_hold_the_destination(world: Concluding) -> None:
     assert {world.job(job).state for job in rest} == {State.QUEUED}
     rung = world.deliveries.count
     assert world.conclude(jobs[4], SUCCESS) is Reception.RECEIVED
-    assert not world.holds.get(URL).is_held
+    assert not world.holds.of(URL).is_held
     assert world.deliveries.count > rung
     assert world.deliver_all() == 5
 
@@ -547,15 +547,15 @@ def test_callback_in_between_is_no_silence(world: Concluding) -> None:
     """One callback between silent jobs shows that callbacks arrive: those jobs are a matter of their own."""
     first, second, third, fourth, fifth = world.accepted(5)
     for job in (third, fourth):
-        world.log.advance(job.job_id, Event.LOSE, 0)  # changes nothing: it is not being delivered
+        world.log.jobs.advance(job.job_id, Event.LOSE, 0)  # changes nothing: it is not being delivered
     world.conclude(fifth, SUCCESS)
-    with world.log.transaction():
+    with world.log.database.transaction():
         assert len(world.expire()) == 2  # first and second; the third one is evidence
-    assert world.holds.get(URL).is_held
+    assert world.holds.of(URL).is_held
     world.conclude(third, SUCCESS)
-    assert not world.holds.get(URL).is_held
+    assert not world.holds.of(URL).is_held
     assert [job.job_id for job in world.conclusion.expire_due()] == [fourth.job_id]
-    assert not world.holds.get(URL).is_held
+    assert not world.holds.of(URL).is_held
     assert world.job(first).state is world.job(second).state is State.QUEUED
 
 
@@ -563,13 +563,13 @@ def test_callbacks_that_arrive_again_let_all_go(world: Concluding) -> None:
     """As soon as the probe of a silent destination is called back, all that it lost are sent again, not two by two."""
     jobs = world.accepted(20)
     assert len(world.expire()) == 2
-    assert world.holds.get(URL).is_held
+    assert world.holds.of(URL).is_held
     world.clock.advance(5)
     assert world.delivery.deliver_due()
     assert world.conclude(jobs[0], SUCCESS) is Reception.RECEIVED
     world.clock.advance(2)
     assert len(world.conclusion.expire_due()) == 18
-    assert not world.holds.get(URL).is_held
+    assert not world.holds.of(URL).is_held
     assert {world.job(job).state for job in jobs[1:]} == {State.QUEUED}
 
 
@@ -581,16 +581,16 @@ def test_one_job_twice_is_no_evidence(world: Concluding) -> None:
         world.expire()
         world.deliver_all()
     assert world.job(job).reason is Reason.NO_CALLBACK
-    assert not world.holds.get(URL).is_held
+    assert not world.holds.of(URL).is_held
 
 
 def test_callback_that_just_came_is_no_silence(world: Concluding, monkeypatch: pytest.MonkeyPatch) -> None:
     """A callback that comes between the look for deadlines and their expiry is no silence of its job."""
     (job,) = world.accepted()
     world.clock.advance(DEADLINE_SECONDS)
-    stale = world.log.overdue(["office"], world.clock.now)
+    stale = world.log.lookups.overdue(["office"], world.clock.now)
     world.conclude(job, SUCCESS)
-    monkeypatch.setattr(world.log, "overdue", lambda *_: stale)
+    monkeypatch.setattr(world.log.lookups, "overdue", lambda *_: stale)
     assert world.conclusion.expire_due() == []
     assert world.standing.silent_jobs == ()
     assert world.job(job).state is State.SUCCESS
@@ -630,11 +630,11 @@ def do(world: Concluding, job: Job, step: str) -> None:
         case "expire":
             world.expire()
         case "cancel":
-            world.log.advance(job.job_id, Event.CANCEL, now)
+            world.log.jobs.advance(job.job_id, Event.CANCEL, now)
         case "retry":
-            world.log.advance(job.job_id, Event.RETRY, now, next_attempt_at=now)
+            world.log.jobs.advance(job.job_id, Event.RETRY, now, next_attempt_at=now)
         case "recover":
-            world.log.claim(["office"], now)
+            world.log.jobs.claim(["office"], now)
             world.another_delivery().recover("stopped")
         case _:
             world.destination.script = lambda _: OUTCOMES[step]
@@ -658,9 +658,9 @@ def test_success_is_never_lost_and_never_invented(world: Concluding, steps: list
         assert after.deadline_at is not None
     if after.state is State.QUEUED:
         assert after.next_attempt_at is not None
-        world.log.advance(job.job_id, Event.CANCEL, world.clock.now)  # it is not to go out in the next example
+        world.log.jobs.advance(job.job_id, Event.CANCEL, world.clock.now)  # it is not to go out in the next example
     elif after.state is State.PROCESSING:
-        world.log.advance(job.job_id, Event.CANCEL, world.clock.now)
+        world.log.jobs.advance(job.job_id, Event.CANCEL, world.clock.now)
 
 
 # --- executions of N8N -----------------------------------------------------------------------------------------------
@@ -687,7 +687,7 @@ def test_the_execution_of_the_callback_is_kept(world: Concluding, verdict: Verdi
     [job] = world.accepted()
     world.conclude(job, replace(verdict, execution_id="1043"))
     assert world.job(job).execution_id == "1043"
-    assert '"execution_id": "1043"' in world.log.history(job.job_id)[-1]["detail"]
+    assert '"execution_id": "1043"' in world.log.histories.lines(job.job_id)[-1]["detail"]
 
 
 def test_the_execution_is_kept_where_the_callback_was_faster(world: Concluding) -> None:
@@ -706,5 +706,5 @@ def test_a_retry_forgets_the_execution(world: Concluding) -> None:
     """A job that is tried anew has not been in any execution yet; the history still names the last."""
     [job] = world.accepted()
     world.conclude(job, replace(FAILURE, execution_id="1042"))
-    world.log.advance(job.job_id, Event.RETRY, world.clock.now, next_attempt_at=world.clock.now)
+    world.log.jobs.advance(job.job_id, Event.RETRY, world.clock.now, next_attempt_at=world.clock.now)
     assert world.job(job).execution_id is None

@@ -16,7 +16,7 @@ from receipt_watcher.delivery.callbacks import Reception
 from receipt_watcher.delivery.kept_callbacks import UNKNOWN_SECONDS, KeptCallback, KeptCallbacks
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import new_job_id
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.jobs.verdict import parse_verdict
 from receipt_watcher.spool.folders import Spool
@@ -133,7 +133,7 @@ def test_what_a_failing_log_does_not_take_is_kept(keeping: Keeping, body: bytes,
         assert len(keeping.files()) == 1
     keeping.kept.apply()
     assert keeping.files() == []
-    last = keeping.log.history(job.job_id)[-1]["event"]
+    last = keeping.log.histories.lines(job.job_id)[-1]["event"]
     assert last == ("succeed" if status == 200 else "callback.unreadable")
 
 
@@ -174,7 +174,7 @@ def test_a_callback_waits_for_its_job_for_a_day(keeping: Keeping) -> None:
     with capture_logs() as lines:
         keeping.kept.apply()
         assert not keeping.kept.are_due
-        keeping.log.insert(there)
+        keeping.log.jobs.insert(there)
         keeping.kept.apply_to_new_jobs()
         assert keeping.job(there).state is State.SUCCESS
         keeping.clock.advance(UNKNOWN_SECONDS - 1)
@@ -193,7 +193,7 @@ def test_a_clock_that_was_set_back_drops_none(keeping: Keeping) -> None:
     keeping.clock.advance(-3600)
     keeping.kept.apply()
     keeping.kept.apply_to_new_jobs()
-    keeping.log.insert(job)
+    keeping.log.jobs.insert(job)
     keeping.kept.apply_to_new_jobs()
     assert keeping.job(job).state is State.SUCCESS
 
@@ -236,7 +236,7 @@ def test_all_wait_while_a_folder_may_hold_their_jobs(keeping: Keeping, monkeypat
     keeping.kept.apply()
     keeping.kept.apply_to_new_jobs(may_still_come=True)
     assert len(keeping.files()) == 5
-    keeping.log.insert(jobs[0])
+    keeping.log.jobs.insert(jobs[0])
     keeping.kept.apply_to_new_jobs()
     assert keeping.job(jobs[0]).state is State.SUCCESS
     assert keeping.files() == []
@@ -268,7 +268,7 @@ def test_one_that_was_applied_and_not_removed_changes_nothing(
     with monkeypatch.context() as context:
         context.setattr(Path, "unlink", lambda *_a, **_k: None)
         keeping.kept.apply()
-    before = keeping.log.history(job.job_id)
+    before = keeping.log.histories.lines(job.job_id)
     keeping.another().apply()
-    assert keeping.log.history(job.job_id) == before
+    assert keeping.log.histories.lines(job.job_id) == before
     assert keeping.files() == []

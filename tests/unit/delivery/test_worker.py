@@ -22,8 +22,8 @@ from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.errors import ChangedOnDiskError, JobLogError
 from receipt_watcher.examine.judge import FileLimits
 from receipt_watcher.jobs.job import Job, new_job_id, unknown_outcome
-from receipt_watcher.jobs.log.holds import DestinationState, HoldKind, Holds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.holds import DestinationState, HoldKind
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import Verdict
@@ -92,7 +92,7 @@ class World:
         self.settings = settings
         self.clock = clock
         self.routes = routes
-        self.holds = Holds(log)
+        self.holds = log.holds
         self.stopping = threading.Event()
         self.deliveries, self.filings = Bell(), Bell()
         self.delivery = self.another_delivery()
@@ -135,7 +135,7 @@ class World:
     @property
     def standing(self) -> DestinationState:
         """How that destination stands."""
-        return self.holds.get(URL)
+        return self.holds.of(URL)
 
     def record(self, count: int = 1, inbox: str = "office", **changes: object) -> list[Job]:
         """Record receipts that are due, with their files."""
@@ -148,7 +148,7 @@ class World:
             path = route.path_of(job)
             path.parent.mkdir()
             path.write_bytes(b"abc")
-            jobs.append(self.log.insert(job))
+            jobs.append(self.log.jobs.insert(job))
         return jobs
 
     def heard(self) -> None:
@@ -158,7 +158,7 @@ class World:
 
     def job(self, job: Job) -> Job:
         """Return a job as it is now."""
-        found = self.log.get(job.job_id)
+        found = self.log.lookups.get(job.job_id)
         assert found is not None
         return found
 
@@ -171,7 +171,7 @@ class World:
 
     def events(self, job: Job) -> list[str]:
         """Return a job's history as words."""
-        return [line["event"] for line in self.log.history(job.job_id)]
+        return [line["event"] for line in self.log.histories.lines(job.job_id)]
 
 
 def route_to(
@@ -275,7 +275,7 @@ def test_effect_of_an_outcome(world: World, name: str) -> None:
     assert (world.filings.count > 0) is effect.is_filed
     assert world.events(job) == ["record", "claim", effect.event]
     assert world.standing.is_held is effect.is_held
-    (attempt,) = world.log.attempts(job.job_id)
+    (attempt,) = world.log.histories.attempts(job.job_id)
     assert attempt["outcome"] == type(effect.outcome).__name__.lower()
     assert attempt["counted"] is effect.counted
     assert attempt["message"] == effect.outcome.message
@@ -288,7 +288,7 @@ def test_callback_may_overtake_the_answer(world: World, name: str) -> None:
     """A success that is heard while the receipt is still being sent stays, whatever the answer then is."""
 
     def overtaken(job: Job) -> Outcome:
-        assert world.log.advance(job.job_id, Event.SUCCEED, world.clock.now, message="booked")
+        assert world.log.jobs.advance(job.job_id, Event.SUCCEED, world.clock.now, message="booked")
         return EFFECTS[name].outcome
 
     world.destination.script = overtaken
@@ -297,7 +297,7 @@ def test_callback_may_overtake_the_answer(world: World, name: str) -> None:
     after = world.job(job)
     assert (after.state, after.message, after.attempts) == (State.SUCCESS, "booked", 1)
     assert world.events(job) == ["record", "claim", "succeed"]
-    assert len(world.log.attempts(job.job_id)) == 1
+    assert len(world.log.histories.attempts(job.job_id)) == 1
 
 
 def retried_meanwhile(world: World, outcome: Outcome, claims: list[Job | None]) -> Script:
@@ -305,9 +305,9 @@ def retried_meanwhile(world: World, outcome: Outcome, claims: list[Job | None]) 
 
     def overtaken(job: Job) -> Outcome:
         now = world.clock.advance(1)
-        assert world.log.advance(job.job_id, Event.FAIL, now, reason=Reason.N8N_FAILURE)
-        assert world.log.advance(job.job_id, Event.RETRY, now, next_attempt_at=now)
-        claims.append(world.log.claim(["office"], now))
+        assert world.log.jobs.advance(job.job_id, Event.FAIL, now, reason=Reason.N8N_FAILURE)
+        assert world.log.jobs.advance(job.job_id, Event.RETRY, now, next_attempt_at=now)
+        claims.append(world.log.jobs.claim(["office"], now))
         return outcome
 
     return overtaken
@@ -334,7 +334,7 @@ def test_outcome_of_an_older_claim_changes_nothing(known: World, name: str) -> N
     assert (known.job(job).state, known.job(job).attempts) == (State.DELIVERING, 2)
     assert known.events(job) == ["record", "claim", "fail", "retry", "claim"]
     assert known.standing == standing
-    (attempt,) = known.log.attempts(job.job_id)
+    (attempt,) = known.log.histories.attempts(job.job_id)
     assert (attempt["outcome"], attempt["counted"]) == (type(EFFECTS[name].outcome).__name__.lower(), True)
 
 
@@ -343,7 +343,7 @@ def test_claim_is_durable_before_anything_is_sent(world: World) -> None:
     seen: list[tuple[str, int]] = []
 
     def look(job: Job) -> Outcome:
-        with contextlib.closing(sqlite3.connect(world.log.path)) as other:
+        with contextlib.closing(sqlite3.connect(world.log.database.path)) as other:
             seen.extend(other.execute("SELECT state, attempts FROM job WHERE job_id = ?", [job.job_id]))
         return ACCEPTED
 
@@ -361,11 +361,11 @@ def test_outcome_and_attempt_are_one_commit(world: World, monkeypatch: pytest.Mo
         raise OSError("disk full")
 
     with monkeypatch.context() as context:
-        context.setattr(world.log, "add_attempt", full)
+        context.setattr(world.log.jobs, "add_attempt", full)
         with pytest.raises(OSError, match="disk full"):
             world.delivery.deliver_due()
     assert world.job(job).state is State.DELIVERING
-    assert world.log.attempts(job.job_id) == []
+    assert world.log.histories.attempts(job.job_id) == []
 
 
 def test_nothing_is_due(world: World) -> None:
@@ -576,7 +576,7 @@ def resend(world: World, job: Job) -> None:
     """Send a job again for which no callback came, once its destination may be asked."""
     world.clock.now = max(world.clock.now, world.standing.probe_at or 0.0)
     now = world.clock.now
-    assert world.log.advance(job.job_id, Event.RESEND, now, next_attempt_at=now)
+    assert world.log.jobs.advance(job.job_id, Event.RESEND, now, next_attempt_at=now)
     assert world.delivery.deliver_due()
 
 
@@ -637,8 +637,8 @@ def test_receipt_that_fails_while_others_pass_is_given_up(known: World) -> None:
     assert known.job(poison).message == BROKEN.message
     assert known.job(poison).failures == SETTINGS.max_attempts == known.job(poison).attempts
     assert sorted(set(seen)) == [0, 1, 2, 3]
-    assert known.log.counts()[State.FAILURE] == 1
-    counted = [row["counted"] for row in known.log.attempts(poison.job_id)]
+    assert known.log.statistics.counts()[State.FAILURE] == 1
+    counted = [row["counted"] for row in known.log.histories.attempts(poison.job_id)]
     assert counted.count(True) == SETTINGS.max_attempts
 
 
@@ -711,7 +711,7 @@ def test_same_receipt_twice_is_no_evidence(known: World) -> None:
         known.deliver_all()
         assert known.job(job).state is State.FAILURE
         assert not known.standing.is_held
-        known.log.advance(job.job_id, Event.RETRY, known.clock.now, next_attempt_at=known.clock.now)
+        known.log.jobs.advance(job.job_id, Event.RETRY, known.clock.now, next_attempt_at=known.clock.now)
 
 
 # --- who may go ----------------------------------------------------------------------------------------------------
@@ -912,7 +912,7 @@ def test_stopping_amid_the_tries_gives_the_claim_back(known: World, outcome: Out
     (job,) = known.record()
     known.delivery.deliver_due()
     assert (known.events(job)[-1] == "release") is is_given_back
-    assert len(known.log.attempts(job.job_id)) == int(not is_given_back)
+    assert len(known.log.histories.attempts(job.job_id)) == int(not is_given_back)
     if is_given_back:
         after = known.job(job)
         assert (after.state, after.attempts, after.next_attempt_at) == (State.QUEUED, 0, known.clock.now)
@@ -932,14 +932,14 @@ def test_defect_leaves_no_claim(known: World, defect: BaseException) -> None:
         known.delivery.deliver_due()
     after = known.job(job)
     assert (after.state, after.attempts, after.deadline_at) == (State.PROCESSING, 1, known.clock.now + 600)
-    (attempt,) = known.log.attempts(job.job_id)
+    (attempt,) = known.log.histories.attempts(job.job_id)
     assert attempt["outcome"] == "lost"
 
 
 def test_claims_of_a_dead_process_are_awaited(known: World) -> None:
     """A claim that a crash left behind becomes an awaited callback: it may have been sent."""
     (job,) = known.record()
-    known.log.claim(["office"], known.clock.now)
+    known.log.jobs.claim(["office"], known.clock.now)
     assert [lost.job_id for lost in known.another_delivery().recover("stopped")] == [job.job_id]
     after = known.job(job)
     assert (after.state, after.attempts, after.deadline_at) == (State.PROCESSING, 1, known.clock.now + 600)
@@ -983,7 +983,7 @@ def test_what_was_certainly_not_sent_is_not_given_up(known: World) -> None:
 def test_claims_of_a_dead_process_without_a_callback_are_given_up(known: World) -> None:
     """A crash while a receipt is claimed leaves it open whether it was booked."""
     (job,) = once(known).record()
-    known.log.claim(["office"], known.clock.now)
+    known.log.jobs.claim(["office"], known.clock.now)
     with capture_logs() as lines:
         assert [lost.job_id for lost in known.another_delivery().recover("stopped")] == [job.job_id]
     after = known.job(job)
@@ -996,12 +996,12 @@ def test_claims_of_before_the_mode_was_changed_are_given_up(known: World) -> Non
     """A claim is of the delivery as it was configured when it was made, also if callbacks can come since."""
     once(known).delivery.recover("start")
     (job,) = known.record()
-    known.log.claim(["office"], known.clock.now)
+    known.log.jobs.claim(["office"], known.clock.now)
     known.send_once(is_so=False)
     known.another_delivery().recover("stopped")
     assert known.job(job).reason is Reason.OUTCOME_UNKNOWN
     (next_job,) = known.record()
-    known.log.claim(["office"], known.clock.now)
+    known.log.jobs.claim(["office"], known.clock.now)
     known.another_delivery().recover("stopped")
     assert known.job(next_job).state is State.PROCESSING
 
@@ -1023,7 +1023,7 @@ def test_an_unreadable_answer_is_kept_and_ends_the_receipt(known: World) -> None
     after = known.job(job)
     assert (after.state, after.reason, after.message) == (State.FAILURE, Reason.UNREADABLE_VERDICT, "N8N answered 200")
     assert after.execution_id == "4711"
-    assert known.log.history(job.job_id)[-1]["detail"] == '{"id": 7}'
+    assert known.log.histories.lines(job.job_id)[-1]["detail"] == '{"id": 7}'
     assert not known.standing.is_held
 
 
@@ -1070,7 +1070,7 @@ def test_outcome_that_could_not_be_written_is_awaited(known: World, monkeypatch:
     """Where the outcome could not be written, as on a full disk, the next recovery awaits the callback."""
     (job,) = known.record()
     with monkeypatch.context() as context:
-        context.setattr(known.log, "add_attempt", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        context.setattr(known.log.jobs, "add_attempt", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             known.delivery.deliver_due()
     assert [lost.job_id for lost in known.delivery.recover("could not be written")] == [job.job_id]
@@ -1083,10 +1083,10 @@ def test_claims_that_could_not_be_written_take_no_workers_place(known: World) ->
     jobs = known.record(6)
     workers = [threading.Thread(target=_deliver_in_vain, args=(known,)) for _ in range(SETTINGS.workers)]
     with refusing_commits(known.log):
-        with known.log._lock:  # as somebody else who writes: all claims share one commit
+        with known.log.database._lock:  # as somebody else who writes: all claims share one commit
             for worker in workers:
                 worker.start()
-            wait_until(lambda: len(known.log._waiting) == len(workers), "all workers wait for their turn")
+            wait_until(lambda: len(known.log.database._waiting) == len(workers), "all workers wait for their turn")
         for worker in workers:
             worker.join()
     assert {known.job(job).state for job in jobs} == {State.QUEUED}
@@ -1109,7 +1109,7 @@ def test_same_id_on_every_attempt(known: World) -> None:
         known.deliver_all()
         known.clock.now = (known.standing.probe_at or 0.0) + 1
     now = known.clock.now
-    assert known.log.advance(job.job_id, Event.RESEND, now, next_attempt_at=now, resends=1)
+    assert known.log.jobs.advance(job.job_id, Event.RESEND, now, next_attempt_at=now, resends=1)
     known.deliver_all()
     assert [(job_id, attempt) for job_id, attempt, *_ in known.destination.calls] == [
         (job.job_id, 1),

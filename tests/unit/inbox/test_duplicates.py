@@ -14,7 +14,7 @@ import pytest
 from receipt_watcher.examine.judge import Examination, Refusal
 from receipt_watcher.inbox.duplicates import Arrival, DuplicateCheck
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job
@@ -72,18 +72,18 @@ def one(intake: DuplicateCheck, came: Arrival) -> Job:
 def earlier(log: JobLog, *events: Event, **changes: Any) -> Job:
     """Put the job of an earlier file with the same bytes into the log, and let events happen to it."""
     fields: dict[str, Any] = {"job_id": new_job_id(NOW + next(_moments)), "target": TARGET, "sha256": ABC}
-    job = log.insert(make_job(**(fields | changes)))
+    job = log.jobs.insert(make_job(**(fields | changes)))
     for event in events:
         reason = {"reason": Reason.REFUSED, "message": "no"} if event is Event.FAIL else {}
-        log.advance(job.job_id, event, NOW, **reason)
+        log.jobs.advance(job.job_id, event, NOW, **reason)
     return current(log, job)
 
 
 def filed(log: JobLog, failed: Failed, *events: Event, is_there: bool, **changes: Any) -> Job:
     """Put an earlier job into the log that has ended and was filed in failed/, where its file still lies or not."""
     job = earlier(log, *events, **changes)
-    log.finish_moves([(job, Folder.FAILED, Path("sub/scan.jpg"))], NOW)
-    log.keep_note_path(job.job_id, Path("sub/scan.jpg.reason.txt"))
+    log.moves.finish_moves([(job, Folder.FAILED, Path("sub/scan.jpg"))], NOW)
+    log.moves.keep_note_path(job.job_id, Path("sub/scan.jpg.reason.txt"))
     if is_there:
         failed.jobs.add(job.job_id)
     return current(log, job)
@@ -91,14 +91,14 @@ def filed(log: JobLog, failed: Failed, *events: Event, is_there: bool, **changes
 
 def current(log: JobLog, job: Job) -> Job:
     """Return a job as it stands in the log now."""
-    found = log.get(job.job_id)
+    found = log.lookups.get(job.job_id)
     assert found is not None
     return found
 
 
 def events_of(log: JobLog, job: Job) -> list[str]:
     """Return what happened to a job."""
-    return [row["event"] for row in log.history(job.job_id)]
+    return [row["event"] for row in log.histories.lines(job.job_id)]
 
 
 # --- a new receipt -------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_a_new_receipt_is_queued(log: JobLog, intake: DuplicateCheck) -> None:
         target=TARGET,
         notion_database_id="0f3c",
     )
-    assert log.claim(["office"], NOW) is not None
+    assert log.jobs.claim(["office"], NOW) is not None
 
 
 def test_each_refused_file_has_a_row(log: JobLog, intake: DuplicateCheck) -> None:
@@ -131,7 +131,7 @@ def test_each_refused_file_has_a_row(log: JobLog, intake: DuplicateCheck) -> Non
     )
     assert (job.completed_at, job.next_attempt_at, job.move_due) == (NOW, None, True)
     assert events_of(log, job) == ["record"]
-    assert log.claim(["office"], NOW) is None
+    assert log.jobs.claim(["office"], NOW) is None
 
 
 def test_files_without_a_digest_are_never_copies(intake: DuplicateCheck) -> None:
@@ -145,7 +145,7 @@ def test_files_without_a_digest_are_never_copies(intake: DuplicateCheck) -> None
 def test_nothing_is_recorded_for_nothing(log: JobLog, intake: DuplicateCheck) -> None:
     """No arrivals, no rows."""
     assert intake.record([], NOW) == []
-    assert log.listing() == []
+    assert log.lookups.listing() == []
 
 
 def test_a_batch_is_one_commit(log: JobLog, intake: DuplicateCheck) -> None:
@@ -153,7 +153,7 @@ def test_a_batch_is_one_commit(log: JobLog, intake: DuplicateCheck) -> None:
     first, second = arrival(sha256="1" * 64), arrival(sha256="2" * 64)
     with pytest.raises(Exception, match="UNIQUE"):
         intake.record([first, second, replace(second, examination=first.examination, target="x")], NOW)
-    assert log.listing() == []
+    assert log.lookups.listing() == []
 
 
 # --- a second copy -------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_a_copy_of_a_success_is_filed(log: JobLog, intake: DuplicateCheck) -> No
     original = earlier(log, Event.SUCCEED)
     copy = one(intake, arrival("again.jpg"))
     assert (copy.state, copy.duplicate_of, copy.move_due) == (State.DUPLICATE, original.job_id, True)
-    assert log.home_of(copy) is Folder.DONE
+    assert log.files.home_of(copy) is Folder.DONE
     assert current(log, original) == original
 
 
@@ -185,7 +185,7 @@ def test_a_copy_of_a_copy_names_the_first(log: JobLog, intake: DuplicateCheck) -
     original = one(intake, arrival())
     copies = [one(intake, arrival(f"{number}.jpg")) for number in range(3)]
     assert {copy.duplicate_of for copy in copies} == {original.job_id}
-    assert log.count(["office"], State.QUEUED) == 1
+    assert log.statistics.count(["office"], State.QUEUED) == 1
 
 
 def test_a_copy_of_several_names_the_oldest(log: JobLog, intake: DuplicateCheck) -> None:
@@ -219,7 +219,7 @@ def test_copies_are_recognised_across_inboxes(log: JobLog, intake: DuplicateChec
 def test_policy_send(log: JobLog, intake: DuplicateCheck) -> None:
     """With duplicates set to send, every copy of an open or booked receipt is sent under an id of its own."""
     first, second = one(intake, arrival(duplicates="send")), one(intake, arrival(duplicates="send"))
-    log.advance(first.job_id, Event.SUCCEED, NOW)
+    log.jobs.advance(first.job_id, Event.SUCCEED, NOW)
     third = one(intake, arrival(duplicates="send"))
     assert [job.state for job in (first, second, third)] == [State.QUEUED] * 3
     assert len({job.job_id for job in (first, second, third)}) == 3
@@ -247,7 +247,7 @@ def test_a_failed_copy_is_no_receipt_to_retry(log: JobLog, intake: DuplicateChec
     """A copy that failed for being one is not what a later file goes on with: nobody ever meant to send it."""
     original = earlier(log)
     copy = one(intake, arrival(duplicates="fail"))
-    log.advance(original.job_id, Event.FAIL, NOW, reason=Reason.REFUSED)
+    log.jobs.advance(original.job_id, Event.FAIL, NOW, reason=Reason.REFUSED)
     job = one(intake, arrival(duplicates="fail"))
     assert current(log, copy).state is State.FAILURE
     assert job.job_id == original.job_id
@@ -273,8 +273,8 @@ def test_a_file_that_is_dropped_back_goes_on(
     assert (found.state, found.reason, found.next_attempt_at) == (State.QUEUED, None, NOW)
     assert (found.inbox, found.filename, found.relative_path) == ("cellar", "name.jpg", Path("other/name.jpg"))
     assert events_of(log, job) == [*before, "retry"]
-    assert log.history(job.job_id)[-1]["detail"] == "dropped in again as name.jpg"
-    assert log.get(came.job_id) is None
+    assert log.histories.lines(job.job_id)[-1]["detail"] == "dropped in again as name.jpg"
+    assert log.lookups.get(came.job_id) is None
 
 
 def test_a_file_that_is_dropped_back_is_moved_to_its_old_id(
@@ -288,9 +288,9 @@ def test_a_file_that_is_dropped_back_is_moved_to_its_old_id(
     assert (found.moving_to_folder, found.moving_to_path) == (Folder.PROCESSING, Path(job.job_id, "scan.jpg"))
     assert found.move_due
     assert found.note_path == Path("sub/scan.jpg.reason.txt")  # it goes when the file succeeds
-    assert log.claim(["office"], NOW) is None
-    log.finish_moves([(found, Folder.PROCESSING, Path(job.job_id, "scan.jpg"))], NOW)
-    claimed = log.claim(["office"], NOW)
+    assert log.jobs.claim(["office"], NOW) is None
+    log.moves.finish_moves([(found, Folder.PROCESSING, Path(job.job_id, "scan.jpg"))], NOW)
+    claimed = log.jobs.claim(["office"], NOW)
     assert claimed is not None
     assert claimed.job_id == job.job_id
 
@@ -307,9 +307,9 @@ def test_a_file_that_is_dropped_back_while_an_admin_retries_it(
     assert (found.inbox, found.filename, found.branch) == ("cellar", "name.jpg", "cellar")
     assert (found.folder, found.stored_path) == (Folder.PROCESSING, Path(came.job_id, "other/name.jpg"))
     assert (found.moving_to_folder, found.moving_to_path) == (Folder.PROCESSING, Path(job.job_id, "other/name.jpg"))
-    assert log.history(job.job_id)[-1]["event"] == "file.brought"
-    assert log.history(job.job_id)[-1]["detail"] == "dropped in again as name.jpg"
-    assert log.get(came.job_id) is None
+    assert log.histories.lines(job.job_id)[-1]["event"] == "file.brought"
+    assert log.histories.lines(job.job_id)[-1]["detail"] == "dropped in again as name.jpg"
+    assert log.lookups.get(came.job_id) is None
 
 
 def test_a_retried_file_that_is_dropped_back_may_be_refused_again(
@@ -331,14 +331,14 @@ def test_a_file_that_is_dropped_back_while_its_success_comes_late(
     assert (found.job_id, found.state, found.move_due) == (job.job_id, State.SUCCESS, True)
     assert (found.folder, found.stored_path) == (Folder.PROCESSING, Path(came.job_id, "other/name.jpg"))
     assert (found.moving_to_folder, found.moving_to_path) == (None, None)
-    assert log.claim(["office"], NOW) is None
-    assert log.get(came.job_id) is None
+    assert log.jobs.claim(["office"], NOW) is None
+    assert log.lookups.get(came.job_id) is None
 
 
 def test_what_retention_removed_is_not_brought_back(log: JobLog, intake: DuplicateCheck, failed: Failed) -> None:
     """The bytes of a success whose file was removed on purpose are a copy of it."""
     job = filed(log, failed, Event.CLAIM, Event.FAIL, Event.SUCCEED, is_there=False)
-    log.change("UPDATE job SET removed_at = 1.0 WHERE job_id = ?", job.job_id)
+    log.database.change("UPDATE job SET removed_at = 1.0 WHERE job_id = ?", job.job_id)
     found = one(intake, arrival())
     assert (found.state, found.duplicate_of) == (State.DUPLICATE, job.job_id)
 
@@ -349,8 +349,8 @@ MAYBE = [Reason.OUTCOME_UNKNOWN, Reason.UNREADABLE_VERDICT, Reason.NO_CALLBACK]
 def perhaps_booked(log: JobLog, failed: Failed, reason: Reason, *, is_there: bool) -> Job:
     """Put a job into the log that may have been booked, and was filed in failed/."""
     job = earlier(log, Event.CLAIM)
-    log.advance(job.job_id, Event.GIVE_UP, NOW, reason=reason)
-    log.finish_moves([(current(log, job), Folder.FAILED, Path("sub/scan.jpg"))], NOW)
+    log.jobs.advance(job.job_id, Event.GIVE_UP, NOW, reason=reason)
+    log.moves.finish_moves([(current(log, job), Folder.FAILED, Path("sub/scan.jpg"))], NOW)
     failed.jobs |= {job.job_id} if is_there else set()
     return current(log, job)
 
@@ -366,7 +366,7 @@ def test_a_copy_of_what_may_have_been_booked_sends_nothing(
     assert found.state is (State.DUPLICATE if duplicates == "skip" else State.FAILURE)
     assert found.duplicate_of == (job.job_id if duplicates == "skip" else None)
     assert current(log, job) == job
-    assert log.claim(["office"], NOW) is None
+    assert log.jobs.claim(["office"], NOW) is None
 
 
 def test_a_copy_of_what_may_have_been_booked_is_sent_where_each_copy_is(
@@ -395,11 +395,11 @@ def test_a_copy_of_what_may_have_been_booked_and_was_removed_sends_nothing(
 ) -> None:
     """What retention removed was not moved back: the same bytes are a copy, until somebody has settled the first."""
     job = perhaps_booked(log, failed, reason, is_there=False)
-    log.change("UPDATE job SET removed_at = 1.0 WHERE job_id = ?", job.job_id)
+    log.database.change("UPDATE job SET removed_at = 1.0 WHERE job_id = ?", job.job_id)
     found = one(intake, arrival())
     assert (found.state, found.duplicate_of) == (State.DUPLICATE, job.job_id)
-    assert log.claim(["office"], NOW) is None
-    assert log.settle(job.job_id, NOW, "by an admin", is_delivered=False)
+    assert log.jobs.claim(["office"], NOW) is None
+    assert log.jobs.settle(job.job_id, NOW, "by an admin", is_delivered=False)
     assert one(intake, arrival()).state is State.QUEUED
 
 
@@ -427,9 +427,9 @@ def test_a_copy_of_a_failed_file_retries_it(log: JobLog, intake: DuplicateCheck,
     assert (copy.state, copy.duplicate_of, copy.move_due) == (State.DUPLICATE, job.job_id, False)
     again = current(log, job)
     assert (again.state, again.next_attempt_at, again.move_due) == (State.QUEUED, NOW, True)
-    assert log.home_of(again) is Folder.PROCESSING
-    assert log.history(job.job_id)[-1]["detail"] == "a copy was dropped in"
-    assert log.count(["office"], State.QUEUED) == 1
+    assert log.files.home_of(again) is Folder.PROCESSING
+    assert log.histories.lines(job.job_id)[-1]["detail"] == "a copy was dropped in"
+    assert log.statistics.count(["office"], State.QUEUED) == 1
 
 
 def test_the_newest_failed_job_goes_on(log: JobLog, intake: DuplicateCheck, failed: Failed) -> None:
@@ -458,7 +458,7 @@ def test_a_dropped_back_file_may_be_refused_again(log: JobLog, intake: Duplicate
     """A refused file that is dropped in again and refused again keeps its id, and its history tells of both."""
     refusal = Refusal(Reason.TOO_LARGE, "It is too large.")
     job = one(intake, arrival(refusal=refusal))
-    log.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW)
+    log.moves.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW)
     found = one(intake, arrival(refusal=refusal))
     assert (found.job_id, found.state, found.reason) == (job.job_id, State.FAILURE, Reason.TOO_LARGE)
     assert found.message == "It is too large."
@@ -469,7 +469,7 @@ def test_a_dropped_back_file_may_be_refused_again(log: JobLog, intake: Duplicate
 def test_a_dropped_back_file_may_be_accepted_now(log: JobLog, intake: DuplicateCheck) -> None:
     """A file that was refused under stricter limits is queued under its old id when it is dropped in again."""
     job = one(intake, arrival(refusal=Refusal(Reason.TOO_LARGE, "It is too large.")))
-    log.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW)
+    log.moves.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW)
     found = one(intake, arrival())
     assert (found.job_id, found.state, found.reason, found.message) == (job.job_id, State.QUEUED, None, None)
 
@@ -491,7 +491,7 @@ def test_a_twin_of_a_dropped_back_file_in_one_batch(log: JobLog, intake: Duplica
     went_on, copy = intake.record([arrival("a.jpg"), arrival("b.jpg")], NOW)
     assert went_on.job_id == job.job_id
     assert (copy.state, copy.duplicate_of) == (State.DUPLICATE, job.job_id)
-    assert log.count(["office"], State.QUEUED) == 1
+    assert log.statistics.count(["office"], State.QUEUED) == 1
 
 
 # --- at the same time ----------------------------------------------------------------------------------------------
@@ -516,6 +516,6 @@ def test_threads_that_record_the_same_bytes(log: JobLog, failed: Failed, has_fai
     for thread in threads:
         thread.join(timeout=30)
     assert len(jobs) == 8
-    [queued] = log.listing(states=[State.QUEUED])
+    [queued] = log.lookups.listing(states=[State.QUEUED])
     assert {job.duplicate_of for job in jobs if job.state is State.DUPLICATE} == {queued.job_id}
-    assert len(log.listing(states=[State.DUPLICATE])) == 7
+    assert len(log.lookups.listing(states=[State.DUPLICATE])) == 7

@@ -24,7 +24,7 @@ from receipt_watcher.inbox.take_in import ParkedFile, TakeIn
 from receipt_watcher.inbox.turns import Turns
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool.filing import Filing
@@ -112,7 +112,7 @@ class Porch:
 
     def jobs(self) -> list[Job]:
         """Return what is recorded, the oldest first."""
-        return self.log.listing(limit=None)[::-1]
+        return self.log.lookups.listing(limit=None)[::-1]
 
 
 @pytest.fixture
@@ -211,8 +211,8 @@ def test_a_key_stands_for_the_job_that_its_file_goes_on_as(porch: Porch, monkeyp
     [content] = jpegs(1)
     brought = porch.uploads()
     failed = porch.bring(brought, content).result(30).job
-    assert porch.log.advance(failed.job_id, Event.FAIL, porch.clock.now, reason=Reason.N8N_FAILURE)
-    porch.log.finish_moves([(failed, Folder.FAILED, Path(failed.job_id))], porch.clock.now)
+    assert porch.log.jobs.advance(failed.job_id, Event.FAIL, porch.clock.now, reason=Reason.N8N_FAILURE)
+    porch.log.moves.finish_moves([(failed, Folder.FAILED, Path(failed.job_id))], porch.clock.now)
     shutil.rmtree(porch.route.spool.folders.processing / failed.job_id)  # an admin has taken it out of failed/
     with monkeypatch.context() as context:
         context.setattr("receipt_watcher.inbox.duplicates.DuplicateCheck.record", disk_full)
@@ -254,7 +254,7 @@ def test_a_key_is_for_one_file_of_one_inbox(porch: Porch) -> None:
     assert "for the inbox office" in refusal_of(porch.bring(brought, one, "scan-1")).detail
     porch.route.name = "office"
     assert porch.bring(brought, one, "scan-1").result(30).status == 202
-    with closing(sqlite3.connect(porch.log.path)) as log:
+    with closing(sqlite3.connect(porch.log.database.path)) as log:
         assert log.execute("SELECT COUNT(*) FROM fact WHERE name LIKE 'upload:%'").fetchone() == (1,)
 
 

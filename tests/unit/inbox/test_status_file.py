@@ -17,8 +17,8 @@ from receipt_watcher.inbox.status_file import PAUSE_SECONDS, StatusFile
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import STATUS_FILE_NAME, Ignored
 from receipt_watcher.inbox.watching.listing import Listing
-from receipt_watcher.jobs.log.holds import HoldKind, Holds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.holds import HoldKind
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool.folders import Spool
@@ -43,7 +43,7 @@ class Share:
         clock.now = datetime(2026, 11, 20, 13, 5, tzinfo=UTC).timestamp()
         self.log = log
         self.clock = clock
-        self.holds = Holds(log)
+        self.holds = log.holds
         self.route = route_to(FakeDestination(), spool)
         self.path = spool.folders.inbox / STATUS_FILE_NAME
         self.unavailable: str | None = None
@@ -92,10 +92,10 @@ def test_everything_at_once(share: Share) -> None:
         Waiting("new.pdf", WaitReason.GROWING, "", 3, 0, now - 10, now, None),
     )
     for age in (7200, 3600, 10):
-        share.log.insert(make_job(now - age))
+        share.log.jobs.insert(make_job(now - age))
     for age, name in ((60, "scan_0042.pdf"), (20 * 3600, "yesterday.pdf")):
-        job = share.log.insert(make_job(now - age, filename=name))
-        share.log.advance(job.job_id, Event.FAIL, now - age, reason=Reason.ENCRYPTED)
+        job = share.log.jobs.insert(make_job(now - age, filename=name))
+        share.log.jobs.advance(job.job_id, Event.FAIL, now - age, reason=Reason.ENCRYPTED)
     assert share.after(0) == (
         """\
 receipt-watcher wrote this file. It is no receipt, and is never taken as one.
@@ -120,7 +120,7 @@ def test_a_window_that_is_closed(share: Share) -> None:
     window = window_of("mon-sun", "18:00-06:00", "Europe/Berlin")
     share.route = replace(share.route, branches=(replace(share.route.branches[0], window=window),))
     share.restarted()
-    share.log.insert(make_job(share.clock.now))
+    share.log.jobs.insert(make_job(share.clock.now))
     assert share.after(0) == FINE
     assert (
         "1 receipt was taken and not answered by N8N yet, the oldest since 14:05.\n"
@@ -144,16 +144,16 @@ def test_what_flows_writes_nothing(share: Share) -> None:
     assert share.after(0) == FINE
     before = share.identity()
     for _ in range(10):
-        job = share.log.insert(make_job(share.clock.now))
+        job = share.log.jobs.insert(make_job(share.clock.now))
         assert share.after(30) == FINE
-        share.log.advance(job.job_id, Event.SUCCEED, share.clock.now)
+        share.log.jobs.advance(job.job_id, Event.SUCCEED, share.clock.now)
     assert share.identity() == before
 
 
 def test_a_new_day(share: Share) -> None:
     """What failed yesterday is gone from it after midnight."""
-    job = share.log.insert(make_job(share.clock.now))
-    share.log.advance(job.job_id, Event.FAIL, share.clock.now, reason=Reason.ENCRYPTED)
+    job = share.log.jobs.insert(make_job(share.clock.now))
+    share.log.jobs.advance(job.job_id, Event.FAIL, share.clock.now, reason=Reason.ENCRYPTED)
     assert "Failed today (1)" in share.after(0)
     assert "Failed today (1)" in share.after(9 * 3600)
     assert "All is well" in share.after(3600)

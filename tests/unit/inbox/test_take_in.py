@@ -24,7 +24,8 @@ from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.listing import signature
 from receipt_watcher.inbox.watching.settling import Seen, Settled, Signature
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.transitions import Jobs
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
@@ -132,7 +133,7 @@ class Desk:
 
     def recorded(self) -> list[Job]:
         """Return all jobs, the oldest first."""
-        return self.log.listing(limit=None)[::-1]
+        return self.log.lookups.listing(limit=None)[::-1]
 
     def taken(self) -> list[str]:
         """Return the files in processing/, below their jobs' folders."""
@@ -156,7 +157,7 @@ def test_a_receipt_becomes_a_queued_job(desk: Desk) -> None:
     """A whole receipt is in processing/ under its job's id, and its row says all that was found."""
     content = samples.jpeg(1)
     (job,) = desk.take(desk.drop("sub/scan.jpg", content))
-    assert desk.log.get(job.job_id) == job
+    assert desk.log.lookups.get(job.job_id) == job
     assert job == Job(
         job_id=job.job_id,
         state=State.QUEUED,
@@ -210,7 +211,7 @@ def test_what_is_no_receipt_is_failed_with_a_reason(desk: Desk) -> None:
         (job,) = desk.take(desk.drop("scan.jpg", b"These are only words."))
     assert (job.state, job.reason, job.move_due) == (State.FAILURE, Reason.UNSUPPORTED_TYPE, True)
     assert job.message == "It is plain text (text/plain), although its name ends in .jpg."
-    assert desk.log.get(job.job_id) == job
+    assert desk.log.lookups.get(job.job_id) == job
     assert desk.filings.count == 1
     assert [(line["event"], line["status"]) for line in lines] == [
         ("job.recorded", "failure"),
@@ -234,7 +235,7 @@ def test_a_failed_file_that_is_dropped_in_again_goes_on_under_its_id(desk: Desk)
     """The same bytes after a failure, the file in failed/ being gone, continue the old job: one receipt, one id."""
     content = samples.jpeg(1)
     (failed,) = desk.take(desk.drop("scan.jpg", content))
-    desk.log.advance(failed.job_id, Event.FAIL, desk.clock.now, reason=Reason.N8N_FAILURE, message="no supplier")
+    desk.log.jobs.advance(failed.job_id, Event.FAIL, desk.clock.now, reason=Reason.N8N_FAILURE, message="no supplier")
     desk.drop("again.jpg", content)
     shutil.rmtree(desk.processing / failed.job_id)
     (job,) = desk.take(Path("again.jpg"))
@@ -250,9 +251,9 @@ def test_another_file_under_its_name_in_failed_is_not_the_failed_one(desk: Desk)
     """A failed file that is dropped in again goes on under its id, though another receipt got its name in failed/."""
     mine, others = jpegs(2)
     (failed,) = desk.take(desk.drop("scan.jpg", mine))
-    desk.log.advance(failed.job_id, Event.FAIL, desk.clock.now, reason=Reason.N8N_FAILURE, message="no supplier")
+    desk.log.jobs.advance(failed.job_id, Event.FAIL, desk.clock.now, reason=Reason.N8N_FAILURE, message="no supplier")
     shutil.rmtree(desk.processing / failed.job_id)
-    desk.log.finish_moves([(failed, Folder.FAILED, Path("scan.jpg"))], desk.clock.now)
+    desk.log.moves.finish_moves([(failed, Folder.FAILED, Path("scan.jpg"))], desk.clock.now)
     taken_place = desk.route.spool.folders.failed / "scan.jpg"
     taken_place.write_bytes(others)
     (job,) = desk.take(desk.drop("scan.jpg", mine))
@@ -391,7 +392,7 @@ def torn(request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.MonkeyP
             case "record":
                 patch.setattr(DuplicateCheck, "record", crash)
             case "record, disk full":
-                patch.setattr(JobLog, "insert", refusing(errno.ENOSPC))
+                patch.setattr(Jobs, "insert", refusing(errno.ENOSPC))
         if request.param == "flush":
             assert desk.take(*batch) == []
             assert desk.take_in.recovery.recover_in_seconds(desk.route) == STUCK_PAUSE_SECONDS
@@ -505,7 +506,7 @@ def test_a_job_that_is_known_is_left_alone(desk: Desk) -> None:
     first, second = jpegs(2)
     (queued,) = desk.take(desk.drop("scan.jpg", first))
     (failed,) = desk.take(desk.drop("again.jpg", second))
-    desk.log.advance(failed.job_id, Event.FAIL, desk.clock.now, reason=Reason.N8N_FAILURE)
+    desk.log.jobs.advance(failed.job_id, Event.FAIL, desk.clock.now, reason=Reason.N8N_FAILURE)
     # dropped in again: the old job's file lies in a folder that bears the new id
     desk.drop("again.jpg", second)
     shutil.rmtree(desk.processing / failed.job_id)
@@ -519,8 +520,8 @@ def test_a_job_that_is_known_is_left_alone(desk: Desk) -> None:
 def test_what_lies_in_the_folder_of_a_job_that_was_filed_is_no_receipt(desk: Desk) -> None:
     """A file that somebody left in a job's folder gets no second row under that job's id."""
     job = desk.take(desk.drop("scan.jpg", samples.jpeg(1)))[0]
-    desk.log.advance(job.job_id, Event.SUCCEED, desk.clock.now)
-    desk.log.finish_moves([(job, Folder.DONE, Path("scan.jpg"))], desk.clock.now)
+    desk.log.jobs.advance(job.job_id, Event.SUCCEED, desk.clock.now)
+    desk.log.moves.finish_moves([(job, Folder.DONE, Path("scan.jpg"))], desk.clock.now)
     assert desk.recover() == []
     assert len(desk.recorded()) == 1
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from receipt_watcher.jobs.json_view import full_view, iso_time, job_view
-from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.transitions import Attempt
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job
@@ -146,12 +147,14 @@ def test_a_job_without_a_route_has_no_path() -> None:
 
 def test_a_job_whole(log: JobLog) -> None:
     """A job can be shown with each of its deliveries and all that happened to it, in order."""
-    job = log.insert(make_job(NOW))
-    log.advance(job.job_id, Event.CLAIM, NOW + 1)
-    log.add_attempt(job.job_id, NOW + 3, Attempt(NOW + 1, "deferred", counted=False, status_code=503, message="busy"))
-    after = log.advance(job.job_id, Event.DEFER, NOW + 3, detail="busy", next_attempt_at=NOW + 8)
+    job = log.jobs.insert(make_job(NOW))
+    log.jobs.advance(job.job_id, Event.CLAIM, NOW + 1)
+    log.jobs.add_attempt(
+        job.job_id, NOW + 3, Attempt(NOW + 1, "deferred", counted=False, status_code=503, message="busy")
+    )
+    after = log.jobs.advance(job.job_id, Event.DEFER, NOW + 3, detail="busy", next_attempt_at=NOW + 8)
     assert after is not None
-    view: dict[str, Any] = full_view(after, None, log.attempts(job.job_id), log.history(job.job_id))
+    view: dict[str, Any] = full_view(after, None, log.histories.attempts(job.job_id), log.histories.lines(job.job_id))
     deliveries, history = view.pop("deliveries"), view.pop("history")
     assert view == job_view(after, None)
     assert deliveries == [

@@ -18,9 +18,9 @@ from receipt_watcher.errors import NotToldError
 from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.jobs.log.holds import HoldKind, Holds
-from receipt_watcher.jobs.log.outbox import FIRST_PAUSE_SECONDS, GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, Outbox
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.holds import HoldKind
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.outbox import FIRST_PAUSE_SECONDS, GIVE_UP_SECONDS, MAX_PAUSE_SECONDS
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.notify.notices import Kind, Notice
@@ -80,7 +80,7 @@ class Office:
     def __init__(self, log: JobLog, clock: FakeClock, spool: Spool) -> None:
         self.log = log
         self.clock = clock
-        self.holds = Holds(log)
+        self.holds = log.holds
         self.routes = [route_to(FakeDestination(), spool)]
         self.channel = FakeChannel()
         self.channels: list[FakeChannel] = [self.channel]
@@ -119,13 +119,13 @@ class Office:
 
     def record(self, count: int = 1, **changes: object) -> list[Job]:
         """Record receipts."""
-        return [self.log.insert(make_job(self.clock.now, **changes)) for _ in range(count)]
+        return [self.log.jobs.insert(make_job(self.clock.now, **changes)) for _ in range(count)]
 
     def fail(self, count: int = 1, **changes: object) -> list[Job]:
         """Let receipts fail."""
         jobs = self.record(count, **changes)
         for job in jobs:
-            self.log.advance(job.job_id, Event.FAIL, self.clock.now, reason=Reason.N8N_FAILURE, message="no total")
+            self.log.jobs.advance(job.job_id, Event.FAIL, self.clock.now, reason=Reason.N8N_FAILURE, message="no total")
         return jobs
 
     def shut(self, since: float | None = None) -> None:
@@ -189,8 +189,8 @@ def test_a_weekend(office: Office) -> None:
     told += office.after(5)
     assert told == [Kind.HELD, Kind.RESUMED]
     assert "500 receipts waited and go out now" in office.channel.sent[-1].text
-    for number, job in enumerate(office.log.listing(limit=None)[::-1]):
-        assert office.log.advance(job.job_id, Event.SUCCEED, office.clock.now)
+    for number, job in enumerate(office.log.lookups.listing(limit=None)[::-1]):
+        assert office.log.jobs.advance(job.job_id, Event.SUCCEED, office.clock.now)
         if number % 10 == 0:
             assert office.after(200) == []
 
@@ -269,12 +269,12 @@ def test_failures_are_gathered(office: Office) -> None:
 def test_what_was_mended_meanwhile_is_not_told(office: Office) -> None:
     """A failure that was retried, or succeeded after all, before it was told needs nobody."""
     first, second, third = office.fail(3)
-    office.log.advance(first.job_id, Event.RETRY, office.clock.now)
-    office.log.advance(second.job_id, Event.SUCCEED, office.clock.now)
+    office.log.jobs.advance(first.job_id, Event.RETRY, office.clock.now)
+    office.log.jobs.advance(second.job_id, Event.SUCCEED, office.clock.now)
     assert office.after(60) == [Kind.FAILED]
     assert office.channel.sent[-1].title == "1 receipt needs a person"
-    office.log.advance(third.job_id, Event.RETRY, office.clock.now)
-    office.log.advance(third.job_id, Event.FAIL, office.clock.now, reason=Reason.REFUSED)
+    office.log.jobs.advance(third.job_id, Event.RETRY, office.clock.now)
+    office.log.jobs.advance(third.job_id, Event.FAIL, office.clock.now, reason=Reason.REFUSED)
     assert office.after(HOUR) == [Kind.FAILED]
 
 
@@ -305,7 +305,7 @@ def test_histories_that_were_removed(office: Office) -> None:
     """Where retention removed the histories, and their numbers come again, no failure is passed over."""
     office.fail(50)
     assert office.after(60) == [Kind.FAILED]
-    office.log.change("DELETE FROM history")
+    office.log.database.change("DELETE FROM history")
     assert office.after(HOUR) == []
     office.fail()
     assert office.after(60) == [Kind.FAILED]
@@ -314,11 +314,11 @@ def test_histories_that_were_removed(office: Office) -> None:
 def test_a_busy_day_without_a_failure(office: Office) -> None:
     """However much goes well, the look for failures stays short."""
     for job in office.record(600):
-        office.log.advance(job.job_id, Event.SUCCEED, office.clock.now)
+        office.log.jobs.advance(job.job_id, Event.SUCCEED, office.clock.now)
     assert office.after(60) == []
-    fact = office.log.fact("told")
+    fact = office.log.facts.get("told")
     assert fact is not None
-    assert f'"event": {office.log.last_event()}' in fact
+    assert f'"event": {office.log.histories.last_event()}' in fact
     office.fail()
     assert office.after(60) == [Kind.FAILED]
 
@@ -334,9 +334,9 @@ def test_a_receipt_that_is_stuck(office: Office) -> None:
     assert "It waits for its turn to be sent to N8N." in office.channel.sent[-1].text
     office.restarted()
     assert [kind for _ in range(9) for kind in office.after(HOUR)] == []
-    office.log.advance(job.job_id, Event.CANCEL, office.clock.now)
+    office.log.jobs.advance(job.job_id, Event.CANCEL, office.clock.now)
     assert office.after(HOUR) == []
-    office.log.advance(job.job_id, Event.RETRY, office.clock.now)
+    office.log.jobs.advance(job.job_id, Event.RETRY, office.clock.now)
     assert office.after(4 * HOUR - 1) == []
     assert office.after(1) == [Kind.STUCK]
 
@@ -529,7 +529,7 @@ def test_a_crash_between_the_log_and_the_channel(office: Office) -> None:
     office.hold()
     office.clock.advance(60)
     assert [notice.kind for notice in office.notification.look()] == [Kind.HELD]
-    (queued,) = Outbox(office.log).queued()
+    (queued,) = office.log.outbox.queued()
     office.restarted()  # killed before it was sent
     assert office.after(5) == [Kind.HELD]
     assert office.channel.ids == [queued.notice_id]
@@ -540,7 +540,7 @@ def test_a_crash_before_the_log_is_written(office: Office) -> None:
     """Where nothing was written, nothing was told, and the next look tells it."""
     office.hold()
     office.clock.advance(60)
-    with closing(sqlite3.connect(office.log.path)) as other:
+    with closing(sqlite3.connect(office.log.database.path)) as other:
         other.execute("CREATE TRIGGER full BEFORE INSERT ON notice BEGIN SELECT RAISE(ABORT, 'no room'); END")
         other.commit()
         with pytest.raises(Exception, match="no room"):
@@ -560,19 +560,19 @@ def test_a_channel_that_fails_is_tried_again(office: Office) -> None:
     assert office.after(60) == [Kind.HELD]
     office.resume()
     assert office.after(5) == [Kind.RESUMED]
-    (first, second) = Outbox(office.log).queued()
+    (first, second) = office.log.outbox.queued()
     assert (first.tries, second.tries) == (1, 0)
     tries = []
     for _ in range(int(DAY / 30)):
         office.after(30)
-        tries.append(Outbox(office.log).queued()[0].tries)
+        tries.append(office.log.outbox.queued()[0].tries)
     assert FIRST_PAUSE_SECONDS == 30
     assert tries[:8] == [2, 2, 3, 3, 3, 3, 4, 4]
     assert tries[-1] <= 8 + DAY / MAX_PAUSE_SECONDS
     other.trouble = None
     office.after(MAX_PAUSE_SECONDS)
     assert other.kinds == [Kind.HELD, Kind.RESUMED]
-    assert Outbox(office.log).queued() == []
+    assert office.log.outbox.queued() == []
 
 
 def test_a_channel_that_never_comes_back(office: Office) -> None:
@@ -582,7 +582,7 @@ def test_a_channel_that_never_comes_back(office: Office) -> None:
     office.after(60)
     for _ in range(int(GIVE_UP_SECONDS / MAX_PAUSE_SECONDS) + 2):
         office.after(MAX_PAUSE_SECONDS)
-    assert Outbox(office.log).queued() == []
+    assert office.log.outbox.queued() == []
 
 
 def test_a_channel_that_is_configured_no_more(office: Office) -> None:
@@ -593,7 +593,7 @@ def test_a_channel_that_is_configured_no_more(office: Office) -> None:
     office.channels = [FakeChannel("fake://********#000003")]
     office.restarted()
     office.after(HOUR)
-    assert Outbox(office.log).queued() == []
+    assert office.log.outbox.queued() == []
     assert office.channels[0].sent == []
 
 
@@ -645,15 +645,15 @@ STEPS = st.lists(
 def test_whatever_happens(tmp_path_factory: pytest.TempPathFactory, spool: Spool, steps: Sequence[str]) -> None:
     """In any order of events and restarts each beginning has its end, and each failure is counted once."""
     log = JobLog(tmp_path_factory.mktemp("any") / "receipts.db")
-    log.open()
+    log.database.open()
     office = Office(log, FakeClock(), spool)
     office.after(0)
     failed = 0
     for step in [*steps, "mended", "open", "resume", "hour", "hour", "hour"]:
         match step:
-            case "hold" if not office.holds.get(URL).is_held:
+            case "hold" if not office.holds.of(URL).is_held:
                 office.hold()
-            case "resume" if office.holds.get(URL).is_held:
+            case "resume" if office.holds.of(URL).is_held:
                 office.resume()
             case "fail":
                 failed += len(office.fail())
@@ -666,7 +666,7 @@ def test_whatever_happens(tmp_path_factory: pytest.TempPathFactory, spool: Spool
             case "trouble" | "mended":
                 office.channel.trouble = "no connection" if step == "trouble" else None
         office.after({"minute": 60, "hour": HOUR}.get(step, 5))
-    log.close()
+    log.database.close()
     for begin, end in ((Kind.HELD, Kind.RESUMED), (Kind.INBOX_AWAY, Kind.INBOX_BACK)):
         told = [kind for kind in office.channel.kinds if kind in (begin, end)]
         assert told == [begin, end] * (len(told) // 2)

@@ -19,8 +19,7 @@ from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.config.sources import load
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
-from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.report.status import Status, status_of
 from receipt_watcher.system.state_dir import Installation
 from tests.conftest import TOKEN
@@ -133,9 +132,9 @@ def _status(daemon: RunningDaemon, now: float) -> Status:
     config = load(daemon.config_file, dict(os.environ))
     Installation(config.state_dir).make_folder()
     log = JobLog(config.database_path)
-    log.open()
-    with contextlib.closing(log):
-        return status_of(config, log, Holds(log), Installation(config.state_dir), now)
+    log.database.open()
+    with contextlib.closing(log.database):
+        return status_of(config, log, log.holds, Installation(config.state_dir), now)
 
 
 def test_growth_is_told(tmp_path: Path, n8n: StandIn) -> None:

@@ -41,7 +41,7 @@ def daemon(tmp_path: Path, clock: FakeClock) -> Iterator[Daemon]:
     daemon.config.state_dir.mkdir()
     for folder in ("processing", "done", "failed"):
         (tmp_path / folder).mkdir()
-    daemon.log.open()
+    daemon.log.database.open()
     daemon.routes[0].is_ready = True
     yield daemon
     daemon.stop()
@@ -145,8 +145,8 @@ def test_a_disk_that_does_not_answer(daemon: Daemon, monkeypatch: pytest.MonkeyP
 
 def test_a_log_that_fails(daemon: Daemon) -> None:
     """It is said by one check; who asks what is degraded gets an answer all the same."""
-    daemon.log.close()
-    daemon.log.trouble = "its disk is full"
+    daemon.log.database.close()
+    daemon.log.database.trouble = "its disk is full"
     assert failing(health_of(daemon)) == {"job_log": "its disk is full"}
     assert health_of(daemon).degraded() == {}
 

@@ -23,9 +23,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from receipt_watcher.cli.demo.stand_in import UNAVAILABLE, Behaviour, StandIn
 from receipt_watcher.config.sources import load
 from receipt_watcher.jobs.job import Folder, Job
+from receipt_watcher.jobs.log import histories
 from receipt_watcher.jobs.log.holds import HoldKind
-from receipt_watcher.jobs.log.queries import lookups
-from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.queries import statistics
+from receipt_watcher.jobs.log.transitions import Attempt
 from receipt_watcher.jobs.states import CLOSED_STATES, Event, State
 from receipt_watcher.report import metrics
 from receipt_watcher.report.metrics import BUCKETS, Counts
@@ -75,7 +77,7 @@ def counted(counts: Counts) -> Page:
 
 def put(log: JobLog, **changes: Any) -> Job:
     """Record a job."""
-    return log.insert(make_job(**changes))
+    return log.jobs.insert(make_job(**changes))
 
 
 # --- what is counted -----------------------------------------------------------------------------------------------
@@ -91,7 +93,7 @@ def counts(log: JobLog) -> Counts:
 
 def test_counters_begin_at_zero(log: JobLog) -> None:
     """What the log had before the start is not counted, and each end has its series from the beginning."""
-    log.advance(put(log).job_id, Event.SUCCEED, 1.0)
+    log.jobs.advance(put(log).job_id, Event.SUCCEED, 1.0)
     counts = Counts(log, ["office"])
     counts.start()
     page = counted(counts)
@@ -104,7 +106,7 @@ def test_each_end_is_counted_once(log: JobLog, counts: Counts) -> None:
     """A failure that is retried and succeeds has two ends; asking again changes nothing."""
     job = put(log)
     for event in (Event.FAIL, Event.RETRY, Event.CLAIM, Event.ACCEPT, Event.SUCCEED):
-        assert log.advance(job.job_id, event, 1.0, **({"folder": Folder.FAILED} if event is Event.RETRY else {}))
+        assert log.jobs.advance(job.job_id, event, 1.0, **({"folder": Folder.FAILED} if event is Event.RETRY else {}))
     put(log, inbox="travel", state=State.DUPLICATE, duplicate_of=job.job_id)
     for _ in range(2):
         page = counted(counts)
@@ -122,7 +124,7 @@ def test_deliveries_are_counted_by_their_answer(
     log: JobLog, counts: Counts, outcome: str, code: int | None, answer: str
 ) -> None:
     """By how they ended and N8N's status code; codes that nobody knows are one label."""
-    log.add_attempt(put(log).job_id, 12.0, Attempt(10.0, outcome, counted=True, status_code=code))
+    log.jobs.add_attempt(put(log).job_id, 12.0, Attempt(10.0, outcome, counted=True, status_code=code))
     page = counted(counts)
     assert page("attempts_total", outcome=outcome, answer=answer) == 1
     assert page("delivery_seconds_sum") == 2.0
@@ -134,7 +136,7 @@ def test_buckets_hold_their_limits(log: JobLog, counts: Counts) -> None:
     """A delivery that took exactly as long as a limit is within it; one from before a jump of the clock took none."""
     job = put(log)
     for seconds in (*BUCKETS, 1000.0, -5.0):
-        log.add_attempt(job.job_id, seconds, Attempt(0.0, "accepted", counted=True))
+        log.jobs.add_attempt(job.job_id, seconds, Attempt(0.0, "accepted", counted=True))
     page = counted(counts)
     assert [page("delivery_seconds_bucket", le=str(limit)) for limit in BUCKETS] == list(range(2, len(BUCKETS) + 2))
     assert page("delivery_seconds_count") == len(BUCKETS) + 2
@@ -145,13 +147,13 @@ def test_numbers_that_are_given_again_are_counted_again(log: JobLog, counts: Cou
     """Once retention removed the newest lines, their numbers come again; what comes then is counted."""
     for _ in range(3):
         job = put(log)
-        log.add_attempt(job.job_id, 2.0, Attempt(1.0, "accepted", counted=True))
+        log.jobs.add_attempt(job.job_id, 2.0, Attempt(1.0, "accepted", counted=True))
     assert counted(counts)("receipts_recorded_total", inbox="office") == 3
     for table in ("history", "attempt"):
-        log.change(f"DELETE FROM {table}")
+        log.database.change(f"DELETE FROM {table}")
     counted(counts)
     put(log)
-    log.add_attempt(job.job_id, 2.0, Attempt(1.0, "accepted", counted=True))
+    log.jobs.add_attempt(job.job_id, 2.0, Attempt(1.0, "accepted", counted=True))
     page = counted(counts)
     assert page("receipts_recorded_total", inbox="office") == 4
     assert page("delivery_seconds_count") == 4
@@ -162,11 +164,11 @@ def test_a_log_that_fails_takes_no_sums_away(log: JobLog, counts: Counts) -> Non
     put(log)
     assert counted(counts)("receipts_recorded_total", inbox="office") == 1
     put(log)
-    log.close()
-    log.trouble = "its disk is full"
+    log.database.close()
+    log.database.trouble = "its disk is full"
     assert counted(counts)("receipts_recorded_total", inbox="office") == 1
-    log.trouble = None
-    log.open()
+    log.database.trouble = None
+    log.database.open()
     assert counted(counts)("receipts_recorded_total", inbox="office") == 2
 
 
@@ -190,10 +192,10 @@ def test_any_history_is_counted_whole(log: JobLog, steps: list[str], page_lines:
                 job = put(log)
                 expected["record"] += 1
             elif step == "deliver":
-                log.add_attempt(job.job_id, 1.0, Attempt(0.0, "lost", counted=True))
+                log.jobs.add_attempt(job.job_id, 1.0, Attempt(0.0, "lost", counted=True))
                 deliveries += 1
             else:
-                after = log.advance(job.job_id, Event(step), 1.0)
+                after = log.jobs.advance(job.job_id, Event(step), 1.0)
                 if after is not None and after.state in CLOSED_STATES:
                     expected[after.state.value] += 1
         page = counted(counts)
@@ -227,18 +229,18 @@ def test_scrapes_at_the_same_time_count_once(log: JobLog, counts: Counts) -> Non
 @pytest.mark.parametrize(
     ("statement", "values", "plan"),
     [
-        (lookups.TURNS, 3, ["history USING INTEGER PRIMARY KEY", "job USING INDEX sqlite_autoindex_job_1"]),
-        (lookups.DELIVERED, 3, ["attempt USING INTEGER PRIMARY KEY"]),
-        (lookups.WAITING[State.QUEUED], 1, ["job USING (COVERING )?INDEX job_(order|queued)"]),
-        (lookups.WAITING[State.DELIVERING], 1, ["job USING (COVERING )?INDEX job_delivering"]),
-        (lookups.WAITING[State.PROCESSING], 1, ["job USING (COVERING )?INDEX job_processing"]),
-        (lookups.MOVES_DUE, 1, ["job USING (COVERING )?INDEX job_move_due"]),
-        (lookups.OLDEST_OPEN, 1, ["job USING (COVERING )?INDEX job_open"]),
+        (histories.TURNS, 3, ["history USING INTEGER PRIMARY KEY", "job USING INDEX sqlite_autoindex_job_1"]),
+        (histories.DELIVERED, 3, ["attempt USING INTEGER PRIMARY KEY"]),
+        (statistics.WAITING[State.QUEUED], 1, ["job USING (COVERING )?INDEX job_(order|queued)"]),
+        (statistics.WAITING[State.DELIVERING], 1, ["job USING (COVERING )?INDEX job_delivering"]),
+        (statistics.WAITING[State.PROCESSING], 1, ["job USING (COVERING )?INDEX job_processing"]),
+        (statistics.MOVES_DUE, 1, ["job USING (COVERING )?INDEX job_move_due"]),
+        (statistics.OLDEST_OPEN, 1, ["job USING (COVERING )?INDEX job_open"]),
     ],
 )
 def test_a_scrape_reads_by_indexes(log: JobLog, statement: str, values: int, plan: list[str]) -> None:
     """Each question of a scrape is answered by an index of what is open or new, and nothing is sorted."""
-    steps = [row[-1] for row in log.select(f"EXPLAIN QUERY PLAN {statement}", *["x"] * values)]
+    steps = [row[-1] for row in log.database.select(f"EXPLAIN QUERY PLAN {statement}", *["x"] * values)]
     assert len(steps) == len(plan)
     for step, expected in zip(steps, plan, strict=True):
         assert re.match(f"(SEARCH|SCAN) {expected}", step), steps
@@ -254,7 +256,7 @@ def daemon(tmp_path: Path, clock: FakeClock) -> Iterator[Daemon]:
     config_file = RunningDaemon(tmp_path, url, TOKEN).config_file
     daemon = Daemon(load(config_file, {}), clock=clock, monotonic=clock)
     daemon.config.state_dir.mkdir()
-    daemon.log.open()
+    daemon.log.database.open()
     daemon.metrics.start()
     yield daemon
     daemon.stop()
@@ -272,7 +274,7 @@ def test_waiting_receipts_are_counted_where_they_are(daemon: Daemon, clock: Fake
     for events in ([Event.CLAIM], [Event.CLAIM, Event.ACCEPT], [Event.SUCCEED]):
         job = put(daemon.log)
         for event in events:
-            daemon.log.advance(job.job_id, event, clock.now)
+            daemon.log.jobs.advance(job.job_id, event, clock.now)
     put(daemon.log, inbox="elsewhere")
     (daemon.config.inboxes[0].path / "scan.jpg").write_bytes(b"just being written")
     daemon.gates[0].watch.scan(clock.now)
@@ -291,7 +293,7 @@ def test_the_oldest_has_its_age(daemon: Daemon, clock: FakeClock) -> None:
     job = put(daemon.log, now=clock.now - 120)
     put(daemon.log, now=clock.now - 60)
     assert scraped(daemon)("oldest_waiting_seconds", inbox="office") == 120
-    daemon.log.advance(job.job_id, Event.FAIL, clock.now)
+    daemon.log.jobs.advance(job.job_id, Event.FAIL, clock.now)
     assert scraped(daemon)("oldest_waiting_seconds", inbox="office") == 60
 
 
@@ -331,8 +333,8 @@ def test_inboxes_and_checks(daemon: Daemon, clock: FakeClock) -> None:
 
 def test_a_log_that_fails_leaves_the_rest(daemon: Daemon) -> None:
     """While the log cannot be asked a check says so, and what only the log knows is missing."""
-    daemon.log.close()
-    daemon.log.trouble = "its disk is full"
+    daemon.log.database.close()
+    daemon.log.database.trouble = "its disk is full"
     page = scraped(daemon)
     assert page("check_ok", check="job_log") == 0
     assert page("inbox_available", inbox="office") == 0
@@ -422,9 +424,9 @@ def expressions() -> list[str]:
 def full_page(daemon: Daemon, clock: FakeClock) -> Page:
     """A page with every metric there is."""
     daemon.gates[0].watch.scanned_at = clock.now
-    daemon.log.add_attempt(put(daemon.log).job_id, 2.0, Attempt(1.0, "accepted", counted=True, status_code=200))
+    daemon.log.jobs.add_attempt(put(daemon.log).job_id, 2.0, Attempt(1.0, "accepted", counted=True, status_code=200))
     result: dict[str, Any] = {"at": clock.now, "received": 1, "wrong": 0, "absent": 0, "hashed_at": None, "again": []}
-    daemon.log.keep_fact("balance", json.dumps(result))
+    daemon.log.facts.keep("balance", json.dumps(result))
     return scraped(daemon)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.secrets import masked
-from receipt_watcher.jobs.log.holds import HoldKind, Holds
+from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, assert_consistent, jpegs, wait_until
@@ -92,7 +92,7 @@ def test_a_hold_of_a_url_that_is_gone_from_the_configuration(tmp_path: Path, n8n
     daemon = office(tmp_path, n8n)
     assert daemon.run("run", "--once").returncode == 0
     with daemon.job_log() as log:
-        Holds(log).hold("http://gone.example.com/webhook", HoldKind.ANSWERS, "no connection", 0.0, 1.0)
+        log.holds.hold("http://gone.example.com/webhook", HoldKind.ANSWERS, "no connection", 0.0, 1.0)
     daemon.drop("scan.jpg", samples.jpeg(1))
     ended = daemon.run("run", "--once")
     assert (ended.returncode, rows(ended)[0][0]) == (0, "success"), ended.stderr

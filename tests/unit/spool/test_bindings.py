@@ -10,7 +10,7 @@ import pytest
 
 from receipt_watcher.errors import SpoolError
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool import bindings as module
 from receipt_watcher.spool.bindings import Bindings
@@ -56,10 +56,10 @@ def file_away(log: JobLog, folders: SpoolFolders, name: str, event: Event, now: 
     folder = Folder.DONE if event is Event.SUCCEED else Folder.FAILED
     path = folders.path_of(folder) / name
     path.write_bytes(b"a receipt")
-    job = log.insert(make_job(now, filename=name, size=len(b"a receipt")))
-    after = log.advance(job.job_id, event, now)
+    job = log.jobs.insert(make_job(now, filename=name, size=len(b"a receipt")))
+    after = log.jobs.advance(job.job_id, event, now)
     assert after is not None
-    log.finish_moves(log.intend_moves([(after, folder, Path(name))]), now)
+    log.moves.finish_moves(log.moves.intend_moves([(after, folder, Path(name))]), now)
     return after
 
 
@@ -150,7 +150,7 @@ def test_people_may_replace_done_on_the_same_mount(bindings: Bindings, log: JobL
 def test_a_processing_that_was_replaced_lacks_its_receipts(bindings: Bindings, log: JobLog, spool: Spool) -> None:
     """On the same mount, too, processing/ must hold our .owner and a receipt of the log; then it is the same place."""
     processing = spool.folders.processing
-    job = log.insert(make_job(NOW))
+    job = log.jobs.insert(make_job(NOW))
     file = processing / job.stored_path
     file.parent.mkdir(parents=True)
     file.write_bytes(b"a receipt")
@@ -208,14 +208,14 @@ def test_what_is_filed_below_a_mount_point_does_not_shut_out_the_mount(
 
 def test_an_older_installation_whose_owner_file_is_gone(bindings: Bindings, log: JobLog, spool: Spool) -> None:
     """A processing/ that was in use has our .owner in it; without that its mount is away."""
-    log.insert(make_job(NOW))
-    log.keep_fact(module.recovered_fact(spool.folders.processing), "yes")
+    log.jobs.insert(make_job(NOW))
+    log.facts.keep(module.recovered_fact(spool.folders.processing), "yes")
     assert "has no .owner" in why_away(bindings, is_ours=False)
 
 
 def test_an_older_installation_whose_receipts_are_gone(bindings: Bindings, log: JobLog, spool: Spool) -> None:
     """An .owner that was once made below the mount point proves nothing while no receipt of the log is there."""
-    log.insert(make_job(NOW))
+    log.jobs.insert(make_job(NOW))
     assert "none of the receipts" in why_away(bindings)
 
 

@@ -21,7 +21,8 @@ from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.moves import Moves
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.service.loops import Loops
@@ -61,7 +62,7 @@ class Office(Desk):
 
     def tell(self, job: Job, event: Event, **changes: Any) -> Job:
         """Let something happen to a job."""
-        after = self.log.advance(job.job_id, event, self.clock.advance(60), **changes)
+        after = self.log.jobs.advance(job.job_id, event, self.clock.advance(60), **changes)
         assert after is not None
         return after
 
@@ -85,7 +86,7 @@ class Office(Desk):
 
     def now(self, job: Job) -> Job:
         """Return a job as the log has it now."""
-        found = self.log.get(job.job_id)
+        found = self.log.lookups.get(job.job_id)
         assert found is not None
         return found
 
@@ -154,10 +155,10 @@ def test_a_move_that_hangs_until_its_daemon_has_ended_is_no_defect(
             stopping.set()
             bell.ring()
             assert not loops.wait(0.1)
-            office.log.close()
+            office.log.database.close()
             go_on.set()
             assert loops.wait(60)
-        office.log.open()
+        office.log.database.open()
         office.restart()
     assert [line for line in lines if line["log_level"] not in ("debug", "info")] == []
     assert office.place(job) == f"done/{MONTH}/scan.jpg"
@@ -306,7 +307,7 @@ def test_the_note_says_what_moving_back_would_do(office: Office) -> None:
 def test_the_note_follows_what_was_settled(office: Office) -> None:
     """When somebody says that nothing was booked, the note beside the file says so, and what to do then."""
     job = given_up(office)
-    assert office.log.settle(job.job_id, office.clock.now, "by anna", is_delivered=False)
+    assert office.log.jobs.settle(job.job_id, office.clock.now, "by anna", is_delivered=False)
     office.file()
     assert Reason.NOT_DELIVERED.meaning in office.note()
     assert "Marked as not delivered by anna." in office.note()
@@ -317,7 +318,7 @@ def test_the_note_follows_what_was_settled(office: Office) -> None:
 def test_what_was_settled_as_delivered_goes_to_done(office: Office) -> None:
     """When somebody says that it was booked, the file moves to done/, without its note."""
     job = given_up(office)
-    assert office.log.settle(job.job_id, office.clock.now, "by anna", is_delivered=True)
+    assert office.log.jobs.settle(job.job_id, office.clock.now, "by anna", is_delivered=True)
     office.file()
     assert office.all_files() == ["done/2023-11/scan.jpg"]
     assert office.now(job).message == "Marked as delivered by anna."
@@ -429,7 +430,7 @@ def test_a_copy_whose_original_is_open_again_just_then_waits(office: Office) -> 
     assert office.file() == 0
     assert office.place(copy).startswith("processing/")
     assert office.place(original).startswith("processing/")
-    assert office.log.due_moves(["office"], 10) == []
+    assert office.log.files.due_moves(["office"], 10) == []
 
 
 # --- late verdicts ---
@@ -497,7 +498,7 @@ def test_a_retry_between_plan_and_move_keeps_the_file_where_it_is(
     monkeypatch.setattr(Spool, "free_path", hear_meanwhile)
     assert office.file() == 0
     assert office.place(job) == f"processing/{job.job_id}/scan.jpg"
-    assert office.log.claim(["office"], office.clock.now) is not None
+    assert office.log.jobs.claim(["office"], office.clock.now) is not None
 
 
 def test_a_retry_in_the_middle_of_a_move_brings_the_file_back(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -509,13 +510,13 @@ def test_a_retry_in_the_middle_of_a_move_brings_the_file_back(office: Office, mo
         move(spool, source, folder, path)
         if folder is Folder.FAILED:
             office.tell(job, Event.RETRY, next_attempt_at=office.clock.now)
-        assert office.log.claim(["office"], office.clock.now) is None
+        assert office.log.jobs.claim(["office"], office.clock.now) is None
 
     monkeypatch.setattr(Spool, "move", hear_meanwhile)
     assert office.file() == 2
     assert office.place(job) == f"processing/{job.job_id}/scan.jpg"
     assert office.all_files() == [f"processing/{job.job_id}/scan.jpg"]
-    assert office.log.claim(["office"], office.clock.now) is not None
+    assert office.log.jobs.claim(["office"], office.clock.now) is not None
 
 
 # --- retries ---
@@ -526,12 +527,12 @@ def test_a_retried_file_comes_back_and_is_due(office: Office) -> None:
     job = office.fail(office.drop_in("sub/scan.jpg"))
     office.file()
     office.tell(job, Event.RETRY, next_attempt_at=office.clock.now)
-    assert office.log.claim(["office"], office.clock.now) is None
+    assert office.log.jobs.claim(["office"], office.clock.now) is None
     rung = office.rings.count
     assert office.file() == 1
     assert office.place(job) == f"processing/{job.job_id}/sub/scan.jpg"
     assert office.rings.count == rung + 1
-    claimed = office.log.claim(["office"], office.clock.now)
+    claimed = office.log.jobs.claim(["office"], office.clock.now)
     assert claimed is not None
     assert claimed.job_id == job.job_id
     assert not list(_failed(office).rglob("*.txt"))
@@ -638,7 +639,7 @@ def test_a_retry_of_a_file_that_is_gone_fails(office: Office) -> None:
     assert [line["event"] for line in lines] == ["job.concluded", "file.missing"]
     assert (lines[0]["reason"], lines[1]["filename"]) == ("file_missing", "scan.jpg")
     assert "scan.jpg is not there any more" in lines[1]["message"]
-    assert "file.missing" in [row["event"] for row in office.log.history(job.job_id)]
+    assert "file.missing" in [row["event"] for row in office.log.histories.lines(job.job_id)]
     assert office.file() == 0
 
 
@@ -652,7 +653,7 @@ def test_a_file_that_is_gone_keeps_up_nobody_whatever_its_name(office: Office) -
     assert office.now(other).folder is Folder.DONE
     [missing] = [line for line in lines if line["event"] == "file.missing"]
     assert missing["message"].endswith(r"caf\xe9.jpg is not there any more")
-    details = [row["detail"] for row in office.log.history(gone.job_id) if row["event"] == "file.missing"]
+    details = [row["detail"] for row in office.log.histories.lines(gone.job_id) if row["event"] == "file.missing"]
     assert details == [missing["message"]]
 
 
@@ -769,7 +770,7 @@ def _with_duplicates(office: Office, policy: Duplicates) -> None:
 
 def _claimed(office: Office) -> list[str]:
     """Return the ids of all jobs that workers may send now."""
-    claims = iter(lambda: office.log.claim(["office"], office.clock.now), None)
+    claims = iter(lambda: office.log.jobs.claim(["office"], office.clock.now), None)
     return [job.job_id for job in claims]
 
 
@@ -865,15 +866,15 @@ def test_a_retry_does_not_take_another_receipts_file(office: Office) -> None:
 def test_a_name_that_somebody_took_meanwhile_is_left_to_him(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that appears under the chosen name before the move stays; ours gets another name in the next round."""
     job = office.tell(office.drop_in(), Event.SUCCEED)
-    intend = JobLog.intend_moves
+    intend = Moves.intend_moves
 
-    def take_the_name(log: JobLog, moves: Any) -> Any:
-        monkeypatch.setattr(JobLog, "intend_moves", intend)
+    def take_the_name(part: Moves, moves: Any) -> Any:
+        monkeypatch.setattr(Moves, "intend_moves", intend)
         (_done(office) / MONTH).mkdir()
         (_done(office) / MONTH / "scan.jpg").write_bytes(b"somebody's")
-        return intend(log, moves)
+        return intend(part, moves)
 
-    monkeypatch.setattr(JobLog, "intend_moves", take_the_name)
+    monkeypatch.setattr(Moves, "intend_moves", take_the_name)
     assert office.filing.file_away_due() == 0
     assert office.filing.file_away_due() == 1
     assert office.place(job) == f"done/{MONTH}/scan (2).jpg"
@@ -1037,7 +1038,7 @@ def test_a_file_that_the_disk_does_not_give_delays_only_itself(office: Office, m
         assert [office.filing.file_away_due() for _ in range(3)] == [0, 0, 0]  # the loop waits for its tick
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["file.not_filed"]
     assert [office.place(job) for job in (good, done)] == [f"processing/{good.job_id}/1.jpg", f"done/{MONTH}/2.jpg"]
-    assert office.log.due_moves(["office"], 10) == [office.now(bad)]
+    assert office.log.files.due_moves(["office"], 10) == [office.now(bad)]
     assert _claimed(office) == [good.job_id]
     assert office.file() == 1
     assert office.place(bad) == f"processing/{bad.job_id}/0.jpg"
@@ -1218,13 +1219,13 @@ def _instead_of(owner: Any, name: str) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 BOUNDARIES = {
-    "before the intent": _instead_of(JobLog, "intend_moves"),
-    "after the intent": _after(JobLog, "intend_moves"),
+    "before the intent": _instead_of(Moves, "intend_moves"),
+    "after the intent": _after(Moves, "intend_moves"),
     "after the rename": _after(Spool, "move"),
     "before the flush": _instead_of(Spool, "flush_moves"),
     "after the flush": _after(Spool, "flush_moves"),
-    "before the commit": _instead_of(JobLog, "finish_moves"),
-    "in the commit": _after(JobLog, "finish_moves"),
+    "before the commit": _instead_of(Moves, "finish_moves"),
+    "in the commit": _after(Moves, "finish_moves"),
     "in the examination": _instead_of(Filing, "_examined"),
     "after the commit": _instead_of(Spool, "tidy"),
     "in the clean-up": _instead_of(Filing, "_clean_up"),
@@ -1250,7 +1251,7 @@ def test_an_interrupted_move_is_finished(
     assert found == sorted([expected, *notes])
     assert office.now(job).note_path == (Path(f"sub/scan.jpg{NOTE_SUFFIX}") if notes else None)
     assert office.recorded() == [office.now(job)]
-    assert (office.log.claim(["office"], office.clock.now) is not None) is expected.startswith("processing")
+    assert (office.log.jobs.claim(["office"], office.clock.now) is not None) is expected.startswith("processing")
 
 
 @pytest.fixture(params=[another_file_system, behind_a_bind_mount])

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool import rebuild
 from receipt_watcher.spool.folders import Spool
@@ -90,11 +90,11 @@ def test_a_file_in_done_has_succeeded(office: Lost) -> None:
         updated_at=office.clock.now,
         completed_at=office.clock.now,
     )
-    assert [(row["event"], row["to_state"], row["detail"]) for row in office.log.history(job.job_id)] == [
+    assert [(row["event"], row["to_state"], row["detail"]) for row in office.log.histories.lines(job.job_id)] == [
         ("record", "queued", None),
         ("succeed", "success", "found in done/: the job log had been lost"),
     ]
-    assert office.log.claim(["office"], office.clock.now + 10**6) is None
+    assert office.log.jobs.claim(["office"], office.clock.now + 10**6) is None
     assert office.file() == 0
     assert office.deliveries.count == 0
     assert [(line["event"], line["jobs"]) for line in lines] == [("job_log.rebuilt", 1)]
@@ -249,7 +249,7 @@ def test_a_copy_of_what_is_in_done_is_a_duplicate(office: Lost) -> None:
     office.rebuild()
     job = office.drop_in("again.jpg", content)
     assert (job.state, job.duplicate_of) == (State.DUPLICATE, office.found()["2023-07/scan.jpg"].job_id)
-    assert office.log.claim(["office"], office.clock.now + 10**6) is None
+    assert office.log.jobs.claim(["office"], office.clock.now + 10**6) is None
 
 
 # --- processing/ ---------------------------------------------------------------------------------------------------
@@ -258,8 +258,8 @@ def test_a_copy_of_what_is_in_done_is_a_duplicate(office: Lost) -> None:
 def orphan(office: Lost, content: bytes, name: str = "scan.jpg") -> str:
     """Leave a file in processing/ that no row knows, and return its id."""
     job = office.drop_in(name, content)
-    office.log.change("DELETE FROM history")
-    office.log.change("DELETE FROM job")
+    office.log.database.change("DELETE FROM history")
+    office.log.database.change("DELETE FROM job")
     return job.job_id
 
 
@@ -269,9 +269,9 @@ def test_what_may_have_been_sent_is_awaited_first(office: Lost) -> None:
     (job,) = office.take_in.recovery.recover(office.route, may_have_been_sent=True)
     assert (job.job_id, job.state, job.attempts) == (job_id, State.DELIVERING, 1)
     assert office.recorded() == [job]
-    assert office.log.claim(["office"], office.clock.now + 10**6) is None
-    assert [row["event"] for row in office.log.history(job_id)] == ["record", "claim"]
-    (awaited,) = office.log.lose_claims(office.clock.now, office.clock.now + 900, "lost", but=frozenset())
+    assert office.log.jobs.claim(["office"], office.clock.now + 10**6) is None
+    assert [row["event"] for row in office.log.histories.lines(job_id)] == ["record", "claim"]
+    (awaited,) = office.log.jobs.lose_claims(office.clock.now, office.clock.now + 900, "lost", but=frozenset())
     assert (awaited.state, awaited.deadline_at) == (State.PROCESSING, office.clock.now + 900)
 
 
@@ -286,8 +286,8 @@ def test_what_is_never_sent_is_no_claim(office: Lost) -> None:
     """A copy of what is in done/, and a file that is no receipt, are recorded as such after a lost log, too."""
     content = samples.jpeg(1)
     jobs = [office.drop_in("copy.jpg", content), office.drop_in("letter.txt", b"no receipt")]
-    office.log.change("DELETE FROM history")
-    office.log.change("DELETE FROM job")
+    office.log.database.change("DELETE FROM history")
+    office.log.database.change("DELETE FROM job")
     office.put("2023-07/scan.jpg", content)
     office.rebuild()
     found = {job.job_id: job.state for job in office.take_in.recovery.recover(office.route, may_have_been_sent=True)}

@@ -27,7 +27,9 @@ from receipt_watcher.config.sections.retention import Retention
 from receipt_watcher.config.sources import load
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
-from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.moves import Moves
+from receipt_watcher.jobs.log.transitions import Attempt
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool import reason_file, retention
@@ -98,7 +100,7 @@ class Archive(Office):
 
     def events(self, job: Job) -> list[str]:
         """Return what happened to a job."""
-        return [row["event"] for row in self.log.history(job.job_id)]
+        return [row["event"] for row in self.log.histories.lines(job.job_id)]
 
 
 @pytest.fixture
@@ -138,7 +140,7 @@ def test_an_old_success_goes_and_stays_in_the_log(archive: Archive) -> None:
     assert archive.now(job) == replace(job, removed_at=archive.clock.now, updated_at=archive.clock.now)
     assert archive.all_files() == []
     assert archive.route.spool.folders.done.is_dir()
-    history = archive.log.history(job.job_id)
+    history = archive.log.histories.lines(job.job_id)
     assert (history[-1]["event"], history[-1]["detail"]) == ("file.removed", f"done/{MONTH}/scan.jpg, by retention")
     assert [(line["event"], line["files"], line["bytes"]) for line in lines] == [("retention.removed", 1, job.size)]
     assert archive.remover.look() == Tally()
@@ -202,7 +204,7 @@ def test_what_must_stay_keeps_nothing_else(archive: Archive, monkeypatch: pytest
     changed, needed, free = (archive.conclude(Event.SUCCEED, f"{n}.jpg", content) for n, content in enumerate(jpegs(3)))
     more_bytes(archive.path(changed))
     later = archive.drop_in("later.jpg", jpegs(1, 9)[0])
-    archive.log.change("UPDATE job SET revision_of = ? WHERE job_id = ?", needed.job_id, later.job_id)
+    archive.log.database.change("UPDATE job SET revision_of = ? WHERE job_id = ?", needed.job_id, later.job_id)
     assert [archive.look_after(31).removed, *(archive.look_after(0.1).removed for _ in range(2))] == [0, 0, 1]
     assert [archive.is_removed(job) for job in (changed, needed, free)] == [False, False, True]
 
@@ -211,13 +213,13 @@ def test_a_stop_ends_a_round(archive: Archive, monkeypatch: pytest.MonkeyPatch) 
     """When the daemon stops, no further file is read; what was written down is done."""
     monkeypatch.setattr(retention, "BATCH_FILES", 2)
     jobs = [archive.conclude(Event.SUCCEED, f"{n}.jpg", content) for n, content in enumerate(jpegs(5))]
-    intend = archive.log.intend_removals
+    intend = archive.log.moves.intend_removals
 
     def stop_then_intend(*given: Any) -> list[Job]:
         archive.stopping.set()
         return intend(*given)
 
-    monkeypatch.setattr(archive.log, "intend_removals", stop_then_intend)
+    monkeypatch.setattr(archive.log.moves, "intend_removals", stop_then_intend)
     assert archive.look_after(31).removed == 2
     assert [archive.is_removed(job) for job in jobs] == [True] * 2 + [False] * 3
 
@@ -289,7 +291,7 @@ def test_what_people_took_away_is_not_ours(archive: Archive) -> None:
 def test_a_file_without_a_digest_stays(archive: Archive) -> None:
     """A file that could never be read cannot be told from another one, and stays."""
     job = archive.conclude(Event.FAIL)
-    archive.log.complete(job.job_id, None, None, job.size)
+    archive.log.jobs.complete(job.job_id, None, None, job.size)
     assert archive.look_after(31) == Tally()
     assert not archive.is_removed(job)
 
@@ -299,7 +301,7 @@ def test_nothing_open_is_touched(archive: Archive, state: State) -> None:
     """A receipt without a verdict stays, however long N8N is down."""
     job = archive.drop_in()
     if state is not State.QUEUED:
-        assert archive.log.claim(["office"], archive.clock.now) is not None
+        assert archive.log.jobs.claim(["office"], archive.clock.now) is not None
     if state is State.PROCESSING:
         archive.tell(job, Event.ACCEPT)
     assert archive.look_after(3000) == Tally()
@@ -335,7 +337,7 @@ def test_what_something_open_depends_on_stays(archive: Archive, link: str) -> No
     """An earlier version, an original, a copied receipt stays while the job that names it is open or to be filed."""
     first = archive.conclude(Event.SUCCEED, "a.jpg", jpegs(1)[0])
     second = archive.drop_in("b.jpg", jpegs(1, 1)[0])
-    archive.log.change(f"UPDATE job SET {link} = ? WHERE job_id = ?", first.job_id, second.job_id)
+    archive.log.database.change(f"UPDATE job SET {link} = ? WHERE job_id = ?", first.job_id, second.job_id)
     assert archive.look_after(31) == Tally()
     archive.tell(second, Event.SUCCEED)
     assert archive.look_after(1) == Tally()
@@ -355,7 +357,7 @@ def test_a_name_that_came_again_is_the_younger_ones(archive: Archive, other_inbo
     second = archive.now(second)
     assert second.stored_path == first.stored_path
     if other_inbox:
-        archive.log.change("UPDATE job SET inbox = 'annex' WHERE job_id = ?", second.job_id)
+        archive.log.database.change("UPDATE job SET inbox = 'annex' WHERE job_id = ?", second.job_id)
         folders = archive.route.spool.folders
         annex = route_on(Spool("annex", replace(folders, inbox=folders.inbox.parent / "annex")))
         archive.remover = archive.new_remover(annex)
@@ -407,7 +409,7 @@ def meanwhile(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, happening: Callable[[], object], *, late: bool
 ) -> None:
     """Let something happen after the files were read: just before the removal is written down, or just after."""
-    intend = archive.log.intend_removals
+    intend = archive.log.moves.intend_removals
 
     def interrupted(*given: Any) -> list[Job]:
         if not late:
@@ -417,7 +419,7 @@ def meanwhile(
             happening()
         return intended
 
-    monkeypatch.setattr(archive.log, "intend_removals", interrupted)
+    monkeypatch.setattr(archive.log.moves, "intend_removals", interrupted)
 
 
 def test_a_retry_that_comes_first_wins(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,7 +439,7 @@ def test_a_retry_that_comes_second_is_refused(archive: Archive, monkeypatch: pyt
     answers: list[Job | None] = []
 
     def retry() -> None:
-        answers.append(archive.log.advance(job.job_id, Event.RETRY, archive.clock.now, next_attempt_at=0.0))
+        answers.append(archive.log.jobs.advance(job.job_id, Event.RETRY, archive.clock.now, next_attempt_at=0.0))
 
     meanwhile(archive, monkeypatch, retry, late=True)
     assert archive.look_after(31).removed == 1
@@ -464,7 +466,7 @@ def test_a_job_that_changes_in_any_way_stays(archive: Archive, monkeypatch: pyte
     """Whatever happens to a row after its file was read: it is not written over, and the file stays."""
     job = archive.conclude(Event.FAIL)
     path = archive.path(job)
-    meanwhile(archive, monkeypatch, lambda: archive.log.change(f"UPDATE job SET {change}"), late=False)
+    meanwhile(archive, monkeypatch, lambda: archive.log.database.change(f"UPDATE job SET {change}"), late=False)
     assert archive.look_after(31) == Tally()
     assert path.exists()
     assert "file.removed" not in archive.events(job)
@@ -564,11 +566,11 @@ def test_a_path_is_that_of_the_file_that_is_there(archive: Archive) -> None:
     """Where an older receipt is filed under a name that a removed one had, the path means the one that is there."""
     older = archive.drop_in(content=jpegs(1)[0])
     removed = archive.conclude(Event.FAIL)
-    assert archive.log.stored_at("office", Folder.FAILED, Path("scan.jpg")) == removed
+    assert archive.log.files.stored_at("office", Folder.FAILED, Path("scan.jpg")) == removed
     assert archive.look_after(31).removed == 1
     archive.fail(older)
     archive.file()
-    assert archive.log.stored_at("office", Folder.FAILED, Path("scan.jpg")) == archive.now(older)
+    assert archive.log.files.stored_at("office", Folder.FAILED, Path("scan.jpg")) == archive.now(older)
 
 
 def test_a_dropped_file_before_a_removal_is_finished(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -592,7 +594,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "unlink": (Path, "unlink"),
     "note": (reason_file, "remove_note"),
     "flush": (disk, "flush_folder"),
-    "written": (JobLog, "finish_removals"),
+    "written": (Moves, "finish_removals"),
     "tidied": (retention, "_remove_empty"),
 }
 
@@ -622,19 +624,19 @@ def test_a_crash_leaves_no_file_gone_without_a_word(
     cut_off(archive, monkeypatch, step)
     assert archive.now(job).removed_at is not None
     assert archive.path(job).exists() is (step == "unlink")
-    assert archive.log.advance(job.job_id, Event.RETRY, archive.clock.now, next_attempt_at=0.0) is None
+    assert archive.log.jobs.advance(job.job_id, Event.RETRY, archive.clock.now, next_attempt_at=0.0) is None
     archive.remover.look()
     assert archive.is_removed(job)
     assert [name for name in archive.all_files() if name.endswith(("g", "txt"))] == []
     assert archive.events(job).count("file.removed") == 1
-    assert archive.log.begun_removals("office") == []
+    assert archive.log.files.begun_removals("office") == []
 
 
 def test_a_crash_before_the_commit_removes_nothing(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that ends before the removal was committed leaves the file, and a log that knows of nothing."""
     job = archive.conclude(Event.SUCCEED)
     with monkeypatch.context() as patch:
-        patch.setattr(archive.log, "keep_fact", crash)
+        patch.setattr(archive.log.facts, "keep", crash)
         with pytest.raises(Crash):
             archive.look_after(31)
     assert archive.now(job) == job
@@ -675,7 +677,7 @@ def test_another_receipt_in_the_place_after_a_crash(archive: Archive, monkeypatc
     archive.path(other).rename(place := archive.path(other).parent / "scan.jpg")
     if place.parent != archive.path(job).parent:
         place.parent.rename(archive.path(job).parent)
-    archive.log.change("UPDATE job SET stored_path = ? WHERE job_id = ?", job.stored_path, other.job_id)
+    archive.log.database.change("UPDATE job SET stored_path = ? WHERE job_id = ?", job.stored_path, other.job_id)
     archive.remover.look()
     assert archive.path(other).exists()
     assert archive.now(other).removed_at is None
@@ -737,8 +739,8 @@ def test_the_believed_time_outlives_a_restart(log: JobLog) -> None:
 
 def test_a_first_start_begins_with_the_last_change(archive: Archive) -> None:
     """Where retention is switched on in an idle office, the log's last change is where the time begins."""
-    archive.log.keep_fact("believed_time", "0")
-    archive.log.change("DELETE FROM fact WHERE name = 'believed_time'")
+    archive.log.facts.keep("believed_time", "0")
+    archive.log.database.change("DELETE FROM fact WHERE name = 'believed_time'")
     job = archive.conclude(Event.SUCCEED)
     clock = FakeClock(archive.clock.now + 500 * DAY)
     assert BelievedTime(archive.log, clock=clock, monotonic=clock)() == job.updated_at
@@ -779,7 +781,7 @@ def trimmer(archive: Archive, days: float | None, believed: Callable[[], float] 
 def test_digest_and_verdict_outlive_the_history(archive: Archive) -> None:
     """After log_days history, attempts and message go; the row stays, so that the receipt is known for ever."""
     job = archive.conclude(Event.FAIL)
-    archive.log.add_attempt(job.job_id, archive.clock.now, Attempt(archive.clock.now, "accepted", counted=True))
+    archive.log.jobs.add_attempt(job.job_id, archive.clock.now, Attempt(archive.clock.now, "accepted", counted=True))
     trim = trimmer(archive, 100)
     archive.look_after(31)
     archive.clock.advance(99 * DAY)
@@ -790,7 +792,7 @@ def test_digest_and_verdict_outlive_the_history(archive: Archive) -> None:
         assert trim.look() == 1
     assert [(line["event"], line["jobs"]) for line in lines] == [("retention.trimmed", 1)]
     assert archive.now(job) == replace(before, message=None)
-    assert (archive.log.history(job.job_id), archive.log.attempts(job.job_id)) == ([], [])
+    assert (archive.log.histories.lines(job.job_id), archive.log.histories.attempts(job.job_id)) == ([], [])
     assert trim.look() == 0
     assert archive.drop_in().job_id == job.job_id
 
@@ -805,16 +807,16 @@ def test_no_history_of_anything_open_is_trimmed(archive: Archive, monkeypatch: p
     trim = trimmer(archive, 100)
     archive.clock.advance(101 * DAY)
     young = archive.conclude(Event.SUCCEED, "young.jpg", jpegs(1, 4)[0])
-    archive.log.change("UPDATE job SET move_due = 1 WHERE job_id = ?", due.job_id)
-    find = archive.log.old_histories
+    archive.log.database.change("UPDATE job SET move_due = 1 WHERE job_id = ?", due.job_id)
+    find = archive.log.files.old_histories
 
     def find_then_retry(*given: float) -> list[str]:
         found = find(*given)
         archive.tell(retried, Event.RETRY, next_attempt_at=0.0)
-        archive.log.change("UPDATE job SET move_due = 1 WHERE job_id = ?", moved.job_id)
+        archive.log.database.change("UPDATE job SET move_due = 1 WHERE job_id = ?", moved.job_id)
         return found
 
-    monkeypatch.setattr(archive.log, "old_histories", find_then_retry)
+    monkeypatch.setattr(archive.log.files, "old_histories", find_then_retry)
     assert trim.look() == 1
     assert archive.events(old) == []
     assert all(archive.events(job) for job in (retried, moved, waiting, due, young))
@@ -865,7 +867,7 @@ def carry_out(archive: Archive, number: int, plan: Plan) -> Job:
         case "cancelled":
             archive.tell(job, Event.CANCEL)
         case "claimed":
-            assert archive.log.claim(["office"], archive.clock.now + 1e9)
+            assert archive.log.jobs.claim(["office"], archive.clock.now + 1e9)
     if plan.end != "not filed":
         archive.file()
     if plan.end == "retried":
@@ -886,13 +888,13 @@ def test_nothing_else_is_ever_removed(
         spool = Spool("office", SpoolFolders(root / "inbox", root / "processing", root / "done", root / "failed"))
         spool.open(INSTALLATION)
         log = JobLog(root / "receipts.db")
-        log.open()
+        log.database.open()
         try:
             days = Retention(done_days=done_days, failed_days=failed_days)
             archive = Archive(log, route_on(spool), FakeClock(), days=days)
             assert_only_the_old_goes(archive, plans, dead=dead)
         finally:
-            log.close()
+            log.database.close()
             spool.close()
 
 
@@ -995,23 +997,23 @@ def log_of_version(path: Path, version: int) -> None:
 def test_an_older_log_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
     """A log of an earlier version keeps all its rows, and has the same tables and indexes as a new one."""
     old, new = JobLog(tmp_path / "old.db"), JobLog(tmp_path / "new.db")
-    log_of_version(old.path, version)
-    new.open()
-    old.open()
-    jobs = old.listing()
+    log_of_version(old.database.path, version)
+    new.database.open()
+    old.database.open()
+    jobs = old.lookups.listing()
     assert [(job.job_id, job.state, job.duplicate_of, job.removed_at) for job in jobs] == [
         ("b", State.DUPLICATE, "a", None),
         ("a", State.SUCCESS, None, None),
     ]
     assert jobs[1].branch == ("office" if version == 1 else "")
     assert os.fsencode(jobs[1].relative_path) == b"caf\xe9.jpg"
-    assert [row["event"] for row in old.history("a")] == ["record"]
-    [left, right] = [log.select("SELECT type, name FROM sqlite_master ORDER BY 1, 2") for log in (old, new)]
-    [columns, others] = [log.select("SELECT name FROM pragma_table_info('job')") for log in (old, new)]
+    assert [row["event"] for row in old.histories.lines("a")] == ["record"]
+    [left, right] = [log.database.select("SELECT type, name FROM sqlite_master ORDER BY 1, 2") for log in (old, new)]
+    [columns, others] = [log.database.select("SELECT name FROM pragma_table_info('job')") for log in (old, new)]
     assert (left, columns) == (right, others)
-    assert [len(log.select("PRAGMA foreign_key_check")) for log in (old, new)] == [0, 0]
-    old.close()
-    new.close()
+    assert [len(log.database.select("PRAGMA foreign_key_check")) for log in (old, new)] == [0, 0]
+    old.database.close()
+    new.database.close()
 
 
 # --- as a whole ----------------------------------------------------------------------------------------------------
@@ -1022,7 +1024,9 @@ FAILING = Behaviour(verdict="failure", message="The supplier is unknown.")
 def grow_old(daemon: RunningDaemon, days: float) -> None:
     """Let the jobs so far be recorded and concluded so many days ago."""
     with daemon.job_log() as log:
-        log.change("UPDATE job SET created_at = created_at - ?, completed_at = completed_at - ?", *[days * DAY] * 2)
+        log.database.change(
+            "UPDATE job SET created_at = created_at - ?, completed_at = completed_at - ?", *[days * DAY] * 2
+        )
 
 
 def with_retention(daemon: RunningDaemon, **days: float) -> None:
@@ -1093,7 +1097,7 @@ def test_a_run_once_removes_nothing(tmp_path: Path, n8n: StandIn) -> None:
         job = daemon.job("scan.jpg")
         assert job.removed_at is None
         with daemon.job_log() as log:
-            assert log.history(job.job_id)
+            assert log.histories.lines(job.job_id)
 
 
 _TIMES = st.integers(0, 9).map(float)
@@ -1105,7 +1109,7 @@ _NOW = 7.0  # what is later lies in the future
 def test_what_is_old(log: JobLog, rows: list[tuple[float, float]], before: float) -> None:
     """A job is old by its own times, if no row up to its own was recorded since, but for those of the future."""
     for table in ("history", "job"):
-        log.change(f"DELETE FROM {table}")
+        log.database.change(f"DELETE FROM {table}")
     ids = []
     for created_at, completed_at in rows:
         changes = {
@@ -1114,14 +1118,14 @@ def test_what_is_old(log: JobLog, rows: list[tuple[float, float]], before: float
             "completed_at": completed_at,
             "reason": Reason.EMPTY,
         }
-        ids.append(log.insert(make_job(created_at, job_id=new_job_id(1_700_000_000.0), **changes)).job_id)
+        ids.append(log.jobs.insert(make_job(created_at, job_id=new_job_id(1_700_000_000.0), **changes)).job_id)
     old = [
         (completed_at, job_id)
         for number, (job_id, (created_at, completed_at)) in enumerate(zip(ids, rows, strict=True))
         if max(created_at, completed_at) <= before
         and not any(before < earlier <= _NOW for earlier, _ in rows[: number + 1])
     ]
-    found = log.old_files("office", Folder.FAILED, before, _NOW, 9)
+    found = log.files.old("office", Folder.FAILED, before, _NOW, 9)
     assert [job.job_id for job in found] == [job_id for _, job_id in sorted(old)]
-    assert log.sum_of_old_files("office", Folder.FAILED, before, _NOW) == (len(old), 3 * len(old))
-    assert log.old_histories(before, _NOW) == sorted(job_id for _, job_id in old)
+    assert log.files.sum_of_old("office", Folder.FAILED, before, _NOW) == (len(old), 3 * len(old))
+    assert log.files.old_histories(before, _NOW) == sorted(job_id for _, job_id in old)

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from receipt_watcher.examine.judge import FileLimits
 from receipt_watcher.inbox.duplicates import DuplicateCheck
 from receipt_watcher.jobs.job import Folder
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
@@ -201,9 +201,9 @@ def test_a_failed_file_is_found_on_its_way(route: InboxRoute, reached: bool) -> 
 def test_a_file_that_went_missing_can_be_dropped_in_again(route: InboxRoute, log: JobLog) -> None:
     """A receipt whose file was missing goes on with the file that is found and dropped in, as its advice says."""
     came = arrival()
-    job = log.insert(make_job(target=came.target))
-    log.advance(job.job_id, Event.FAIL, NOW, reason=Reason.FILE_MISSING, message="it is not there any more")
-    log.abandon_move(job.job_id, NOW, "nothing to file")
+    job = log.jobs.insert(make_job(target=came.target))
+    log.jobs.advance(job.job_id, Event.FAIL, NOW, reason=Reason.FILE_MISSING, message="it is not there any more")
+    log.moves.abandon_move(job.job_id, NOW, "nothing to file")
     [found] = DuplicateCheck(log, route.is_in_failed).record([came], NOW)
     assert (found.job_id, found.state) == (job.job_id, State.QUEUED)
     assert found.stored_path.parts[0] == came.job_id

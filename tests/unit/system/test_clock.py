@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from receipt_watcher.cli.demo.stand_in import UNAVAILABLE, Behaviour, StandIn
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.holds import HoldKind, Holds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.holds import HoldKind
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.system.clock import JUMP_SECONDS, SteadyClock
 from tests.conftest import TOKEN
@@ -116,46 +116,46 @@ def test_what_is_to_come_keeps_its_distance(
 ) -> None:
     """However often the clock jumps, a retry, a deadline and a probe come after as many seconds as before."""
     log = JobLog(tmp_path_factory.mktemp("log") / "receipts.db")
-    log.open()
-    holds = Holds(log)
-    log.insert(_job(2))
-    log.claim(["office"], NOW)
-    log.advance("job-2", Event.ACCEPT, NOW, deadline_at=NOW + patience)
-    log.insert(_job(1, next_attempt_at=NOW + pause))
+    log.database.open()
+    holds = log.holds
+    log.jobs.insert(_job(2))
+    log.jobs.claim(["office"], NOW)
+    log.jobs.advance("job-2", Event.ACCEPT, NOW, deadline_at=NOW + patience)
+    log.jobs.insert(_job(1, next_attempt_at=NOW + pause))
     holds.hold(URL, HoldKind.ANSWERS, "down", NOW, NOW + probe)
     now = NOW
     for jump in jumps:
         now += jump
-        log.shift_times(jump, now)
+        log.jobs.shift_times(jump, now)
         holds.shift_times(jump)
-    waiting, processing = log.get("job-1"), log.get("job-2")
+    waiting, processing = log.lookups.get("job-1"), log.lookups.get("job-2")
     assert waiting is not None
     assert processing is not None
     assert waiting.next_attempt_at == pytest.approx(now + pause, abs=1e-3)
     assert processing.deadline_at == pytest.approx(now + patience, abs=1e-3)
     assert processing.updated_at <= now + 1e-3
-    assert holds.get(URL).probe_at == pytest.approx(now + probe, abs=1e-3)
-    log.close()
+    assert holds.of(URL).probe_at == pytest.approx(now + probe, abs=1e-3)
+    log.database.close()
 
 
 def test_what_is_due_stays_due(log: JobLog) -> None:
     """A job that waits for a worker when the clock is set back is still due, and what was retried since is let be."""
-    log.insert(_job(1, next_attempt_at=NOW - 10))
-    log.insert(_job(2, updated_at=NOW + HOURS, next_attempt_at=NOW + HOURS))  # by another process, after the jump
-    log.shift_times(HOURS, NOW + HOURS)
-    assert [job.next_attempt_at for job in log.listing()] == [NOW + HOURS, NOW - 10]
-    log.shift_times(-2 * HOURS, NOW - HOURS)
-    assert all(job.next_attempt_at == NOW - HOURS for job in log.listing())
+    log.jobs.insert(_job(1, next_attempt_at=NOW - 10))
+    log.jobs.insert(_job(2, updated_at=NOW + HOURS, next_attempt_at=NOW + HOURS))  # by another process, after the jump
+    log.jobs.shift_times(HOURS, NOW + HOURS)
+    assert [job.next_attempt_at for job in log.lookups.listing()] == [NOW + HOURS, NOW - 10]
+    log.jobs.shift_times(-2 * HOURS, NOW - HOURS)
+    assert all(job.next_attempt_at == NOW - HOURS for job in log.lookups.listing())
 
 
 def test_nothing_waits_for_longer_than_any_rule_says(log: JobLog) -> None:
     """A time that a wrong clock has set is brought forward at start, for jobs and for probes."""
-    log.insert(_job(1, next_attempt_at=NOW + HOURS))
-    log.insert(_job(2, next_attempt_at=NOW + 5))
-    Holds(log).hold(URL, HoldKind.ANSWERS, "down", NOW, NOW + HOURS)
-    log.bring_forward(NOW + 900)
-    assert [job.next_attempt_at for job in log.listing()] == [NOW + 5, NOW + 900]
-    assert Holds(log).get(URL).probe_at == NOW + 900
+    log.jobs.insert(_job(1, next_attempt_at=NOW + HOURS))
+    log.jobs.insert(_job(2, next_attempt_at=NOW + 5))
+    log.holds.hold(URL, HoldKind.ANSWERS, "down", NOW, NOW + HOURS)
+    log.jobs.bring_forward(NOW + 900)
+    assert [job.next_attempt_at for job in log.lookups.listing()] == [NOW + 5, NOW + 900]
+    assert log.holds.of(URL).probe_at == NOW + 900
 
 
 # --- the real daemon -----------------------------------------------------------------------------------------------

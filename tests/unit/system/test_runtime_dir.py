@@ -11,7 +11,7 @@ import pytest
 
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.inbox import state as snapshot
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.runtime_dir import note_runtime_folder, noted_runtime_folder, runtime_folder
 from tests.conftest import FakeClock

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
@@ -71,7 +71,7 @@ class Site(Concluding):
             tokens or CallbackTokens(TOKEN),
             WrongTokens(clock),
             links=FileLinks([TOKEN], 60, clock),
-            downloads=Downloads(Fetching(log.get, self.conclusion._routes)),
+            downloads=Downloads(Fetching(log.lookups.get, self.conclusion._routes)),
             check_health=lambda: self.checks,
             tell_degraded=lambda: self.degraded,
             show_metrics=lambda: b"up 1\n",
@@ -150,7 +150,7 @@ def test_verdict_is_durable_when_it_is_answered(site: Site, job: Job, url: str) 
     """When the 200 arrives, another process already reads the verdict in the log."""
     answer = httpx.post(f"{url}/api/v1/jobs/{job.job_id}/callback", content=SUCCESS, headers=AUTHENTIC)
     assert (answer.status_code, answer.json()) == (200, {"status": "received"})
-    with contextlib.closing(sqlite3.connect(site.log.path)) as other:
+    with contextlib.closing(sqlite3.connect(site.log.database.path)) as other:
         assert other.execute("SELECT state FROM job WHERE job_id = ?", [job.job_id]).fetchall() == [("success",)]
 
 
@@ -161,8 +161,8 @@ def test_verdict_that_cannot_be_written_is_not_received(site: Site, job: Job, mo
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as context:
-        context.setattr(site.log, "note", full)
-        context.setattr(site.log, "advance", full)
+        context.setattr(site.log.histories, "note", full)
+        context.setattr(site.log.jobs, "advance", full)
         assert_problem(site.call_back(job.job_id), 500)
     assert site.job(job) == job
     assert site.call_back(job.job_id).status_code == 200
@@ -171,8 +171,8 @@ def test_verdict_that_cannot_be_written_is_not_received(site: Site, job: Job, mo
 @pytest.mark.parametrize("body", [SUCCESS, b"no JSON"])
 def test_verdict_is_asked_for_again_while_the_log_cannot_be_written(site: Site, job: Job, body: bytes) -> None:
     """The answer is 503 with Retry-After and the reason, no defect of ours; nothing is kept of it, and later it is."""
-    history = len(site.log.history(job.job_id))
-    site.log.select("PRAGMA query_only = 1")
+    history = len(site.log.histories.lines(job.job_id))
+    site.log.database.select("PRAGMA query_only = 1")
     with capture_logs() as lines:
         for _ in range(2):
             answer = site.call_back(job.job_id, body)
@@ -183,15 +183,15 @@ def test_verdict_is_asked_for_again_while_the_log_cannot_be_written(site: Site, 
             assert "it cannot be written" in problem["detail"]
     assert [line["event"] for line in lines if line["log_level"] != "debug"] == ["job_log.failing"]
     assert site.job(job) == job
-    assert len(site.log.history(job.job_id)) == history
-    site.log.select("PRAGMA query_only = 0")
+    assert len(site.log.histories.lines(job.job_id)) == history
+    site.log.database.select("PRAGMA query_only = 0")
     assert site.call_back(job.job_id, body).status_code == (200 if body is SUCCESS else 422)
-    assert len(site.log.history(job.job_id)) == history + (1 if body is SUCCESS else 2)
+    assert len(site.log.histories.lines(job.job_id)) == history + (1 if body is SUCCESS else 2)
 
 
 def test_a_wrong_token_is_told_so_while_the_log_cannot_be_written(site: Site, job: Job) -> None:
     """Who may not call back learns nothing of the log."""
-    site.log.select("PRAGMA query_only = 1")
+    site.log.database.select("PRAGMA query_only = 1")
     assert_problem(site.call_back(job.job_id, headers={"X-Callback-Token": "wrong"}), 401)
 
 
@@ -260,7 +260,7 @@ def test_unknown_job_is_not_found(site: Site) -> None:
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "ä", "\udcff"])
 def test_wrong_token_learns_nothing(site: Site, job: Job, token: str | None) -> None:
     """Without the token the answer is 401, the same whether the job is known or the body readable; nothing is kept."""
-    history = site.log.history(job.job_id)
+    history = site.log.histories.lines(job.job_id)
     headers = [] if token is None else [(b"X-Callback-Token", token.encode("utf-8", "surrogateescape"))]
     seen = []
     for job_id in (job.job_id, "no-such-job"):
@@ -271,7 +271,7 @@ def test_wrong_token_learns_nothing(site: Site, job: Job, token: str | None) -> 
             seen.append(problem)
     assert seen == [seen[0]] * 6
     assert TOKEN not in str(seen)
-    assert (site.job(job), site.log.history(job.job_id)) == (job, history)
+    assert (site.job(job), site.log.histories.lines(job.job_id)) == (job, history)
 
 
 def test_token_is_one_header(site: Site, job: Job) -> None:
@@ -309,7 +309,7 @@ def test_unreadable_body_is_kept(site: Site, job: Job, name: str) -> None:
     problem = assert_problem(site.call_back(job.job_id, UNREADABLE[name]), 422)
     assert "kept in the job's history" in problem["detail"]
     assert (site.job(job).state, site.job(job).reason) == (State.FAILURE, Reason.UNREADABLE_VERDICT)
-    line = site.log.history(job.job_id)[-1]
+    line = site.log.histories.lines(job.job_id)[-1]
     assert line["event"] == "callback.unreadable"
     assert line["detail"].endswith(UNREADABLE[name][: 64 * 1024].decode("utf-8", "backslashreplace"))
 
@@ -413,7 +413,7 @@ def test_body_beyond_the_limit_leaves_a_line(site: Site, job: Job) -> None:
     """What is too large to be read is in the job's history all the same: N8N posts only once."""
     problem = assert_problem(site.call_back(job.job_id, b"x" * (CALLBACK_MAX_BYTES + 1)), 413)
     assert "kept in the job's history" in problem["detail"]
-    line = site.log.history(job.job_id)[-1]
+    line = site.log.histories.lines(job.job_id)[-1]
     assert line["event"] == "callback.unreadable"
     assert line["detail"].startswith(f"The body is larger than {CALLBACK_MAX_BYTES} bytes.")
     assert site.job(job).reason is Reason.UNREADABLE_VERDICT
@@ -448,7 +448,7 @@ def test_sender_that_leaves_changes_nothing(site: Site, job: Job, url: str) -> N
     assert answer.status_code == 404
     assert [line["event"] for line in lines if line["log_level"] == "error"] == []
     assert site.job(job) == job
-    assert len(site.log.history(job.job_id)) == 3
+    assert len(site.log.histories.lines(job.job_id)) == 3
 
 
 def test_many_callbacks_at_once(site: Site, url: str) -> None:

@@ -20,7 +20,7 @@ import sqlite3
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -122,7 +122,7 @@ class _Group:
             raise JobLogError(self.why_lost)
 
 
-class LogFile:
+class Database:
     """A SQLite file with the job log's tables; `read_only` needs no right to write it, and never migrates it."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -335,16 +335,16 @@ class LogFile:
         is_first = group is None
         if group is None:
             group = _Group(self._changes())
-            self._execute("BEGIN IMMEDIATE", ())
+            self.execute("BEGIN IMMEDIATE", ())
             self.locked.is_over()
             self._group = group
         else:
-            self._execute("SAVEPOINT part", ())
+            self.execute("SAVEPOINT part", ())
         self._is_writing = True
         try:
             yield group
             if not is_first:
-                self._execute("RELEASE part", ())
+                self.execute("RELEASE part", ())
         except BaseException as error:
             if is_first or not self._take_back():
                 self._group = None
@@ -357,15 +357,15 @@ class LogFile:
     def _take_back(self) -> bool:
         """Take back a part; False where SQLite has taken back the whole group, as it does when a disk is full."""
         try:
-            self._execute("ROLLBACK TO part", ())
-            self._execute("RELEASE part", ())
+            self.execute("ROLLBACK TO part", ())
+            self.execute("RELEASE part", ())
         except DatabaseError:
             return False
         return True
 
     def _roll_back(self) -> None:
         with contextlib.suppress(DatabaseError):  # SQLite may have done it by itself
-            self._execute("ROLLBACK", ())
+            self.execute("ROLLBACK", ())
 
     def _commit(self, group: _Group) -> None:
         """Make a group durable, or let all of its parts fail."""
@@ -373,7 +373,7 @@ class LogFile:
         why_lost: str | None = group.why_lost
         try:
             with self._in_own_words():
-                self._execute("COMMIT", ())
+                self.execute("COMMIT", ())
             why_lost = None
         except JobLogError as error:
             why_lost = str(error)
@@ -396,7 +396,7 @@ class LogFile:
     def select(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
         with self.reading():
-            return list(self._execute(statement, values))
+            return list(self.execute(statement, values))
 
     def select_as(self, read: Callable[[tuple[Any, ...]], Read], statement: str, *values: object) -> list[Read]:
         """Return the rows of a query, each as `read` understands it.
@@ -413,7 +413,7 @@ class LogFile:
     def change(self, statement: str, *values: object) -> int:
         """Run a statement that writes, and return how many rows it changed."""
         with self.transaction():
-            return int(self._execute(statement, values).rowcount)
+            return int(self.execute(statement, values).rowcount)
 
     def read_through(self) -> None:
         """Read it whole; what is found to be damaged is not written any more, and `trouble` says so.
@@ -438,7 +438,8 @@ class LogFile:
         with self.transaction():
             pass
 
-    def _execute(self, statement: str, values: Sequence[object]) -> Any:
+    def execute(self, statement: str, values: Sequence[object]) -> Any:
+        """Give a statement to SQLite, and wait while another program keeps the log locked. Only in a turn."""
         execute: Callable[..., Any] = self._database.execute_sql
         given = [stored(value) for value in values]
         while True:
@@ -459,14 +460,14 @@ class LogFile:
         connection: Callable[[], sqlite3.Connection] = self._database.connection
         return connection()
 
-    def _version(self) -> tuple[int, ...] | None:
+    def version(self) -> tuple[int, ...] | None:
         """Return what is another one after each change of the log, by whomever; None while something may be lost.
 
         Only in a turn. SQLite counts what other connections have committed (PRAGMA data_version), and our own rows.
         """
         if self._group is not None:
             return None
-        [(others,)] = self._execute("PRAGMA data_version", ())
+        [(others,)] = self.execute("PRAGMA data_version", ())
         return self._openings, others, self._changes()
 
     def _changes(self) -> int:
@@ -658,6 +659,11 @@ class LogFile:
 
     def _damaged(self, found: str) -> str:
         return f"the job log {self.path} is damaged ({found}); {_RESCUE}"
+
+
+def marks(values: Sized) -> str:
+    """Return as many question marks as there are values."""
+    return ", ".join("?" * len(values))
 
 
 def _is_busy(error: BaseException) -> bool:

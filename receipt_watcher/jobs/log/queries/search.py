@@ -19,8 +19,10 @@ from heapq import merge
 from itertools import islice, product
 
 from receipt_watcher.jobs.job import Job, job_id_prefix
-from receipt_watcher.jobs.log.queries.lookups import SELECT_JOB, Records
-from receipt_watcher.jobs.log.tables import job_of
+from receipt_watcher.jobs.log.engine.sqlite import Database
+from receipt_watcher.jobs.log.histories import Histories
+from receipt_watcher.jobs.log.queries.lookups import Lookups
+from receipt_watcher.jobs.log.tables import IS_OPEN, SELECT_JOB, job_of
 from receipt_watcher.jobs.states import State
 
 #: Receipts on a page.
@@ -34,7 +36,6 @@ _BY_IDS = f"{SELECT_JOB} WHERE job_id IN (SELECT value FROM json_each(?))"  # no
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{0,27}")
 _HOUR, _DAY_HOURS = 3600.0, 24
 
-_OPEN = "state NOT IN ('success', 'failure', 'cancelled', 'duplicate')"  # in the words of the partial index
 
 #: A condition of a question, and its values.
 _Condition = tuple[str, list[object]]
@@ -103,8 +104,10 @@ class Sums:
 class Search:
     """Searches one job log."""
 
-    def __init__(self, log: Records) -> None:
-        self._log = log
+    def __init__(self, database: Database, lookups: Lookups, histories: Histories) -> None:
+        self._database = database
+        self._lookups = lookups
+        self._histories = histories
 
     def page(self, wanted: Wanted, place: Cursor | None = None, limit: int = PAGE_ROWS) -> Page:
         """Return the page that begins at a place, by default the newest."""
@@ -133,7 +136,7 @@ class Search:
         # Beside an empty page lies the receipt that it began behind, too: in between is what nobody has for an id.
         first = ids[0] if ids else place.job_id[:-1]
         last = ids[-1] if ids else f"{place.job_id}g"
-        jobs = {job.job_id: job for job in self._log.select_as(job_of, _BY_IDS, json.dumps(ids))}
+        jobs = {job.job_id: job for job in self._database.select_as(job_of, _BY_IDS, json.dumps(ids))}
         listed = [jobs[job_id] for job_id in ids if job_id in jobs]
         if place.is_newer:
             return Page(listed, Cursor(last), onwards, looked_to)
@@ -143,7 +146,7 @@ class Search:
         """Return the parts of the job log that are asked one by one, for that is how the index goes."""
         if wanted.inbox is None and not wanted.states:
             return [("1", [])]
-        inboxes = [wanted.inbox] if wanted.inbox is not None else self._log.inboxes()
+        inboxes = [wanted.inbox] if wanted.inbox is not None else self._lookups.inboxes()
         together = product(inboxes, wanted.states or State)
         return [("inbox = ? AND state = ?", [*each]) for each in together] or [("0", [])]
 
@@ -154,14 +157,14 @@ class Search:
         if not text:
             where, values = _joined(conditions)
             statement = f"SELECT job_id FROM job WHERE {where} ORDER BY job_id {_order(place)} LIMIT ?"  # noqa: S608 - our own text
-            return [str(job_id) for (job_id,) in self._log.select(statement, *values, limit)], None
+            return [str(job_id) for (job_id,) in self._database.select(statement, *values, limit)], None
         end = self._end_of_stretch(conditions, place, stretch)
         if end is not None:
             conditions = [*conditions, ("job_id <= ?" if place.is_newer else "job_id >= ?", [end])]
         either = "(filename LIKE ? ESCAPE '\\' OR message LIKE ? ESCAPE '\\')"
         where, values = _joined([*conditions, (either, [_pattern(text)] * 2)])
         statement = f"SELECT job_id, filename, message FROM job WHERE {where} ORDER BY job_id {_order(place)} LIMIT ?"  # noqa: S608
-        rows = self._log.select(statement, *values, limit)
+        rows = self._database.select(statement, *values, limit)
         ids = [str(job_id) for job_id, filename, message in rows if _has(text, filename, message)]
         if len(rows) == limit:  # it may go on behind the last of them, which need not fit, either
             end = None if len(ids) == limit else str(rows[-1][0])
@@ -171,7 +174,7 @@ class Search:
         """Return the id where a stretch ends; None where what there is to look at ends before."""
         where, values = _joined(conditions)
         statement = f"SELECT job_id FROM job WHERE {where} ORDER BY job_id {_order(place)} LIMIT 1 OFFSET ?"  # noqa: S608 - our own text
-        found = self._log.select(statement, *values, stretch - 1)
+        found = self._database.select(statement, *values, stretch - 1)
         return str(found[0][0]) if found else None
 
     # --- sums ------------------------------------------------------------------------------------------------------
@@ -179,8 +182,10 @@ class Search:
     def sums(self) -> Sums:
         """Count what waits and what has failed."""
         # The plus: else SQLite groups by the index of all states, and reads a million rows.
-        counted = self._log.select(f"SELECT state, COUNT(*), MIN(created_at) FROM job WHERE {_OPEN} GROUP BY +state")  # noqa: S608
-        [(failed,)] = self._log.select("SELECT COUNT(*) FROM job WHERE state = 'failure'")
+        counted = self._database.select(
+            f"SELECT state, COUNT(*), MIN(created_at) FROM job WHERE {IS_OPEN} GROUP BY +state"  # noqa: S608
+        )
+        [(failed,)] = self._database.select("SELECT COUNT(*) FROM job WHERE state = 'failure'")
         oldest = min((at for _, _, at in counted), default=None)
         return Sums({State(state): int(number) for state, number, _ in counted}, oldest, int(failed))
 
@@ -189,15 +194,15 @@ class Search:
 
         No history has a line of that; but a file is moved only after a line that made the move due.
         """
-        [(moves_due,)] = self._log.select("SELECT COUNT(*) FROM job WHERE move_due = 1")
-        return self._log.last_event(), moves_due
+        [(moves_due,)] = self._database.select("SELECT COUNT(*) FROM job WHERE move_due = 1")
+        return self._histories.last_event(), moves_due
 
     def day(self, now: float) -> list[Hour]:
         """Return the last 24 hours, the present one last, each from a full hour to the next."""
         begins_at = now // _HOUR * _HOUR - (_DAY_HOURS - 1) * _HOUR
         statement = "SELECT state, created_at, completed_at FROM job WHERE job_id >= ?"
         hours: list[dict[State, list[float]]] = [{} for _ in range(_DAY_HOURS)]
-        for state, created_at, completed_at in self._log.select(statement, job_id_prefix(begins_at)):
+        for state, created_at, completed_at in self._database.select(statement, job_id_prefix(begins_at)):
             number = min(max(int((created_at - begins_at) // _HOUR), 0), _DAY_HOURS - 1)
             hours[number].setdefault(state, []).append((completed_at or now) - created_at)
         return [_hour(begins_at + number * _HOUR, found) for number, found in enumerate(hours)]

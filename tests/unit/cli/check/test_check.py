@@ -18,7 +18,7 @@ from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.http import is_loopback
 from receipt_watcher.config.sources import load
 from receipt_watcher.inbox.watching.listing import Listing
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.system.state_dir import Installation
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import folder_on_another_device, merge
@@ -239,9 +239,9 @@ def test_many_old_files(tmp_path: Path, healthy: Listener) -> None:
     assert found.what == "inbox office: 3 old files wait, more than limits.backlog_files"
     assert "accept-backlog office" in found.advice
     log = JobLog(config.database_path)
-    log.open()
-    log.keep_fact("inbox_started:office", "1")
-    log.close()
+    log.database.open()
+    log.facts.keep("inbox_started:office", "1")
+    log.database.close()
     assert "inbox office: 3 files wait" in of(check_all(config), "ok")
 
 

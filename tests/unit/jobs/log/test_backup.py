@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.errors import JobLogError, LockedError
 from receipt_watcher.jobs.log.engine import sqlite
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from tests.conftest import make_job
@@ -34,15 +34,15 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobLog]:
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0)
     (tmp_path / "state").mkdir()
     log = JobLog(tmp_path / "state" / "receipts.db")
-    log.open()
-    log.insert(make_job())
+    log.database.open()
+    log.jobs.insert(make_job())
     yield log
-    log.close()
+    log.database.close()
 
 
 def pragma(log: JobLog, text: str) -> Any:
     """Say a PRAGMA on the log's own connection, and return what it answers."""
-    return log.select(f"PRAGMA {text}")[0][0] if "=" not in text else log.select(f"PRAGMA {text}")
+    return log.database.select(f"PRAGMA {text}")[0][0] if "=" not in text else log.database.select(f"PRAGMA {text}")
 
 
 def ids(path: Path) -> set[str]:
@@ -54,17 +54,17 @@ def ids(path: Path) -> set[str]:
 
 def known(log: JobLog) -> set[str]:
     """Return the jobs of the log, as it sees them itself."""
-    return {job.job_id for job in log.listing(limit=None)}
+    return {job.job_id for job in log.lookups.listing(limit=None)}
 
 
 def beside(log: JobLog) -> list[str]:
     """Return the names in the log's folder."""
-    return sorted(path.name for path in log.path.parent.iterdir())
+    return sorted(path.name for path in log.database.path.parent.iterdir())
 
 
 def is_in_trouble(log: JobLog) -> bool:
     """Whether the log says that it cannot be used."""
-    return log.trouble is not None
+    return log.database.trouble is not None
 
 
 # --- troubles ------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def full(log: JobLog) -> Iterator[None]:
 @contextmanager
 def locked(log: JobLog) -> Iterator[None]:
     """Another program writes, and does not end."""
-    with closing(sqlite3.connect(log.path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(log.database.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
@@ -111,76 +111,76 @@ Fault = Callable[[JobLog], Any]
 
 def write_much(log: JobLog) -> None:
     """Write more rows in one transaction than fit into the pages that are there."""
-    with log.transaction():
+    with log.database.transaction():
         for _ in range(200):
-            log.insert(make_job(message="x" * 1000))
+            log.jobs.insert(make_job(message="x" * 1000))
 
 
 @pytest.mark.parametrize(("fault", "words"), TROUBLES)
 def test_a_trouble_is_told_once_and_its_end_once(log: JobLog, fault: Fault, words: str) -> None:
     """What fails is a JobLogError with advice each time; the log has a line when it begins and one when it ends."""
-    said = words.format(path=log.path, folder=log.path.parent)
+    said = words.format(path=log.database.path, folder=log.database.path.parent)
     before = known(log)
     with capture_logs() as lines:
         with fault(log):
             for _ in range(3):
                 with pytest.raises(JobLogError) as caught:
                     write_much(log)
-                assert str(caught.value) == f"the job log {log.path} cannot be used now: {said}"
-                assert log.trouble == str(caught.value)
+                assert str(caught.value) == f"the job log {log.database.path} cannot be used now: {said}"
+                assert log.database.trouble == str(caught.value)
                 assert known(log) == before  # reading goes on, and does not end the trouble
-        log.change("UPDATE job SET message = 'x' WHERE job_id = 'nobody'")
-        assert log.trouble == str(caught.value)  # nothing was written by that
-        log.keep_fact("fact", "value")
+        log.database.change("UPDATE job SET message = 'x' WHERE job_id = 'nobody'")
+        assert log.database.trouble == str(caught.value)  # nothing was written by that
+        log.facts.keep("fact", "value")
         assert not is_in_trouble(log)
         write_much(log)
     assert lines == [
-        {"event": "job_log.failing", "log_level": "error", "path": str(log.path), "why": caught.value.args[0]},
-        {"event": "job_log.mended", "log_level": "info", "path": str(log.path)},
+        {"event": "job_log.failing", "log_level": "error", "path": str(log.database.path), "why": caught.value.args[0]},
+        {"event": "job_log.mended", "log_level": "info", "path": str(log.database.path)},
     ]
-    assert len(ids(log.path)) == 201
+    assert len(ids(log.database.path)) == 201
 
 
 @pytest.mark.parametrize(("fault", "words"), TROUBLES)
 def test_nothing_of_a_failed_transaction_stays(log: JobLog, fault: Fault, words: str) -> None:
     """Neither the rows that still fitted nor the transaction itself are there after it, and the next one is whole."""
-    before = ids(log.path)
+    before = ids(log.database.path)
     with fault(log), pytest.raises(JobLogError, match=words[:15]):
         write_much(log)
-    assert ids(log.path) == before == known(log)
-    job = log.insert(make_job())
-    assert ids(log.path) == before | {job.job_id}
+    assert ids(log.database.path) == before == known(log)
+    job = log.jobs.insert(make_job())
+    assert ids(log.database.path) == before | {job.job_id}
 
 
 def test_a_trouble_inside_of_a_group_is_told_by_its_cause(log: JobLog) -> None:
     """SQLite rolls back by itself when the disk is full, and that our own rollback then fails hides nothing."""
 
     def write_in_a_group() -> None:
-        with log.transaction():
-            log.keep_fact("fact", "value")
+        with log.database.transaction():
+            log.facts.keep("fact", "value")
             write_much(log)
 
     with full(log), pytest.raises(JobLogError, match="its disk is full"):
         write_in_a_group()
-    assert log.fact("fact") is None
+    assert log.facts.get("fact") is None
 
 
 def test_a_defect_of_ours_is_no_trouble(log: JobLog) -> None:
     """A wrong statement or a broken constraint stays what it is, also in a group, and is told as no trouble."""
-    job = log.listing()[0]
+    job = log.lookups.listing()[0]
     with capture_logs() as lines:
         with pytest.raises(OperationalError, match="no such table"):
-            log.select("SELECT * FROM nonsense")
-        with pytest.raises(OperationalError, match="no such table"), log.transaction():
-            log.change("DELETE FROM nonsense")
+            log.database.select("SELECT * FROM nonsense")
+        with pytest.raises(OperationalError, match="no such table"), log.database.transaction():
+            log.database.change("DELETE FROM nonsense")
         with pytest.raises(IntegrityError):
-            log.insert(job)
-    assert (log.trouble, lines) == (None, [])
+            log.jobs.insert(job)
+    assert (log.database.trouble, lines) == (None, [])
 
 
 def damage(log: JobLog) -> None:
     """Overwrite the beginning of the jobs, and open the log again."""
-    page = log.select("SELECT rootpage FROM sqlite_master WHERE name = 'job'")[0][0]
+    page = log.database.select("SELECT rootpage FROM sqlite_master WHERE name = 'job'")[0][0]
     overwrite(log, (page - 1) * 4096, b"\xff" * 4096)
 
 
@@ -191,11 +191,11 @@ def miscount(log: JobLog) -> None:
 
 def overwrite(log: JobLog, at: int, content: bytes) -> None:
     """Close the log, overwrite a piece of its file, and open it again."""
-    log.close()
-    with log.path.open("r+b") as file:
+    log.database.close()
+    with log.database.path.open("r+b") as file:
         file.seek(at)
         file.write(content)
-    log.open()
+    log.database.open()
 
 
 def test_a_log_that_is_damaged_in_use_is_not_written_any_more(log: JobLog) -> None:
@@ -203,12 +203,12 @@ def test_a_log_that_is_damaged_in_use_is_not_written_any_more(log: JobLog) -> No
     damage(log)
     with capture_logs() as lines:
         with pytest.raises(JobLogError, match=r"it is damaged \(.*\); stop the daemon, move the file away .* -wal"):
-            log.listing(limit=None)
+            log.lookups.listing(limit=None)
         for _ in range(2):
             with pytest.raises(JobLogError, match="it is damaged"):
-                log.keep_fact("fact", "value")
+                log.facts.keep("fact", "value")
     assert [line["event"] for line in lines] == ["job_log.failing"]
-    assert log.trouble is not None
+    assert log.database.trouble is not None
 
 
 # --- deleted, replaced ---------------------------------------------------------------------------------------------
@@ -217,139 +217,142 @@ def test_a_log_that_is_damaged_in_use_is_not_written_any_more(log: JobLog) -> No
 @pytest.mark.parametrize("suffixes", [[""], ["-wal"], ["-shm"], ["", "-wal", "-shm"]])
 def test_a_log_that_was_deleted_is_restored_with_all_its_rows(log: JobLog, suffixes: list[str]) -> None:
     """Whatever of its files is deleted: every row is in a whole file again, and goes on being written there."""
-    assert not log.is_displaced()
+    assert not log.database.is_displaced()
     before = known(log)
     for suffix in suffixes:
-        log.path.with_name(log.path.name + suffix).unlink()
-    late = log.insert(make_job())
-    assert log.is_displaced()
+        log.database.path.with_name(log.database.path.name + suffix).unlink()
+    late = log.jobs.insert(make_job())
+    assert log.database.is_displaced()
     with capture_logs() as lines:
-        log.restore()
+        log.database.restore()
     assert [line["event"] for line in lines] == ["job_log.restored"]
-    assert not log.is_displaced()
-    job = log.insert(make_job())
-    assert ids(log.path) == known(log) == before | {late.job_id, job.job_id}
-    log.close()
-    assert ids(log.path) == before | {late.job_id, job.job_id}
+    assert not log.database.is_displaced()
+    job = log.jobs.insert(make_job())
+    assert ids(log.database.path) == known(log) == before | {late.job_id, job.job_id}
+    log.database.close()
+    assert ids(log.database.path) == before | {late.job_id, job.job_id}
     assert beside(log) == ["receipts.db"]
 
 
 def test_use_and_other_programs_do_not_displace_a_log(log: JobLog) -> None:
     """Neither a checkpoint nor a program that opens and closes the file is taken for a deletion."""
-    assert not log.is_displaced()
+    assert not log.database.is_displaced()
     for _ in range(3):
-        other = JobLog(log.path)
-        other.open()
-        other.insert(make_job())
-        other.close()
-        log.select("PRAGMA wal_checkpoint(TRUNCATE)")
-        assert not log.is_displaced()
-        log.insert(make_job())
-        assert not log.is_displaced()
-    log.close()
-    assert not log.is_displaced()
+        other = JobLog(log.database.path)
+        other.database.open()
+        other.jobs.insert(make_job())
+        other.database.close()
+        log.database.select("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert not log.database.is_displaced()
+        log.jobs.insert(make_job())
+        assert not log.database.is_displaced()
+    log.database.close()
+    assert not log.database.is_displaced()
 
 
 def test_a_disk_that_does_not_tell_is_no_deletion(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """An I/O error about the file is not taken for its absence."""
     with monkeypatch.context() as context:
         context.setattr(Path, "stat", refusing(errno.EIO))
-        assert not log.is_displaced()
-    assert not log.is_displaced()
+        assert not log.database.is_displaced()
+    assert not log.database.is_displaced()
 
 
 def test_a_folder_that_was_deleted_is_made_first(log: JobLog) -> None:
     """Where the folder went too, whoever restores makes it, before the file is written."""
     before = known(log)
-    shutil.rmtree(log.path.parent)
-    assert log.is_displaced()
-    log.restore(log.path.parent.mkdir)
-    assert ids(log.path) == before
+    shutil.rmtree(log.database.path.parent)
+    assert log.database.is_displaced()
+    log.database.restore(log.database.path.parent.mkdir)
+    assert ids(log.database.path) == before
 
 
 def test_a_log_that_cannot_be_restored_is_kept_until_it_can(log: JobLog) -> None:
     """It is told once, and not as mended by what is written meanwhile; the open file loses nothing."""
     before = known(log)
-    shutil.rmtree(log.path.parent)
+    shutil.rmtree(log.database.path.parent)
 
     def refuse() -> None:
         raise LockedError("another receipt-watcher is running on it")
 
-    why = f"the job log {log.path} was deleted while it was in use, and cannot be written anew: another receipt-watcher"
+    why = (
+        f"the job log {log.database.path} was deleted while it was in use, and cannot be written anew:"
+        " another receipt-watcher"
+    )
     with capture_logs() as lines:
         for _ in range(2):
-            assert log.is_displaced()
+            assert log.database.is_displaced()
             with pytest.raises(JobLogError, match=why):
-                log.restore(refuse)
+                log.database.restore(refuse)
             with pytest.raises(JobLogError, match=r"cannot be written anew: .*is there room for it\?"):
-                log.restore()
-            log.keep_fact("fact", "value")
-        assert log.trouble is not None
-        log.restore(log.path.parent.mkdir)
-        log.keep_fact("fact", "another")
+                log.database.restore()
+            log.facts.keep("fact", "value")
+        assert log.database.trouble is not None
+        log.database.restore(log.database.path.parent.mkdir)
+        log.facts.keep("fact", "another")
     assert [line["event"] for line in lines] == ["job_log.failing", "job_log.restored", "job_log.mended"]
-    assert ids(log.path) == before
-    assert log.trouble is None
+    assert ids(log.database.path) == before
+    assert log.database.trouble is None
 
 
 def test_a_name_that_cannot_be_taken_back_costs_no_row(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the new file cannot get the name, the open one is still there for the next try; no part is left."""
     before = known(log)
-    log.path.unlink()
-    assert log.is_displaced()
+    log.database.path.unlink()
+    assert log.database.is_displaced()
     with monkeypatch.context() as context:
         context.setattr(Path, "replace", refusing(errno.EROFS))
         with pytest.raises(JobLogError, match="Read-only file system"):
-            log.restore()
+            log.database.restore()
     assert known(log) == before
     assert ".receipts.db.restored" not in beside(log)
-    log.restore()
-    assert ids(log.path) == before
+    log.database.restore()
+    assert ids(log.database.path) == before
 
 
 def test_a_log_that_cannot_be_opened_anew_says_so_until_it_can(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the file is there again and cannot be opened, each use says why; opened, it goes on."""
     before = known(log)
-    log.path.unlink()
-    assert log.is_displaced()
+    log.database.path.unlink()
+    assert log.database.is_displaced()
     with monkeypatch.context() as context:
-        context.setattr(log, "_migrate", refusing(errno.ENOSPC))
+        context.setattr(log.database, "_migrate", refusing(errno.ENOSPC))
         with pytest.raises(JobLogError, match="cannot be written anew"):
-            log.restore()
-    for use in (lambda: log.keep_fact("fact", "value"), lambda: log.fact("fact"), log.listing):
+            log.database.restore()
+    for use in (lambda: log.facts.keep("fact", "value"), lambda: log.facts.get("fact"), log.lookups.listing):
         with pytest.raises(JobLogError, match="cannot be written anew"):
             use()
-    log.open()
-    log.keep_fact("fact", "value")
-    assert log.trouble is None
+    log.database.open()
+    log.facts.keep("fact", "value")
+    assert log.database.trouble is None
     assert known(log) == before
 
 
 @pytest.mark.parametrize("is_noticed", [True, False])
 def test_a_log_that_was_replaced_is_left_alone(log: JobLog, tmp_path: Path, *, is_noticed: bool) -> None:
     """Nothing is written any more, which would be lost; and nothing of ours gets into the file that replaced it."""
-    job = log.listing()[0]
+    job = log.lookups.listing()[0]
     backup = tmp_path / "backup.db"
-    log.backup(backup)
-    assert log.advance(job.job_id, Event.CANCEL, NOW) is not None
+    log.database.backup(backup)
+    assert log.jobs.advance(job.job_id, Event.CANCEL, NOW) is not None
     write_much(log)
     before = len(known(log))
-    os.replace(backup, log.path)  # noqa: PTH105 - as mv does
+    os.replace(backup, log.database.path)  # noqa: PTH105 - as mv does
     if is_noticed:
         with capture_logs() as lines:
             for _ in range(2):
-                assert not log.is_displaced()
+                assert not log.database.is_displaced()
                 with pytest.raises(JobLogError, match="was replaced by another file while it was in use; restart"):
-                    log.insert(make_job())
+                    log.jobs.insert(make_job())
         assert [line["event"] for line in lines] == ["job_log.failing"]
         assert len(known(log)) == before
-    log.close()
+    log.database.close()
     assert beside(log) == ["receipts.db"]
-    log.open()
-    assert log.listing() == [job]
-    log.insert(make_job())
-    assert log.trouble is None
-    assert len(ids(log.path)) == 2
+    log.database.open()
+    assert log.lookups.listing() == [job]
+    log.jobs.insert(make_job())
+    assert log.database.trouble is None
+    assert len(ids(log.database.path)) == 2
 
 
 # --- backup --------------------------------------------------------------------------------------------------------
@@ -361,14 +364,14 @@ def test_a_backup_is_of_one_moment(log: JobLog, tmp_path: Path) -> None:
     written: list[int] = []
 
     def write() -> None:
-        other = JobLog(log.path)
-        other.open()
+        other = JobLog(log.database.path)
+        other.database.open()
         while not stop.is_set():
-            with log.transaction() if len(written) % 2 else other.transaction():
+            with log.database.transaction() if len(written) % 2 else other.database.transaction():
                 for _ in range(5):
-                    (log if len(written) % 2 else other).insert(make_job())
+                    (log if len(written) % 2 else other).jobs.insert(make_job())
             written.append(5)
-        other.close()
+        other.database.close()
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -377,7 +380,7 @@ def test_a_backup_is_of_one_moment(log: JobLog, tmp_path: Path) -> None:
             count = len(written)
             wait_until(lambda count=count: len(written) >= count + 2, "it is being written")  # type: ignore[misc]
             before = 1 + sum(written)
-            jobs = log.backup(tmp_path / f"{number}.db")
+            jobs = log.database.backup(tmp_path / f"{number}.db")
             assert before <= jobs <= 1 + sum(written) + 5
             assert len(ids(tmp_path / f"{number}.db")) == jobs
             assert (jobs - 1) % 5 == 0
@@ -390,14 +393,14 @@ def test_a_backup_is_of_one_moment(log: JobLog, tmp_path: Path) -> None:
 def test_a_backup_is_a_job_log_in_one_file(log: JobLog, tmp_path: Path) -> None:
     """What was copied can be read where nothing can be written, and opened as a job log with all that it had."""
     target = tmp_path / "backup.db"
-    assert log.backup(target) == 1
+    assert log.database.backup(target) == 1
     assert target.read_bytes()[18:20] == b"\1\1"  # sqlite.org/fileformat.html: no file is needed beside it to read it
     copied = JobLog(target)
-    copied.open()
-    assert copied.listing() == log.listing()
-    job = log.listing()[0]
-    assert copied.history(job.job_id) == log.history(job.job_id)
-    copied.close()
+    copied.database.open()
+    assert copied.lookups.listing() == log.lookups.listing()
+    job = log.lookups.listing()[0]
+    assert copied.histories.lines(job.job_id) == log.histories.lines(job.job_id)
+    copied.database.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.db", "state"]
 
 
@@ -407,13 +410,13 @@ def test_a_backup_overwrites_nothing(log: JobLog, tmp_path: Path) -> None:
     taken.write_text("precious")
     link.symlink_to(tmp_path / "nowhere")
     before = known(log)
-    for target in (taken, link, log.path):
+    for target in (taken, link, log.database.path):
         with pytest.raises(JobLogError) as caught:
-            log.backup(target)
+            log.database.backup(target)
         assert str(caught.value) == f"{target} is there already; nothing was overwritten"
     assert taken.read_text() == "precious"
     assert not (tmp_path / "nowhere").exists()
-    assert ids(log.path) == known(log) == before
+    assert ids(log.database.path) == known(log) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.db", "state", "taken.db"]
     assert beside(log) == ["receipts.db", "receipts.db-shm", "receipts.db-wal"]
 
@@ -425,24 +428,24 @@ def test_a_backup_that_fails_leaves_no_part(
     """Where the disk refuses a step of it, that is told; a part of a copy is not left, and no trouble of the log's."""
     monkeypatch.setattr(sqlite, step, refusing(errno.ENOSPC))
     with pytest.raises(JobLogError, match=r"backup\.db.* cannot be written \(.*No space left"):
-        log.backup(tmp_path / "backup.db")
+        log.database.backup(tmp_path / "backup.db")
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(PARTIAL_SUFFIX)] == []
-    assert log.trouble is None
+    assert log.database.trouble is None
 
 
 def test_a_backup_needs_a_folder(log: JobLog, tmp_path: Path) -> None:
     """Where the folder is missing, the error names the file."""
     with pytest.raises(JobLogError, match=r"missing/.*backup\.db.* cannot be written"):
-        log.backup(tmp_path / "missing" / "backup.db")
+        log.database.backup(tmp_path / "missing" / "backup.db")
 
 
 @pytest.mark.parametrize("spoil", [damage, miscount])
 def test_a_damaged_log_has_no_backup(log: JobLog, tmp_path: Path, spoil: Callable[[JobLog], None]) -> None:
     """A copy that would be damaged is not kept, and the words are about the log, not about the copy's disk."""
     spoil(log)
-    with pytest.raises(JobLogError, match=rf"the job log {log.path} is damaged \(.*\); stop the daemon"):
-        log.backup(tmp_path / "backup.db")
+    with pytest.raises(JobLogError, match=rf"the job log {log.database.path} is damaged \(.*\); stop the daemon"):
+        log.database.backup(tmp_path / "backup.db")
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
@@ -454,7 +457,7 @@ def test_a_log_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "receipts.db"
     path.write_bytes(b"\xff" * 50_000)
     with pytest.raises(JobLogError) as caught:
-        JobLog(path).open()
+        JobLog(path).database.open()
     assert str(caught.value) == (
         f"the job log {path} cannot be used: it is damaged (file is not a database); stop the daemon, move the file "
         "away together with the -wal and -shm beside it, and put the last backup in its place, or nothing: then what "
@@ -483,14 +486,14 @@ def lax_umask() -> Iterator[None]:
 def test_nobody_else_reads_the_log(tmp_path: Path) -> None:
     """The log, what SQLite keeps beside it, a backup and a log that was written again are for their owner only."""
     log = JobLog(tmp_path / "receipts.db")
-    log.open()
-    log.insert(make_job())
-    log.backup(tmp_path / "copy.db")
-    log.restore()
-    log.insert(make_job())
+    log.database.open()
+    log.jobs.insert(make_job())
+    log.database.backup(tmp_path / "copy.db")
+    log.database.restore()
+    log.jobs.insert(make_job())
     assert {"receipts.db", "receipts.db-wal", "copy.db"} <= modes(tmp_path).keys()
     assert set(modes(tmp_path).values()) == {0o600}
-    log.close()
+    log.database.close()
 
 
 @pytest.mark.usefixtures("lax_umask")
@@ -501,7 +504,7 @@ def test_a_log_that_all_could_read_is_closed_to_them(tmp_path: Path, before: int
     path.touch(mode=0o600)
     path.chmod(before)
     log = JobLog(path)
-    log.open()
-    log.insert(make_job())
+    log.database.open()
+    log.jobs.insert(make_job())
     assert set(modes(tmp_path).values()) == {after}
-    log.close()
+    log.database.close()

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.errors import JobLogError
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from tests.conftest import make_job, refusing_commits
 from tests.fakes.daemons.process import DEADLINE_SECONDS, wait_until
 
@@ -28,14 +28,14 @@ class PlannedError(Exception):
 
 def facts(log: JobLog) -> set[str]:
     """Return the names of the facts that are durable, as another program sees them."""
-    with closing(sqlite3.connect(log.path)) as other:
+    with closing(sqlite3.connect(log.database.path)) as other:
         return {name for (name,) in other.execute("SELECT name FROM fact")}
 
 
 def said(log: JobLog) -> list[str]:
     """Return the first word of each statement that SQLite is given from now on."""
     words: list[str] = []
-    connection: sqlite3.Connection = log._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
+    connection: sqlite3.Connection = log.database._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
     connection.set_trace_callback(lambda statement: words.append(statement.split()[0]))
     return words
 
@@ -44,11 +44,11 @@ def said(log: JobLog) -> list[str]:
 def queued(log: JobLog, works: Sequence[Work]) -> Iterator[list[Future[object]]]:
     """Have each work, in a thread of its own, wait for its turn while the block has it, in this order."""
     with ThreadPoolExecutor(len(works)) as pool:
-        with log.transaction():
+        with log.database.transaction():
             futures: list[Future[object]] = []
             for number, work in enumerate(works, 1):
                 futures.append(pool.submit(work))
-                wait_until(lambda: len(log._waiting) == number, "it waits for its turn")  # noqa: B023 - called at once
+                wait_until(lambda: len(log.database._waiting) == number, "it waits for its turn")  # noqa: B023 - called at once
             yield futures
         for future in futures:
             future.exception(DEADLINE_SECONDS)
@@ -56,20 +56,20 @@ def queued(log: JobLog, works: Sequence[Work]) -> Iterator[list[Future[object]]]
 
 def fail_inside(log: JobLog, work: Work) -> None:
     """Do work in a transaction that then fails."""
-    with log.transaction():
+    with log.database.transaction():
         work()
         raise PlannedError
 
 
 def test_those_who_wait_share_a_commit(log: JobLog) -> None:
     """What came while another one wrote is committed together with that, once, and all of it is durable."""
-    works = [lambda number=number: log.keep_fact(f"late {number}", "") for number in range(5)]
+    works = [lambda number=number: log.facts.keep(f"late {number}", "") for number in range(5)]
     words = said(log)
     with queued(log, works):
-        log.keep_fact("first", "")
+        log.facts.keep("first", "")
     assert facts(log) == {"first", *(f"late {number}" for number in range(5))}
     assert (words.count("BEGIN"), words.count("COMMIT")) == (1, 1)
-    log.keep_fact("alone", "")
+    log.facts.keep("alone", "")
     assert "alone" in facts(log)
     assert (words.count("BEGIN"), words.count("COMMIT")) == (2, 2)
 
@@ -81,16 +81,16 @@ def test_nobody_goes_on_before_what_was_written_or_seen_is_durable(log: JobLog, 
     found: list[tuple[set[str], bool]] = []
 
     def go_on() -> None:
-        log.keep_fact("second", "") if ask == "write" else log.fact("first")
+        log.facts.keep("second", "") if ask == "write" else log.facts.get("first")
         has_gone_on.set()
 
     def look() -> None:
-        with log.transaction():
-            log.keep_fact("last", "")
+        with log.database.transaction():
+            log.facts.keep("last", "")
             found.append((facts(log), has_gone_on.wait(_SOON_SECONDS)))
 
     with queued(log, [go_on, look]) as futures:
-        log.keep_fact("first", "")
+        log.facts.keep("first", "")
     assert [future.exception() for future in futures] == [None, None]
     assert found == [(set(), False)]
     assert {"first", "last"} <= facts(log)
@@ -99,13 +99,13 @@ def test_nobody_goes_on_before_what_was_written_or_seen_is_durable(log: JobLog, 
 def test_a_part_that_fails_is_taken_back_alone(log: JobLog) -> None:
     """An error in one thread's transaction reaches that thread only, and takes back nothing of the others."""
     works = [
-        lambda: log.keep_fact("before", ""),
-        lambda: fail_inside(log, lambda: log.keep_fact("failed", "")),
-        lambda: log.keep_fact("after", ""),
-        lambda: fail_inside(log, lambda: log.keep_fact("failed last", "")),
+        lambda: log.facts.keep("before", ""),
+        lambda: fail_inside(log, lambda: log.facts.keep("failed", "")),
+        lambda: log.facts.keep("after", ""),
+        lambda: fail_inside(log, lambda: log.facts.keep("failed last", "")),
     ]
     with queued(log, works) as futures:
-        log.keep_fact("first", "")
+        log.facts.keep("first", "")
     assert [type(future.exception()) for future in futures] == [type(None), PlannedError, type(None), PlannedError]
     assert facts(log) == {"first", "before", "after"}
 
@@ -114,8 +114,8 @@ def test_those_who_wait_go_on_where_the_first_fails(log: JobLog) -> None:
     """An error in the transaction that began takes back that one; those who waited for it are committed."""
 
     def begin() -> None:
-        with queued(log, [lambda: log.keep_fact("late", ""), lambda: log.keep_fact("later", "")]):
-            log.keep_fact("first", "")
+        with queued(log, [lambda: log.facts.keep("late", ""), lambda: log.facts.keep("later", "")]):
+            log.facts.keep("first", "")
             raise PlannedError
 
     with pytest.raises(PlannedError):
@@ -127,25 +127,25 @@ def test_a_full_disk_fails_the_whole_group(log: JobLog) -> None:
     """Where SQLite has taken back a group, each of its parts is told so, and the next one is whole."""
 
     def write_much() -> None:
-        with log.transaction():
+        with log.database.transaction():
             for _ in range(200):
-                log.insert(make_job(message="x" * 1000))
+                log.jobs.insert(make_job(message="x" * 1000))
 
-    pages = log.select("PRAGMA page_count")[0][0]
-    most = log.select("PRAGMA max_page_count")[0][0]
-    log.select(f"PRAGMA max_page_count = {pages}")
+    pages = log.database.select("PRAGMA page_count")[0][0]
+    most = log.database.select("PRAGMA max_page_count")[0][0]
+    log.database.select(f"PRAGMA max_page_count = {pages}")
     with capture_logs() as lines:
         with (
             pytest.raises(JobLogError, match="its disk is full"),
             queued(log, [write_much]) as [future],  # one alone: who comes first of two is anybody's guess
         ):
-            log.keep_fact("first", "")
+            log.facts.keep("first", "")
         error = future.exception()
         assert isinstance(error, JobLogError)
         assert "its disk is full" in str(error)
-        assert (facts(log), log.listing()) == (set(), [])
-        log.select(f"PRAGMA max_page_count = {most}")
-        log.keep_fact("third", "")
+        assert (facts(log), log.lookups.listing()) == (set(), [])
+        log.database.select(f"PRAGMA max_page_count = {most}")
+        log.facts.keep("third", "")
     assert facts(log) == {"third"}
     assert [line["event"] for line in lines] == ["job_log.failing", "job_log.mended"]
 
@@ -155,25 +155,25 @@ def test_a_commit_that_fails_fails_all_its_parts(log: JobLog) -> None:
     with ExitStack() as refused, capture_logs() as lines:
 
         def write_in_vain() -> None:
-            log.keep_fact("first", "")
+            log.facts.keep("first", "")
             refused.enter_context(refusing_commits(log))
 
         with (
             pytest.raises(JobLogError, match="cannot be used now"),
-            queued(log, [lambda: log.keep_fact("second", ""), lambda: log.fact("first")]) as futures,
+            queued(log, [lambda: log.facts.keep("second", ""), lambda: log.facts.get("first")]) as futures,
         ):
             write_in_vain()
         assert [type(future.exception()) for future in futures] == [JobLogError, JobLogError]
         assert facts(log) == set()
         refused.close()
-        log.keep_fact("third", "")
+        log.facts.keep("third", "")
     assert facts(log) == {"third"}
     assert [line["event"] for line in lines] == ["job_log.failing", "job_log.mended"]
 
 
 def test_closing_commits_what_was_left_to_others(log: JobLog) -> None:
     """What a thread has written, and left to the next one to commit, is durable after the log was closed."""
-    with queued(log, [lambda: log.keep_fact("second", "")]):
-        log.keep_fact("first", "")
-    log.close()
+    with queued(log, [lambda: log.facts.keep("second", "")]):
+        log.facts.keep("first", "")
+    log.database.close()
     assert facts(log) == {"first", "second"}

@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 
 from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, DestinationState, HoldKind, Holds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 
 NOW = 1_700_000_000.0
 URL = "http://127.0.0.1/webhook/receipts"
@@ -18,13 +18,13 @@ OTHER = "http://127.0.0.1/webhook/other"
 @pytest.fixture
 def holds(log: JobLog) -> Holds:
     """The holds of an empty job log."""
-    return Holds(log)
+    return log.holds
 
 
 def test_a_new_destination_is_not_held(holds: Holds) -> None:
     """Of a destination that nothing was sent to, nothing is known, and asking leaves no trace."""
-    assert holds.get(URL) == DestinationState(url=URL)
-    assert not holds.get(URL).is_held
+    assert holds.of(URL) == DestinationState(url=URL)
+    assert not holds.of(URL).is_held
     assert holds.all() == []
 
 
@@ -33,7 +33,7 @@ def test_a_hold_begins_once(holds: Holds) -> None:
     assert holds.hold(URL, HoldKind.ANSWERS, "N8N answered 503", NOW, NOW + 5) is True
     assert holds.hold(URL, HoldKind.ANSWERS, "N8N answered 502", NOW + 5, NOW + 15) is False
     assert holds.hold(URL, HoldKind.ANSWERS, "no connection", NOW + 15, NOW + 35) is False
-    assert holds.get(URL) == DestinationState(
+    assert holds.of(URL) == DestinationState(
         url=URL,
         hold_kind=HoldKind.ANSWERS,
         held_since=NOW,
@@ -41,7 +41,7 @@ def test_a_hold_begins_once(holds: Holds) -> None:
         probe_at=NOW + 35,
         probes=3,
     )
-    assert holds.get(URL).is_held
+    assert holds.of(URL).is_held
 
 
 def test_a_hold_is_one_destinations(holds: Holds) -> None:
@@ -54,10 +54,10 @@ def test_a_hold_is_one_destinations(holds: Holds) -> None:
 def test_a_hold_outlives_a_restart(log: JobLog, holds: Holds) -> None:
     """A destination that is held is still held after a restart, and is probed when it would have been."""
     holds.hold(URL, HoldKind.SILENCE, "no callback arrives", NOW, NOW + 5)
-    before = holds.get(URL)
-    log.close()
-    log.open()
-    assert Holds(log).get(URL) == before
+    before = holds.of(URL)
+    log.database.close()
+    log.database.open()
+    assert log.holds.of(URL) == before
 
 
 @pytest.mark.parametrize("kind", HoldKind)
@@ -68,9 +68,9 @@ def test_what_ends_a_hold(holds: Holds, kind: HoldKind) -> None:
     for other_kind, end in enders.items():
         if other_kind is not kind:
             assert end(URL, NOW + 6) is False
-            assert holds.get(URL).is_held
+            assert holds.of(URL).is_held
     assert enders[kind](URL, NOW + 7) is True
-    assert holds.get(URL) == DestinationState(
+    assert holds.of(URL) == DestinationState(
         url=URL,
         accepted_at=NOW + (7 if kind is HoldKind.ANSWERS else 6),
         called_back_at=NOW + (7 if kind is HoldKind.SILENCE else 6),
@@ -91,7 +91,7 @@ def test_a_hold_can_begin_again(holds: Holds) -> None:
     holds.hold(URL, HoldKind.ANSWERS, "N8N answered 503", NOW, NOW + 5)
     holds.accepted(URL, NOW + 6)
     assert holds.hold(URL, HoldKind.SILENCE, "no callback arrives", NOW + 7, NOW + 12) is True
-    standing = holds.get(URL)
+    standing = holds.of(URL)
     assert (standing.hold_kind, standing.held_since, standing.probes) == (HoldKind.SILENCE, NOW + 7, 1)
 
 
@@ -100,29 +100,29 @@ def test_a_hold_keeps_its_kind(holds: Holds, first: HoldKind, second: HoldKind) 
     """A second kind of trouble during a hold does not begin another one, nor change what ends it."""
     holds.hold(URL, first, "trouble", NOW, NOW + 5)
     assert holds.hold(URL, second, "more trouble", NOW + 5, NOW + 15) is False
-    assert (holds.get(URL).hold_kind, holds.get(URL).held_since) == (first, NOW)
+    assert (holds.of(URL).hold_kind, holds.of(URL).held_since) == (first, NOW)
 
 
 def test_the_first_callback_ever_is_kept(holds: Holds) -> None:
     """When a destination called back for the first time is known for good: until then, one receipt is out at a time."""
-    assert holds.get(URL).called_back_at is None
+    assert holds.of(URL).called_back_at is None
     assert holds.called_back(URL, NOW) is False
     holds.called_back(URL, NOW + 9)
-    assert holds.get(URL).called_back_at == NOW
+    assert holds.of(URL).called_back_at == NOW
 
 
 def test_the_last_acceptance_is_kept(holds: Holds) -> None:
     """When a destination last took a receipt is known: it is the evidence that a failure is a receipt's own."""
     holds.accepted(URL, NOW)
     holds.accepted(URL, NOW + 9)
-    assert holds.get(URL).accepted_at == NOW + 9
+    assert holds.of(URL).accepted_at == NOW + 9
 
 
 def test_silence_counts_different_jobs(holds: Holds) -> None:
     """Each job that expires without a callback counts once, however often it expires, each destination by itself."""
     assert [holds.silent(URL, job) for job in ("a", "a", "b", "a", "c")] == [1, 1, 2, 2, 3]
     assert holds.silent(OTHER, "a") == 1
-    assert holds.get(URL).silent_jobs == ("a", "b", "c")
+    assert holds.of(URL).silent_jobs == ("a", "b", "c")
 
 
 def test_a_callback_breaks_the_silence(holds: Holds) -> None:
@@ -131,7 +131,7 @@ def test_a_callback_breaks_the_silence(holds: Holds) -> None:
         holds.silent(URL, "a")
         holds.silent(URL, "b")
         holds.called_back(URL, NOW)
-        assert holds.get(URL).silent_jobs == ()
+        assert holds.of(URL).silent_jobs == ()
         assert holds.silent(URL, "c") == 1
         holds.called_back(URL, NOW)
 
@@ -164,7 +164,7 @@ def test_an_acceptance_clears_the_413(holds: Holds) -> None:
 
 def test_an_everyday_callback_writes_nothing(log: JobLog, holds: Holds) -> None:
     """A callback that changes nothing of what is known costs no write."""
-    connection: sqlite3.Connection = log._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
+    connection: sqlite3.Connection = log.database._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
     holds.called_back(URL, NOW)
     changes = connection.total_changes
     holds.called_back(URL, NOW + 1)

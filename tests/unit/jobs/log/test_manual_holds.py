@@ -11,9 +11,9 @@ import pytest
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.inbox.wait_reasons import WaitReason
-from receipt_watcher.jobs.log.holds import HoldKind, Holds
+from receipt_watcher.jobs.log.holds import HoldKind
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold, ManualHolds
-from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import TOKEN, FakeClock
@@ -31,7 +31,7 @@ NOW = 1_700_000_000.0
 @pytest.fixture
 def hand(log: JobLog) -> ManualHolds:
     """The holds by hand of an empty job log."""
-    return ManualHolds(log)
+    return log.manual_holds
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_a_hold_and_its_end(log: JobLog, hand: ManualHolds) -> None:
     assert hand.hold(HoldTarget.INBOX, "office", "sorting", NOW) is True
     assert hand.hold(HoldTarget.INBOX, "office", "still sorting", NOW + 9) is False
     assert hand.hold(HoldTarget.DESTINATION, URL, "", NOW) is True
-    log.close()
-    log.open()
+    log.database.close()
+    log.database.open()
     held = ManualHold(HoldTarget.INBOX, "office", NOW, "still sorting")
     assert hand.all() == [ManualHold(HoldTarget.DESTINATION, URL, NOW, ""), held]
     assert (hand.of_inbox("office"), hand.of_destination("office")) == (held, None)
@@ -121,22 +121,22 @@ def test_nothing_expires(log: JobLog, world: Concluding, hand: ManualHolds) -> N
         assert world.expire(DEADLINE_SECONDS * 2) == []
     assert world.job(job).state is State.PROCESSING
     hand.resume(HoldTarget.DESTINATION, URL)
-    log.extend_deadlines(["elsewhere"], world.clock.now + 10 * DEADLINE_SECONDS)
-    log.extend_deadlines(["office"], world.clock.now + DEADLINE_SECONDS)
+    log.jobs.extend_deadlines(["elsewhere"], world.clock.now + 10 * DEADLINE_SECONDS)
+    log.jobs.extend_deadlines(["office"], world.clock.now + DEADLINE_SECONDS)
     assert world.expire(DEADLINE_SECONDS - 1) == []
     assert [each.job_id for each in world.expire(2)] == [job.job_id]
 
 
 def test_what_waited_is_known_after_it(log: JobLog, clock: FakeClock) -> None:
     """The end of a hold is noted with the destination, so that what waited drains at its pace."""
-    holds = Holds(log)
+    holds = log.holds
     holds.resumed_by_hand(URL, clock.now)
-    assert (holds.get(URL).resumed_at, holds.get(URL).is_held) == (clock.now, False)
+    assert (holds.of(URL).resumed_at, holds.of(URL).is_held) == (clock.now, False)
 
 
 def test_the_status_file_tells(share: Share) -> None:
     """People at the share read that their admin holds the inbox, or N8N, since when, and what was said of why."""
-    hand = ManualHolds(share.log)
+    hand = share.log.manual_holds
     hand.hold(HoldTarget.INBOX, "office", "the auditors are here", share.clock.now - 3600)
     hand.hold(HoldTarget.DESTINATION, URL, "", share.clock.now - 60)
     said = share.after(0)
@@ -150,7 +150,7 @@ def test_the_status_file_tells(share: Share) -> None:
 
 def test_nothing_held_is_told_as_stuck(office: Office) -> None:
     """A receipt that waits because an admin wants it to is no news."""
-    hand = ManualHolds(office.log)
+    hand = office.log.manual_holds
     hand.hold(HoldTarget.DESTINATION, URL, "", office.clock.now)
     office.record()
     assert office.after(10 * 3600) == []
@@ -217,4 +217,4 @@ def test_nothing_of_that_name(tmp_path: Path, n8n: StandIn) -> None:
     assert said.returncode == 2
     assert "There is no 'ofice'; it may be one of: office, n8n, 127.0.0.1" in said.stderr
     with daemon.job_log() as log:
-        assert ManualHolds(log).all() == []
+        assert log.manual_holds.all() == []

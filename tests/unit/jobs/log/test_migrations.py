@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from receipt_watcher.jobs.log import migrations
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.migrations import WITHDRAWN
-from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.report.balance.last_result import last_balance
 
 FOLDER = Path(migrations.__file__).parent
@@ -89,8 +89,8 @@ def test_a_log_with_a_withdrawn_migration_is_carried_over(tmp_path: Path, name: 
     """Such a log opens, and has the schema that a new one has; opening it again changes nothing."""
     fresh, old = JobLog(tmp_path / "fresh.db"), JobLog(tmp_path / "old.db")
     for log in (fresh, old):
-        log.open()
-    with closing(sqlite3.connect(old.path, isolation_level=None)) as database:
+        log.database.open()
+    with closing(sqlite3.connect(old.database.path, isolation_level=None)) as database:
         database.execute("DELETE FROM schema_migration WHERE name > '0010_listing'")
         database.execute("DROP INDEX job_kept")
         database.execute("DROP INDEX job_created")
@@ -99,23 +99,23 @@ def test_a_log_with_a_withdrawn_migration_is_carried_over(tmp_path: Path, name: 
         database.execute("CREATE INDEX job_list_inbox ON job (inbox || '', job_id)")
         database.execute("INSERT INTO schema_migration (name, applied) VALUES (?, '2026-11-21')", [name])
     for _ in range(2):
-        old.close()
-        old.open()
+        old.database.close()
+        old.database.open()
         assert indexes(old) == indexes(fresh)
-    old.close()
-    fresh.close()
+    old.database.close()
+    fresh.database.close()
 
 
 def indexes(log: JobLog) -> list[tuple[str, ...]]:
     """Return the tables and indexes of a log."""
-    return log.select("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+    return log.database.select("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
 
 
 @pytest.mark.parametrize("fact", ['{"at": 1, "received": 2, "of_a_newer_version": 3}', "{}", "[]", "no JSON"])
 def test_a_balance_that_another_version_kept_counts_as_none(tmp_path: Path, fact: str) -> None:
     """A fact has no migration: one with other fields stops neither `status` nor the daemon."""
     log = JobLog(tmp_path / "receipts.db")
-    log.open()
-    log.keep_fact("balance", fact)
+    log.database.open()
+    log.facts.keep("balance", fact)
     assert last_balance(log) is None
-    log.close()
+    log.database.close()

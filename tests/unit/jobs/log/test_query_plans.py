@@ -22,13 +22,13 @@ import pytest
 from peewee import SqliteDatabase
 
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.holds import HoldKind, Holds
-from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
-from receipt_watcher.jobs.log.outbox import Outbox
+from receipt_watcher.jobs.log.holds import HoldKind
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.log.queries.lookups import Selection
-from receipt_watcher.jobs.log.queries.search import Cursor, Search, Wanted
+from receipt_watcher.jobs.log.queries.search import Cursor, Wanted
 from receipt_watcher.jobs.log.tables import stored
-from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.log.transitions import Attempt
 from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from tests.conftest import make_job
 from tests.fakes.daemons.process import REPOSITORY
@@ -46,18 +46,16 @@ _GROWING = ("job", "attempt", "history")
 _ASKING = {
     "select",
     "select_as",
-    "_jobs",
     "change",
-    "jobs",
+    "_where",
     "dicts",
     "execute",
     "execute_sql",
     "get_or_none",
-    "_execute",
 }
 _NOT_THE_LOG = {"select.select", "play.jobs"}
 _BEGINS_A_QUERY = ("Row.select", "table.select")  # Peewee's: it is run by what is called on it
-_WAYS_TO_IT = {"logfile.py": "where all of it goes through", "migrations": "run once, over all there is"}
+_WAYS_TO_IT = {"engine": "where all of it goes through", "migrations": "run once, over all there is"}
 
 #: These hold only what is open, or under way; however much was concluded.
 _OF_WHAT_WAITS = {"job_open", "job_move_due"}
@@ -128,118 +126,118 @@ def asked(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 def write(log: JobLog) -> Job:
     """Let receipts go all the ways that the log knows; return one that was concluded and filed."""
-    with log.transaction():
-        job = log.insert(make_job(NOW))
-        log.link_conflicts(job)
-        log.complete(job.job_id, job.sha256, job.mime_type, job.size)
-    log.claim(INBOXES, NOW, least_failed_first=True)
-    log.claim(INBOXES, NOW, least_failed_first=True)  # none is left that never failed
-    log.advance(job.job_id, Event.ACCEPT, NOW, deadline_at=NOW + 9)
-    log.add_attempt(job.job_id, NOW, Attempt(NOW, "accepted", counted=True))
-    log.keep_execution(job.job_id, "7")
-    log.extend_deadlines(INBOXES, NOW + 10)
-    log.advance(job.job_id, Event.SUCCEED, NOW)
-    moves = log.intend_moves([(log.due_moves(INBOXES, 9)[0], Folder.DONE, Path("scan.jpg"))])
-    log.finish_moves(moves, NOW)
-    log.keep_note_path(job.job_id, None)
-    other = log.insert(make_job(NOW + 1))
-    log.claim(INBOXES, NOW + 1)
-    log.lose_claims(NOW, NOW + 9, "", but=set())
-    log.forget_resends(INBOXES)
-    log.postpone_deadlines(NOW - 5, NOW + 2)
-    log.shift_times(1.0, NOW)
-    log.bring_forward(NOW)
-    log.assign_branches("office", lambda _: "office")
-    log.advance(other.job_id, Event.FAIL, NOW + 2)
-    log.abandon_move(other.job_id, NOW, "")
-    with log.transaction():
-        log.bring(other, NOW, "", {})
-    filed = log.get(job.job_id)
+    with log.database.transaction():
+        job = log.jobs.insert(make_job(NOW))
+        log.jobs.link_conflicts(job)
+        log.jobs.complete(job.job_id, job.sha256, job.mime_type, job.size)
+    log.jobs.claim(INBOXES, NOW, least_failed_first=True)
+    log.jobs.claim(INBOXES, NOW, least_failed_first=True)  # none is left that never failed
+    log.jobs.advance(job.job_id, Event.ACCEPT, NOW, deadline_at=NOW + 9)
+    log.jobs.add_attempt(job.job_id, NOW, Attempt(NOW, "accepted", counted=True))
+    log.jobs.keep_execution(job.job_id, "7")
+    log.jobs.extend_deadlines(INBOXES, NOW + 10)
+    log.jobs.advance(job.job_id, Event.SUCCEED, NOW)
+    moves = log.moves.intend_moves([(log.files.due_moves(INBOXES, 9)[0], Folder.DONE, Path("scan.jpg"))])
+    log.moves.finish_moves(moves, NOW)
+    log.moves.keep_note_path(job.job_id, None)
+    other = log.jobs.insert(make_job(NOW + 1))
+    log.jobs.claim(INBOXES, NOW + 1)
+    log.jobs.lose_claims(NOW, NOW + 9, "", but=set())
+    log.jobs.forget_resends(INBOXES)
+    log.jobs.postpone_deadlines(NOW - 5, NOW + 2)
+    log.jobs.shift_times(1.0, NOW)
+    log.jobs.bring_forward(NOW)
+    log.jobs.assign_branches("office", lambda _: "office")
+    log.jobs.advance(other.job_id, Event.FAIL, NOW + 2)
+    log.moves.abandon_move(other.job_id, NOW, "")
+    with log.database.transaction():
+        log.moves.bring(other, NOW, "", {})
+    filed = log.lookups.get(job.job_id)
     assert filed is not None
-    intended = log.intend_removals("office", [filed], INBOXES, NOW + 3)
-    log.begun_removals("office")
-    log.finish_removals("office", [], {each.job_id: "" for each in intended}, NOW + 3)
-    log.trim([job.job_id], NOW + 9)
-    log.keep_fact("a", "b")
-    log.replace_in_facts("upload:", "old", "new")
-    log.forget_facts("a", "c")
+    intended = log.moves.intend_removals("office", [filed], INBOXES, NOW + 3)
+    log.files.begun_removals("office")
+    log.moves.finish_removals("office", [], {each.job_id: "" for each in intended}, NOW + 3)
+    log.jobs.trim([job.job_id], NOW + 9)
+    log.facts.keep("a", "b")
+    log.facts.replace("upload:", "old", "new")
+    log.facts.forget("a", "c")
     return filed
 
 
 def read(log: JobLog, job: Job) -> None:
     """Ask all that the log can be asked."""
     for inboxes in (OFFICE, INBOXES):
-        log.next_due(inboxes)
-        log.count(inboxes, State.QUEUED)
-        log.count(inboxes, State.DELIVERING, State.PROCESSING)
-        log.open_jobs_of(inboxes)
-        log.overdue(inboxes, NOW)
-        log.overdue(inboxes, NOW, 1)
-        log.due_moves(inboxes, 64)
-        log.is_named_by_another(job, inboxes)
-        log.oldest_open(NOW, 9, inboxes)
-    log.has_jobs_of("office")
-    log.queued_of("office")
-    log.same_receipts("x", "y", OPEN_STATES | {State.SUCCESS})
-    log.earlier_versions("office", Path("a"), 9)
-    log.latest_of("office", Path("a"))
-    log.with_bytes("x", 9)
-    log.next_deadline()
-    log.unrecorded_in_processing("office", ["a"])
-    log.stored_at("office", Folder.DONE, Path("a"))
-    log.newest_files("office", Folder.PROCESSING, NOW, 50)
-    log.newest_files("office", Folder.DONE, NOW, 50)
-    log.has_filed("office", Folder.FAILED)
-    log.claims_to([Path("a"), Path("b")])
+        log.lookups.next_due(inboxes)
+        log.statistics.count(inboxes, State.QUEUED)
+        log.statistics.count(inboxes, State.DELIVERING, State.PROCESSING)
+        log.statistics.open_jobs_of(inboxes)
+        log.lookups.overdue(inboxes, NOW)
+        log.lookups.overdue(inboxes, NOW, 1)
+        log.files.due_moves(inboxes, 64)
+        log.files.is_named_by_another(job, inboxes)
+        log.lookups.oldest_open(NOW, 9, inboxes)
+    log.lookups.has_jobs_of("office")
+    log.lookups.queued_of("office")
+    log.lookups.same_receipts("x", "y", OPEN_STATES | {State.SUCCESS})
+    log.lookups.earlier_versions("office", Path("a"), 9)
+    log.lookups.latest_of("office", Path("a"))
+    log.lookups.with_bytes("x", 9)
+    log.lookups.next_deadline()
+    log.files.unrecorded_in_processing("office", ["a"])
+    log.files.stored_at("office", Folder.DONE, Path("a"))
+    log.files.newest("office", Folder.PROCESSING, NOW, 50)
+    log.files.newest("office", Folder.DONE, NOW, 50)
+    log.files.has_filed("office", Folder.FAILED)
+    log.files.claims_to([Path("a"), Path("b")])
     for folder in (Folder.DONE, Folder.FAILED):
-        log.old_files("office", folder, NOW, NOW, 9)
-        log.sum_of_old_files("office", folder, NOW, NOW)
-    log.old_histories(NOW, NOW)
-    log.failures_after(log.last_event())
-    log.failed_between(NOW, NOW)
-    log.failed_between(NOW, NOW, "office")
-    log.last_failures(9)
-    log.counts_between(NOW, NOW)
-    log.open_in("office", NOW)
-    log.oldest_open(NOW, 9)
-    log.open_among(["a", "b"])
-    log.open_jobs()
-    log.last_retry("a")
-    log.last_attempt()
-    log.beginnings_and_ends(0, 9, 9)
-    log.deliveries(0, 9, 9)
-    log.waiting_on("office")
-    log.moves_due("office")
-    log.oldest_open_in("office")
-    log.removed_files()
-    log.latest_change(NOW)
+        log.files.old("office", folder, NOW, NOW, 9)
+        log.files.sum_of_old("office", folder, NOW, NOW)
+    log.files.old_histories(NOW, NOW)
+    log.histories.failures_after(log.histories.last_event())
+    log.lookups.failed_between(NOW, NOW)
+    log.lookups.failed_between(NOW, NOW, "office")
+    log.lookups.last_failures(9)
+    log.statistics.counts_between(NOW, NOW)
+    log.statistics.open_in("office", NOW)
+    log.lookups.oldest_open(NOW, 9)
+    log.lookups.open_among(["a", "b"])
+    log.statistics.open_jobs()
+    log.histories.last_retry("a")
+    log.histories.last_attempt()
+    log.histories.beginnings_and_ends(0, 9, 9)
+    log.histories.deliveries(0, 9, 9)
+    log.statistics.waiting_on("office")
+    log.statistics.moves_due("office")
+    log.statistics.oldest_open_in("office")
+    log.statistics.removed_files()
+    log.statistics.latest_change(NOW)
     read_for_people(log)
 
 
 def read_for_people(log: JobLog) -> None:
     """Ask what people want to see."""
-    log.attempts_after("a", 0, 9)
-    log.history_after("a", 0, 9)
-    log.open_since(NOW, 9)
-    log.changed_since(NOW)
-    log.find("a")
-    log.events_after(0, 9)
-    log.last_events(9)
-    log.counts()
-    log.attempts("a")
-    log.history("a")
-    log.inboxes()
+    log.histories.attempts_after("a", 0, 9)
+    log.histories.lines_after("a", 0, 9)
+    log.lookups.open_since(NOW, 9)
+    log.lookups.changed_since(NOW)
+    log.lookups.find("a")
+    log.histories.events_after(0, 9)
+    log.histories.last_events(9)
+    log.statistics.counts()
+    log.histories.attempts("a")
+    log.histories.lines("a")
+    log.lookups.inboxes()
     for states, inbox, since, name, older in product(
         [(), [State.FAILURE], [State.FAILURE, State.QUEUED]], [None, "office"], [None, NOW], [None, "*"], [None, "f"]
     ):
-        log.listing(states=states, inbox=inbox, since=since, name=name, older_than=older)
+        log.lookups.listing(states=states, inbox=inbox, since=since, name=name, older_than=older)
     for since, until, inbox, but in product([None, NOW], [None, NOW], [None, "office"], [(), ("cellar",)]):
-        log.page(Selection(since, until, inbox, frozenset(but)), "", 9)
+        log.lookups.page(Selection(since, until, inbox, frozenset(but)), "", 9)
 
 
 def ask_the_others(log: JobLog) -> None:
     """Ask all that asks the log by itself."""
-    search = Search(log)
+    search = log.search
     search.sums()
     search.beat()
     search.day(NOW)
@@ -252,17 +250,17 @@ def ask_the_others(log: JobLog) -> None:
         [None, Cursor("f"), Cursor("0", is_newer=True)],
     ):
         search.page(Wanted(text, states, inbox, since, until), place)
-    holds = Holds(log)
+    holds = log.holds
     holds.hold(URL, HoldKind.ANSWERS, "", NOW, NOW)
     holds.all()
     holds.shift_times(1.0)
-    outbox = Outbox(log)
+    outbox = log.outbox
     outbox.put([("held", "", "")], ["mail"], NOW)
     [queued] = outbox.queued()
     outbox.put_off(queued, NOW)
     outbox.remove(queued)
     outbox.remove_all_but(["mail"])
-    by_hand = ManualHolds(log)
+    by_hand = log.manual_holds
     by_hand.hold(HoldTarget.INBOX, "office", "", NOW)
     by_hand.all()
     by_hand.resume(HoldTarget.INBOX, "office")
@@ -273,7 +271,7 @@ def ask_the_others(log: JobLog) -> None:
 
 def plan_of(log: JobLog, statement: str, values: Sequence[object]) -> list[str]:
     """Return the steps by which SQLite finds its answer."""
-    with closing(sqlite3.connect(log.path)) as other:  # one that has not planned it before
+    with closing(sqlite3.connect(log.database.path)) as other:  # one that has not planned it before
         return [row[-1] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}", [*map(stored, values)])]
 
 
@@ -305,7 +303,7 @@ def test_each_index_is_used(log: JobLog, asked: Asked) -> None:
     """Each index serves something that is asked: each costs room and time for every receipt."""
     indexes = {
         name
-        for (name,) in log.select(
+        for (name,) in log.database.select(
             "SELECT name FROM sqlite_master WHERE name LIKE 'job~_%' ESCAPE '~' OR name LIKE '%~_job' ESCAPE '~'"
         )
     }
@@ -326,7 +324,7 @@ def places_that_ask() -> Iterator[tuple[str, range]]:
     """Yield the lines of each call that gives something to the database."""
     for path in sorted(_CODE.rglob("*.py")):
         name = path.relative_to(_CODE)
-        if name.parts[0] in _WAYS_TO_IT:
+        if name.parent.name in _WAYS_TO_IT:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ASKING:
@@ -338,7 +336,7 @@ def places_that_ask() -> Iterator[tuple[str, range]]:
 def test_the_log_has_no_statistics(log: JobLog, asked: Asked) -> None:
     """Whatever was asked, nothing was counted by which SQLite would plan otherwise for a log of another length."""
     assert asked.statements
-    assert log.select("SELECT name FROM sqlite_master WHERE name LIKE 'sqlite_stat%'") == []
+    assert log.database.select("SELECT name FROM sqlite_master WHERE name LIKE 'sqlite_stat%'") == []
 
 
 @pytest.mark.parametrize(
@@ -355,5 +353,5 @@ def test_what_would_grow_is_seen(log: JobLog, statement: str, index: str | None)
     """A question without an index is noticed, as is one whose index is gone."""
     if index is not None:
         assert not any(map(grows, plan_of(log, statement, ())))
-        log.change(f"DROP INDEX {index}")
+        log.database.change(f"DROP INDEX {index}")
     assert any(map(grows, plan_of(log, statement, ())))

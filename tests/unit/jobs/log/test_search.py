@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receipt_watcher.jobs.job import Folder, Job
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.queries import search
 from receipt_watcher.jobs.log.queries.search import Cursor, Page, Search, Wanted
-from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job
@@ -28,7 +28,7 @@ def record(log: JobLog, at: float, state: State = State.QUEUED, took: float = 5.
     """Record a receipt that came at a time and stands in a state."""
     first = state if state in (State.QUEUED, State.DUPLICATE) else State.QUEUED
     original = str(fields.pop("duplicate_of", "")) or None
-    job = log.insert(make_job(at, state=first, duplicate_of=original, **fields))
+    job = log.jobs.insert(make_job(at, state=first, duplicate_of=original, **fields))
     steps = {
         State.DELIVERING: [Event.CLAIM],
         State.PROCESSING: [Event.CLAIM, Event.ACCEPT],
@@ -37,8 +37,8 @@ def record(log: JobLog, at: float, state: State = State.QUEUED, took: float = 5.
         State.CANCELLED: [Event.CANCEL],
     }
     for event in steps.get(state, []):
-        assert log.advance(job.job_id, event, at + took, **({"message": job.message} if job.message else {}))
-    found = log.get(job.job_id)
+        assert log.jobs.advance(job.job_id, event, at + took, **({"message": job.message} if job.message else {}))
+    found = log.lookups.get(job.job_id)
     assert found is not None
     return found
 
@@ -71,7 +71,7 @@ class Filled:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     """A job log with receipts of all names, messages, states and inboxes, and those receipts, the newest first."""
     log = JobLog(tmp_path_factory.mktemp("search") / "receipts.db")
-    log.open()
+    log.database.open()
     states = [state for state in State if state is not State.DUPLICATE]
     jobs = [
         record(
@@ -85,7 +85,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
         for number in range(120)
     ]
     yield Filled(log, jobs[::-1])
-    log.close()
+    log.database.close()
 
 
 def fits(job: Job, wanted: Wanted) -> bool:
@@ -121,12 +121,12 @@ def test_pages_hold_what_fits_once_and_in_order(filled: Filled, wanted: Wanted, 
     expected = [job.job_id for job in filled.jobs if fits(job, wanted)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "STRETCH_ROWS", stretch)
-        pages = list(all_pages(Search(log), wanted, limit))
+        pages = list(all_pages(log.search, wanted, limit))
         assert [job.job_id for page in pages for job in page.jobs] == expected
         back: list[str] = []
         place = pages[-1].newer if len(pages) > 1 else None
         while place is not None:
-            page = Search(log).page(wanted, place, limit)
+            page = log.search.page(wanted, place, limit)
             back[:0] = [job.job_id for job in page.jobs]
             place = page.newer
         last = len(pages[-1].jobs) if len(pages) > 1 else len(expected)
@@ -137,12 +137,12 @@ def test_a_page_goes_on_where_the_last_one_ended_whatever_comes(log: JobLog) -> 
     """New receipts move nothing between pages: none is shown twice, none is left out."""
     for number in range(6):
         record(log, NOON + number, filename=f"{number}.pdf")
-    first = Search(log).page(Wanted(), limit=3)
+    first = log.search.page(Wanted(), limit=3)
     record(log, NOON + 100, filename="new.pdf")
-    second = Search(log).page(Wanted(), first.older, limit=3)
+    second = log.search.page(Wanted(), first.older, limit=3)
     assert names(first.jobs) + names(second.jobs) == ["5.pdf", "4.pdf", "3.pdf", "2.pdf", "1.pdf", "0.pdf"]
     assert second.newer is not None
-    assert names(Search(log).page(Wanted(), second.newer, limit=9).jobs) == ["new.pdf", "5.pdf", "4.pdf", "3.pdf"]
+    assert names(log.search.page(Wanted(), second.newer, limit=9).jobs) == ["new.pdf", "5.pdf", "4.pdf", "3.pdf"]
 
 
 def test_letters_are_found_however_they_are_composed(log: JobLog) -> None:
@@ -150,24 +150,24 @@ def test_letters_are_found_however_they_are_composed(log: JobLog) -> None:
     record(log, NOON, filename=unicodedata.normalize("NFD", "Überweisung.pdf"))
     record(log, NOON + 1, filename="Überweisung 2.pdf")
     for text in ("überweisung", unicodedata.normalize("NFD", "ÜBERWEISUNG")):
-        assert len(Search(log).page(Wanted(text=text)).jobs) == 2
+        assert len(log.search.page(Wanted(text=text)).jobs) == 2
 
 
 def test_a_job_is_found_by_the_beginning_of_its_id(log: JobLog) -> None:
     """An id, or its beginning, that somebody pastes finds its receipt."""
     jobs = [record(log, NOON + number * 100_000) for number in range(3)]
     for text in (jobs[1].job_id, jobs[1].job_id[:13], f" {jobs[1].job_id.upper()} "):
-        assert [job.job_id for job in Search(log).page(Wanted(text=text)).jobs] == [jobs[1].job_id]
+        assert [job.job_id for job in log.search.page(Wanted(text=text)).jobs] == [jobs[1].job_id]
 
 
 def test_a_search_says_how_far_it_has_come(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not found in one stretch is looked for in the next one, and nobody takes «not yet» for «not there»."""
     monkeypatch.setattr(search, "STRETCH_ROWS", 4)
     jobs = [record(log, NOON + number, filename="old.pdf" if number == 0 else "scan.pdf") for number in range(10)]
-    first = Search(log).page(Wanted(text="old"))
+    first = log.search.page(Wanted(text="old"))
     assert (first.jobs, first.looked_to) == ([], jobs[6].job_id)
-    second = Search(log).page(Wanted(text="old"), first.older)
-    third = Search(log).page(Wanted(text="old"), second.older)
+    second = log.search.page(Wanted(text="old"), first.older)
+    third = log.search.page(Wanted(text="old"), second.older)
     assert (second.looked_to, third.looked_to) == (jobs[2].job_id, None)
     assert names(third.jobs) == ["old.pdf"]
     assert third.older is None
@@ -193,7 +193,7 @@ def test_pages_are_read_by_an_index_and_never_sorted(
     """Each question of a page is a search in one index, in its order, so the last page costs what the first does."""
     asked: list[tuple[str, tuple[object, ...]]] = []
     record(log, NOON)
-    select = log.select
+    select = log.database.select
 
     def listen(statement: str, *values: object) -> list[tuple[object, ...]]:
         if "ORDER BY" in statement:  # not that of the inboxes' names, and of the rows by their ids
@@ -201,8 +201,8 @@ def test_pages_are_read_by_an_index_and_never_sorted(
         return select(statement, *values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(log, "select", listen)
-        Search(log).page(wanted, Cursor("01890000-0000-7000-8000-000000000000", is_newer))
+        patch.setattr(log.database, "select", listen)
+        log.search.page(wanted, Cursor("01890000-0000-7000-8000-000000000000", is_newer))
     assert asked
     for statement, values in asked:
         steps = [row[-1] for row in select(f"EXPLAIN QUERY PLAN {statement}", *values)]
@@ -217,22 +217,22 @@ def test_pages_are_read_by_an_index_and_never_sorted(
 )
 def test_sums_are_read_by_an_index(log: JobLog, statement: str) -> None:
     """What the overview counts is found at once."""
-    [step] = [row[-1] for row in log.select(f"EXPLAIN QUERY PLAN {statement}")]
+    [step] = [row[-1] for row in log.database.select(f"EXPLAIN QUERY PLAN {statement}")]
     assert step.startswith("SEARCH job USING"), step
 
 
 def test_sums_of_open_receipts_read_those_only(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million concluded receipts are not looked at to count the open ones."""
     asked: list[str] = []
-    select = log.select
+    select = log.database.select
 
     def listen(statement: str, *values: object) -> list[tuple[object, ...]]:
         asked.append(statement)
         return select(statement, *values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(log, "select", listen)
-        Search(log).sums()
+        patch.setattr(log.database, "select", listen)
+        log.search.sums()
     plans = [[row[-1] for row in select(f"EXPLAIN QUERY PLAN {statement}")] for statement in asked]
     assert plans[0][0] == "SCAN job USING INDEX job_open"  # a partial one
     assert plans[1] == ["SEARCH job USING COVERING INDEX job_state (state=?)"]
@@ -240,11 +240,11 @@ def test_sums_of_open_receipts_read_those_only(log: JobLog, monkeypatch: pytest.
 
 def test_sums(log: JobLog) -> None:
     """What is open is counted by its state, what stands failed too, and the oldest open one is known."""
-    found = Search(log).sums()
+    found = log.search.sums()
     assert (found.open, found.oldest_at, found.failed) == ({}, None, 0)
     for number, state in enumerate([State.SUCCESS, State.PROCESSING, State.QUEUED, State.QUEUED, State.FAILURE]):
         record(log, NOON + number, state)
-    found = Search(log).sums()
+    found = log.search.sums()
     assert (found.open, found.failed) == ({State.QUEUED: 2, State.PROCESSING: 1}, 1)
     assert found.oldest_at == NOON + 1
 
@@ -258,7 +258,7 @@ def test_the_last_day_hour_by_hour(log: JobLog) -> None:
     record(log, NOON + 1, State.FAILURE)
     record(log, NOON + 2, State.CANCELLED)
     record(log, NOON + 3)
-    found = Search(log).day(now)
+    found = log.search.day(now)
     assert [hour.begins_at for hour in found] == [NOON - (23 - number) * HOUR for number in range(24)]
     assert (found[0].done, found[0].median_seconds, found[0].count) == (3, 20.0, 3)
     assert (found[-1].done, found[-1].failed, found[-1].waiting, found[-1].median_seconds) == (0, 2, 1, None)
@@ -269,10 +269,10 @@ def test_a_copy_is_done_with(log: JobLog) -> None:
     """A copy of a receipt counts as done: nobody waits for it."""
     original = record(log, NOON, State.SUCCESS)
     record(log, NOON + 1, State.DUPLICATE, duplicate_of=original.job_id, folder=Folder.PROCESSING)
-    assert Search(log).day(NOON + 2)[-1].done == 2
+    assert log.search.day(NOON + 2)[-1].done == 2
 
 
 def test_a_reason_is_part_of_what_is_found(log: JobLog) -> None:
     """A receipt comes back from a search as the log has it."""
-    job = log.insert(make_job(NOON, state=State.FAILURE, reason=Reason.EMPTY, stored_path=Path("x/scan.jpg")))
-    assert Search(log).page(Wanted(states=[State.FAILURE])).jobs == [job]
+    job = log.jobs.insert(make_job(NOON, state=State.FAILURE, reason=Reason.EMPTY, stored_path=Path("x/scan.jpg")))
+    assert log.search.page(Wanted(states=[State.FAILURE])).jobs == [job]

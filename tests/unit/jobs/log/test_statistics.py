@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job
 from tests.unit.jobs.log.test_transitions import NOW, OFFICE, PlannedError, asked_by
@@ -18,9 +18,9 @@ LATER = NOW + 1000
 Question = Callable[[JobLog], object]
 
 QUESTIONS: list[tuple[str, Question, str]] = [
-    ("count", lambda log: log.count(OFFICE, State.QUEUED), "COUNT(*)"),
-    ("open in", lambda log: log.open_in("office", LATER)[0], "COUNT(*)"),
-    ("oldest open", lambda log: len(log.oldest_open(LATER, 10, ["cellar"])), "ORDER BY created_at LIMIT"),
+    ("count", lambda log: log.statistics.count(OFFICE, State.QUEUED), "COUNT(*)"),
+    ("open in", lambda log: log.statistics.open_in("office", LATER)[0], "COUNT(*)"),
+    ("oldest open", lambda log: len(log.lookups.oldest_open(LATER, 10, ["cellar"])), "ORDER BY created_at LIMIT"),
 ]
 
 
@@ -39,7 +39,7 @@ def looks(log: JobLog, question: tuple[Question, str]) -> int:
 
 def test_nothing_is_counted_twice(log: JobLog, question: tuple[Question, str]) -> None:
     """While nothing changes only the first one who asks has it counted, however the time goes on."""
-    log.insert(make_job())
+    log.jobs.insert(make_job())
     assert looks(log, question) == 1
     assert looks(log, question) == 0
 
@@ -47,16 +47,16 @@ def test_nothing_is_counted_twice(log: JobLog, question: tuple[Question, str]) -
 def test_a_change_is_seen(log: JobLog, question: tuple[Question, str]) -> None:
     """Whoever changes the log, be it another program or this one after it was opened anew, the answer is right."""
     ask, _ = question
-    jobs = [log.insert(make_job()) for _ in range(3)]
+    jobs = [log.jobs.insert(make_job()) for _ in range(3)]
     assert ask(log) == 3
-    log.advance(jobs[0].job_id, Event.CANCEL, NOW)
+    log.jobs.advance(jobs[0].job_id, Event.CANCEL, NOW)
     assert ask(log) == 2
-    with closing(sqlite3.connect(log.path)) as other, other:
+    with closing(sqlite3.connect(log.database.path)) as other, other:
         other.execute("UPDATE job SET state = 'cancelled' WHERE job_id = ?", [jobs[1].job_id])
     assert ask(log) == 1
-    log.close()
-    log.open()
-    log.advance(jobs[2].job_id, Event.CANCEL, NOW)
+    log.database.close()
+    log.database.open()
+    log.jobs.advance(jobs[2].job_id, Event.CANCEL, NOW)
     assert ask(log) == 0
 
 
@@ -65,8 +65,8 @@ def test_what_may_be_taken_back_is_not_remembered(log: JobLog, question: tuple[Q
     ask, _ = question
 
     def ask_inside() -> None:
-        with log.transaction():
-            log.insert(make_job())
+        with log.database.transaction():
+            log.jobs.insert(make_job())
             assert ask(log) == 1
             raise PlannedError
 
@@ -78,7 +78,7 @@ def test_what_may_be_taken_back_is_not_remembered(log: JobLog, question: tuple[Q
 def test_who_was_recorded_since_is_not_counted(log: JobLog) -> None:
     """Where jobs are younger than what is asked for, the answer is of that time, and another one at another time."""
     for age in (30, 20, 10):
-        log.insert(make_job(created_at=NOW - age))
+        log.jobs.insert(make_job(created_at=NOW - age))
     asked = [NOW - 25, NOW - 5, NOW - 15, NOW - 40]
-    assert [log.open_in("office", at)[0] for at in asked] == [1, 3, 2, 0]
-    assert [len(log.oldest_open(at, 10)) for at in asked] == [1, 3, 2, 0]
+    assert [log.statistics.open_in("office", at)[0] for at in asked] == [1, 3, 2, 0]
+    assert [len(log.lookups.oldest_open(at, 10)) for at in asked] == [1, 3, 2, 0]

@@ -22,8 +22,9 @@ from playhouse.migrations import Runner
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.engine import sqlite
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.tables import TABLES
-from receipt_watcher.jobs.log.transitions import Attempt, JobLog
+from receipt_watcher.jobs.log.transitions import Attempt
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job
@@ -48,11 +49,11 @@ WAYS: dict[State, list[Event]] = {
 def put(log: JobLog, state: State = State.QUEUED, **fields: Any) -> Job:
     """Put a job into the log and bring it into a state."""
     if state is State.DUPLICATE:
-        original = log.insert(make_job())
-        return log.insert(make_job(state=State.DUPLICATE, duplicate_of=original.job_id, **fields))
-    job = log.insert(make_job(**fields))
+        original = log.jobs.insert(make_job())
+        return log.jobs.insert(make_job(state=State.DUPLICATE, duplicate_of=original.job_id, **fields))
+    job = log.jobs.insert(make_job(**fields))
     for event in WAYS[state]:
-        job = must(log.advance(job.job_id, event, NOW, **changes_for(event)))
+        job = must(log.jobs.advance(job.job_id, event, NOW, **changes_for(event)))
     return job
 
 
@@ -77,12 +78,12 @@ def must(job: Job | None) -> Job:
 
 def current(log: JobLog, job: Job) -> Job:
     """Return a job as it stands in the log now."""
-    return must(log.get(job.job_id))
+    return must(log.lookups.get(job.job_id))
 
 
 def everything(log: JobLog) -> dict[str, list[tuple[Any, ...]]]:
     """Return all rows of all tables, as another connection sees them."""
-    with closing(sqlite3.connect(log.path)) as other:
+    with closing(sqlite3.connect(log.database.path)) as other:
         tables = [name for (name,) in other.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {name: other.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall() for name in tables}
 
@@ -111,7 +112,7 @@ def in_threads(count: int, work: Callable[[int], None]) -> None:
 @pytest.fixture
 def other(log: JobLog) -> Iterator[sqlite3.Connection]:
     """Another process's connection to the same file, which never waits."""
-    with closing(sqlite3.connect(log.path, timeout=0, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(log.database.path, timeout=0, isolation_level=None)) as connection:
         yield connection
 
 
@@ -120,7 +121,7 @@ def other(log: JobLog) -> Iterator[sqlite3.Connection]:
 
 def test_every_field_is_kept(log: JobLog) -> None:
     """A job comes back from the log as it was put in, with all its fields."""
-    original = log.insert(make_job())
+    original = log.jobs.insert(make_job())
     job = make_job(
         state=State.DUPLICATE,
         reason=Reason.CANCELLED,
@@ -144,9 +145,9 @@ def test_every_field_is_kept(log: JobLog) -> None:
         duplicate_of=original.job_id,
         removed_at=4.5,
     )
-    log.insert(job)
-    log.close()
-    log.open()
+    log.jobs.insert(job)
+    log.database.close()
+    log.database.open()
     assert current(log, job) == job
 
 
@@ -156,7 +157,7 @@ def test_names_of_any_bytes_survive(log: JobLog, name: bytes) -> None:
     path = Path(os.fsdecode(name))
     fields = {"relative_path": path, "stored_path": Path("x") / path, "note_path": path}
     job = put(log, State.FAILURE, **fields)
-    log.intend_moves([(job, Folder.FAILED, path)])
+    log.moves.intend_moves([(job, Folder.FAILED, path)])
     found = current(log, job)
     assert os.fsencode(found.relative_path) == name
     assert os.fsencode(found.stored_path) == b"x/" + name
@@ -165,35 +166,37 @@ def test_names_of_any_bytes_survive(log: JobLog, name: bytes) -> None:
 
 def test_a_job_begins_with_its_history(log: JobLog) -> None:
     """A new job has one line of history: how it was recorded."""
-    job = log.insert(make_job(state=State.FAILURE, reason=Reason.EMPTY, message="It has no content."))
-    assert [(row["event"], row["from_state"], row["to_state"], row["detail"]) for row in log.history(job.job_id)] == [
-        ("record", None, "failure", "It has no content.")
-    ]
+    job = log.jobs.insert(make_job(state=State.FAILURE, reason=Reason.EMPTY, message="It has no content."))
+    assert [
+        (row["event"], row["from_state"], row["to_state"], row["detail"]) for row in log.histories.lines(job.job_id)
+    ] == [("record", None, "failure", "It has no content.")]
 
 
 def test_an_id_is_used_once(log: JobLog) -> None:
     """A second row under the same id is refused, and the first stays as it is."""
-    job = log.insert(make_job())
+    job = log.jobs.insert(make_job())
     before = everything(log)
     with pytest.raises(IntegrityError):
-        log.insert(replace(job, filename="other.jpg"))
+        log.jobs.insert(replace(job, filename="other.jpg"))
     assert everything(log) == before
 
 
 def test_history_belongs_to_a_job(log: JobLog) -> None:
     """Nothing can be written about a job that does not exist."""
     with pytest.raises(IntegrityError):
-        log.note(new_job_id(NOW), NOW, "callback.unreadable")
+        log.histories.note(new_job_id(NOW), NOW, "callback.unreadable")
 
 
 def test_attempts_are_kept_in_order(log: JobLog) -> None:
     """Each delivery's end is kept with what was answered, the first first."""
     job = put(log)
-    log.add_attempt(job.job_id, NOW + 2, Attempt(NOW + 1, "deferred", counted=False, status_code=503, message="busy"))
-    log.add_attempt(job.job_id, NOW + 4, Attempt(NOW + 3, "accepted", counted=True, status_code=200))
+    log.jobs.add_attempt(
+        job.job_id, NOW + 2, Attempt(NOW + 1, "deferred", counted=False, status_code=503, message="busy")
+    )
+    log.jobs.add_attempt(job.job_id, NOW + 4, Attempt(NOW + 3, "accepted", counted=True, status_code=200))
     assert [
         (row["started_at"], row["ended_at"], row["outcome"], row["counted"], row["status_code"], row["message"])
-        for row in log.attempts(job.job_id)
+        for row in log.histories.attempts(job.job_id)
     ] == [
         (NOW + 1, NOW + 2, "deferred", False, 503, "busy"),
         (NOW + 3, NOW + 4, "accepted", True, 200, None),
@@ -202,17 +205,17 @@ def test_attempts_are_kept_in_order(log: JobLog) -> None:
 
 def test_a_fact_is_the_last_that_was_kept(log: JobLog) -> None:
     """A fact has one value: that which was kept last; an unknown one is None."""
-    log.keep_fact("alive_at", "1")
-    log.keep_fact("alive_at", "2")
-    assert (log.fact("alive_at"), log.fact("unknown")) == ("2", None)
+    log.facts.keep("alive_at", "1")
+    log.facts.keep("alive_at", "2")
+    assert (log.facts.get("alive_at"), log.facts.get("unknown")) == ("2", None)
 
 
 def test_an_unknown_job_is_none(log: JobLog) -> None:
     """Asking for a job that is not there is no error."""
     job_id = new_job_id(NOW)
-    assert log.get(job_id) is None
-    assert log.advance(job_id, Event.SUCCEED, NOW) is None
-    assert (log.attempts(job_id), log.history(job_id)) == ([], [])
+    assert log.lookups.get(job_id) is None
+    assert log.jobs.advance(job_id, Event.SUCCEED, NOW) is None
+    assert (log.histories.attempts(job_id), log.histories.lines(job_id)) == ([], [])
 
 
 # --- advance -------------------------------------------------------------------------------------------------------
@@ -223,7 +226,7 @@ def test_advance_is_guarded(log: JobLog, state: str, event: str) -> None:
     """An event that the table allows changes the state with one line of history; another changes nothing at all."""
     job = put(log, State(state))
     before = everything(log)
-    after = log.advance(job.job_id, Event(event), NOW + 5, detail="why", **changes_for(Event(event)))
+    after = log.jobs.advance(job.job_id, Event(event), NOW + 5, detail="why", **changes_for(Event(event)))
     target = ALLOWED.get((state, event))
     if target is None:
         assert after is None
@@ -232,7 +235,7 @@ def test_advance_is_guarded(log: JobLog, state: str, event: str) -> None:
         assert must(after).state.value == target
         assert after == current(log, job)
         assert current(log, job).updated_at == NOW + 5
-        *earlier, row = log.history(job.job_id)
+        *earlier, row = log.histories.lines(job.job_id)
         assert len(earlier) == len([line for line in before["history"] if line[1] == job.job_id])
         assert (row["at"], row["event"], row["detail"]) == (NOW + 5, event, "why")
         assert (row["from_state"], row["to_state"]) == (state, target)
@@ -251,21 +254,21 @@ def test_the_update_itself_names_the_states(log: JobLog, monkeypatch: pytest.Mon
     job = put(log, State.SUCCESS)
     before = everything(log)
     stale = replace(job, state=State.QUEUED)
-    monkeypatch.setattr(log, "get", lambda job_id: stale)
-    assert log.advance(job.job_id, Event.FAIL, NOW, reason=Reason.REFUSED) is None
+    monkeypatch.setattr(log.lookups, "get", lambda job_id: stale)
+    assert log.jobs.advance(job.job_id, Event.FAIL, NOW, reason=Reason.REFUSED) is None
     assert everything(log) == before
 
 
 def test_history_is_legal(log: JobLog) -> None:
     """After any sequence of events each job's history is a chain of steps that the design allows."""
     chance = random.Random(4)
-    jobs = [log.insert(make_job()) for _ in range(40)]
+    jobs = [log.jobs.insert(make_job()) for _ in range(40)]
     for _ in range(1500):
         event = chance.choice(list(Event))
-        log.advance(chance.choice(jobs).job_id, event, NOW, **changes_for(event))
+        log.jobs.advance(chance.choice(jobs).job_id, event, NOW, **changes_for(event))
     steps = 0
     for job in jobs:
-        first, *rows = log.history(job.job_id)
+        first, *rows = log.histories.lines(job.job_id)
         state = first["to_state"]
         for row in rows:
             assert row["from_state"] == state
@@ -280,25 +283,27 @@ def test_of_many_verdicts_one_wins(log: JobLog) -> None:
     """Of many threads that conclude one job at once, one changes it and the others are told that they lost."""
     job = put(log, State.PROCESSING)
     results: list[Job | None] = []
-    in_threads(8, lambda number: results.append(log.advance(job.job_id, Event.SUCCEED, NOW, message=f"{number}")))
+    in_threads(8, lambda number: results.append(log.jobs.advance(job.job_id, Event.SUCCEED, NOW, message=f"{number}")))
     won = [result for result in results if result is not None]
     assert len(won) == 1
     assert current(log, job) == won[0]
-    assert [row["event"] for row in log.history(job.job_id)].count("succeed") == 1
+    assert [row["event"] for row in log.histories.lines(job.job_id)].count("succeed") == 1
 
 
 @pytest.mark.parametrize("event", [Event.SUCCEED, Event.FAIL, Event.EXPIRE, Event.CANCEL])
 def test_an_end_clears_what_was_awaited(log: JobLog, event: Event) -> None:
     """A job that has ended is due for nothing any more, and it is known when it ended."""
     job = put(log, State.PROCESSING)
-    after = must(log.advance(job.job_id, event, NOW + 7, **changes_for(event)))
+    after = must(log.jobs.advance(job.job_id, event, NOW + 7, **changes_for(event)))
     assert (after.next_attempt_at, after.deadline_at, after.completed_at) == (None, None, NOW + 7)
 
 
 def test_a_success_has_no_reason(log: JobLog) -> None:
     """A late success takes the reason of the failure away, and N8N's words take the place of ours."""
     job = put(log, State.FAILURE)
-    after = must(log.advance(job.job_id, Event.SUCCEED, NOW, message="booked", notion_page_url="https://notion.so/1"))
+    after = must(
+        log.jobs.advance(job.job_id, Event.SUCCEED, NOW, message="booked", notion_page_url="https://notion.so/1")
+    )
     assert (after.reason, after.message, after.notion_page_url) == (None, "booked", "https://notion.so/1")
 
 
@@ -310,8 +315,8 @@ def test_a_cancel_is_its_own_reason(log: JobLog) -> None:
 def test_a_retry_begins_anew(log: JobLog) -> None:
     """A retry forgets the failures, the reason and the resends, but goes on counting attempts."""
     job = put(log, attempts=5)
-    log.advance(job.job_id, Event.CLAIM, NOW)
-    log.advance(
+    log.jobs.advance(job.job_id, Event.CLAIM, NOW)
+    log.jobs.advance(
         job.job_id,
         Event.FAIL,
         NOW,
@@ -321,36 +326,36 @@ def test_a_retry_begins_anew(log: JobLog) -> None:
         resends=1,
         destination_failed_at=NOW,
     )
-    after = must(log.advance(job.job_id, Event.RETRY, NOW + 1, next_attempt_at=NOW + 1))
+    after = must(log.jobs.advance(job.job_id, Event.RETRY, NOW + 1, next_attempt_at=NOW + 1))
     assert (after.failures, after.resends, after.attempts) == (0, 0, 5)
     assert (after.reason, after.message, after.completed_at, after.destination_failed_at) == (None, None, None, None)
 
 
 def test_what_was_refused_is_retried_from_failed_only(log: JobLog) -> None:
     """A file that the examination refused is not retried before it is filed: it would go out without being examined."""
-    job = log.insert(make_job(state=State.FAILURE, reason=Reason.TOO_LARGE))
+    job = log.jobs.insert(make_job(state=State.FAILURE, reason=Reason.TOO_LARGE))
     before = everything(log)
-    assert log.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW) is None
+    assert log.jobs.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW) is None
     assert everything(log) == before
-    log.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW)
-    after = must(log.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW))
+    log.moves.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW)
+    after = must(log.jobs.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW))
     assert (after.state, after.move_due) == (State.QUEUED, True)
-    assert log.claim(OFFICE, NOW) is None
+    assert log.jobs.claim(OFFICE, NOW) is None
 
 
 def test_a_refused_copy_is_retried_from_failed_only(log: JobLog) -> None:
     """A copy is not retried before it is filed: it would go out without a look at its original."""
-    job = log.insert(make_job(state=State.FAILURE, reason=Reason.ALREADY_SEEN))
-    assert log.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW) is None
-    assert log.claim(OFFICE, NOW) is None
+    job = log.jobs.insert(make_job(state=State.FAILURE, reason=Reason.ALREADY_SEEN))
+    assert log.jobs.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW) is None
+    assert log.jobs.claim(OFFICE, NOW) is None
 
 
 def test_what_n8n_failed_is_retried_where_it_is(log: JobLog) -> None:
     """A file that N8N failed and that is not filed yet goes out again from where it is."""
     job = put(log, State.FAILURE)
-    after = must(log.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW))
+    after = must(log.jobs.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW))
     assert (after.state, after.folder, after.move_due) == (State.QUEUED, Folder.PROCESSING, False)
-    assert must(log.claim(OFFICE, NOW)).job_id == job.job_id
+    assert must(log.jobs.claim(OFFICE, NOW)).job_id == job.job_id
 
 
 # --- claims --------------------------------------------------------------------------------------------------------
@@ -358,41 +363,41 @@ def test_what_n8n_failed_is_retried_where_it_is(log: JobLog) -> None:
 
 def test_threads_never_claim_one_job_twice(log: JobLog) -> None:
     """Sixteen workers that claim at the same time get each of 400 jobs exactly once."""
-    with log.transaction():
-        jobs = [log.insert(make_job()) for _ in range(400)]
+    with log.database.transaction():
+        jobs = [log.jobs.insert(make_job()) for _ in range(400)]
     claimed: list[Job] = []
 
     def work(_: int) -> None:
-        while (job := log.claim(OFFICE, NOW)) is not None:
+        while (job := log.jobs.claim(OFFICE, NOW)) is not None:
             claimed.append(job)
 
     in_threads(16, work)
     assert sorted(job.job_id for job in claimed) == sorted(job.job_id for job in jobs)
     assert {(job.state, job.attempts) for job in claimed} == {(State.DELIVERING, 1)}
-    assert log.count(OFFICE, State.DELIVERING) == 400
-    assert all(len(log.history(job.job_id)) == 2 for job in jobs)
+    assert log.statistics.count(OFFICE, State.DELIVERING) == 400
+    assert all(len(log.histories.lines(job.job_id)) == 2 for job in jobs)
 
 
 _CLAIMER = """
 import sys
 from pathlib import Path
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 
 log = JobLog(Path(sys.argv[1]))
-log.open()
+log.database.open()
 print("ready", flush=True)
 sys.stdin.readline()
-while (job := log.claim(["office"], float(sys.argv[2]))) is not None:
+while (job := log.jobs.claim(["office"], float(sys.argv[2]))) is not None:
     print(job.job_id, flush=True)
-log.close()
+log.database.close()
 """
 
 
 def test_processes_never_claim_one_job_twice(log: JobLog) -> None:
     """Two processes and a thread that claim from one file at once get each job exactly once, and none fails."""
-    with log.transaction():
-        jobs = [log.insert(make_job()) for _ in range(150)]
-    command = [sys.executable, "-c", _CLAIMER, str(log.path), str(NOW)]
+    with log.database.transaction():
+        jobs = [log.jobs.insert(make_job()) for _ in range(150)]
+    command = [sys.executable, "-c", _CLAIMER, str(log.database.path), str(NOW)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     others = [subprocess.Popen(command, cwd=REPOSITORY, text=True, **pipes) for _ in range(2)]  # type: ignore[call-overload]
     for process in others:
@@ -400,7 +405,7 @@ def test_processes_never_claim_one_job_twice(log: JobLog) -> None:
     for process in others:
         process.stdin.write("\n")
         process.stdin.flush()
-    claimed = [job.job_id for job in iter(lambda: log.claim(OFFICE, NOW), None)]
+    claimed = [job.job_id for job in iter(lambda: log.jobs.claim(OFFICE, NOW), None)]
     for process in others:
         printed, complaint = process.communicate(timeout=60)
         assert (process.returncode, complaint) == (0, "")
@@ -416,26 +421,26 @@ def test_claims_go_in_order_of_arrival(log: JobLog) -> None:
         for age, due in ((60, 0), (50, 5), (40, 9), (30, 1), (20, 7), (10, 3))
     ]
     for job in reversed(jobs):
-        log.insert(job)
-    later = log.insert(make_job(NOW - 70, next_attempt_at=NOW + 1))
-    order = [must(log.claim(branches, NOW)).job_id for _ in jobs]
+        log.jobs.insert(job)
+    later = log.jobs.insert(make_job(NOW - 70, next_attempt_at=NOW + 1))
+    order = [must(log.jobs.claim(branches, NOW)).job_id for _ in jobs]
     assert order == [job.job_id for job in jobs]
-    assert log.claim(branches, NOW) is None
-    assert must(log.claim(branches, NOW + 1)).job_id == later.job_id
+    assert log.jobs.claim(branches, NOW) is None
+    assert must(log.jobs.claim(branches, NOW + 1)).job_id == later.job_id
 
 
 def test_a_backlog_is_never_sorted(log: JobLog) -> None:
     """What is asked for each receipt is found in an index, in its order: it costs the same with 100,000 waiting."""
     put(log)
     put(log, State.SUCCESS)
-    with closing(sqlite3.connect(log.path)) as other:
+    with closing(sqlite3.connect(log.database.path)) as other:
         asked = asked_by(
             log,
             lambda: (
-                log.next_due(["office", "cellar"]),
-                log.claim(["office", "cellar"], NOW),
-                log.due_moves(OFFICE, 64),
-                log.unrecorded_in_processing("office", ["a", "b"]),
+                log.lookups.next_due(["office", "cellar"]),
+                log.jobs.claim(["office", "cellar"], NOW),
+                log.files.due_moves(OFFICE, 64),
+                log.files.unrecorded_in_processing("office", ["a", "b"]),
             ),
         )
         plans = {
@@ -451,7 +456,7 @@ def test_a_backlog_is_never_sorted(log: JobLog) -> None:
 def asked_by(log: JobLog, call: Callable[[], object]) -> list[str]:
     """Return the statements that SQLite is given meanwhile."""
     asked: list[str] = []
-    connection: sqlite3.Connection = log._database.connection()  # type: ignore[no-untyped-call]
+    connection: sqlite3.Connection = log.database._database.connection()  # type: ignore[no-untyped-call]
     connection.set_trace_callback(asked.append)
     call()
     connection.set_trace_callback(None)
@@ -461,20 +466,20 @@ def asked_by(log: JobLog, call: Callable[[], object]) -> list[str]:
 def test_only_what_is_due_is_claimed(log: JobLog) -> None:
     """A job is claimed when it is due, not before, and not from another inbox."""
     job = put(log, next_attempt_at=NOW + 10)
-    assert log.claim(OFFICE, NOW + 9.9) is None
-    assert log.claim(["cellar"], NOW + 10) is None
-    assert log.claim([], NOW + 10) is None
-    assert must(log.claim(["cellar", "office"], NOW + 10)).job_id == job.job_id
-    assert log.claim(OFFICE, NOW + 10) is None
+    assert log.jobs.claim(OFFICE, NOW + 9.9) is None
+    assert log.jobs.claim(["cellar"], NOW + 10) is None
+    assert log.jobs.claim([], NOW + 10) is None
+    assert must(log.jobs.claim(["cellar", "office"], NOW + 10)).job_id == job.job_id
+    assert log.jobs.claim(OFFICE, NOW + 10) is None
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.QUEUED])
 def test_only_queued_jobs_are_claimed(log: JobLog, state: State) -> None:
     """A job in any other state is not claimed, whatever its times say."""
     job = put(log, state)
-    log.advance(job.duplicate_of or "", Event.CANCEL, NOW)
-    assert log.claim(OFFICE, NOW + 1e9) is None
-    assert log.next_due(OFFICE) is None
+    log.jobs.advance(job.duplicate_of or "", Event.CANCEL, NOW)
+    assert log.jobs.claim(OFFICE, NOW + 1e9) is None
+    assert log.lookups.next_due(OFFICE) is None
 
 
 def test_a_probe_is_another_receipt_each_time(log: JobLog) -> None:
@@ -482,35 +487,35 @@ def test_a_probe_is_another_receipt_each_time(log: JobLog) -> None:
     failed_lately = put(log, next_attempt_at=NOW - 9, destination_failed_at=NOW - 1)
     failed_before = put(log, next_attempt_at=NOW - 8, destination_failed_at=NOW - 2)
     untried = put(log, next_attempt_at=NOW - 1)
-    order = [must(log.claim(OFFICE, NOW, least_failed_first=True)).job_id for _ in range(3)]
+    order = [must(log.jobs.claim(OFFICE, NOW, least_failed_first=True)).job_id for _ in range(3)]
     assert order == [untried.job_id, failed_before.job_id, failed_lately.job_id]
 
 
 def test_a_file_on_its_way_is_not_sent(log: JobLog) -> None:
     """A job whose file is still being brought back is not claimed before the file is in its place."""
     job = put(log, State.FAILURE)
-    log.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW)
-    job = must(log.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW))
+    log.moves.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW)
+    job = must(log.jobs.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW))
     assert job.move_due
-    assert (log.claim(OFFICE, NOW), log.next_due(OFFICE)) == (None, None)
-    log.finish_moves([(job, Folder.PROCESSING, Path(job.job_id, "scan.jpg"))], NOW)
-    assert log.next_due(OFFICE) == NOW
-    assert must(log.claim(OFFICE, NOW)).job_id == job.job_id
+    assert (log.jobs.claim(OFFICE, NOW), log.lookups.next_due(OFFICE)) == (None, None)
+    log.moves.finish_moves([(job, Folder.PROCESSING, Path(job.job_id, "scan.jpg"))], NOW)
+    assert log.lookups.next_due(OFFICE) == NOW
+    assert must(log.jobs.claim(OFFICE, NOW)).job_id == job.job_id
 
 
 def test_lost_claims_are_awaited(log: JobLog) -> None:
     """Claims that nobody holds become awaited callbacks with a deadline; those in flight and all other jobs stay."""
     jobs = {state: put(log, state) for state in WAYS}
     in_flight = put(log, State.DELIVERING)
-    lost = log.lose_claims(NOW + 1, NOW + 901, "stopped", but={in_flight.job_id})
+    lost = log.jobs.lose_claims(NOW + 1, NOW + 901, "stopped", but={in_flight.job_id})
     assert [job.job_id for job in lost] == [jobs[State.DELIVERING].job_id]
     after = current(log, lost[0])
     assert (after.state, after.deadline_at) == (State.PROCESSING, NOW + 901)
-    row = log.history(after.job_id)[-1]
+    row = log.histories.lines(after.job_id)[-1]
     assert (row["event"], row["detail"]) == ("lose", "stopped")
     for job in (in_flight, *(job for state, job in jobs.items() if state is not State.DELIVERING)):
         assert current(log, job) == job
-    assert log.lose_claims(NOW + 1, NOW + 901, "again", but={in_flight.job_id}) == []
+    assert log.jobs.lose_claims(NOW + 1, NOW + 901, "again", but={in_flight.job_id}) == []
 
 
 # --- deadlines -----------------------------------------------------------------------------------------------------
@@ -519,8 +524,8 @@ def test_lost_claims_are_awaited(log: JobLog) -> None:
 def test_deadlines_are_postponed(log: JobLog) -> None:
     """Time when nobody listened is added to the deadlines of awaited callbacks, and to nothing else."""
     awaited, sent, queued = put(log, State.PROCESSING), put(log, State.DELIVERING), put(log)
-    resent = must(log.advance(put(log, State.PROCESSING).job_id, Event.RESEND, NOW, next_attempt_at=NOW))
-    log.postpone_deadlines(NOW + 60, NOW + 3660)
+    resent = must(log.jobs.advance(put(log, State.PROCESSING).job_id, Event.RESEND, NOW, next_attempt_at=NOW))
+    log.jobs.postpone_deadlines(NOW + 60, NOW + 3660)
     assert current(log, awaited) == replace(awaited, deadline_at=NOW + 900 + 3600)
     assert [current(log, job) for job in (sent, queued, resent)] == [sent, queued, resent]
 
@@ -528,7 +533,7 @@ def test_deadlines_are_postponed(log: JobLog) -> None:
 def test_deadline_that_began_after_we_were_last_noted_alive(log: JobLog) -> None:
     """That we live is noted now and then; a callback is owed no more time than has passed since its acceptance."""
     awaited = put(log, State.PROCESSING)
-    log.postpone_deadlines(NOW - 3 * 86_400, NOW + 100)
+    log.jobs.postpone_deadlines(NOW - 3 * 86_400, NOW + 100)
     assert current(log, awaited).deadline_at == NOW + 900 + 100
 
 
@@ -537,15 +542,15 @@ def test_overdue_jobs_that_may_be_sent_again(log: JobLog) -> None:
     for _ in range(101):
         put(log, State.PROCESSING, resends=1)
     fresh = put(log, State.PROCESSING)
-    assert len(log.overdue(OFFICE, NOW + 900)) == 100
-    assert log.overdue(OFFICE, NOW + 900, 1) == [fresh]
-    assert log.overdue(OFFICE, NOW + 900, 0) == []
+    assert len(log.lookups.overdue(OFFICE, NOW + 900)) == 100
+    assert log.lookups.overdue(OFFICE, NOW + 900, 1) == [fresh]
+    assert log.lookups.overdue(OFFICE, NOW + 900, 0) == []
 
 
 def test_a_clock_that_went_back_postpones_nothing(log: JobLog) -> None:
     """Where the clock stands before the time when we were last alive, deadlines stay."""
     awaited = put(log, State.PROCESSING)
-    log.postpone_deadlines(NOW + 60, NOW + 10)
+    log.jobs.postpone_deadlines(NOW + 60, NOW + 10)
     assert current(log, awaited) == awaited
 
 
@@ -555,21 +560,25 @@ def test_what_is_overdue(log: JobLog) -> None:
     cellar = put(log, State.PROCESSING, inbox="cellar")
     put(log)
     for job, seconds in zip(jobs, (3, 1, 2), strict=True):
-        log.advance(job.job_id, Event.RESEND, NOW, next_attempt_at=NOW)
-        log.advance(job.job_id, Event.CLAIM, NOW)
-        log.advance(job.job_id, Event.LOSE, NOW, deadline_at=NOW + seconds)
-    assert [job.job_id for job in log.overdue(OFFICE, NOW + 3)] == [jobs[1].job_id, jobs[2].job_id, jobs[0].job_id]
-    assert [job.job_id for job in log.overdue(OFFICE, NOW + 1.5)] == [jobs[1].job_id]
-    assert log.overdue(OFFICE, NOW + 0.9) == []
-    assert log.overdue(["cellar"], NOW + 900) == [cellar]
-    assert log.next_deadline() == NOW + 1
+        log.jobs.advance(job.job_id, Event.RESEND, NOW, next_attempt_at=NOW)
+        log.jobs.advance(job.job_id, Event.CLAIM, NOW)
+        log.jobs.advance(job.job_id, Event.LOSE, NOW, deadline_at=NOW + seconds)
+    assert [job.job_id for job in log.lookups.overdue(OFFICE, NOW + 3)] == [
+        jobs[1].job_id,
+        jobs[2].job_id,
+        jobs[0].job_id,
+    ]
+    assert [job.job_id for job in log.lookups.overdue(OFFICE, NOW + 1.5)] == [jobs[1].job_id]
+    assert log.lookups.overdue(OFFICE, NOW + 0.9) == []
+    assert log.lookups.overdue(["cellar"], NOW + 900) == [cellar]
+    assert log.lookups.next_deadline() == NOW + 1
 
 
 def test_no_deadline_where_nothing_is_awaited(log: JobLog) -> None:
     """Where no callback is awaited there is no deadline."""
     put(log, State.SUCCESS)
     put(log, State.DELIVERING)
-    assert log.next_deadline() is None
+    assert log.lookups.next_deadline() is None
 
 
 # --- where the files are -------------------------------------------------------------------------------------------
@@ -589,41 +598,41 @@ def test_no_deadline_where_nothing_is_awaited(log: JobLog) -> None:
 def test_a_file_belongs_where_its_job_stands(log: JobLog, state: State, home: Folder) -> None:
     """A file that is not in the folder of its job's state is due to be moved there, and only such a file."""
     job = put(log, state)
-    assert log.home_of(job) is home
+    assert log.files.home_of(job) is home
     assert current(log, job).move_due == (home is not Folder.PROCESSING)
-    assert [due.job_id for due in log.due_moves(OFFICE, 10)] == ([job.job_id] if job.move_due else [])
-    log.finish_moves([(job, home, Path("scan.jpg"))], NOW + 1)
+    assert [due.job_id for due in log.files.due_moves(OFFICE, 10)] == ([job.job_id] if job.move_due else [])
+    log.moves.finish_moves([(job, home, Path("scan.jpg"))], NOW + 1)
     after = current(log, job)
     assert (after.folder, after.stored_path, after.move_due) == (home, Path("scan.jpg"), False)
 
 
 def test_a_refused_file_is_due_at_once(log: JobLog) -> None:
     """A file that the examination refused is due to be moved to failed/ with its first row."""
-    assert log.insert(make_job(state=State.FAILURE, reason=Reason.EMPTY)).move_due
-    assert not log.insert(make_job()).move_due
+    assert log.jobs.insert(make_job(state=State.FAILURE, reason=Reason.EMPTY)).move_due
+    assert not log.jobs.insert(make_job()).move_due
 
 
 def test_an_intended_move_is_remembered(log: JobLog) -> None:
     """Where a file is about to go outlives a restart, and is forgotten when it is there."""
     job = put(log, State.FAILURE)
-    log.intend_moves([(job, Folder.FAILED, Path("scan (2).jpg"))])
-    log.close()
-    log.open()
-    [due] = log.due_moves(OFFICE, 10)
+    log.moves.intend_moves([(job, Folder.FAILED, Path("scan (2).jpg"))])
+    log.database.close()
+    log.database.open()
+    [due] = log.files.due_moves(OFFICE, 10)
     assert (due.moving_to_folder, due.moving_to_path) == (Folder.FAILED, Path("scan (2).jpg"))
-    log.finish_moves([(due, Folder.FAILED, Path("scan (2).jpg"))], NOW)
+    log.moves.finish_moves([(due, Folder.FAILED, Path("scan (2).jpg"))], NOW)
     assert current(log, job).moving_to_path is None
-    assert log.due_moves(OFFICE, 10) == []
+    assert log.files.due_moves(OFFICE, 10) == []
 
 
 @pytest.mark.parametrize("verdict_first", [True, False])
 def test_a_success_in_the_middle_of_a_move(log: JobLog, verdict_first: bool) -> None:
     """A success that comes while the file is on its way to failed/ makes the way on to done/ due."""
     job = put(log, State.FAILURE)
-    log.intend_moves([(job, Folder.FAILED, Path("scan.jpg"))])
+    log.moves.intend_moves([(job, Folder.FAILED, Path("scan.jpg"))])
     steps: list[Callable[[], object]] = [
-        lambda: log.advance(job.job_id, Event.SUCCEED, NOW),
-        lambda: log.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW),
+        lambda: log.jobs.advance(job.job_id, Event.SUCCEED, NOW),
+        lambda: log.moves.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW),
     ]
     if not verdict_first:
         steps.reverse()
@@ -638,24 +647,24 @@ def test_a_success_in_the_middle_of_a_move(log: JobLog, verdict_first: bool) -> 
 def test_a_retry_in_the_middle_of_a_move(log: JobLog) -> None:
     """A retry while the file is on its way to failed/ waits for that move, then for the way back."""
     job = put(log, State.FAILURE)
-    log.intend_moves([(job, Folder.FAILED, Path("scan.jpg"))])
-    after = must(log.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW))
+    log.moves.intend_moves([(job, Folder.FAILED, Path("scan.jpg"))])
+    after = must(log.jobs.advance(job.job_id, Event.RETRY, NOW, next_attempt_at=NOW))
     assert after.move_due  # it is in processing/ by the log, but no longer on disk
-    assert log.claim(OFFICE, NOW) is None
-    log.finish_moves([(after, Folder.FAILED, Path("scan.jpg"))], NOW)
+    assert log.jobs.claim(OFFICE, NOW) is None
+    log.moves.finish_moves([(after, Folder.FAILED, Path("scan.jpg"))], NOW)
     assert current(log, job).move_due
-    log.finish_moves([(after, Folder.PROCESSING, Path(job.job_id, "scan.jpg"))], NOW)
-    assert must(log.claim(OFFICE, NOW)).job_id == job.job_id
+    log.moves.finish_moves([(after, Folder.PROCESSING, Path(job.job_id, "scan.jpg"))], NOW)
+    assert must(log.jobs.claim(OFFICE, NOW)).job_id == job.job_id
 
 
 def test_a_move_that_is_no_longer_due_is_not_begun(log: JobLog) -> None:
     """A move that was planned before a retry, or before another round made it, is not begun any more."""
     due, retried, moved, begun = (put(log, State.FAILURE) for _ in range(4))
-    log.advance(retried.job_id, Event.RETRY, NOW, next_attempt_at=NOW)
-    log.finish_moves([(moved, Folder.FAILED, Path("moved.jpg"))], NOW)
-    log.intend_moves([(begun, Folder.FAILED, Path("first.jpg"))])
+    log.jobs.advance(retried.job_id, Event.RETRY, NOW, next_attempt_at=NOW)
+    log.moves.finish_moves([(moved, Folder.FAILED, Path("moved.jpg"))], NOW)
+    log.moves.intend_moves([(begun, Folder.FAILED, Path("first.jpg"))])
     planned = [(job, Folder.FAILED, Path("second.jpg")) for job in (due, retried, moved, begun)]
-    assert log.intend_moves(planned) == planned[:1]
+    assert log.moves.intend_moves(planned) == planned[:1]
     assert [current(log, job).moving_to_path for job in (due, retried, moved, begun)] == [
         Path("second.jpg"),
         None,
@@ -667,17 +676,17 @@ def test_a_move_that_is_no_longer_due_is_not_begun(log: JobLog) -> None:
 def test_a_move_is_not_lost_by_an_old_view(log: JobLog) -> None:
     """Whoever finishes a move goes by the job's state in the log, not by the one that was read before the move."""
     stale = put(log, State.PROCESSING)
-    log.advance(stale.job_id, Event.SUCCEED, NOW)
-    log.finish_moves([(stale, Folder.PROCESSING, stale.stored_path)], NOW)
+    log.jobs.advance(stale.job_id, Event.SUCCEED, NOW)
+    log.moves.finish_moves([(stale, Folder.PROCESSING, stale.stored_path)], NOW)
     assert current(log, stale).move_due
 
 
 def test_a_move_that_ends_late_does_not_hide_a_newer_one(log: JobLog) -> None:
     """A file that was dropped in again while its old move was being finished is where the newer row says."""
     job = put(log, State.FAILURE)
-    log.intend_moves([(job, Folder.FAILED, Path("scan.jpg"))])
+    log.moves.intend_moves([(job, Folder.FAILED, Path("scan.jpg"))])
     again = must(
-        log.advance(
+        log.jobs.advance(
             job.job_id,
             Event.RETRY,
             NOW,
@@ -688,12 +697,12 @@ def test_a_move_that_ends_late_does_not_hide_a_newer_one(log: JobLog) -> None:
             moving_to_path=Path(job.job_id, "scan.jpg"),
         )
     )
-    log.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW + 1)
+    log.moves.finish_moves([(job, Folder.FAILED, Path("scan.jpg"))], NOW + 1)
     assert current(log, job) == again
-    assert log.claim(OFFICE, NOW + 1) is None
-    log.finish_moves([(again, Folder.PROCESSING, Path(job.job_id, "scan.jpg"))], NOW + 2)
+    assert log.jobs.claim(OFFICE, NOW + 1) is None
+    log.moves.finish_moves([(again, Folder.PROCESSING, Path(job.job_id, "scan.jpg"))], NOW + 2)
     assert current(log, job).stored_path == Path(job.job_id, "scan.jpg")
-    assert must(log.claim(OFFICE, NOW + 2)).job_id == job.job_id
+    assert must(log.jobs.claim(OFFICE, NOW + 2)).job_id == job.job_id
 
 
 @pytest.mark.parametrize(
@@ -703,12 +712,12 @@ def test_a_move_that_ends_late_does_not_hide_a_newer_one(log: JobLog) -> None:
 def test_copies_follow(log: JobLog, event: Event, home: Folder) -> None:
     """A copy stays where it is until the job that it copies ends, then it is due to be filed in the same folder."""
     original, unrelated = put(log), put(log, State.DUPLICATE)
-    copies = [log.insert(make_job(state=State.DUPLICATE, duplicate_of=original.job_id)) for _ in range(3)]
+    copies = [log.jobs.insert(make_job(state=State.DUPLICATE, duplicate_of=original.job_id)) for _ in range(3)]
     assert not any(copy.move_due for copy in copies)
-    log.advance(original.job_id, event, NOW, **changes_for(event))
+    log.jobs.advance(original.job_id, event, NOW, **changes_for(event))
     for copy in copies:
         assert current(log, copy).move_due
-        assert log.home_of(copy) is home
+        assert log.files.home_of(copy) is home
         assert current(log, copy).state is State.DUPLICATE
     assert not current(log, unrelated).move_due
 
@@ -716,40 +725,40 @@ def test_copies_follow(log: JobLog, event: Event, home: Folder) -> None:
 def test_a_copy_of_a_success_is_due_at_once(log: JobLog) -> None:
     """A copy of a receipt that has succeeded is filed at once."""
     original = put(log, State.SUCCESS)
-    copy = log.insert(make_job(state=State.DUPLICATE, duplicate_of=original.job_id))
+    copy = log.jobs.insert(make_job(state=State.DUPLICATE, duplicate_of=original.job_id))
     assert copy.move_due
-    assert log.home_of(copy) is Folder.DONE
+    assert log.files.home_of(copy) is Folder.DONE
 
 
 def test_a_copy_in_failed_follows_a_late_success(log: JobLog) -> None:
     """A copy that was filed with a failure stays there during a retry, and goes to done/ with the success."""
     original = put(log)
-    copy = log.insert(make_job(state=State.DUPLICATE, duplicate_of=original.job_id))
-    log.advance(original.job_id, Event.FAIL, NOW, reason=Reason.REFUSED)
-    log.finish_moves([(copy, Folder.FAILED, Path("copy.jpg"))], NOW)
+    copy = log.jobs.insert(make_job(state=State.DUPLICATE, duplicate_of=original.job_id))
+    log.jobs.advance(original.job_id, Event.FAIL, NOW, reason=Reason.REFUSED)
+    log.moves.finish_moves([(copy, Folder.FAILED, Path("copy.jpg"))], NOW)
     assert not current(log, copy).move_due
-    log.advance(original.job_id, Event.RETRY, NOW, next_attempt_at=NOW)
-    assert log.home_of(current(log, copy)) is Folder.FAILED
-    log.advance(original.job_id, Event.SUCCEED, NOW)
+    log.jobs.advance(original.job_id, Event.RETRY, NOW, next_attempt_at=NOW)
+    assert log.files.home_of(current(log, copy)) is Folder.FAILED
+    log.jobs.advance(original.job_id, Event.SUCCEED, NOW)
     assert current(log, copy).move_due
-    assert log.home_of(current(log, copy)) is Folder.DONE
+    assert log.files.home_of(current(log, copy)) is Folder.DONE
 
 
 def test_due_moves_come_in_order(log: JobLog) -> None:
     """Moves come oldest first, so many at most, and only of the inboxes that were asked for."""
-    jobs = [log.insert(make_job(NOW + number, state=State.FAILURE, reason=Reason.EMPTY)) for number in range(5)]
-    log.insert(make_job(NOW - 1, state=State.FAILURE, reason=Reason.EMPTY, inbox="cellar"))
-    assert [job.job_id for job in log.due_moves(OFFICE, 3)] == [job.job_id for job in jobs[:3]]
+    jobs = [log.jobs.insert(make_job(NOW + number, state=State.FAILURE, reason=Reason.EMPTY)) for number in range(5)]
+    log.jobs.insert(make_job(NOW - 1, state=State.FAILURE, reason=Reason.EMPTY, inbox="cellar"))
+    assert [job.job_id for job in log.files.due_moves(OFFICE, 3)] == [job.job_id for job in jobs[:3]]
 
 
 def test_a_missing_file_is_not_looked_for_for_ever(log: JobLog) -> None:
     """A move whose file is gone is given up, and the history says so."""
     job = put(log, State.FAILURE)
-    log.intend_moves([(job, Folder.FAILED, Path("scan.jpg"))])
-    log.abandon_move(job.job_id, NOW, "it is not there any more")
+    log.moves.intend_moves([(job, Folder.FAILED, Path("scan.jpg"))])
+    log.moves.abandon_move(job.job_id, NOW, "it is not there any more")
     after = current(log, job)
     assert (after.move_due, after.moving_to_folder, after.moving_to_path) == (False, None, None)
-    row = log.history(job.job_id)[-1]
+    row = log.histories.lines(job.job_id)[-1]
     assert (row["event"], row["detail"], row["to_state"]) == ("file.missing", "it is not there any more", None)
 
 
@@ -758,24 +767,24 @@ def test_what_lies_in_processing(log: JobLog) -> None:
     put(log, stored_path=Path("a/sub/scan.jpg"))
     put(log, stored_path=Path("b/scan.jpg"), inbox="cellar")
     filed = put(log, State.FAILURE, stored_path=Path("c/scan.jpg"))
-    log.finish_moves([(filed, Folder.FAILED, Path("scan.jpg"))], NOW)
-    assert log.unrecorded_in_processing("office", ["a", "a.b", "aa", "b", "c"]) == {"a.b", "aa", "b", "c"}
-    assert log.unrecorded_in_processing("office", []) == set()
+    log.moves.finish_moves([(filed, Folder.FAILED, Path("scan.jpg"))], NOW)
+    assert log.files.unrecorded_in_processing("office", ["a", "a.b", "aa", "b", "c"]) == {"a.b", "aa", "b", "c"}
+    assert log.files.unrecorded_in_processing("office", []) == set()
 
 
 def test_an_examination_is_filled_in(log: JobLog) -> None:
     """What a later examination finds is kept."""
     job = put(log, sha256=None, mime_type=None, size=0)
-    log.complete(job.job_id, "ab" * 32, "image/png", 7)
+    log.jobs.complete(job.job_id, "ab" * 32, "image/png", 7)
     assert current(log, job) == replace(job, sha256="ab" * 32, mime_type="image/png", size=7)
 
 
 def test_a_note_is_remembered(log: JobLog) -> None:
     """Where a note stands is kept, and forgotten when it is gone."""
     job = put(log)
-    log.keep_note_path(job.job_id, Path("scan.jpg.reason.txt"))
+    log.moves.keep_note_path(job.job_id, Path("scan.jpg.reason.txt"))
     assert current(log, job).note_path == Path("scan.jpg.reason.txt")
-    log.keep_note_path(job.job_id, None)
+    log.moves.keep_note_path(job.job_id, None)
     assert current(log, job).note_path is None
 
 
@@ -784,20 +793,20 @@ def test_a_note_is_remembered(log: JobLog) -> None:
 
 def test_the_same_receipts(log: JobLog) -> None:
     """The same bytes for the same target are found in the states that are asked for, the newest first."""
-    old, new = (log.insert(make_job(NOW + number, sha256="ab" * 32, target="here")) for number in range(2))
+    old, new = (log.jobs.insert(make_job(NOW + number, sha256="ab" * 32, target="here")) for number in range(2))
     put(log, sha256="ab" * 32, target="there")
     put(log, sha256="cd" * 32, target="here")
     put(log, sha256=None, target="here")
     put(log, State.FAILURE, sha256="ab" * 32, target="here")
-    found = log.same_receipts("ab" * 32, "here", frozenset({State.QUEUED, State.SUCCESS}))
+    found = log.lookups.same_receipts("ab" * 32, "here", frozenset({State.QUEUED, State.SUCCESS}))
     assert [job.job_id for job in found] == [new.job_id, old.job_id]
 
 
 def test_a_listing_goes_back_in_pages(log: JobLog) -> None:
     """A listing shows the newest first, and each page goes on where the one before ended."""
-    jobs = [log.insert(make_job(NOW + number)).job_id for number in range(5)]
-    first = [job.job_id for job in log.listing(limit=3)]
-    second = [job.job_id for job in log.listing(limit=3, older_than=first[-1])]
+    jobs = [log.jobs.insert(make_job(NOW + number)).job_id for number in range(5)]
+    first = [job.job_id for job in log.lookups.listing(limit=3)]
+    second = [job.job_id for job in log.lookups.listing(limit=3, older_than=first[-1])]
     assert first + second == jobs[::-1]
 
 
@@ -805,28 +814,30 @@ def test_a_listing_is_narrowed(log: JobLog) -> None:
     """A listing can be of some states and of one inbox."""
     failed, cellar = put(log, State.FAILURE), put(log, State.FAILURE, inbox="cellar")
     put(log)
-    assert {job.job_id for job in log.listing(states=[State.FAILURE])} == {failed.job_id, cellar.job_id}
-    assert [job.job_id for job in log.listing(states=[State.FAILURE], inbox="office")] == [failed.job_id]
-    assert len(log.listing(limit=None)) == 3
+    assert {job.job_id for job in log.lookups.listing(states=[State.FAILURE])} == {failed.job_id, cellar.job_id}
+    assert [job.job_id for job in log.lookups.listing(states=[State.FAILURE], inbox="office")] == [failed.job_id]
+    assert len(log.lookups.listing(limit=None)) == 3
 
 
 def test_a_state_that_is_asked_for_twice_is_listed_once(log: JobLog) -> None:
     """Who names a state twice gets as many jobs as who names it once."""
     for number in range(6):
-        log.insert(make_job(NOW + number))
-    assert log.listing(states=[State.QUEUED] * 2, limit=4) == log.listing(states=[State.QUEUED], limit=4)
+        log.jobs.insert(make_job(NOW + number))
+    assert log.lookups.listing(states=[State.QUEUED] * 2, limit=4) == log.lookups.listing(
+        states=[State.QUEUED], limit=4
+    )
 
 
 def test_a_job_is_found_by_what_an_admin_calls_it(log: JobLog) -> None:
     """A job is found by its id, the beginning of it, or its file's whole name; at most ten."""
     job = put(log, filename="50%_off.jpg")
     for number in range(12):
-        log.insert(make_job(NOW + 1e6 + number, filename="scan.jpg"))
-    assert [found.job_id for found in log.find(job.job_id)] == [job.job_id]
-    assert job.job_id in [found.job_id for found in log.find(job.job_id[:10])]
-    assert [found.job_id for found in log.find("50%_off.jpg")] == [job.job_id]
-    assert len(log.find("scan.jpg")) == 10
-    assert log.find("50%") == log.find("%") == log.find("_") == []
+        log.jobs.insert(make_job(NOW + 1e6 + number, filename="scan.jpg"))
+    assert [found.job_id for found in log.lookups.find(job.job_id)] == [job.job_id]
+    assert job.job_id in [found.job_id for found in log.lookups.find(job.job_id[:10])]
+    assert [found.job_id for found in log.lookups.find("50%_off.jpg")] == [job.job_id]
+    assert len(log.lookups.find("scan.jpg")) == 10
+    assert log.lookups.find("50%") == log.lookups.find("%") == log.lookups.find("_") == []
 
 
 def test_jobs_are_counted(log: JobLog) -> None:
@@ -835,26 +846,26 @@ def test_jobs_are_counted(log: JobLog) -> None:
     put(log, inbox="cellar")
     put(log, State.FAILURE)
     expected = dict.fromkeys(State, 0) | {State.QUEUED: 2, State.FAILURE: 1}
-    assert log.counts() == expected
-    assert log.count(OFFICE, State.QUEUED, State.FAILURE) == 2
-    assert log.count(OFFICE) == log.count([], State.QUEUED) == 0
+    assert log.statistics.counts() == expected
+    assert log.statistics.count(OFFICE, State.QUEUED, State.FAILURE) == 2
+    assert log.statistics.count(OFFICE) == log.statistics.count([], State.QUEUED) == 0
 
 
 def test_what_changed_and_what_is_still_open(log: JobLog) -> None:
     """What a run did is what changed since it began and what is still open, the oldest first."""
     closed, still_open = put(log, State.SUCCESS, job_id=new_job_id(NOW - 9)), put(log, job_id=new_job_id(NOW - 8))
     changed = put(log, State.PROCESSING, job_id=new_job_id(NOW - 7))
-    log.advance(changed.job_id, Event.SUCCEED, NOW + 10)
-    assert [job.job_id for job in log.changed_since(NOW + 5)] == [still_open.job_id, changed.job_id]
-    assert closed.job_id in [job.job_id for job in log.changed_since(NOW)]
+    log.jobs.advance(changed.job_id, Event.SUCCEED, NOW + 10)
+    assert [job.job_id for job in log.lookups.changed_since(NOW + 5)] == [still_open.job_id, changed.job_id]
+    assert closed.job_id in [job.job_id for job in log.lookups.changed_since(NOW)]
 
 
 def test_what_has_been_open_for_long(log: JobLog) -> None:
     """Open jobs from before a time are found, the oldest first, and so many at most."""
-    jobs = [log.insert(make_job(NOW + number)) for number in (3, 1, 2)]
+    jobs = [log.jobs.insert(make_job(NOW + number)) for number in (3, 1, 2)]
     put(log, State.SUCCESS, created_at=NOW - 100)
-    assert [job.job_id for job in log.open_since(NOW + 2, 9)] == [jobs[1].job_id, jobs[2].job_id]
-    assert [job.job_id for job in log.open_since(NOW + 3, 1)] == [jobs[1].job_id]
+    assert [job.job_id for job in log.lookups.open_since(NOW + 2, 9)] == [jobs[1].job_id, jobs[2].job_id]
+    assert [job.job_id for job in log.lookups.open_since(NOW + 3, 1)] == [jobs[1].job_id]
 
 
 # --- transactions --------------------------------------------------------------------------------------------------
@@ -866,7 +877,7 @@ class PlannedError(Exception):
 
 def fail_inside(log: JobLog, work: Callable[[], object]) -> None:
     """Do work in a transaction that then fails."""
-    with log.transaction():
+    with log.database.transaction():
         work()
         raise PlannedError
 
@@ -877,16 +888,16 @@ def test_an_error_takes_everything_back(log: JobLog) -> None:
     before = everything(log)
 
     def work() -> None:
-        log.insert(make_job())
-        log.advance(job.job_id, Event.CLAIM, NOW)
-        log.keep_fact("a", "b")
-        with log.transaction():
-            log.note(job.job_id, NOW, "x")
+        log.jobs.insert(make_job())
+        log.jobs.advance(job.job_id, Event.CLAIM, NOW)
+        log.facts.keep("a", "b")
+        with log.database.transaction():
+            log.histories.note(job.job_id, NOW, "x")
 
     with pytest.raises(PlannedError):
         fail_inside(log, work)
     assert everything(log) == before
-    assert must(log.claim(OFFICE, NOW)).job_id == job.job_id
+    assert must(log.jobs.claim(OFFICE, NOW)).job_id == job.job_id
 
 
 def test_an_error_inside_an_inner_transaction_takes_everything_back(log: JobLog) -> None:
@@ -894,10 +905,10 @@ def test_an_error_inside_an_inner_transaction_takes_everything_back(log: JobLog)
     before = everything(log)
 
     def work() -> None:
-        log.keep_fact("a", "b")
-        fail_inside(log, lambda: log.keep_fact("c", "d"))
+        log.facts.keep("a", "b")
+        fail_inside(log, lambda: log.facts.keep("c", "d"))
 
-    with pytest.raises(PlannedError), log.transaction():
+    with pytest.raises(PlannedError), log.database.transaction():
         work()
     assert everything(log) == before
 
@@ -910,11 +921,11 @@ def test_a_state_and_its_history_are_one(log: JobLog, monkeypatch: pytest.Monkey
     def fail(*args: object, **kwargs: object) -> None:
         raise PlannedError
 
-    monkeypatch.setattr(log, "note", fail)
+    monkeypatch.setattr(log.histories, "note", fail)
     with pytest.raises(PlannedError):
-        log.advance(job.job_id, Event.CLAIM, NOW)
+        log.jobs.advance(job.job_id, Event.CLAIM, NOW)
     with pytest.raises(PlannedError):
-        log.insert(make_job())
+        log.jobs.insert(make_job())
     assert everything(log) == before
 
 
@@ -924,10 +935,10 @@ def test_threads_share_no_transaction(log: JobLog) -> None:
     def work(number: int) -> None:
         for turn in range(10):
             if number % 2:
-                log.keep_fact(f"{number}-{turn}", "kept")
+                log.facts.keep(f"{number}-{turn}", "kept")
             else:
                 with pytest.raises(PlannedError):
-                    fail_inside(log, lambda: log.keep_fact(f"{number}-{turn}", "lost"))  # noqa: B023 - called at once
+                    fail_inside(log, lambda: log.facts.keep(f"{number}-{turn}", "lost"))  # noqa: B023 - called at once
 
     in_threads(6, work)
     assert sorted(everything(log)["fact"]) == sorted(
@@ -941,25 +952,25 @@ def test_threads_share_no_transaction(log: JobLog) -> None:
 def test_commits_survive_a_power_loss(log: JobLog) -> None:
     """The file is in WAL mode with synchronous=FULL, and foreign keys count: at the first start and at any other."""
     for _ in range(2):
-        found = [log._database.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")]
+        found = [log.database._database.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")]
         assert found == ["wal", 2, 1]
-        log.close()
-        log.open()
+        log.database.close()
+        log.database.open()
 
 
 def test_what_is_written_is_seen_by_others(log: JobLog, other: sqlite3.Connection) -> None:
     """When a method that writes has returned, another process sees its rows; before, it sees the old ones."""
     job = put(log)
-    with log.transaction():
-        log.advance(job.job_id, Event.CLAIM, NOW)
+    with log.database.transaction():
+        log.jobs.advance(job.job_id, Event.CLAIM, NOW)
         assert other.execute("SELECT state FROM job").fetchall() == [("queued",)]
     assert other.execute("SELECT state FROM job").fetchall() == [("delivering",)]
 
 
 def test_a_transaction_has_the_write_lock_from_its_beginning(log: JobLog, other: sqlite3.Connection) -> None:
     """No other process can write between what a transaction reads and what it writes."""
-    with log.transaction():
-        log.counts()
+    with log.database.transaction():
+        log.statistics.counts()
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
     other.execute("BEGIN IMMEDIATE")
@@ -970,12 +981,12 @@ def test_a_writer_waits_for_another_process(log: JobLog, other: sqlite3.Connecti
     """While another process writes, a write here waits for it and then succeeds, upon what the other one wrote."""
     job = put(log)
     has_begun = threading.Event()
-    connection: sqlite3.Connection = log._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
+    connection: sqlite3.Connection = log.database._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
     connection.set_trace_callback(lambda sql: has_begun.set() if sql.startswith("BEGIN") else None)
     other.execute("BEGIN IMMEDIATE")
     other.execute("UPDATE job SET state = 'cancelled'")
     results: list[Job | None] = []
-    thread = threading.Thread(target=lambda: results.append(log.advance(job.job_id, Event.CLAIM, NOW)))
+    thread = threading.Thread(target=lambda: results.append(log.jobs.advance(job.job_id, Event.CLAIM, NOW)))
     thread.start()
     assert has_begun.wait(10)
     assert results == []
@@ -990,25 +1001,32 @@ def test_a_reader_does_not_wait_for_another_process(log: JobLog, other: sqlite3.
     put(log)
     other.execute("BEGIN IMMEDIATE")
     other.execute("UPDATE job SET state = 'cancelled'")
-    assert log.counts()[State.QUEUED] == 1
+    assert log.statistics.counts()[State.QUEUED] == 1
     other.execute("ROLLBACK")
 
 
 def test_closing_is_harmless(tmp_path: Path) -> None:
     """A log may be closed twice, before it was opened, and opened again; it knows whether it is open."""
     log = JobLog(tmp_path / "receipts.db")
-    steps = [log.close, log.open, log.close, log.close, log.open, log.close]
+    steps = [
+        log.database.close,
+        log.database.open,
+        log.database.close,
+        log.database.close,
+        log.database.open,
+        log.database.close,
+    ]
     seen = []
     for step in steps:
         step()
-        seen.append(log.is_open)
-    assert seen == [step == log.open for step in steps]
+        seen.append(log.database.is_open)
+    assert seen == [step == log.database.open for step in steps]
     assert not (tmp_path / "receipts.db-wal").exists()
 
 
 # --- the schema ----------------------------------------------------------------------------------------------------
 
-MIGRATIONS = sorted(path.stem for path in (Path(sqlite.__file__).parent / "migrations").glob("[0-9]*.py"))
+MIGRATIONS = sorted(path.stem for path in (Path(sqlite.__file__).parents[1] / "migrations").glob("[0-9]*.py"))
 
 
 def versions(path: Path) -> list[str]:
@@ -1019,9 +1037,9 @@ def versions(path: Path) -> list[str]:
 
 def test_a_fresh_file_is_of_the_newest_version(log: JobLog) -> None:
     """A new file has seen every migration, in tables whose columns are those that the code knows, in that order."""
-    assert versions(log.path) == MIGRATIONS
+    assert versions(log.database.path) == MIGRATIONS
     assert MIGRATIONS[0] == "0001_first"
-    with closing(sqlite3.connect(log.path)) as connection:
+    with closing(sqlite3.connect(log.database.path)) as connection:
         for table in TABLES:
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table._meta.table_name})")]
             assert columns == [field.column_name for field in table._meta.sorted_fields]
@@ -1031,7 +1049,7 @@ def test_a_fresh_file_is_of_the_newest_version(log: JobLog) -> None:
 
 def test_a_job_has_a_column_for_each_field(log: JobLog) -> None:
     """A field that a job gets is not forgotten in the log."""
-    with closing(sqlite3.connect(log.path)) as connection:
+    with closing(sqlite3.connect(log.database.path)) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(job)")]
     assert columns == list(Job.__dataclass_fields__)
 
@@ -1041,23 +1059,23 @@ def test_opening_again_is_harmless(log: JobLog) -> None:
     put(log, State.FAILURE)
     before = everything(log)
     for _ in range(3):
-        log.close()
-        log.open()
+        log.database.close()
+        log.database.open()
     assert everything(log) == before
 
 
 def test_a_newer_file_is_refused(log: JobLog) -> None:
     """A file of a newer version is refused in words that say what to do, and nothing in it is touched."""
-    with closing(sqlite3.connect(log.path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(log.database.path, isolation_level=None)) as connection:
         connection.execute("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', '2030-01-01')")
     before = everything(log)
-    log.close()
+    log.database.close()
     with pytest.raises(JobLogError) as caught:
-        log.open()
+        log.database.open()
     assert str(caught.value) == (
-        f"the job log {log.path} was written by a newer version (it has 9999_future); install that"
+        f"the job log {log.database.path} was written by a newer version (it has 9999_future); install that"
     )
-    assert not log.is_open
+    assert not log.database.is_open
     assert everything(log) == before
 
 
@@ -1066,9 +1084,9 @@ def test_two_processes_may_open_a_new_file_at_once(
     log: JobLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: int
 ) -> None:
     """Whenever in our start another process makes the tables, one of both makes them, and both go on."""
-    with closing(sqlite3.connect(log.path)) as finished:
+    with closing(sqlite3.connect(log.database.path)) as finished:
         script = f"BEGIN IMMEDIATE; {' '.join(list(finished.iterdump())[1:])}"
-    log.close()
+    log.database.close()
     path = tmp_path / "late.db"
     looks = itertools.count(1)
     others: list[str] = []
@@ -1087,11 +1105,11 @@ def test_two_processes_may_open_a_new_file_at_once(
 
     monkeypatch.setattr(sqlite, "Runner", Interrupted)
     late = JobLog(path)
-    late.open()
+    late.database.open()
     put(late)
     assert versions(path) == MIGRATIONS
-    assert late._database.pragma("foreign_keys") == 1
-    late.close()
+    assert late.database._database.pragma("foreign_keys") == 1
+    late.database.close()
     assert others in (["made them"], ["database is locked"])
 
 
@@ -1106,14 +1124,14 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     log = JobLog(tmp_path / "receipts.db")
     monkeypatch.setattr(sqlite, "Runner", CutOff)
     with pytest.raises(PlannedError):
-        log.open()
-    log.close()
+        log.database.open()
+    log.database.close()
     monkeypatch.undo()
-    with closing(sqlite3.connect(log.path)) as connection:
+    with closing(sqlite3.connect(log.database.path)) as connection:
         assert connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'job'").fetchall() == [(0,)]
-    log.open()
+    log.database.open()
     put(log)
-    log.close()
+    log.database.close()
 
 
 def damaged(path: Path) -> None:
@@ -1145,9 +1163,9 @@ def test_a_damaged_file_is_told(tmp_path: Path, spoil: Callable[[Path], None]) -
     before = path.read_bytes() if path.is_file() else None
     log = JobLog(path)
     with pytest.raises(JobLogError, match="cannot be used") as caught:
-        log.open()
+        log.database.open()
     assert str(path) in str(caught.value)
-    assert not log.is_open
+    assert not log.database.is_open
     if spoil is not taken:  # there the look itself switches the file to WAL mode
         assert (path.read_bytes() if path.is_file() else None) == before
 
@@ -1157,7 +1175,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "missing" / "receipts.db", tmp_path / "file" / "receipts.db"):
         with pytest.raises(JobLogError, match="let the service's user write"):
-            JobLog(path).open()
+            JobLog(path).database.open()
 
 
 @pytest.mark.parametrize("name", [".", "receipts.db"])
@@ -1170,7 +1188,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, name: str) -> No
     (path.parent / name).chmod(0o500)
     try:
         with ordinary_permissions(), pytest.raises(JobLogError, match="let the service's user write"):
-            JobLog(path).open()
+            JobLog(path).database.open()
     finally:
         (path.parent / name).chmod(0o700)
 
@@ -1180,29 +1198,29 @@ def test_the_straight_line(log: JobLog) -> None:
     job = put(log)
     states = [current(log, job).state]
     for event in (Event.CLAIM, Event.ACCEPT, Event.SUCCEED):
-        log.advance(job.job_id, event, NOW)
+        log.jobs.advance(job.job_id, event, NOW)
         states.append(current(log, job).state)
     assert states == [State.QUEUED, State.DELIVERING, State.PROCESSING, State.SUCCESS]
-    assert [row["event"] for row in log.history(job.job_id)] == ["record", "claim", "accept", "succeed"]
+    assert [row["event"] for row in log.histories.lines(job.job_id)] == ["record", "claim", "accept", "succeed"]
 
 
 def test_opening_needs_no_write_lock(tmp_path: Path) -> None:
     """A file that is up to date is opened at once, also while another process writes."""
     log = JobLog(tmp_path / "receipts.db")
-    log.open()
-    log.close()
-    with closing(sqlite3.connect(log.path, isolation_level=None, check_same_thread=False)) as other:
+    log.database.open()
+    log.database.close()
+    with closing(sqlite3.connect(log.database.path, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
-        opened = threading.Thread(target=log.open)
+        opened = threading.Thread(target=log.database.open)
         opened.start()
-        wait_until(lambda: log.is_open, "the file is open, since opening only reads")
+        wait_until(lambda: log.database.is_open, "the file is open, since opening only reads")
         opened.join(timeout=30)
         other.execute("COMMIT")
-    log.close()
+    log.database.close()
 
 
 def test_any_text_is_stored(log: JobLog) -> None:
     """A message that UTF-8 cannot encode is stored as it can be shown, and stops nobody."""
-    job = log.insert(make_job())
-    log.note(job.job_id, 1.0, "file.missing", detail="caf\udce9 \ud800 é")
-    assert [row["detail"] for row in log.history(job.job_id)][-1] == r"caf\udce9 \ud800 é"
+    job = log.jobs.insert(make_job())
+    log.histories.note(job.job_id, 1.0, "file.missing", detail="caf\udce9 \ud800 é")
+    assert [row["detail"] for row in log.histories.lines(job.job_id)][-1] == r"caf\udce9 \ud800 é"

@@ -25,8 +25,8 @@ from structlog.testing import capture_logs
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.jobs.job import Folder, Job
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.queries.lookups import Selection
-from receipt_watcher.jobs.log.transitions import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.report.balance import balance, daily
@@ -310,7 +310,7 @@ def test_removed_on_purpose(office: Office) -> None:
     """What the retention removed is accounted for."""
     job = one_of_each(office)["a"]
     path_of(office, job).unlink()
-    office.log.change("UPDATE job SET removed_at = 1.0 WHERE job_id = ?", job.job_id)
+    office.log.database.change("UPDATE job SET removed_at = 1.0 WHERE job_id = ?", job.job_id)
     sums = proof(office)
     assert (sums.findings[Finding.REMOVED], sums.findings[Finding.OK], named(sums)) == (1, 5, [])
 
@@ -343,7 +343,7 @@ def test_two_inboxes_that_share_done(log: JobLog, tmp_path: Path, clock: FakeClo
 def test_the_daemon_files_away_meanwhile(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """Receipts that are filed after their row was read, and before their file is looked for, are no disagreement."""
     jobs = [office.drop_in(f"{number}.jpg", CONTENTS[number]) for number in range(4)]
-    page = office.log.page
+    page = office.log.lookups.page
 
     def then_filed(selection: Selection, after: str, limit: int) -> list[Job]:
         found = page(selection, after, limit)
@@ -352,7 +352,7 @@ def test_the_daemon_files_away_meanwhile(office: Office, monkeypatch: pytest.Mon
         assert office.file() == len(found)
         return found
 
-    monkeypatch.setattr(office.log, "page", then_filed)
+    monkeypatch.setattr(office.log.lookups, "page", then_filed)
     sums = proof(office)
     assert (sums.states, named(sums)) == (Counter({State.SUCCESS: 4}), [])
     assert {path_of(office, job).parent.parent.name for job in jobs} == {"done"}
@@ -363,7 +363,7 @@ def test_a_move_that_was_begun(office: Office) -> None:
     job = office.drop_in("scan.jpg", CONTENTS[0])
     office.tell(job, Event.SUCCEED)
     target = office.processing.parent / "done" / "scan.jpg"
-    assert office.log.intend_moves([(office.now(job), Folder.DONE, Path("scan.jpg"))])
+    assert office.log.moves.intend_moves([(office.now(job), Folder.DONE, Path("scan.jpg"))])
     source = path_of(office, job)
     assert named(proof(office)) == []
     shutil.copy(source, target)
@@ -488,7 +488,7 @@ class Tampered:
 
     def __init__(self, root: Path, ends: list[tuple[str, int]]) -> None:
         self.log = JobLog(root / "receipts.db")
-        self.log.open()
+        self.log.database.open()
         (root / "inbox").mkdir()
         self.folders = SpoolFolders(*(root / name for name in ("inbox", "processing", "done", "failed")))
         self.spool = Spool("office", self.folders)
@@ -508,7 +508,7 @@ class Tampered:
     def close(self) -> None:
         """End it."""
         self.spool.close()
-        self.log.close()
+        self.log.database.close()
 
     def tamper(self, how: str, which: int, number: int) -> None:
         """Do one thing by hand; what is not possible any more is left undone."""
@@ -854,7 +854,7 @@ def test_what_changed_is_hashed(office: Office) -> None:
     assert (line["event"], line["hashed"]) == ("balance.checked", 1)
     last = last_balance(office.log)
     assert last is not None
-    office.log.keep_fact("balance", json.dumps(asdict(replace(last, hashed_at=time.time()))))
+    office.log.facts.keep("balance", json.dumps(asdict(replace(last, hashed_at=time.time()))))
     path_of(office, jobs["a"]).write_bytes(CONTENTS[0][:-1] + b"x")
     (line,) = Watchman(office).after(0)
     assert (line["event"], line["changed"]) == ("balance.disagrees", 1)

@@ -25,7 +25,7 @@ from receipt_watcher.config.roles import Right, Role, may
 from receipt_watcher.config.secrets import hash_of, is_token_name, new_secret
 from receipt_watcher.config.sources import load
 from receipt_watcher.errors import ReceiptWatcherError
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.access import jwt as jwts
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
@@ -340,7 +340,7 @@ def test_a_session_may_what_its_token_may(site: ApiSite) -> None:
         assert_problem(site.ask("POST", path, headers=cookie | wrong), 403)
     assert site.job(job) == job
     assert site.ask("POST", path, headers=signed_in).status_code == 202
-    assert site.log.history(job.job_id)[-1]["detail"] == "by the-operator"
+    assert site.log.histories.lines(job.job_id)[-1]["detail"] == "by the-operator"
 
 
 def test_a_stolen_session_ends_with_the_sign_out(site: ApiSite, make: Make) -> None:
@@ -643,7 +643,7 @@ def test_a_job_tells_whose_provider_token_changed_it(
     (job,) = office.record()
     headers = provider.token("one", roles=["boss"], **claims)
     assert office.ask("POST", f"/api/v1/jobs/{job.job_id}/cancel", headers=headers).status_code == 202
-    assert office.log.history(job.job_id)[-1]["detail"] == f"by {name}"
+    assert office.log.histories.lines(job.job_id)[-1]["detail"] == f"by {name}"
     assert not is_token_name(name)
 
 

@@ -17,8 +17,7 @@ from receipt_watcher.config.roles import Role
 from receipt_watcher.jobs.job import Folder, Job, job_id_prefix
 from receipt_watcher.jobs.json_view import full_view
 from receipt_watcher.jobs.log.holds import HoldKind
-from receipt_watcher.jobs.log.manual_holds import ManualHolds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
@@ -43,7 +42,7 @@ def put(log: JobLog, number: int, **changes: object) -> Job:
     """Record a job without a file; numbers sort as their ids do."""
     at = 1_600_000_000.0 + number
     job_id = f"{job_id_prefix(at)}-7000-8000-{number:012}"
-    return log.insert(make_job(at, **({"job_id": job_id, "stored_path": Path(job_id) / "x.jpg"} | changes)))
+    return log.jobs.insert(make_job(at, **({"job_id": job_id, "stored_path": Path(job_id) / "x.jpg"} | changes)))
 
 
 def ids_of(site: ApiSite, query: str) -> list[list[str]]:
@@ -125,7 +124,9 @@ def test_a_job_is_shown_whole(site: ApiSite) -> None:
     (job,) = site.accepted()
     shown = site.near("GET", f"/api/v1/jobs/{job.job_id}").json()
     route = site.routes[0]
-    assert shown == full_view(job, route.path_of(job), site.log.attempts(job.job_id), site.log.history(job.job_id))
+    assert shown == full_view(
+        job, route.path_of(job), site.log.histories.attempts(job.job_id), site.log.histories.lines(job.job_id)
+    )
     assert [line["event"] for line in shown["history"]] == ["record", "claim", "accept"]
     assert shown.keys() == schemas.FullJobAnswer.model_fields.keys()
     schemas.FullJobAnswer.model_validate(shown)
@@ -174,7 +175,7 @@ def with_file(site: ApiSite, content: bytes = b"0123456789", **changes: object) 
     path = site.routes[0].path_of(job)
     path.parent.mkdir()
     path.write_bytes(content)
-    return site.log.insert(job)
+    return site.log.jobs.insert(job)
 
 
 @pytest.mark.parametrize(
@@ -240,9 +241,9 @@ def test_retry_and_cancel_name_who_did_it(site: ApiSite) -> None:
     path = f"/api/v1/jobs/{job.job_id}"
     cancelled = site.ask("POST", f"{path}/cancel", Role.OPERATOR)
     assert (cancelled.status_code, cancelled.json()) == (202, {"job_id": job.job_id, "status": "cancelled"})
-    site.log.finish_moves([(site.job(job), Folder.FAILED, Path("scan.jpg"))], site.clock.now)
+    site.log.moves.finish_moves([(site.job(job), Folder.FAILED, Path("scan.jpg"))], site.clock.now)
     assert site.ask("POST", f"{path}/retry", Role.ADMIN).json() == {"job_id": job.job_id, "status": "queued"}
-    history = [(line["event"], line["detail"]) for line in site.log.history(job.job_id)]
+    history = [(line["event"], line["detail"]) for line in site.log.histories.lines(job.job_id)]
     assert history[1:] == [("cancel", "by the-operator"), ("retry", "by the-admin")]
     assert site.deliveries.count > rung
 
@@ -250,8 +251,8 @@ def test_retry_and_cancel_name_who_did_it(site: ApiSite) -> None:
 def unknown(site: ApiSite) -> Job:
     """Return a job that may have been booked."""
     (job,) = site.record()
-    site.log.advance(job.job_id, Event.CLAIM, site.clock.now)
-    assert site.log.advance(job.job_id, Event.GIVE_UP, site.clock.now, reason=Reason.OUTCOME_UNKNOWN)
+    site.log.jobs.advance(job.job_id, Event.CLAIM, site.clock.now)
+    assert site.log.jobs.advance(job.job_id, Event.GIVE_UP, site.clock.now, reason=Reason.OUTCOME_UNKNOWN)
     return site.job(job)
 
 
@@ -280,7 +281,7 @@ def test_a_job_is_settled_by_who_may_change_it(site: ApiSite, delivered: bool, s
     assert site.ask("POST", path, Role.OPERATOR, json={}).status_code == 422
     answer = site.ask("POST", path, Role.OPERATOR, json={"delivered": delivered})
     assert (answer.status_code, answer.json()) == (202, {"job_id": job.job_id, "status": status})
-    line = site.log.history(job.job_id)[-1]
+    line = site.log.histories.lines(job.job_id)[-1]
     assert (line["event"], line["detail"]) == (
         "settle_delivered" if delivered else "settle_not_delivered",
         "by the-operator",
@@ -309,12 +310,12 @@ def test_retry_by_filter_takes_only_what_matches(site: ApiSite) -> None:
     failed = [site.in_state(State.FAILURE) for _ in range(3)]
     other = site.in_state(State.CANCELLED)
     elsewhere = put(site.log, 5, inbox="cellar")
-    site.log.advance(elsewhere.job_id, Event.FAIL, site.clock.now, reason=Reason.N8N_FAILURE)
+    site.log.jobs.advance(elsewhere.job_id, Event.FAIL, site.clock.now, reason=Reason.N8N_FAILURE)
     answer = site.ask("POST", "/api/v1/jobs/retry", Role.OPERATOR, json={"inbox": "office"})
     assert (answer.status_code, answer.json()) == (202, {"retried": 3, "refused": 0, "next_cursor": None})
     assert {site.job(job).state for job in failed} == {State.QUEUED}
     assert {site.job(job).state for job in (other, elsewhere)} == {State.CANCELLED, State.FAILURE}
-    assert site.log.history(failed[0].job_id)[-1]["detail"] == "by the-operator"
+    assert site.log.histories.lines(failed[0].job_id)[-1]["detail"] == "by the-operator"
 
 
 def test_retry_by_filter_goes_on_by_its_cursor(site: ApiSite, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,11 +405,11 @@ def test_an_inbox_is_held_by_hand(site: ApiSite) -> None:
     """An inbox is held and let go by its name; whoever looks into the log finds the hold there."""
     held = site.ask("POST", "/api/v1/inboxes/office/hold", Role.OPERATOR, json={"why": "it is moved"})
     assert held.status_code == 202
-    found = ManualHolds(site.log).of_inbox("office")
+    found = site.log.manual_holds.of_inbox("office")
     assert found is not None
     assert found.why == "it is moved"
     assert site.ask("POST", "/api/v1/inboxes/office/resume", Role.OPERATOR).status_code == 202
-    assert ManualHolds(site.log).of_inbox("office") is None
+    assert site.log.manual_holds.of_inbox("office") is None
     assert_problem(site.ask("POST", "/api/v1/inboxes/office/resume", Role.OPERATOR), 409)
     assert_problem(site.ask("POST", "/api/v1/inboxes/nowhere/hold", Role.OPERATOR), 404)
 
@@ -439,7 +440,7 @@ def events_in(heard: bytes) -> list[tuple[int, str, dict[str, Any]]]:
 def test_events_go_on_where_they_were_left(site: ApiSite, how: str) -> None:
     """Who names the last event that he knows hears all that came after it, in order, each once."""
     site.accepted(2)
-    [known, *rest] = site.log.events_after(0, 100)
+    [known, *rest] = site.log.histories.events_after(0, 100)
     path = "/api/v1/events" + (f"?after={known.number}" if how == "query" else "")
     headers = {"Last-Event-ID": str(known.number)} if how == "header" else {}
     heard = events_in(site.hear(path, lambda said: said.count(b"data:") >= len(rest), **headers))
@@ -451,11 +452,11 @@ def test_events_go_on_where_they_were_left(site: ApiSite, how: str) -> None:
 def test_events_come_as_they_happen(site: ApiSite) -> None:
     """Who just listens hears what happens from then on, also what another process writes, and nothing older."""
     (job,) = site.record()
-    site.log.note(job.job_id, site.clock.now, "before")
+    site.log.histories.note(job.job_id, site.clock.now, "before")
 
     def until(said: bytes) -> bool:
         if b"retry: " in said and b"after" not in said:
-            with contextlib.closing(sqlite3.connect(site.log.path)) as other, other:
+            with contextlib.closing(sqlite3.connect(site.log.database.path)) as other, other:
                 other.execute("INSERT INTO history (job_id, at, event) VALUES (?, 1, 'after')", [job.job_id])
         return b"data:" in said
 

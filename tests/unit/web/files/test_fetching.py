@@ -25,7 +25,8 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.columns import change_columns
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.access.wrong_tokens import LIMIT_TRIES
 from receipt_watcher.web.files import fetching
@@ -53,8 +54,9 @@ class Fetchable(Site):
         path = self.spool.folders.processing / job.stored_path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        with self.log.transaction():
-            self.log._update(
+        with self.log.database.transaction():
+            change_columns(
+                self.log.database,
                 job.job_id,
                 {"size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "filename": filename},
             )
@@ -82,8 +84,10 @@ class Fetchable(Site):
         target = self.spool.folders.path_of(folder) / name
         target.parent.mkdir(exist_ok=True)
         self.file(job).rename(target)
-        with self.log.transaction():
-            self.log._update(job.job_id, {"folder": folder, "stored_path": Path(name), "move_due": False})
+        with self.log.database.transaction():
+            change_columns(
+                self.log.database, job.job_id, {"folder": folder, "stored_path": Path(name), "move_due": False}
+            )
         return target
 
 
@@ -151,8 +155,10 @@ def test_a_file_that_is_just_being_moved_is_found(site: Fetchable) -> None:
     target = site.spool.folders.done / "filed.jpg"
     target.parent.mkdir(exist_ok=True)
     site.file(job).rename(target)
-    with site.log.transaction():
-        site.log._update(job.job_id, {"moving_to_folder": Folder.DONE, "moving_to_path": Path("filed.jpg")})
+    with site.log.database.transaction():
+        change_columns(
+            site.log.database, job.job_id, {"moving_to_folder": Folder.DONE, "moving_to_path": Path("filed.jpg")}
+        )
     assert site.fetch(job).content == CONTENT
 
 
@@ -162,7 +168,7 @@ def test_a_move_between_question_and_opening_is_followed(site: Fetchable) -> Non
     asked: list[Job | None] = []
 
     def look(job_id: str) -> Job | None:
-        asked.append(site.log.get(job_id))
+        asked.append(site.log.lookups.get(job_id))
         if len(asked) == 1:
             site.move(job, Folder.DONE)
         return asked[-1]
@@ -176,7 +182,7 @@ def test_a_move_between_question_and_opening_is_followed(site: Fetchable) -> Non
 def test_a_file_that_is_moved_while_it_is_read_is_read_on(site: Fetchable) -> None:
     """A move does not disturb who is fetching."""
     job = site.put()
-    found = fetching.Fetching(site.log.get, site.routes).open(job.job_id, job.sha256 or "")
+    found = fetching.Fetching(site.log.lookups.get, site.routes).open(job.job_id, job.sha256 or "")
     assert isinstance(found, OpenReceipt)
     first = found.next_piece() or b""
     site.move(job, Folder.DONE)
@@ -224,11 +230,11 @@ def test_strangers_learn_nothing(site: Fetchable) -> None:
         site.link(job).replace("expires=", "expires=9"),
         site.link(job).replace(job.job_id, "nothing"),
     ]
-    site.log.close()
+    site.log.database.close()
     try:
         answers = [assert_problem(site.ask("GET", path), 403) for path in paths]
     finally:
-        site.log.open()
+        site.log.database.open()
     assert len({answer["detail"] for answer in answers}) == 1
     assert all(job.filename not in str(answer) for answer in answers)
 
@@ -271,8 +277,8 @@ def test_a_job_that_the_log_has_not_is_not_there(site: Fetchable) -> None:
 
 
 def _removed(site: Fetchable, job: Job) -> None:
-    with site.log.transaction():
-        site.log._update(job.job_id, {"removed_at": site.clock.now})
+    with site.log.database.transaction():
+        change_columns(site.log.database, job.job_id, {"removed_at": site.clock.now})
 
 
 def _pipe(site: Fetchable, job: Job) -> None:

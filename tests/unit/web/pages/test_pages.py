@@ -24,8 +24,8 @@ from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.holds import HoldKind
-from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHolds
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.report.explain import Explainer
@@ -85,7 +85,7 @@ class Office(Concluding):
         self.config = Config.model_validate(
             {"inboxes": [{"path": str(spool.folders.inbox), "name": "office"}], "n8n": {"webhook_url": URL}}
         )
-        fetching = Fetching(log.get, self.routes)
+        fetching = Fetching(log.lookups.get, self.routes)
         tokens = ApiTokens(ApiToken(role.value, role, hash_of(role.value)) for role in Role)
         sessions = Sessions("a secret of tests", tokens, log, seconds=3600, clock=clock)
         slowness = Slowness(WrongTokens(clock))
@@ -136,11 +136,11 @@ class Office(Concluding):
     def failed(self, filename: str = "scan.jpg", reason: Reason = Reason.N8N_FAILURE, message: str = "no sum") -> Job:
         """Return a receipt that has failed, and lies in failed/."""
         [job] = self.record(filename=filename)
-        assert self.log.advance(job.job_id, Event.FAIL, self.clock.advance(1), reason=reason, message=message)
+        assert self.log.jobs.advance(job.job_id, Event.FAIL, self.clock.advance(1), reason=reason, message=message)
         source = self.routes[0].path_of(job)
         target = source.parent.parent.parent / "failed" / job.job_id
         source.rename(target)
-        self.log.finish_moves([(self.job(job), Folder.FAILED, Path(job.job_id))], self.clock.now)
+        self.log.moves.finish_moves([(self.job(job), Folder.FAILED, Path(job.job_id))], self.clock.now)
         return self.job(job)
 
 
@@ -241,8 +241,8 @@ def test_a_hold_is_told_with_its_reason(office: Office) -> None:
 
 def test_a_hold_by_hand_is_told(office: Office) -> None:
     """What an admin keeps waiting is named with his words, and where is no more than the host."""
-    ManualHolds(office.log).hold(HoldTarget.INBOX, "office", "the scanner is being mended", office.clock.now)
-    ManualHolds(office.log).hold(HoldTarget.DESTINATION, "https://n8n.lan/webhook/secret", "", office.clock.now)
+    office.log.manual_holds.hold(HoldTarget.INBOX, "office", "the scanner is being mended", office.clock.now)
+    office.log.manual_holds.hold(HoldTarget.DESTINATION, "https://n8n.lan/webhook/secret", "", office.clock.now)
     text = office.shown("/")
     assert "it waits until somebody resumes it" in text
     assert "The inbox office is on hold by hand." in text
@@ -374,7 +374,7 @@ def test_the_file_can_be_saved_while_it_is_there(office: Office) -> None:
     page = f"/receipts/{job.job_id}"
     assert link in office.get(page).text
     assert link in office.get(page, OFFICE, Authorization="Bearer viewer").text
-    office.log.change("UPDATE job SET removed_at = ? WHERE job_id = ?", office.clock.now, job.job_id)
+    office.log.database.change("UPDATE job SET removed_at = ? WHERE job_id = ?", office.clock.now, job.job_id)
     assert link not in office.get(page).text
 
 
@@ -400,7 +400,7 @@ def test_deliveries_are_listed(office: Office) -> None:
 def test_only_an_address_of_the_web_is_a_link(office: Office, url: str, *, is_link: bool) -> None:
     """What N8N calls a page is a link only where it cannot run anything here."""
     [job] = office.record()
-    office.log.advance(job.job_id, Event.SUCCEED, office.clock.now, notion_page_url=url)
+    office.log.jobs.advance(job.job_id, Event.SUCCEED, office.clock.now, notion_page_url=url)
     html = office.get(f"/receipts/{job.job_id}").text
     assert (f'href="{url}"' in html) is is_link
     assert ("Open in Notion" in html) is is_link
@@ -465,7 +465,7 @@ def test_retry_does_what_the_command_does(office: Office) -> None:
     answer = office.press(f"/receipts/{job.job_id}/retry")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/receipts/{job.job_id}?said=retried")
     assert office.job(job).state is State.QUEUED
-    assert office.log.history(job.job_id)[-1]["detail"] == "by this machine"
+    assert office.log.histories.lines(job.job_id)[-1]["detail"] == "by this machine"
     assert office.deliveries.count == rung + 1
     assert "It is tried again." in office.shown(answer.headers["location"])
 
@@ -504,7 +504,7 @@ def test_a_receipt_is_settled_by_its_buttons(office: Office, delivered: str, sta
     assert (after.state, after.reason) == (state, None if delivered == "yes" else Reason.NOT_DELIVERED)
     assert after.move_due
     assert office.filings.count > rung
-    assert office.log.history(job.job_id)[-1]["detail"] == "by this machine"
+    assert office.log.histories.lines(job.job_id)[-1]["detail"] == "by this machine"
     assert "N8N may have booked this receipt." not in office.shown(f"/receipts/{job.job_id}")
     assert office.press(f"/receipts/{job.job_id}/settle", {"delivered": "no"}).headers["location"].endswith("too_late")
 
@@ -560,7 +560,7 @@ def test_an_inbox_is_held_and_resumed(office: Office) -> None:
     assert 'action="/inboxes/office/hold"' in html
     assert "/resume" not in html
     assert office.press("/inboxes/office/hold", {"why": " the scanner "}).headers["location"] == "/?said=held"
-    held = ManualHolds(office.log).of_inbox("office")
+    held = office.log.manual_holds.of_inbox("office")
     assert held is not None
     assert (held.why, held.since) == ("the scanner", office.clock.now)
     html = office.get("/?said=held").text
@@ -568,28 +568,28 @@ def test_an_inbox_is_held_and_resumed(office: Office) -> None:
     assert 'action="/inboxes/office/resume"' in html
     assert "/hold" not in html
     assert office.press("/inboxes/office/resume").headers["location"] == "/?said=resumed"
-    assert ManualHolds(office.log).all() == []
+    assert office.log.manual_holds.all() == []
     assert office.press("/inboxes/office/resume").headers["location"] == "/?said=not_held"
 
 
 def test_a_destination_is_resumed(office: Office) -> None:
     """A destination that is held, by hand or for its answers, is resumed by its button; its address is not shown."""
     path = f"/destinations/{destination_id(URL)}/resume"
-    ManualHolds(office.log).hold(HoldTarget.DESTINATION, URL, "", office.clock.now)
+    office.log.manual_holds.hold(HoldTarget.DESTINATION, URL, "", office.clock.now)
     office.holds.hold(URL, HoldKind.ANSWERS, "503", office.clock.now, office.clock.now + 900)
     html = office.get("/").text
     assert html.count(f'action="{path}"') == 2
     assert URL not in html
     rung = office.deliveries.count
     assert office.press(path).headers["location"] == "/?said=resumed"
-    assert ManualHolds(office.log).all() == []
-    assert office.holds.get(URL).probe_at == office.clock.now
+    assert office.log.manual_holds.all() == []
+    assert office.holds.of(URL).probe_at == office.clock.now
     assert office.deliveries.count == rung + 1
 
 
 def test_a_hold_of_what_is_configured_no_more_has_no_button(office: Office) -> None:
     """A destination that nothing goes to any more cannot be resumed from here."""
-    ManualHolds(office.log).hold(HoldTarget.DESTINATION, "https://gone.lan/x", "", office.clock.now)
+    office.log.manual_holds.hold(HoldTarget.DESTINATION, "https://gone.lan/x", "", office.clock.now)
     assert "/resume" not in office.get("/").text
 
 
@@ -600,7 +600,7 @@ def test_a_hold_of_what_is_configured_no_more_has_no_button(office: Office) -> N
 def test_a_hold_of_nothing(office: Office, path: str) -> None:
     """An inbox or a destination that is not there cannot be held or resumed."""
     assert office.press(path).status_code == 404
-    assert ManualHolds(office.log).all() == []
+    assert office.log.manual_holds.all() == []
 
 
 @pytest.mark.parametrize("path", ["/receipts/no-such-job/retry", "/receipts/no-such-job/cancel"])
@@ -774,8 +774,8 @@ def test_a_defect_is_a_page_with_a_number(office: Office, monkeypatch: pytest.Mo
 
 def test_a_log_that_cannot_be_read_is_said(office: Office) -> None:
     """While the job log cannot be used, each page says so, that nothing is lost, and when to come again."""
-    office.log.close()
-    office.log.trouble = "its disk is full"
+    office.log.database.close()
+    office.log.database.trouble = "its disk is full"
     answer = office.get("/receipts")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "60"
@@ -843,9 +843,9 @@ def test_the_pulse_changes_when_there_is_something_to_show(office: Office) -> No
 def test_the_pulse_changes_when_a_file_was_moved(office: Office) -> None:
     """No line of a history tells that a file is where it belongs now, and the page says where it is."""
     [job] = office.record()
-    assert office.log.advance(job.job_id, Event.FAIL, office.clock.advance(1), reason=Reason.EMPTY)
+    assert office.log.jobs.advance(job.job_id, Event.FAIL, office.clock.advance(1), reason=Reason.EMPTY)
     before = office.get("/page/pulse").json()
-    office.log.finish_moves([(office.job(job), Folder.FAILED, Path(job.job_id))], office.clock.now)
+    office.log.moves.finish_moves([(office.job(job), Folder.FAILED, Path(job.job_id))], office.clock.now)
     assert office.get("/page/pulse").json() != before
 
 
@@ -883,7 +883,7 @@ def test_who_is_nobody_is_asked_to_sign_in(office: Office) -> None:
     press = f"/receipts/{job.job_id}/retry"
     assert ask(office.app, "POST", press, OFFICE, headers=cookie).status_code == 403
     assert ask(office.app, "POST", press, OFFICE, headers=cookie, data={"csrf": found[1]}).status_code == 303
-    assert office.log.history(job.job_id)[-1]["detail"] == "by operator"
+    assert office.log.histories.lines(job.job_id)[-1]["detail"] == "by operator"
 
 
 def test_the_form_to_sign_in_is_in_the_readers_language(office: Office) -> None:

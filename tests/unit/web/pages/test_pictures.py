@@ -16,7 +16,7 @@ from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.examine.preview import HEIGHT, WIDTH, draw
 from receipt_watcher.examine.result import ACCEPTED_MIME_TYPES, PreviewQuestion
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.files.fetching import Fetching
@@ -183,7 +183,9 @@ class Gallery(Concluding):
     def __init__(self, log: JobLog, clock: FakeClock, spool: Spool, folder: Path, examiners: Examiners) -> None:
         super().__init__(log, clock, spool)
         self.folder = folder
-        self.thumbnails = Pictures(folder, Fetching(log.get, self.routes), examiners, max_pixels=MOST, clock=self.clock)
+        self.thumbnails = Pictures(
+            folder, Fetching(log.lookups.get, self.routes), examiners, max_pixels=MOST, clock=self.clock
+        )
 
     def put(self, content: bytes, **fields: object) -> Job:
         """Record a receipt with a file."""

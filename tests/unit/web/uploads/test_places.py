@@ -14,8 +14,8 @@ from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.errors import JobLogError
-from receipt_watcher.jobs.log.queries.lookups import JobEvent
-from receipt_watcher.jobs.log.transitions import JobLog
+from receipt_watcher.jobs.log.histories import JobEvent
+from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.api import events
 from receipt_watcher.web.problem import RefusedError
@@ -136,7 +136,7 @@ def test_a_log_that_cannot_be_asked_takes_no_place(site: ApiSite, monkeypatch: p
     def fail() -> int:
         raise JobLogError("it is locked")
 
-    monkeypatch.setattr(site.log, "last_event", fail)
+    monkeypatch.setattr(site.log.histories, "last_event", fail)
     assert site.near("GET", "/api/v1/events").status_code == 503
     assert site.feed.listeners == 0
 
@@ -145,14 +145,14 @@ def test_a_log_that_fails_meanwhile_costs_no_event(site: ApiSite, monkeypatch: p
     """A stream goes on when the log can be read again, and has missed nothing."""
     monkeypatch.setattr(events, "_LOOK_SECONDS", 0)
     site.accepted()
-    ask, failures = site.log.events_after, [JobLogError("it is locked")] * 3
+    ask, failures = site.log.histories.events_after, [JobLogError("it is locked")] * 3
 
     def fail_first(after: int, most: int) -> list[JobEvent]:
         if failures:
             raise failures.pop()
         return ask(after, most)
 
-    monkeypatch.setattr(site.log, "events_after", fail_first)
+    monkeypatch.setattr(site.log.histories, "events_after", fail_first)
     heard = site.hear("/api/v1/events?after=0", lambda said: said.count(b"data:") >= 3)
     assert heard.count(b"id: ") == 3
 
