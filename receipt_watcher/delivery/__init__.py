@@ -7,7 +7,8 @@ What it promises: a job is claimed before it is sent, and one that may have been
 - `queues`: the queue of each destination, as the job log has it
 - `outcomes`: what follows from each outcome
 - `pauses`: how long a retry waits
-- `callbacks`: verdicts and deadlines
+- `callbacks`: verdicts that come by a callback
+- `deadlines`: what happens if none comes
 - `kept_callbacks`: callbacks that the job log could not take
 - `pace`: how fast a queue drains
 - `destinations`: what is sent, and what an answer means

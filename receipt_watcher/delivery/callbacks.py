@@ -1,11 +1,10 @@
-"""Conclude: N8N's later word on a job, and what happens when it never comes.
+"""Conclude: N8N's later word on a job.
 
 What it promises: a verdict is committed before its callback is answered; the same verdict again changes nothing; a
-success is never taken back, and wins over a failure or a cancel whenever it comes. A deadline that passes while the
-destination is held, or while we were not running, expires nothing.
+success is never taken back, and wins over a failure or a cancel whenever it comes.
 
-`conclude` is called by the HTTP server, `expire_due` by the scheduler. A crash before the commit leaves the job
-waiting: N8N, which had no 200, may post again, and after the deadline the receipt goes out again under its id.
+The HTTP server calls it. A crash before the commit leaves the job waiting: N8N, which had no 200, may post again, and
+after the deadline (`deadlines`) the receipt goes out again under its id.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from enum import StrEnum
 import structlog
 
 from receipt_watcher.jobs.job import Job, may_be_booked
-from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
+from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
@@ -25,9 +24,6 @@ from receipt_watcher.spool.route import InboxRoute, branches_of, log_concluded
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
-
-#: A callback that was heard so short a time ago shows that callbacks arrive. By taste: some looks for deadlines.
-_HEARD_LATELY_SECONDS = 10.0
 
 #: What of an unreadable callback goes into a job's message; its history has more.
 _SHOWN_CHARACTERS = 500
@@ -55,28 +51,19 @@ class Callbacks:
         holds: Holds,
         routes: Sequence[InboxRoute],
         *,
-        deadline_seconds: float,
-        max_resends: int,
         probe_seconds: float,
         deliveries: Bell,
         filings: Bell,
         clock: Callable[[], float],
-        must_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         self._log = log
-        self._must_wait = must_wait
         self._holds = holds
-        self._hand_holds = log.manual_holds
         self._routes = routes
-        self._deadline_seconds = deadline_seconds
-        self._max_resends = max_resends
         self._probe_seconds = probe_seconds
         self._deliveries = deliveries
         self._filings = filings
         self._clock = clock
         self._heard_at: dict[str, float] = {}  # when each destination last called back; a restart forgets it
-
-    # --- callbacks ---------------------------------------------------------------------------------------------
 
     def conclude(self, job_id: str, verdict: Verdict) -> Reception:
         """Write a verdict down; when this returns RECEIVED it is durable."""
@@ -146,6 +133,10 @@ class Callbacks:
             logger.info("destination.resumed", inbox=job.inbox, why="callbacks arrive again")
         return is_first or ends_hold
 
+    def heard_at(self, url: str) -> float:
+        """Return when a destination last called back, in Unix seconds; 0 if it has not since the start."""
+        return self._heard_at.get(url, 0.0)
+
     def _url_of(self, job: Job) -> str | None:
         """Return where a job goes; None if its inbox is not configured any more."""
         route = next((route for route in self._routes if route.name == job.inbox), None)
@@ -187,91 +178,3 @@ class Callbacks:
     def _was_sent(self, job: Job) -> bool:
         """Whether a job that waits was sent before, so that a callback may be about that."""
         return job.deadline_at is not None or bool(self._log.histories.attempts(job.job_id))
-
-    # --- deadlines ---------------------------------------------------------------------------------------------
-
-    def expire_due(self) -> list[Job]:
-        """Send again, or give up, what no callback came for by its deadline; return those jobs."""
-        expired: list[Job] = []
-        for url in self._urls():
-            if self._hand_holds.of_destination(url) is not None:
-                continue  # nothing may be sent again; a resume gives each its whole time anew
-            now = self._clock()
-            branches = branches_of(self._routes, url)
-            below = self._max_resends if self._holds.of(url).is_held else None
-            for job in self._log.lookups.overdue(branches, now, below):
-                if not self._may_expire(url, branches, job, now):
-                    continue
-                after = self._expire(url, job, now)
-                if after is not None:
-                    expired.append(after)
-        if expired:
-            self._deliveries.ring()
-            self._filings.ring()
-        return expired
-
-    def _may_expire(self, url: str, branches: Sequence[str], job: Job, now: float) -> bool:
-        """Whether an overdue job may go on: not under a hold, unless no other could be its probe.
-
-        Else a hold would last until the next receipt is dropped, perhaps for ever: the overdue job becomes its probe.
-        A job without resends left, or one that is sent once, waits for another one's luck, so the hold stays until that
-        one was accepted: N8N may have booked it, and does not know repeats by itself.
-        """
-        standing = self._holds.of(url)
-        if not standing.is_held:
-            return True
-        if now < (standing.probe_at or 0.0) or job.resends >= self._max_resends or self._is_sent_once(job):
-            return False
-        ready = branches_of([route for route in self._routes if route.is_ready], url)
-        return self._log.lookups.next_due(ready) is None and not self._log.statistics.count(branches, State.DELIVERING)
-
-    def _is_sent_once(self, job: Job) -> bool:
-        """Whether a job must not be sent again: no callback can be expected from where it goes."""
-        route = next((route for route in self._routes if route.name == job.inbox), None)
-        return route is not None and route.branch_of(job).sends_once
-
-    def _is_silence(self, url: str, job: Job) -> bool:
-        """Whether a job without a callback is evidence that none arrives.
-
-        It is not where nobody knows that N8N took it, nor where a callback was heard just now: else many that N8N lost
-        in a crash would go out again three by three, with a hold and a probe between them.
-        """
-        was_accepted = job.destination_failed_at is None
-        ago = abs(self._clock() - self._heard_at.get(url, 0.0))  # a clock that was set back since proves nothing
-        return was_accepted and ago > _HEARD_LATELY_SECONDS
-
-    def _urls(self) -> list[str]:
-        return list(dict.fromkeys(branch.url for route in self._routes for branch in route.branches))
-
-    def _expire(self, url: str, job: Job, now: float) -> Job | None:
-        with self._log.database.transaction():
-            current = self._log.lookups.get(job.job_id)
-            if current is None or current.state is not State.PROCESSING or self._must_wait():
-                return None  # its callback has come since, or may be among those that are to be applied first
-            silent_jobs = self._holds.silent(url, job.job_id) if self._is_silence(url, current) else 0
-            if silent_jobs >= SILENT_JOBS_BEFORE_HOLD and not self._holds.of(url).is_held:
-                message = "N8N accepts receipts, but no callback arrives; can it reach the callback URL?"
-                self._holds.hold(url, HoldKind.SILENCE, message, now, now + self._probe_seconds)
-                logger.warning("destination.held", inbox=job.inbox, message=message)
-                return None
-            is_last = current.resends >= self._max_resends or self._is_sent_once(current)
-            if is_last and (standing := self._holds.of(url)).misses:
-                # It may be N8N's failure, so the last word is not spoken: it waits until another one has passed.
-                probe_at = now + self._probe_seconds
-                self._holds.hold(url, HoldKind.ANSWERS, standing.hold_message or "", now, probe_at)
-                logger.warning("destination.held", inbox=job.inbox, message=standing.hold_message)
-                return None
-            if self._is_sent_once(current):
-                after = self._log.jobs.give_up(current, now, "no callback came")
-            elif job.resends < self._max_resends:
-                after = self._log.jobs.advance(job.job_id, Event.RESEND, now, detail="no callback", next_attempt_at=now)
-            else:
-                message = f"No callback within {self._deadline_seconds:g} seconds, sent {job.resends + 1} times."
-                after = self._log.jobs.advance(
-                    job.job_id, Event.EXPIRE, now, reason=Reason.NO_CALLBACK, message=message
-                )
-        if after is not None and after.state is State.QUEUED:
-            logger.warning("job.resent", job_id=job.job_id, inbox=job.inbox, filename=job.filename)
-        elif after is not None:
-            log_concluded(after, now)
-        return after

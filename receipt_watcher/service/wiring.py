@@ -12,6 +12,7 @@ from pathlib import Path
 
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Inbox, Subfolder
+from receipt_watcher.delivery.deadlines import DeadlineSettings
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
 from receipt_watcher.delivery.pauses import DeliverySettings
@@ -129,6 +130,15 @@ def delivery_settings(config: Config) -> DeliverySettings:
         hold_after=n8n.hold_after,
         probe_max_seconds=n8n.probe_max_seconds or n8n.backoff_max_seconds,
         drain_per_minute=n8n.drain_per_minute,
+    )
+
+
+def deadline_settings(config: Config) -> DeadlineSettings:
+    """Return how long a callback is awaited, and what follows."""
+    return DeadlineSettings(
+        deadline_seconds=config.callback.deadline_seconds,
+        max_resends=config.callback.max_resends,
+        probe_seconds=config.n8n.backoff_initial_seconds,
     )
 
 

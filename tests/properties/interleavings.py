@@ -43,6 +43,7 @@ from PIL import Image
 
 from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.delivery.callbacks import Callbacks, Reception
+from receipt_watcher.delivery.deadlines import Deadlines, DeadlineSettings
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
 from receipt_watcher.delivery.outcomes import Outcomes
 from receipt_watcher.delivery.pauses import DeliverySettings
@@ -274,9 +275,16 @@ class Process:
             self.log,
             holds,
             [self.route],
-            deadline_seconds=DEADLINE,
-            max_resends=MAX_RESENDS,
             probe_seconds=5,
+            **bells,
+            clock=clock,
+        )
+        self.deadlines = Deadlines(
+            self.log,
+            holds,
+            [self.route],
+            DeadlineSettings(DEADLINE, MAX_RESENDS, probe_seconds=5),
+            heard_at=self.conclusion.heard_at,
             **bells,
             clock=clock,
         )
@@ -548,7 +556,7 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     def expire(self, steps: int) -> None:
         """The periodic tasks do their rounds."""
-        self._round("expiry", lambda process: process.conclusion.expire_due(), steps)
+        self._round("expiry", lambda process: process.deadlines.expire_due(), steps)
 
     def settle_claims(self) -> None:
         """The other periodic tasks do theirs."""
@@ -590,7 +598,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         works: dict[str, Callable[[Process], object]] = {
             "inbox": Process.take,
             "filing": lambda process: process.filing.file_away_due(),
-            "expiry": lambda process: process.conclusion.expire_due(),
+            "expiry": lambda process: process.deadlines.expire_due(),
             "worker": lambda process: process.deliver(answer),
         }
         if sent:
@@ -791,7 +799,7 @@ class AnyInterleaving(RuleBasedStateMachine):
             for job in self._jobs():
                 if job.state is State.PROCESSING and self.ledger.answers.get(job.job_id, Counter())[Answer.ACCEPTED]:
                     process.call_back(job.job_id, success=True)
-        process.conclusion.expire_due()
+        process.deadlines.expire_due()
         process.delivery.recover("not written down")
         while process.filing.file_away_due():
             self.all_promises_hold()

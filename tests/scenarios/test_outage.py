@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.config.schedule import Window, window_of
 from receipt_watcher.delivery.callbacks import Callbacks, Reception
+from receipt_watcher.delivery.deadlines import Deadlines, DeadlineSettings
 from receipt_watcher.delivery.destinations import Concluded, Deferred, Lost, Outcome
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import HoldKind
@@ -63,14 +64,25 @@ class Office(World):
     """A world with deadlines and callbacks, whose time goes by."""
 
     def conclusion(self) -> Callbacks:
-        """Return what hears callbacks and watches deadlines."""
+        """Return what hears callbacks."""
         return Callbacks(
             self.log,
             self.holds,
             self.routes,
-            deadline_seconds=600,
-            max_resends=1,
             probe_seconds=5,
+            deliveries=self.deliveries,
+            filings=Bell(),
+            clock=self.clock,
+        )
+
+    def deadlines(self) -> Deadlines:
+        """Return what watches deadlines; no callback was heard lately."""
+        return Deadlines(
+            self.log,
+            self.holds,
+            self.routes,
+            DeadlineSettings(deadline_seconds=600, max_resends=1, probe_seconds=5),
+            heard_at=lambda _: 0.0,
             deliveries=self.deliveries,
             filings=Bell(),
             clock=self.clock,
@@ -78,13 +90,13 @@ class Office(World):
 
     def live_until(self, at: float, each_round: Callable[[], object] = lambda: None) -> None:
         """Deliver what is due and let deadlines pass, until a time; between rounds wait as the daemon would."""
-        conclusion = self.conclusion()
+        deadlines = self.deadlines()
         while self.clock.now < at:
             each_round()
             if not self.delivery.deliver_due():
                 pause = max(0.001, self.delivery.wait_seconds(300))
                 self.clock.advance(min(pause, at - self.clock.now))
-            conclusion.expire_due()
+            deadlines.expire_due()
 
     def restart(self) -> None:
         """Begin anew on the same log."""
@@ -361,7 +373,7 @@ def test_a_verdict_at_once_is_kept_as_a_callback_is(office: Office) -> None:
     claim, verdict = office.log.histories.lines(job.job_id)[-2:]
     assert (claim["event"], verdict["event"], verdict["from_state"]) == ("claim", "succeed", "delivering")
     assert '"data": {"total": 12}' in verdict["detail"]
-    assert office.conclusion().expire_due() == []
+    assert office.deadlines().expire_due() == []
 
 
 @pytest.mark.parametrize(
@@ -558,7 +570,7 @@ def test_deadlines_go_on_outside_the_window(punctual: Office) -> None:
     punctual.deliver_all()
     punctual.clock.now = FRIDAY_EVENING
     assert punctual.conclusion().conclude(heard.job_id, Verdict(success=True)) is Reception.RECEIVED
-    assert [job.job_id for job in punctual.conclusion().expire_due()] == [unheard.job_id]
+    assert [job.job_id for job in punctual.deadlines().expire_due()] == [unheard.job_id]
     assert punctual.job(unheard).state is State.QUEUED
 
 

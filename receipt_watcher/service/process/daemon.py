@@ -26,6 +26,7 @@ from receipt_watcher.config.secrets import secrets_of
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.config.values import Secret
 from receipt_watcher.delivery.callbacks import Callbacks, Reception
+from receipt_watcher.delivery.deadlines import Deadlines
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.kept_callbacks import KeptCallback, KeptCallbacks
 from receipt_watcher.delivery.outcomes import Outcomes
@@ -59,6 +60,7 @@ from receipt_watcher.service.process.held_resources import HeldResources
 from receipt_watcher.service.watchdog import dump_stacks
 from receipt_watcher.service.wiring import (
     Sending,
+    deadline_settings,
     delivery_settings,
     destinations_by_branch,
     gate_settings,
@@ -183,18 +185,7 @@ class Daemon:
         )
         self.callbacks = KeptCallbacks(config.state_dir / "callbacks", self.log, self._conclude_kept, clock=self._clock)
         self.delivery = self._delivery()
-        self.conclusion = Callbacks(
-            self.log,
-            self.holds,
-            self.routes,
-            deadline_seconds=config.callback.deadline_seconds,
-            max_resends=config.callback.max_resends,
-            probe_seconds=config.n8n.backoff_initial_seconds,
-            deliveries=self._deliveries,
-            filings=self._filings,
-            clock=self._clock,
-            must_wait=self._must_wait,
-        )
+        self.conclusion, self.deadlines = self._callbacks_and_deadlines()
         self.filing = Filing(
             self.log, self.routes, examine=self._examiners.examine, deliveries=self._deliveries, clock=self._clock
         )
@@ -335,6 +326,29 @@ class Daemon:
     def _ring_stages(self) -> None:
         self._deliveries.ring()
         self._filings.ring()
+
+    def _callbacks_and_deadlines(self) -> tuple[Callbacks, Deadlines]:
+        callbacks = Callbacks(
+            self.log,
+            self.holds,
+            self.routes,
+            probe_seconds=self.config.n8n.backoff_initial_seconds,
+            deliveries=self._deliveries,
+            filings=self._filings,
+            clock=self._clock,
+        )
+        deadlines = Deadlines(
+            self.log,
+            self.holds,
+            self.routes,
+            deadline_settings(self.config),
+            heard_at=callbacks.heard_at,
+            deliveries=self._deliveries,
+            filings=self._filings,
+            clock=self._clock,
+            must_wait=self._must_wait,
+        )
+        return callbacks, deadlines
 
     def _delivery(self) -> Deliveries:
         settings = delivery_settings(self.config)
@@ -656,7 +670,7 @@ class Daemon:
         if self._starts.has_claims:
             self._starts.has_claims = False
             self.delivery.recover("the job log had been lost or restored")
-        self.conclusion.expire_due()
+        self.deadlines.expire_due()
 
     def _settle_claims(self) -> None:
         """Claims whose outcome could not be written down, as when the disk was full."""

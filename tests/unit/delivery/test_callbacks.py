@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receipt_watcher.delivery.callbacks import Callbacks, Reception
+from receipt_watcher.delivery.deadlines import Deadlines, DeadlineSettings
 from receipt_watcher.delivery.destinations import Accepted, Lost, Outcome, Refused
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.holds import HoldKind
@@ -34,17 +35,25 @@ class Concluding(World):
 
     def __init__(self, log: JobLog, clock: FakeClock, spool: Spool) -> None:
         super().__init__(log, clock, route_to(FakeDestination(), spool))
-        self.conclusion = self.another_conclusion()
-
-    def another_conclusion(self, max_resends: int = 1) -> Callbacks:
-        """Return one with another number of resends."""
-        return Callbacks(
+        self.conclusion = Callbacks(
             self.log,
             self.holds,
             self.routes,
-            deadline_seconds=DEADLINE_SECONDS,
-            max_resends=max_resends,
             probe_seconds=5,
+            deliveries=self.deliveries,
+            filings=self.filings,
+            clock=self.clock,
+        )
+        self.deadlines = self.another_deadlines()
+
+    def another_deadlines(self, max_resends: int = 1) -> Deadlines:
+        """Return what looks for deadlines with another number of resends."""
+        return Deadlines(
+            self.log,
+            self.holds,
+            self.routes,
+            DeadlineSettings(DEADLINE_SECONDS, max_resends, probe_seconds=5),
+            heard_at=self.conclusion.heard_at,
             deliveries=self.deliveries,
             filings=self.filings,
             clock=self.clock,
@@ -79,7 +88,7 @@ class Concluding(World):
     def expire(self, seconds: float = DEADLINE_SECONDS) -> list[Job]:
         """Let time pass, then look for deadlines."""
         self.clock.advance(seconds)
-        return self.conclusion.expire_due()
+        return self.deadlines.expire_due()
 
 
 @pytest.fixture
@@ -237,7 +246,7 @@ def test_nothing_that_is_sent_once_expires_during_a_hold(world: Concluding) -> N
 
 def test_late_success_after_no_callback(world: Concluding) -> None:
     """A success that comes after we had given up wins."""
-    world.conclusion = world.another_conclusion(max_resends=0)
+    world.deadlines = world.another_deadlines(max_resends=0)
     (job,) = world.accepted()
     world.expire()
     assert world.job(job).reason is Reason.NO_CALLBACK
@@ -381,230 +390,6 @@ def test_anything_may_be_said(world: Concluding, details: object) -> None:
     (job,) = world.accepted()
     assert world.conclude(job, Verdict(success=True, details=details)) is Reception.RECEIVED
     assert len(world.log.histories.lines(job.job_id)[-1]["detail"]) <= 64 * 1024
-
-
-# --- deadlines -----------------------------------------------------------------------------------------------------
-
-
-def test_nothing_expires_before_its_deadline(world: Concluding) -> None:
-    """Until the deadline a callback is awaited."""
-    (job,) = world.accepted()
-    assert world.expire(DEADLINE_SECONDS - 1) == []
-    assert world.job(job) == job
-
-
-def test_silent_job_is_sent_again_then_given_up(world: Concluding) -> None:
-    """No callback by the deadline: sent again under the same id, max_resends times; then it fails with that reason."""
-    (job,) = world.accepted()
-    rung = world.deliveries.count
-    (resent,) = world.expire()
-    assert (resent.state, resent.resends, resent.next_attempt_at) == (State.QUEUED, 0, world.clock.now)
-    assert world.deliveries.count > rung
-    assert world.deliver_all() == 1
-    assert world.job(job).deadline_at == world.clock.now + DEADLINE_SECONDS
-    assert world.expire(DEADLINE_SECONDS - 1) == []
-    rung = world.filings.count
-    (failed,) = world.expire(1)
-    assert (failed.state, failed.reason, failed.move_due) == (State.FAILURE, Reason.NO_CALLBACK, True)
-    assert failed.message == "No callback within 600 seconds, sent 2 times."
-    assert world.filings.count > rung
-    assert world.destination.delivered == [job.job_id, job.job_id]
-    assert world.events(job) == ["record", "claim", "accept", "resend", "claim", "accept", "expire"]
-    assert world.expire() == []
-
-
-@pytest.mark.parametrize("max_resends", [0, 1, 3])
-def test_resends_are_counted(world: Concluding, max_resends: int) -> None:
-    """A receipt is sent once and then max_resends times, never more."""
-    world.conclusion = world.another_conclusion(max_resends)
-    (job,) = world.accepted()
-    for _ in range(max_resends + 3):
-        world.expire()
-        world.deliver_all()
-    assert world.job(job).reason is Reason.NO_CALLBACK
-    assert len(world.destination.calls) == max_resends + 1
-
-
-def test_lost_answer_has_a_deadline_too(world: Concluding) -> None:
-    """A receipt whose answer was lost is awaited like an accepted one, and its callback counts."""
-    world.destination.script = lambda _: LOST
-    (job,) = world.accepted()
-    assert world.job(job).deadline_at == world.clock.now + DEADLINE_SECONDS
-    assert world.conclude(job, SUCCESS) is Reception.RECEIVED
-
-
-@pytest.mark.parametrize("kind", HoldKind)
-def test_nothing_expires_under_a_hold(world: Concluding, kind: HoldKind) -> None:
-    """While the destination is held and other receipts probe it, no deadline counts; once it is not, they do."""
-    (job,) = world.accepted()
-    world.holds.hold(URL, kind, "trouble", world.clock.now, world.clock.now + 5)
-    world.record()
-    assert world.expire(10 * DEADLINE_SECONDS) == []
-    assert world.job(job) == job
-    world.holds.accepted(URL, world.clock.now)
-    world.holds.called_back(URL, world.clock.now)
-    assert [after.job_id for after in world.conclusion.expire_due()] == [job.job_id]
-
-
-def test_last_receipt_before_an_outage_is_not_forgotten(world: Concluding) -> None:
-    """A receipt whose answer was lost, with no other one to probe with, becomes the probe itself after its deadline."""
-    world.destination.script = lambda _: LOST
-    (job,) = world.accepted()
-    assert world.holds.of(URL).is_held
-    world.destination.script = lambda _: ACCEPTED
-    (resent,) = world.expire()
-    assert (resent.state, resent.resends) == (State.QUEUED, 0)  # an outage uses up nothing
-    assert world.conclusion.expire_due() == []
-    assert world.deliver_all() == 1
-    assert not world.holds.of(URL).is_held
-    assert world.job(job).state is State.PROCESSING
-
-
-def test_silent_receipts_probe_one_by_one(world: Concluding) -> None:
-    """Where all receipts are out and none was called back, they are sent again one by one, each within its resends."""
-    jobs = world.accepted(5)
-    sent = len(world.destination.calls)
-    world.expire()
-    world.deliver_all()
-    for _ in range(40):
-        before = len(world.destination.calls)
-        world.expire()
-        world.deliver_all()
-        assert len(world.destination.calls) <= before + 1
-    assert len(world.destination.calls) - sent == len(jobs)
-    assert {world.job(job).state for job in jobs} == {State.PROCESSING}
-    assert world.conclude(jobs[0], SUCCESS) is Reception.RECEIVED
-    assert not world.holds.of(URL).is_held
-
-
-@pytest.mark.parametrize("max_resends", [0, 1, 2])
-@pytest.mark.parametrize(("step_seconds", "hours"), [(5.0, 4), (60.0, 24), (900.0, 7 * 24)])
-def test_lost_answers_book_no_receipt_more_often_than_allowed(
-    world: Concluding, max_resends: int, step_seconds: float, hours: int
-) -> None:
-    """A destination that never answers gets each receipt at most 1 + max_resends times; once it answers, all go on."""
-    world.conclusion = world.another_conclusion(max_resends)
-    world.destination.script = lambda _: LOST
-    jobs = world.record(3)
-    ends_at = world.clock.now + hours * 3600
-    while world.clock.now < ends_at:
-        world.deliver_all()
-        world.expire(step_seconds)
-        assert {world.job(job).state for job in jobs} <= {State.QUEUED, State.PROCESSING}
-    assert sorted(world.destination.delivered) == sorted([job.job_id for job in jobs] * (1 + max_resends))
-    assert world.holds.of(URL).is_held
-    sent = len(world.destination.calls)
-    world.destination.script = lambda _: ACCEPTED
-    (luck,) = world.record()
-    world.clock.now = max(world.clock.now, world.standing.probe_at or 0.0)
-    assert world.deliver_all() == 1
-    assert not world.holds.of(URL).is_held
-    if max_resends:
-        assert len(world.conclusion.expire_due()) == 3
-        assert world.deliver_all() == 3
-        assert sorted(world.destination.delivered[sent:]) == sorted(job.job_id for job in (*jobs, luck))
-
-
-def test_none_is_given_up_while_another_probes(world: Concluding) -> None:
-    """A receipt without resends left does not fail because another one, with resends left, becomes the probe."""
-    world.destination.script = lambda _: LOST
-    (spent, fresh) = world.record(2)
-    world.deliver_all()
-    now = world.standing.probe_at or 0.0
-    world.log.jobs.advance(spent.job_id, Event.RESEND, now, next_attempt_at=now)
-    world.log.jobs.advance(fresh.job_id, Event.CLAIM, now)
-    world.log.jobs.advance(fresh.job_id, Event.LOSE, now, deadline_at=now + 1, destination_failed_at=now)
-    world.clock.now = now
-    world.deliver_all()
-    assert (world.job(spent).resends, world.job(fresh).resends) == (1, 0)
-    assert [job.job_id for job in world.expire(10 * DEADLINE_SECONDS)] == [fresh.job_id]
-    assert world.conclusion.expire_due() == []
-    assert world.job(spent).state is State.PROCESSING
-
-
-# --- silence -------------------------------------------------------------------------------------------------------
-
-
-def test_three_silent_jobs_hold_the_destination(world: Concluding) -> None:
-    """Three different jobs without a callback hold the destination, instead of failing one receipt after another."""
-    jobs = world.accepted(5)
-    rest = world.record(3, next_attempt_at=world.clock.now + DEADLINE_SECONDS)
-    assert len(world.expire()) == 2
-    assert world.standing.hold_kind is HoldKind.SILENCE
-    assert world.standing.probe_at == world.clock.now + 5
-    assert "no callback arrives" in (world.standing.hold_message or "")
-    assert [world.job(job).state for job in jobs] == [State.QUEUED] * 2 + [State.PROCESSING] * 3
-    assert world.expire(3600) == []
-    assert {world.job(job).state for job in rest} == {State.QUEUED}
-    rung = world.deliveries.count
-    assert world.conclude(jobs[4], SUCCESS) is Reception.RECEIVED
-    assert not world.holds.of(URL).is_held
-    assert world.deliveries.count > rung
-    assert world.deliver_all() == 5
-
-
-def test_callback_in_between_is_no_silence(world: Concluding) -> None:
-    """One callback between silent jobs shows that callbacks arrive: those jobs are a matter of their own."""
-    first, second, third, fourth, fifth = world.accepted(5)
-    for job in (third, fourth):
-        world.log.jobs.advance(job.job_id, Event.LOSE, 0)  # changes nothing: it is not being delivered
-    world.conclude(fifth, SUCCESS)
-    with world.log.database.transaction():
-        assert len(world.expire()) == 2  # first and second; the third one is evidence
-    assert world.holds.of(URL).is_held
-    world.conclude(third, SUCCESS)
-    assert not world.holds.of(URL).is_held
-    assert [job.job_id for job in world.conclusion.expire_due()] == [fourth.job_id]
-    assert not world.holds.of(URL).is_held
-    assert world.job(first).state is world.job(second).state is State.QUEUED
-
-
-def test_callbacks_that_arrive_again_let_all_go(world: Concluding) -> None:
-    """As soon as the probe of a silent destination is called back, all that it lost are sent again, not two by two."""
-    jobs = world.accepted(20)
-    assert len(world.expire()) == 2
-    assert world.holds.of(URL).is_held
-    world.clock.advance(5)
-    assert world.delivery.deliver_due()
-    assert world.conclude(jobs[0], SUCCESS) is Reception.RECEIVED
-    world.clock.advance(2)
-    assert len(world.conclusion.expire_due()) == 18
-    assert not world.holds.of(URL).is_held
-    assert {world.job(job).state for job in jobs[1:]} == {State.QUEUED}
-
-
-def test_one_job_twice_is_no_evidence(world: Concluding) -> None:
-    """One job that stays silent again and again is one: it fails, and the destination is not held."""
-    world.conclusion = world.another_conclusion(max_resends=5)
-    (job,) = world.accepted()
-    for _ in range(6):
-        world.expire()
-        world.deliver_all()
-    assert world.job(job).reason is Reason.NO_CALLBACK
-    assert not world.holds.of(URL).is_held
-
-
-def test_callback_that_just_came_is_no_silence(world: Concluding, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A callback that comes between the look for deadlines and their expiry is no silence of its job."""
-    (job,) = world.accepted()
-    world.clock.advance(DEADLINE_SECONDS)
-    stale = world.log.lookups.overdue(["office"], world.clock.now)
-    world.conclude(job, SUCCESS)
-    monkeypatch.setattr(world.log.lookups, "overdue", lambda *_: stale)
-    assert world.conclusion.expire_due() == []
-    assert world.standing.silent_jobs == ()
-    assert world.job(job).state is State.SUCCESS
-
-
-def test_first_callback_lets_the_others_go(log: JobLog, spool: Spool, clock: FakeClock) -> None:
-    """The first callback ever of a destination wakes the workers: now several receipts may be out."""
-    world = Concluding(log, clock, spool)
-    first, *_ = world.record(3)
-    assert world.deliver_all() == 1
-    rung = world.deliveries.count
-    world.conclude(first, FAILURE)
-    assert world.deliveries.count > rung
-    assert world.deliver_all() == 2
 
 
 # --- any order -----------------------------------------------------------------------------------------------------

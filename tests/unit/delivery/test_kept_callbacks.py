@@ -109,14 +109,14 @@ def test_nothing_is_claimed_or_expired_before(keeping: Keeping) -> None:
     """While a callback is kept no receipt goes out, first or again, and no deadline gives one up."""
     (sent,) = keeping.accepted()
     (queued,) = keeping.record()
-    keeping.delivery._must_wait = keeping.conclusion._must_wait = lambda: keeping.kept.are_due
+    keeping.delivery._must_wait = keeping.deadlines._must_wait = lambda: keeping.kept.are_due
     assert keeping.kept.keep(sent.job_id, SUCCESS, None)
     keeping.clock.advance(DEADLINE_SECONDS + 1)
-    assert keeping.conclusion.expire_due() == []
+    assert keeping.deadlines.expire_due() == []
     assert not keeping.delivery.deliver_due()
     assert [keeping.job(job).state for job in (sent, queued)] == [State.PROCESSING, State.QUEUED]
     keeping.kept.apply()
-    assert keeping.conclusion.expire_due() == []
+    assert keeping.deadlines.expire_due() == []
     assert keeping.delivery.deliver_due()
     assert [keeping.job(job).state for job in (sent, queued)] == [State.SUCCESS, State.PROCESSING]
 
