@@ -104,7 +104,6 @@ class Witness:
 class TorturedDaemon(RunningDaemon):
     """The daemon as `watcher` runs it; each start has a log file of its own."""
 
-    is_forked = False
     starts = 0
     start_seconds = _QUIET_SECONDS  # beside other tortures it takes its time
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,16 +53,6 @@ def figures_of(said: str) -> Counter[str]:
     return Counter({row[0].strip(): int(row[1].replace(",", "")) for row in rows if row[-1].replace(",", "").isdigit()})
 
 
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """A torture for each planted fault, side by side: most of their time they wait."""
-    started = {name: begin(tmp_path_factory.mktemp(name), "--planted", name) for name in PLANTED}
-    yield started
-    for process in started.values():
-        if process.stdout is not None and not process.stdout.closed:  # its test was left out, or another worker has it
-            process.communicate()
-
-
 @pytest.mark.timeout(300)
 def test_nothing_is_lost(tmp_path: Path) -> None:
     """Twenty rounds, with each fault of N8N, kills, stops and power cuts, end with nothing found."""
@@ -80,10 +70,11 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", PLANTED)
-def test_planted_fault_is_found(name: str, planted: dict[str, subprocess.Popen[str]]) -> None:
+def test_planted_fault_is_found(name: str, tmp_path: Path) -> None:
     """A promise that is broken on purpose ends with exit code 1, and with the finding that tells which it is."""
-    said = planted[name].communicate()[0]
-    assert planted[name].returncode == 1, said
+    process = begin(tmp_path, "--planted", name)
+    said = process.communicate()[0]
+    assert process.returncode == 1, said
     found = {kind for kind, count in figures_of(said).items() if count}
     assert found >= FOUND[name], said
     assert f"Again: python -m tests.torture --planted {name} --seed 1\n" in said

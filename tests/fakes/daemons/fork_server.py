@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -29,11 +30,18 @@ REPOSITORY = Path(__file__).parents[3]
 
 #: What each start of the daemon imports, and no more, so that a module which the daemon lacks is missed here too.
 _IMPORTED = (
+    "apscheduler.triggers.date",
+    "encodings.idna",
+    "encodings.utf_8_sig",
+    "httpcore",
     "receipt_watcher.cli.main",
     "receipt_watcher.config.sources",
     "receipt_watcher.service.logging.setup",
     "receipt_watcher.service.once",
     "receipt_watcher.service.process.supervisor",
+    "uvicorn.lifespan.off",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
 )
 
 #: Variables that Python or its libraries read when they are started or imported: with others than ours it is no fork.
@@ -180,6 +188,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end the channel
     for name in _IMPORTED:
         importlib.import_module(name)
+    gc.freeze()  # a fork need not look at what was imported when it collects garbage, nor when it ends
     forked = _serve(socket.socket(fileno=int(sys.argv[1])))
     if forked is not None:
         sys.argv[1:] = forked[1:]

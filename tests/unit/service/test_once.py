@@ -12,7 +12,7 @@ from receipt_watcher.config.secrets import masked
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.states import State
 from tests.conftest import TOKEN
-from tests.fakes.daemons.process import RunningDaemon, assert_consistent, jpegs, wait_until
+from tests.fakes.daemons.process import RunningDaemon, assert_consistent, jpegs
 
 
 def office(root: Path, n8n: StandIn, **options: Any) -> RunningDaemon:
@@ -172,4 +172,4 @@ def test_sigterm(tmp_path: Path, n8n: StandIn) -> None:
         assert daemon.ended() == 1
     finally:
         daemon.kill()
-    wait_until(lambda: daemon.job("scan.jpg").state is State.PROCESSING, "its answer is written down", 1)
+    assert daemon.job("scan.jpg").state is State.PROCESSING, "its answer is not written down"
