@@ -94,7 +94,7 @@ LIST_RULE = "give a list of one inbox or more, such as - path: /srv/receipts/inb
         ("a: b\n\tc: d\n", f"line 2, column 1: cannot be read as YAML; {ADVICE_YAML}"),
         ("a: b\nc: \x01\n", f"line 2, column 4: cannot be read as YAML; {ADVICE_YAML}"),
         ('a: "\\ud800"', f"line 1, column 4: cannot be read as YAML; {ADVICE_YAML}"),
-        ("[" * 3000, "whole file: is nested too deeply; start from watcher.example.yaml"),
+        ("[" * 1000, "whole file: is nested too deeply; start from watcher.example.yaml"),
         (MINIMAL + "limits: {}\nlimits: {}\n", 'line 4: "limits" is there a second time; keep one of them'),
         ("n8n: {}", f"inboxes: is missing; {LIST_RULE}"),
         ("inboxes: []", f"inboxes: an empty list cannot be used; {LIST_RULE}"),

@@ -114,7 +114,7 @@ WANTED = st.builds(
 
 
 @given(wanted=WANTED, limit=st.integers(1, 40), stretch=st.integers(1, 150))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_pages_hold_what_fits_once_and_in_order(filled: Filled, wanted: Wanted, limit: int, stretch: int) -> None:
     """All pages together are what fits, the newest first, whatever the size of pages and stretches; back again, too."""
     log = filled.log

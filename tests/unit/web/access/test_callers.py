@@ -254,7 +254,7 @@ def test_the_api_opens_no_callback(site: ApiSite) -> None:
     assert site.job(job) == job
 
 
-def test_ten_thousand_wrong_tokens(make: Make) -> None:
+def test_a_thousand_wrong_tokens(make: Make) -> None:
     """Who guesses is slowed, then told to come later, in one log line a minute; a right token is never refused."""
     pauses: list[float] = []
 
@@ -267,7 +267,7 @@ def test_ten_thousand_wrong_tokens(make: Make) -> None:
         transport = httpx.ASGITransport(site.app, client=OFFICE)
         async with httpx.AsyncClient(transport=transport, base_url="http://receipts.lan") as near:
             found = []
-            for number in range(10_000):
+            for number in range(1000):
                 if number % 2:
                     answer = await near.post("/api/v1/session", json={"token": f"guess-{number}"})
                 else:
@@ -279,7 +279,7 @@ def test_ten_thousand_wrong_tokens(make: Make) -> None:
 
     with capture_logs() as lines:
         statuses = asyncio.run(guess())
-    assert statuses == [401] * LIMIT_TRIES + [429] * (10_000 - LIMIT_TRIES)
+    assert statuses == [401] * LIMIT_TRIES + [429] * (1000 - LIMIT_TRIES)
     assert pauses[:FREE_TRIES] == [0.0] * FREE_TRIES
     assert max(pauses) > 1
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["access.refused"]
