@@ -26,7 +26,7 @@ _ANSWER_SECONDS = 2.0
 def clashes(config: Config) -> Iterator[tuple[tuple[Key, ...], str, str]]:
     """Yield what is wrong between options: their keys (to change is the first), what is wrong, what would be right."""
     for number, inbox in enumerate(config.inboxes):
-        if not config.webhook_url_of(inbox):
+        if not config.branches(inbox)[-1].webhook_url:
             keys: tuple[Key, ...] = (("n8n", "webhook_url"), ("inboxes", number, "webhook_url"))
             yield (
                 keys,

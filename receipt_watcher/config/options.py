@@ -18,19 +18,18 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from receipt_watcher.config.branches import BranchOptions, branches_of
 from receipt_watcher.config.proxies import Proxies
-from receipt_watcher.config.schedule import Window
 from receipt_watcher.config.sections.callback import Callback
 from receipt_watcher.config.sections.database import Database
 from receipt_watcher.config.sections.http import Http, is_loopback
-from receipt_watcher.config.sections.inbox import Duplicates, Inbox, Subfolder
+from receipt_watcher.config.sections.inbox import Duplicates, Inbox
 from receipt_watcher.config.sections.limits import Limits
 from receipt_watcher.config.sections.monitoring import Logging, Metrics
 from receipt_watcher.config.sections.n8n import N8n
 from receipt_watcher.config.sections.notify import Notify
 from receipt_watcher.config.sections.retention import Retention
 from receipt_watcher.config.sections.section import Section
-from receipt_watcher.config.sections.sending import Accept
 from receipt_watcher.config.values import AbsolutePath
 
 
@@ -68,24 +67,26 @@ class Config(Section):
         """The job log's file."""
         return self.state_dir / self.database.url.removeprefix("sqlite:///")
 
-    def webhook_url_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> str:
-        """Return where the receipts of `inbox`, or of one of its subfolders, are sent."""
-        return (subfolder and subfolder.webhook_url) or inbox.webhook_url or self.n8n.webhook_url or ""
-
     def signing_secrets(self) -> tuple[str, ...]:
         """Return what receipts are signed with: the current secret and the one before, where they are set."""
         secrets = (self.n8n.signing_secret, self.n8n.previous_signing_secret)
         return tuple(secret.get_secret_value() for secret in secrets if secret is not None)
 
+    def branches(self, inbox: Inbox) -> tuple[BranchOptions, ...]:
+        """Return what applies in an inbox: to its subfolders, the innermost first, and at last to the inbox itself."""
+        return branches_of(inbox, self.n8n, self.duplicates)
+
+    def all_branches(self) -> list[BranchOptions]:
+        """Return what applies in each inbox and then in its subfolders, in the order of the file."""
+        return [
+            branch
+            for inbox in self.inboxes
+            for branch in sorted(self.branches(inbox), key=lambda branch: ["", *inbox.routes].index(branch.subfolder))
+        ]
+
     def webhook_urls(self) -> list[str]:
         """Return every URL that receipts are sent to, each once."""
-        return list(
-            dict.fromkeys(
-                self.webhook_url_of(inbox, subfolder)
-                for inbox in self.inboxes
-                for subfolder in (None, *inbox.routes.values())
-            )
-        )
+        return list(dict.fromkeys(branch.webhook_url for branch in self.all_branches()))
 
     def proxies(self) -> Proxies:
         """Return the rules by which a URL is reached, as the environment is now."""
@@ -93,21 +94,8 @@ class Config(Section):
 
     def branches_to(self, url: str) -> list[str]:
         """Return whose receipts go to a URL, as the job log names them: inboxes, and subfolders with their own."""
-        return [
-            f"{inbox.name}/{name}" if name else inbox.name
-            for inbox in self.inboxes
-            for name, own in (*inbox.subfolders, ("", None))
-            if self.webhook_url_of(inbox, own) == url
-        ]
-
-    def accept_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> Accept:
-        """Return which answer is an acceptance for the receipts of `inbox`, or of one of its subfolders."""
-        return (subfolder and subfolder.accept) or inbox.accept or self.n8n.accept or Accept(mode="auto")
-
-    def remembers_jobs_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> bool:
-        """Return whether the workflow of `inbox`, or of one of its subfolders, books no job id twice."""
-        given = (subfolder.remembers_jobs if subfolder else None, inbox.remembers_jobs)
-        return next((each for each in given if each is not None), self.n8n.remembers_jobs)
+        branches = (branch for inbox in self.inboxes for branch in self.branches(inbox))
+        return [branch.key for branch in branches if branch.webhook_url == url]
 
     def unreachable_callback_url(self) -> str | None:
         """Return the URL that callbacks are asked for at if it is this machine's own, and N8N runs elsewhere.
@@ -116,22 +104,12 @@ class Config(Section):
         """
         public_url = self.public_url_for(self.http.port)
         calling = (
-            self.webhook_url_of(inbox, subfolder)
-            for inbox in self.inboxes
-            for subfolder in (None, *inbox.routes.values())
-            if self.n8n.payload == "link" or self.accept_of(inbox, subfolder).mode not in {"last_node", "respond"}
+            branch.webhook_url
+            for branch in self.all_branches()
+            if self.n8n.payload == "link" or branch.accept.mode not in {"last_node", "respond"}
         )
         is_elsewhere = any(not is_loopback(urlsplit(url).hostname or "") for url in calling)
         return public_url if is_elsewhere and is_loopback(urlsplit(public_url).hostname or "") else None
-
-    def window_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> Window | None:
-        """Return when the receipts of `inbox`, or of one of its subfolders, are sent; None for always."""
-        found = (subfolder and subfolder.deliver_when) or inbox.deliver_when or self.n8n.deliver_when
-        return found.window if found else None
-
-    def duplicates_of(self, inbox: Inbox, subfolder: Subfolder | None = None) -> Duplicates:
-        """Return what becomes of a second copy that is dropped into `inbox`, or into one of its subfolders."""
-        return (subfolder and subfolder.duplicates) or inbox.duplicates or self.duplicates
 
     def public_url_for(self, port: int) -> str:
         """Return how N8N reaches us, without a slash at the end; `port` is the bound one, since http.port may be 0."""

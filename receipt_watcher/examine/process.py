@@ -98,7 +98,12 @@ class Bounds:
 def bounds_of(config: Config) -> Bounds:
     """Return what one examination may take."""
     limits = config.limits
-    return Bounds(limits.examination_seconds, limits.examination_mb * 1024 * 1024)
+    return Bounds(limits.examination_seconds, limits.examination_bytes)
+
+
+def file_limits_of(config: Config) -> FileLimits:
+    """Return how large a receipt may be."""
+    return FileLimits(config.limits.max_file_bytes, config.limits.max_pixels)
 
 
 class BrokenError(Exception):

@@ -14,11 +14,10 @@ from receipt_watcher.jobs.states import State
 
 def closed_windows(config: Config, inbox: Inbox, log: JobLog, now: float) -> list[Closed]:
     """Return the windows of an inbox that are closed, the innermost subfolder's first, and at last its own."""
-    found = []
-    for name, own in (*inbox.subfolders, ("", None)):
-        window = config.window_of(inbox, own)
+    closed = []
+    for branch in config.branches(inbox):
+        window = branch.window
         if window is not None and not window.is_open(now):
-            branch = f"{inbox.name}/{name}" if name else inbox.name
-            queued = log.statistics.count([branch], State.QUEUED)
-            found.append(Closed(branch, window.text, window.opens_at(now), queued))
-    return found
+            queued = log.statistics.count([branch.key], State.QUEUED)
+            closed.append(Closed(branch.key, window.text, window.opens_at(now), queued))
+    return closed

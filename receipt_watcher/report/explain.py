@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from receipt_watcher.config.branches import branch_named
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.examiners import Examiners, bounds_of
@@ -266,9 +267,9 @@ def _what_became(job: Job) -> str:
 
 
 def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float) -> str:
-    own = next((own for name, own in inbox.subfolders if f"{inbox.name}/{name}" == job.branch), None)
-    standing = log.holds.of(config.webhook_url_of(inbox, own))
-    window = config.window_of(inbox, own)
+    branch = branch_named(config.branches(inbox), job.branch)
+    standing = log.holds.of(branch.webhook_url)
+    window = branch.window
     is_open = window is None or window.is_open(now)
     hold = log.manual_holds.of_destination(standing.url)
     said = [f"An admin holds what goes to N8N since {iso_time(hold.since)}{hold.words}."] if hold else []

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from receipt_watcher.config.branches import branch_at
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Inbox
+from receipt_watcher.examine.process import file_limits_of
 from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.inbox.state import Snapshot, Waiting
 from receipt_watcher.inbox.wait_reasons import WaitReason
@@ -24,14 +26,11 @@ from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import OPEN_STATES, State
-from receipt_watcher.system.display import lies_below
 from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of
 from receipt_watcher.system.permissions import file_advice, folder_advice, refusal
 
 #: A file that has waited longer is shown by `status`.
 LONG_SECONDS = 600.0
-
-_MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,6 @@ class FileFindings:
     causes: tuple[Cause, ...]
     examination: Examination | None = None
     seen: Waiting | None = None
-
-
-def limits_of(config: Config) -> FileLimits:
-    """Return how large a receipt may be."""
-    limits = config.limits
-    return FileLimits(int(limits.max_file_mb * _MEBIBYTE), int(limits.max_megapixels * 1_000_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +116,7 @@ def _look_inside(scene: InboxContext, path: Path, status: os.stat_result) -> tup
             return [*causes, Cause(WaitReason.PLACEHOLDER, f"{found.size:,} bytes, none of them on disk")], None
         if writers_of(path) is Writers.SOME:
             causes.append(Cause(WaitReason.OPEN))
-        examination = scene.examine(path, limits_of(scene.config))
+        examination = scene.examine(path, file_limits_of(scene.config))
         refused = examination.refusal
         if refused is not None and refused.reason is Reason.INCOMPLETE:
             causes.append(Cause(WaitReason.INCOMPLETE, refused.detail))
@@ -143,12 +136,9 @@ def duplicate_of(scene: InboxContext, relative: str, examination: Examination) -
     """Return the job that already has these bytes for the same target; None where there is none."""
     if examination.sha256 is None or scene.log is None:
         return None
-    config, inbox = scene.config, scene.inbox
-    own = next((own for name, own in inbox.subfolders if lies_below(Path(relative).parent, name)), None)
-    database_id = own.notion_database_id if own and own.notion_database_id is not None else inbox.notion_database_id
-    target = f"{config.webhook_url_of(inbox, own)} {database_id}"
-    found = scene.log.lookups.same_receipts(examination.sha256, target, OPEN_STATES | {State.SUCCESS})
-    return found[0].job_id if found else None
+    target = branch_at(scene.config.branches(scene.inbox), Path(relative)).target
+    earlier = scene.log.lookups.same_receipts(examination.sha256, target, OPEN_STATES | {State.SUCCESS})
+    return earlier[0].job_id if earlier else None
 
 
 @dataclass(frozen=True, slots=True)

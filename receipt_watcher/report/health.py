@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from receipt_watcher.config.values import MEBIBYTE
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.jobs.json_view import iso_time
@@ -27,8 +28,6 @@ from receipt_watcher.system.time_limit import within
 
 #: How long the disks of one spool may take to say how much room they have.
 ANSWER_SECONDS = 2.0
-
-_MEBIBYTE = 1024 * 1024
 
 
 class Health:
@@ -133,7 +132,7 @@ def trouble_of_disk(folder: Path, min_free_mb: float) -> str | None:
         return None
     if disk.f_flag & os.ST_RDONLY:
         return f"the disk of {folder} is read-only; see dmesg, and mount it for writing"
-    free_mb = disk.f_bavail * disk.f_frsize / _MEBIBYTE
+    free_mb = disk.f_bavail * disk.f_frsize / MEBIBYTE
     if disk.f_blocks and free_mb < min_free_mb:  # some network file systems know no sizes, and say 0
         return f"{free_mb:.0f} MB are free for {folder}, less than limits.min_free_mb ({min_free_mb:g}); make room"
     return None

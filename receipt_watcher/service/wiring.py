@@ -10,23 +10,22 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from receipt_watcher.config.branches import BranchOptions
 from receipt_watcher.config.options import Config
-from receipt_watcher.config.sections.inbox import Inbox, Subfolder
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.delivery.deadlines import DeadlineSettings
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
 from receipt_watcher.delivery.pauses import DeliverySettings
-from receipt_watcher.examine.result import FileLimits
+from receipt_watcher.examine.process import file_limits_of
 from receipt_watcher.inbox.gate import GateSettings
 from receipt_watcher.inbox.state import snapshot_file
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.notify.watcher import NotificationSettings
 from receipt_watcher.spool.accepted_marks import MarkKind, Marks
 from receipt_watcher.spool.folders import Spool, SpoolFolders
-from receipt_watcher.spool.route import Branch, InboxRoute, branch_key
+from receipt_watcher.spool.route import Branch, InboxRoute
 from receipt_watcher.system.permissions import to_type
-
-_MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,7 @@ class Sending:
 def destinations_by_branch(config: Config, sending: Sending) -> dict[str, N8N]:
     """Return where the receipts of each inbox go, and those of its subfolders, by the key of the branch."""
     return {
-        branch_key(inbox.name, name): N8N(_n8n_settings(config, inbox, sending, own), sending.outbound)
-        for inbox in config.inboxes
-        for name, own in _parts_of(inbox)
+        branch.key: N8N(_n8n_settings(config, branch, sending), sending.outbound) for branch in config.all_branches()
     }
 
 
@@ -53,46 +50,37 @@ def route_of(config: Config, inbox: Inbox, destinations: Mapping[str, N8N]) -> I
     return InboxRoute(
         name=inbox.name,
         spool=Spool(inbox.name, folders, to_type(MarkKind.SPOOL, inbox.name)),
-        branches=tuple(_branch(config, inbox, destinations, name, own) for name, own in _parts_of(inbox)),
+        branches=tuple(_branch(branch, destinations[branch.key]) for branch in config.branches(inbox)),
         takes_any_database=inbox.upload_database == "any",
-        limits=FileLimits(int(config.limits.max_file_mb * _MEBIBYTE), int(config.limits.max_megapixels * 1_000_000)),
+        limits=file_limits_of(config),
     )
 
 
-def _parts_of(inbox: Inbox) -> list[tuple[str, Subfolder | None]]:
-    """Return the subfolders with options of their own, the innermost first, and at last the inbox itself."""
-    return [*inbox.subfolders, ("", None)]
-
-
-def _n8n_settings(config: Config, inbox: Inbox, sending: Sending, own: Subfolder | None) -> N8NSettings:
+def _n8n_settings(config: Config, branch: BranchOptions, sending: Sending) -> N8NSettings:
     n8n = config.n8n
     return N8NSettings(
-        url=config.webhook_url_of(inbox, own),
+        url=branch.webhook_url,
         api_key=n8n.api_key.get_secret_value() if n8n.api_key else "",
         payload=n8n.payload,
-        max_json_bytes=int(n8n.max_json_mb * _MEBIBYTE),
+        max_json_bytes=n8n.max_json_bytes,
         callback_token_of=sending.callback_token_of,
-        accept=config.accept_of(inbox, own),
+        accept=branch.accept,
         file_url_of=sending.file_url_of,
         signing_secrets=config.signing_secrets(),
-        remembers_jobs=config.remembers_jobs_of(inbox, own),
+        remembers_jobs=branch.remembers_jobs,
     )
 
 
-def _branch(
-    config: Config, inbox: Inbox, destinations: Mapping[str, N8N], subfolder: str, own: Subfolder | None
-) -> Branch:
-    destination = destinations[branch_key(inbox.name, subfolder)]
-    database_id, done_subfolder = (own.notion_database_id, own.done_subfolder) if own else (None, None)
+def _branch(options: BranchOptions, destination: N8N) -> Branch:
     return Branch(
-        inbox=inbox.name,
-        subfolder=subfolder,
+        inbox=options.inbox,
+        subfolder=options.subfolder,
         url=destination.url,
         sends_once=destination.sends_once,
-        notion_database_id=inbox.notion_database_id if database_id is None else database_id,
-        duplicates=config.duplicates_of(inbox, own),
-        done_subfolder=inbox.done_subfolder if done_subfolder is None else done_subfolder,
-        window=config.window_of(inbox, own),
+        notion_database_id=options.notion_database_id,
+        duplicates=options.duplicates,
+        done_subfolder=options.done_subfolder,
+        window=options.window,
     )
 
 

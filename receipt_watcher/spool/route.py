@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from receipt_watcher.config.branches import branch_at, branch_key, branch_named, target_of
 from receipt_watcher.config.schedule import Window
 from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.errors import ChangedOnDiskError
@@ -22,16 +23,11 @@ from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.disk import digest_of
-from receipt_watcher.system.display import display_name, lies_below
+from receipt_watcher.system.display import display_name
 
 logger = structlog.get_logger()
 
 _ID_CHARACTERS = 12
-
-
-def branch_key(inbox: str, subfolder: str = "") -> str:
-    """Return the name of a branch in the job log; no inbox's name has a slash."""
-    return f"{inbox}/{subfolder}" if subfolder else inbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +63,7 @@ class Branch:
 
     def target_in(self, database_id: str) -> str:
         """Return the same for a receipt that is booked in another database."""
-        return f"{self.url} {database_id}"
+        return target_of(self.url, database_id)
 
 
 @dataclass(slots=True)
@@ -86,7 +82,7 @@ class InboxRoute:
 
     def branch_at(self, relative: Path) -> Branch:
         """Return where a file goes, by its path below the inbox."""
-        return next(branch for branch in self.branches if lies_below(relative.parent, branch.subfolder))
+        return branch_at(self.branches, relative)
 
     def key_at(self, relative: Path) -> str:
         """Return the key of where a file goes, by its path below the inbox."""
@@ -94,7 +90,7 @@ class InboxRoute:
 
     def branch_of(self, job: Job) -> Branch:
         """Return where a job goes; one whose subfolder is configured no more goes as the rest of its inbox."""
-        return next((branch for branch in self.branches if branch.key == job.branch), self.branches[-1])
+        return branch_named(self.branches, job.branch)
 
     def path_of(self, job: Job) -> Path:
         """Return where a job's file is now, by the log."""

@@ -28,6 +28,7 @@ from receipt_watcher.cli.check.check import CheckFinding
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.sending import Accept
+from receipt_watcher.config.values import MEBIBYTE
 from receipt_watcher.delivery.callbacks import Reception
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Outcome
 from receipt_watcher.delivery.destinations.http_client import Answer, Outbound
@@ -53,7 +54,6 @@ CALLBACK_SECONDS = 60.0
 _ANSWER_SECONDS = 30.0
 #: Signatures are good for five minutes either way (Standard Webhooks); a tenth of it is worth a word.
 _SKEW_SECONDS = 30.0
-_MEBIBYTE = 2**20
 #: Files, as base64 a third larger: below and above what n8n takes by default.
 _SIZES_MB = (1, 4, 8, 11, 16, 32, 64)
 
@@ -234,7 +234,7 @@ def _post(trip: _Round, url: str, content: bytes, max_json_bytes: int | None = N
         url=url,
         api_key=n8n.api_key.get_secret_value() if n8n.api_key else "",
         payload="json" if max_json_bytes or n8n.payload == "link" else n8n.payload,  # no job, so nothing to fetch
-        max_json_bytes=max_json_bytes or int(n8n.max_json_mb * _MEBIBYTE),
+        max_json_bytes=max_json_bytes or n8n.max_json_bytes,
         callback_token_of=trip.tokens.for_job,
         accept=_accept_of(trip.config, url),
         signing_secrets=trip.config.signing_secrets(),
@@ -250,12 +250,7 @@ def _post(trip: _Round, url: str, content: bytes, max_json_bytes: int | None = N
 
 def _accept_of(config: Config, url: str) -> Accept:
     """Return what counts as an acceptance there, by the first inbox that sends to it."""
-    places = ((inbox, subfolder) for inbox in config.inboxes for subfolder in (None, *inbox.routes.values()))
-    return next(
-        config.accept_of(inbox, subfolder)
-        for inbox, subfolder in places
-        if config.webhook_url_of(inbox, subfolder) == url
-    )
+    return next(branch.accept for branch in config.all_branches() if branch.webhook_url == url)
 
 
 def _made_up(content: bytes, url: str, now: float) -> Job:
@@ -283,7 +278,7 @@ def _find_size(trip: _Round, url: str) -> CheckFinding:
     """Send larger and larger tests as JSON until one is not accepted."""
     passed = 0
     for megabytes in _SIZES_MB:
-        _, outcome = _post(trip, url, samples.jpeg(1, megabytes * _MEBIBYTE), 2**30)
+        _, outcome = _post(trip, url, samples.jpeg(1, megabytes * MEBIBYTE), 2**30)
         if not isinstance(outcome, Accepted):
             said = f"as JSON a receipt of {passed} MB is accepted, one of {megabytes} MB is not: {outcome.message}"
             return CheckFinding("ok", said, "n8n.max_json_mb is for the whole message, which is a third larger")

@@ -157,6 +157,6 @@ class Inbox(Section):
     )
 
     @property
-    def subfolders(self) -> list[tuple[str, Subfolder]]:
-        """The routes, the innermost first: the first that a file lies in is its own."""
-        return sorted(self.routes.items(), key=lambda route: (-route[0].count("/"), route[0]))
+    def subfolders(self) -> list[str]:
+        """The subfolders with options of their own, the innermost first: the first that a file lies in is its own."""
+        return sorted(self.routes, key=lambda name: (-name.count("/"), name))

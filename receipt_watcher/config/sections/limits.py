@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from receipt_watcher.config.sections.section import Section
-from receipt_watcher.config.values import Mebibytes, Seconds
+from receipt_watcher.config.values import MEBIBYTE, Mebibytes, Seconds
 
 
 class Limits(Section):
@@ -36,3 +36,18 @@ class Limits(Section):
     stop_timeout_seconds: Seconds = Field(
         default=20, description="How long a stop waits for receipts that are being sent."
     )
+
+    @property
+    def max_file_bytes(self) -> int:
+        """The largest file that is not failed."""
+        return int(self.max_file_mb * MEBIBYTE)
+
+    @property
+    def max_pixels(self) -> int:
+        """The largest picture that is not failed."""
+        return int(self.max_megapixels * 1_000_000)
+
+    @property
+    def examination_bytes(self) -> int:
+        """The memory of the program that examines receipts."""
+        return self.examination_mb * MEBIBYTE

@@ -10,6 +10,7 @@ from receipt_watcher.config.proxies import ENVIRONMENT
 from receipt_watcher.config.sections.section import Section
 from receipt_watcher.config.sections.sending import Acceptance, DeliverWhen
 from receipt_watcher.config.values import (
+    MEBIBYTE,
     AbsolutePath,
     LongSeconds,
     Mebibytes,
@@ -89,3 +90,8 @@ class N8n(Section):
     )
     verify_tls: bool = Field(default=True, description="Whether certificates are checked; rather set ca_file.")
     ca_file: AbsolutePath | None = Field(default=None, description="The certificate of a private authority (PEM).")
+
+    @property
+    def max_json_bytes(self) -> int:
+        """The largest JSON that is posted."""
+        return int(self.max_json_mb * MEBIBYTE)

@@ -21,12 +21,13 @@ from pathlib import Path
 
 import structlog
 
+from receipt_watcher.config.branches import branch_at, branches_of
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
 from receipt_watcher.inbox.watching.kernel_events import Events
 from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.inbox.watching.settling import Settled, Settler, Signature, Times
-from receipt_watcher.system.display import display_name, lies_below
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.mounts import Mount, mount_of
 from receipt_watcher.system.open_files import Writers, writers_of
 
@@ -317,19 +318,12 @@ def _are_unwatched(number: int) -> str:
 
 def _times(settings: Inbox) -> Callable[[str], Times]:
     """Return how long the files of each subfolder settle: the innermost configured one counts."""
-    usual = Times(settings.settle_seconds, settings.patience_seconds)
-    special = [
-        (name, Times(own.settle_seconds or usual.settle_seconds, own.patience_seconds or usual.patience_seconds))
-        for name, own in settings.subfolders
-    ]
-    if not any(times != usual for _, times in special):
+    branches = branches_of(settings)
+    times = {branch.key: Times(branch.settle_seconds, branch.patience_seconds) for branch in branches}
+    usual = times[branches[-1].key]
+    if all(own == usual for own in times.values()):
         return lambda _: usual
-
-    def times_of(relative: str) -> Times:
-        folder = Path(relative).parent
-        return next((times for subfolder, times in special if lies_below(folder, subfolder)), usual)
-
-    return times_of
+    return lambda relative: times[branch_at(branches, Path(relative)).key]
 
 
 def _drain(queue: deque[str]) -> Iterator[str]:

@@ -266,7 +266,7 @@ def test_init(command: Command, tmp_path: Path) -> None:
         assert (folder / "state").stat().st_mode & 0o777 == 0o700
         assert all((folder / part).is_dir() for part in ("inbox", "processing", "done", "failed"))
         config = load(folder / "watcher.yaml", {})
-        assert config.webhook_url_of(config.inboxes[0]) == WEBHOOK
+        assert config.webhook_urls() == [WEBHOOK]
         assert config.inboxes[0].path == folder / "inbox"
         assert config.http.local_role == "none"
         assert "receipt-watcher token create" in said.out

@@ -35,8 +35,9 @@ def test_two_lines_are_a_configuration(tmp_path: Path) -> None:
     assert inbox.processing_dir == Path("/x/processing")
     assert inbox.done_dir == Path("/x/done")
     assert inbox.failed_dir == Path("/x/failed")
-    assert config.webhook_url_of(inbox) == "http://n8n/hook"
-    assert config.duplicates_of(inbox) == "skip"
+    (branch,) = config.branches(inbox)
+    assert branch.webhook_url == "http://n8n/hook"
+    assert branch.duplicates == "skip"
     assert config.state_dir == Path("/home/admin/.local/state/receipt-watcher")
     assert config.database_path == config.state_dir / "receipts.db"
 
@@ -45,8 +46,9 @@ def test_an_inbox_overrides_what_holds_for_all(tmp_path: Path) -> None:
     """An inbox may have its own workflow and its own way with second copies."""
     inbox = "{path: /x/inbox, webhook_url: http://own/hook, duplicates: send}"
     config = load(written(tmp_path, f"inboxes: [{inbox}]\n"), HOME)
-    assert config.webhook_url_of(config.inboxes[0]) == "http://own/hook"
-    assert config.duplicates_of(config.inboxes[0]) == "send"
+    (branch,) = config.branches(config.inboxes[0])
+    assert branch.webhook_url == "http://own/hook"
+    assert branch.duplicates == "send"
 
 
 @pytest.mark.parametrize(
@@ -219,14 +221,16 @@ n8n: {{webhook_url: http://n8n/hook, deliver_when: {{days: sun}}}}
 """
     config = load(written(tmp_path, text), HOME)
     first, second = config.inboxes
-    window = config.window_of(first)
+    other, travel, own = config.branches(first)
+    assert [branch.key for branch in (other, travel, own)] == ["inbox/other", "inbox/travel", "inbox"]
+    window = own.window
     assert window is not None
     assert (window.days, window.hours) == (frozenset(range(5)), ((420, 1140),))
-    assert config.window_of(first, first.routes["other"]) == window
-    always, sunday = config.window_of(first, first.routes["travel"]), config.window_of(second)
+    assert other.window == window
+    always, sunday = travel.window, config.branches(second)[0].window
     assert always is not None
     assert always.days == frozenset(range(7))
     assert sunday is not None
     assert sunday.days == {6}
-    modes = [config.accept_of(*where).mode for where in ((first,), (first, first.routes["travel"]), (second,))]
+    modes = [branch.accept.mode for branch in (own, travel, *config.branches(second))]
     assert modes == ["respond", "any_2xx", "auto"]
