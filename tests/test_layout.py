@@ -386,7 +386,6 @@ STILL_LARGE: dict[str, set[str]] = {
         "cli.check.check",
         "cli.demo.stand_in",
         "cli.setup.steps",
-        "config.sources",
         "inbox.gate",
         "jobs.log.engine.sqlite",
         "notify.watcher",

@@ -93,7 +93,7 @@ def load_config(config_file: Path | None, *, as_owner: bool = True) -> Config:
 
 def load_config_with_origins(config_file: Path | None, *, as_owner: bool = True) -> tuple[Config, Callable[[Key], str]]:
     """Do the same, and return what tells where each value comes from, too."""
-    from receipt_watcher.config.sources import find_config_file, load_with_origins
+    from receipt_watcher.config.sources.load import find_config_file, load_with_origins
 
     path = find_config_file(config_file, os.environ, Path.cwd())
     if as_owner and path is not None and not os.access(path, os.R_OK, effective_ids=True):

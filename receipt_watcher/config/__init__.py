@@ -7,7 +7,7 @@ change after they are read; a reload reads new ones.
 - `sections`: the options, with defaults and descriptions, section by section
 - `fields`: the same, as fields with their rules in words
 - `values`: what a value of a kind may be
-- `sources`, `injected`: environment, credentials, file; variables that Kubernetes and Docker inject
+- `sources`: environment, credentials, file; how they are merged, and what is wrong with them
 - `branches`: what applies in an inbox and in each of its subfolders, resolved
 - `consistency`: spools in each other's way, and options that contradict
 - `secrets`, `roles`: what is not shown; who may do what

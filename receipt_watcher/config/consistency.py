@@ -4,7 +4,7 @@ What it promises: `clashes` yields every such mistake with the keys that it is a
 is wrong and what would be right, and raises nothing. Folders are compared by where they really are, so that a
 symbolic link hides no clash; a folder that is not there yet counts by its name.
 
-Called once at start, by `sources.load`, in its thread. The file system is only asked where links lead; nothing is
+Called once at start, by `sources`, in its thread. The file system is only asked where links lead; nothing is
 kept or written, so a crash leaves nothing behind.
 """
 

@@ -5,7 +5,7 @@ watcher.example.yaml (`example`) are made from these models. A `Config` is froze
 within its bounds (`values`), and each path in it is absolute; what holds between options is checked by `consistency`. A
 secret shows as asterisks wherever it is shown: in repr, in str and in `redacted`.
 
-The models are filled once at start, by one thread (`sources.load`); then any thread may read, since nothing changes.
+The models are filled once at start, by one thread (`sources`); then any thread may read, since nothing changes.
 No folder has to exist yet. Nothing is written, so a crash leaves nothing.
 """
 

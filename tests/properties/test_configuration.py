@@ -17,7 +17,8 @@ from receipt_watcher.cli.documents.example import example_yaml
 from receipt_watcher.config.fields import known_keys
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.secrets import redacted
-from receipt_watcher.config.sources import PREFIX, SHORT_NAMES, load
+from receipt_watcher.config.sources.load import load
+from receipt_watcher.config.sources.merged import PREFIX, SHORT_NAMES
 from receipt_watcher.errors import ConfigError
 
 SECRET = "Tr0ub4dor-and-3-horses"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from receipt_watcher.config.options import Config
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.jobs.job import Job, new_job_id
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.job_log import JobLog

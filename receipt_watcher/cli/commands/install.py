@@ -56,7 +56,7 @@ def service_install(
     """
     from receipt_watcher.cli.documents.manual import command_page, file_page
     from receipt_watcher.cli.setup.steps import Host, Pause, checked, install, start, state_of_service
-    from receipt_watcher.config.sources import SYSTEM_CONFIG_FILE
+    from receipt_watcher.config.sources.load import SYSTEM_CONFIG_FILE
 
     _be_root(dry_run=dry_run)
     host = Host()
@@ -106,7 +106,7 @@ def service_reload(pid: int) -> None:
 
 def _is_ready() -> bool:
     from receipt_watcher.cli.setup.steps import UNIT, Host, what_keeps_it
-    from receipt_watcher.config.sources import SYSTEM_CONFIG_FILE
+    from receipt_watcher.config.sources.load import SYSTEM_CONFIG_FILE
 
     problems = what_keeps_it(Host())
     for problem in problems:

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 
 from receipt_watcher.cli.documents.example import example_yaml
 from receipt_watcher.cli.setup import program
-from receipt_watcher.config.sources import SYSTEM_CONFIG_FILE, load
+from receipt_watcher.config.sources.load import SYSTEM_CONFIG_FILE, load
 from receipt_watcher.errors import ConfigError, Problem, ReceiptWatcherError
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.system.state_dir import new_token

@@ -13,7 +13,8 @@ import pytest
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.secrets import secrets_of
 from receipt_watcher.config.sections.section import Section
-from receipt_watcher.config.sources import NOT_SET_CREDENTIAL, SHORT_NAMES, load
+from receipt_watcher.config.sources.load import load
+from receipt_watcher.config.sources.merged import NOT_SET_CREDENTIAL, SHORT_NAMES
 from tests.fakes.daemons.process import REPOSITORY
 
 UNITS = REPOSITORY / "systemd"

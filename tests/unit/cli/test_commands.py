@@ -29,7 +29,7 @@ from receipt_watcher.cli.documents.json_schema import json_schema
 from receipt_watcher.cli.documents.manual import command_page, file_page
 from receipt_watcher.cli.table import columns_of, padded, widths_of
 from receipt_watcher.cli.times import moment_of
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.jobs.log.facts import VERSION_FACT
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.job_log import JobLog

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from receipt_watcher.cli.documents.example import example_yaml
 from receipt_watcher.config.secrets import redacted
 from receipt_watcher.config.sections.inbox import Inbox
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.errors import ConfigError
 
 MINIMAL = "inboxes: [{path: /x/inbox}]\nn8n: {webhook_url: http://n8n/hook}\n"

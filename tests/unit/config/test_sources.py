@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_watcher.cli.documents.example import example_yaml
-from receipt_watcher.config import sources
 from receipt_watcher.config.secrets import redacted
-from receipt_watcher.config.sources import NOT_SET_CREDENTIAL, SHORT_NAMES, find_config_file, load
+from receipt_watcher.config.sources.load import find_config_file, load
+from receipt_watcher.config.sources.merged import NOT_SET_CREDENTIAL, SHORT_NAMES
 from receipt_watcher.errors import ConfigError, Problem
 
 MINIMAL = "inboxes: [{path: /x/inbox}]\nn8n: {webhook_url: http://n8n/hook}\n"
@@ -519,7 +519,7 @@ def test_inboxes_can_share_their_options_by_yaml_merge(tmp_path: Path) -> None:
 def test_the_file_is_searched_in_four_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--config, then the variable, then ./watcher.yaml, then /etc; what was asked for must be there."""
     system = tmp_path / "etc.yaml"
-    monkeypatch.setattr(sources, "SYSTEM_CONFIG_FILE", system)
+    monkeypatch.setattr("receipt_watcher.config.sources.load.SYSTEM_CONFIG_FILE", system)
     other, third = tmp_path / "other.yaml", tmp_path / "third.yaml"
     environ = {"RECEIPT_WATCHER_CONFIG": "other.yaml"}
     assert find_config_file(None, {"RECEIPT_WATCHER_CONFIG": ""}, tmp_path) is None

@@ -16,7 +16,7 @@ import pytest
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
 from receipt_watcher.jobs.log.job_log import JobLog

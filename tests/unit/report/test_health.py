@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.config.secrets import hash_of
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.report import health, metrics_file

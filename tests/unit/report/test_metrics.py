@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from receipt_watcher.cli.demo.stand_in import UNAVAILABLE, Behaviour, StandIn
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log import histories
 from receipt_watcher.jobs.log.holds import HoldKind

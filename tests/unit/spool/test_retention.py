@@ -24,7 +24,7 @@ from structlog.testing import capture_logs
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.sections.retention import Retention
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.job_log import JobLog

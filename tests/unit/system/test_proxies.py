@@ -16,7 +16,7 @@ from receipt_watcher.cli.check.check import check_all
 from receipt_watcher.cli.demo.stand_in import WRONG_KEY
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.proxies import ENVIRONMENT, NONE, Proxies
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.delivery.destinations import Deferred
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import outcome_of

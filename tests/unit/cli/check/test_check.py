@@ -16,7 +16,7 @@ from receipt_watcher.cli.check import check
 from receipt_watcher.cli.check.check import CheckFinding, check_all
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.http import is_loopback
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.inbox.watching.listing import Listing
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.system.state_dir import Installation

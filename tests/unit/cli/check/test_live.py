@@ -12,7 +12,7 @@ import pytest
 
 from receipt_watcher.cli.check import live
 from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon
 from tests.real.n8n.server import free_port

@@ -17,7 +17,7 @@ from receipt_watcher.config.options import Config
 from receipt_watcher.config.secrets import redacted
 from receipt_watcher.config.sections.inbox import Subfolder
 from receipt_watcher.config.sections.section import Section
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from tests.fakes.daemons.process import REPOSITORY
 
 EXAMPLE = REPOSITORY / "watcher.example.yaml"

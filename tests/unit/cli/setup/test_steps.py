@@ -15,7 +15,7 @@ from receipt_watcher.cli.setup import program
 from receipt_watcher.cli.setup import steps as deployment
 from receipt_watcher.cli.setup.steps import Host, Pause, Step
 from receipt_watcher.config.options import Config
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.errors import ReceiptWatcherError
 from tests.fakes.daemons.process import REPOSITORY, merge
 

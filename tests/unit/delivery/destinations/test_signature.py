@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.config.secrets import key_of
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.delivery.destinations import Accepted
 from receipt_watcher.delivery.destinations.http_client import Answer
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings

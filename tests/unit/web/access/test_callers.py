@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 from receipt_watcher.cli.main import commands
 from receipt_watcher.config.roles import Right, Role, may
 from receipt_watcher.config.secrets import hash_of, is_token_name, new_secret
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool

@@ -27,7 +27,7 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.sections.callback import Callback
-from receipt_watcher.config.sources import load
+from receipt_watcher.config.sources.load import load
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
