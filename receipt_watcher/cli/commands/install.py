@@ -13,7 +13,7 @@ from receipt_watcher.cli.context import FINE, WRONG, say, tell_how_to_sign_in
 from receipt_watcher.errors import ReceiptWatcherError
 
 if TYPE_CHECKING:
-    from receipt_watcher.cli.setup.steps import Step
+    from receipt_watcher.cli.setup.files import Step
 
 _dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
@@ -55,7 +55,9 @@ def service_install(
     Example: receipt-watcher service install --webhook-url https://n8n.office.lan/webhook/receipts
     """
     from receipt_watcher.cli.documents.manual import command_page, file_page
-    from receipt_watcher.cli.setup.steps import Host, Pause, checked, install, start, state_of_service
+    from receipt_watcher.cli.setup.configuration import lines_of_check
+    from receipt_watcher.cli.setup.host import Host, Pause
+    from receipt_watcher.cli.setup.steps import install, start, state_of_service
     from receipt_watcher.config.sources.load import SYSTEM_CONFIG_FILE
 
     _be_root(dry_run=dry_run)
@@ -72,7 +74,7 @@ def service_install(
         return
     try:
         if _is_ready():
-            for line in checked(host):
+            for line in lines_of_check(host):
                 say(f"check   {line}")
             _carry_out(start(host, pause), dry_run=False)
     finally:
@@ -105,10 +107,12 @@ def service_reload(pid: int) -> None:
 
 
 def _is_ready() -> bool:
-    from receipt_watcher.cli.setup.steps import UNIT, Host, what_keeps_it
+    from receipt_watcher.cli.setup.configuration import problems_before_start
+    from receipt_watcher.cli.setup.host import Host
+    from receipt_watcher.cli.setup.places import UNIT
     from receipt_watcher.config.sources.load import SYSTEM_CONFIG_FILE
 
-    problems = what_keeps_it(Host())
+    problems = problems_before_start(Host())
     for problem in problems:
         click.echo(f"to do   {problem}")
     if problems:
@@ -123,7 +127,8 @@ def service_uninstall(*, dry_run: bool) -> None:
 
     Example: receipt-watcher service uninstall
     """
-    from receipt_watcher.cli.setup.steps import Host, kept, uninstall
+    from receipt_watcher.cli.setup.host import Host
+    from receipt_watcher.cli.setup.steps import kept, uninstall
 
     _be_root(dry_run=dry_run)
     host = Host()

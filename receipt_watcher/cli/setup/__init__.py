@@ -1,6 +1,10 @@
 """`service install` and `service uninstall`.
 
-- `steps`: user, folders, units, configuration
+- `steps`: the order of what is done
+- `host`: the machine that is changed, and its services while the program is replaced
+- `places`: where files, units and receipts are
+- `files`: steps for one file or folder
+- `spools`, `configuration`: steps for the folders of receipts, and for watcher.yaml
 - `program`: the copy of the program that the service runs
 
 A crash leaves steps undone; a second run does them.

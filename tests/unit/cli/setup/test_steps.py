@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from receipt_watcher.cli.setup import program
-from receipt_watcher.cli.setup import steps as deployment
-from receipt_watcher.cli.setup.steps import Host, Pause, Step
+from receipt_watcher.cli.setup import places, program
+from receipt_watcher.cli.setup import steps as service
+from receipt_watcher.cli.setup.configuration import problems_before_start
+from receipt_watcher.cli.setup.files import Step
+from receipt_watcher.cli.setup.host import Host, Pause
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sources.load import load
 from receipt_watcher.errors import ReceiptWatcherError
@@ -89,7 +91,7 @@ def carry_out(steps: Callable[[], object]) -> list[str]:
 
 def installing(host: Host, inbox: Path | None = None, url: str | None = WEBHOOK_URL) -> Callable[[], object]:
     """Return the steps of an installation, to be done later."""
-    return lambda: deployment.install(host, inbox, url, MANUAL, Pause(host), is_packaged=False)
+    return lambda: service.install(host, inbox, url, MANUAL, Pause(host), is_packaged=False)
 
 
 def configuration(host: Host) -> Config:
@@ -127,8 +129,8 @@ def test_everything_is_put_in_place(host: FakeHost) -> None:
 def test_the_unit_runs_what_is_installed() -> None:
     """The unit that ships names the user, the program and the configuration that are put in place."""
     unit = (program.shared_files() / "receipt-watcher.service").read_text().splitlines()
-    assert f"User={deployment.USER}" in unit
-    assert f"ExecStart={deployment.PROGRAM}/bin/receipt-watcher run --config {CONFIG}" in unit
+    assert f"User={places.USER}" in unit
+    assert f"ExecStart={places.PROGRAM}/bin/receipt-watcher run --config {CONFIG}" in unit
 
 
 def test_folders_have_their_modes(host: FakeHost) -> None:
@@ -174,7 +176,7 @@ def test_two_installations_have_different_tokens(host: FakeHost, tmp_path: Path)
 
 def test_a_dry_run_looks_only(host: FakeHost) -> None:
     """Each step can be asked whether it is done on a machine where nothing is, and none is done by that."""
-    steps = list(deployment.install(host, None, None, MANUAL, Pause(host), is_packaged=False))
+    steps = list(service.install(host, None, None, MANUAL, Pause(host), is_packaged=False))
     assert not any(step.is_done() for step in steps)
     assert everything(host) == {}
     assert host.commands == []
@@ -183,7 +185,7 @@ def test_a_dry_run_looks_only(host: FakeHost) -> None:
 @pytest.mark.parametrize("stop_after", range(0, 18, 3))
 def test_one_that_was_cut_off_goes_on(host: FakeHost, tmp_path: Path, stop_after: int) -> None:
     """An installation that ended after any step is finished by the next run, and is the same as one in one go."""
-    for number, step in enumerate(deployment.install(host, None, WEBHOOK_URL, MANUAL, Pause(host), is_packaged=False)):
+    for number, step in enumerate(service.install(host, None, WEBHOOK_URL, MANUAL, Pause(host), is_packaged=False)):
         if number == stop_after:
             break
         if not step.is_done():
@@ -240,7 +242,7 @@ def test_an_inbox_that_the_configuration_does_not_name_is_refused(host: FakeHost
 
 def test_a_command_that_is_none_of_ours_stays(host: FakeHost) -> None:
     """A file of that name that somebody else put there is not replaced."""
-    path = host.at(deployment.COMMAND)
+    path = host.at(places.COMMAND)
     path.parent.mkdir(parents=True)
     path.write_text("somebody's own")
     with pytest.raises(ReceiptWatcherError, match="is there and none of ours"):
@@ -250,14 +252,14 @@ def test_a_command_that_is_none_of_ours_stays(host: FakeHost) -> None:
 
 def test_the_package_is_not_in_the_way_of_itself(host: FakeHost) -> None:
     """Where the Debian package brought the service, the command says so; the package itself only sets it up."""
-    host.at(deployment.PACKAGE_LIST).parent.mkdir(parents=True)
-    host.at(deployment.PACKAGE_LIST).touch()
-    for steps in (installing(host), lambda: deployment.uninstall(host)):
+    host.at(places.PACKAGE_LIST).parent.mkdir(parents=True)
+    host.at(places.PACKAGE_LIST).touch()
+    for steps in (installing(host), lambda: service.uninstall(host)):
         with pytest.raises(ReceiptWatcherError, match="Debian package"):
             carry_out(steps)
-    carry_out(lambda: deployment.install(host, None, None, MANUAL, Pause(host), is_packaged=True))
+    carry_out(lambda: service.install(host, None, None, MANUAL, Pause(host), is_packaged=True))
     assert host.at(CONFIG).is_file()
-    assert not host.at(deployment.PROGRAM).exists()
+    assert not host.at(places.PROGRAM).exists()
     assert host.commands == []
 
 
@@ -274,32 +276,32 @@ def test_taking_away_leaves_what_people_made(host: FakeHost) -> None:
     for path, content in kept.items():
         host.at(path).parent.mkdir(parents=True, exist_ok=True)
         host.at(path).write_bytes(content)
-    carry_out(lambda: deployment.uninstall(host))
+    carry_out(lambda: service.uninstall(host))
     assert "systemctl disable --now receipt-watcher.service receipt-watcher.socket" in host.commands
     assert "systemctl stop receipt-watcher@*.service" in host.commands
     left = {path: content for path, content in everything(host).items() if isinstance(content, bytes)}
     assert left == {str(path.relative_to("/")): content for path, content in kept.items()}
-    assert not host.at(deployment.PROGRAM).exists()
-    assert not os.path.lexists(host.at(deployment.COMMAND))
+    assert not host.at(places.PROGRAM).exists()
+    assert not os.path.lexists(host.at(places.COMMAND))
 
 
 def test_taking_away_twice_is_harmless(host: FakeHost) -> None:
     """What is gone is found gone."""
     carry_out(installing(host))
-    carry_out(lambda: deployment.uninstall(host))
-    assert carry_out(lambda: deployment.uninstall(host)) == ["systemd reads its units again"]
+    carry_out(lambda: service.uninstall(host))
+    assert carry_out(lambda: service.uninstall(host)) == ["systemd reads its units again"]
 
 
 def test_it_starts_when_it_has_been_told_where_n8n_is(host: FakeHost) -> None:
     """Before the webhook is set, what is missing is said in the words of a mistake in the configuration."""
     carry_out(installing(host, url=None))
-    [problem] = deployment.what_keeps_it(host)
+    [problem] = problems_before_start(host)
     assert "n8n.webhook_url" in str(problem)
     assert "is still that of the example" in str(problem)
     host.at(CONFIG).write_text(host.at(CONFIG).read_text().replace("https://n8n.example.com", "http://127.0.0.1:5678"))
-    assert deployment.what_keeps_it(host) == []
+    assert problems_before_start(host) == []
     host.at(CONFIG).write_text("inboxes: 3\n")
-    assert deployment.what_keeps_it(host) != []
+    assert problems_before_start(host) != []
 
 
 @pytest.mark.parametrize(
@@ -319,15 +321,15 @@ def test_it_does_not_start_where_n8n_cannot_call_back(host: FakeHost, change: st
     host.at(CONFIG).parent.mkdir(parents=True)
     base = {"inboxes": [{"path": "/srv/receipts/inbox"}], "n8n": {"webhook_url": WEBHOOK_URL}}
     host.at(CONFIG).write_text(yaml.safe_dump(merge(base, yaml.safe_load(change) or {})))
-    assert [problem.key for problem in deployment.what_keeps_it(host)] == (["http.public_url"] if keeps else [])
+    assert [problem.key for problem in problems_before_start(host)] == (["http.public_url"] if keeps else [])
 
 
 def test_an_empty_credential_keeps_it_from_starting(host: FakeHost) -> None:
     """A credential file without a secret is told before the start, which would fail for it."""
     carry_out(installing(host, url="http://127.0.0.1:5678/webhook/receipts"))
-    assert deployment.what_keeps_it(host) == []
-    host.at(deployment.CREDENTIALS / "n8n_api_key").touch()
-    [problem] = deployment.what_keeps_it(host)
+    assert problems_before_start(host) == []
+    host.at(places.CREDENTIALS / "n8n_api_key").touch()
+    [problem] = problems_before_start(host)
     assert (problem.source, problem.key) == ("credential n8n_api_key", "n8n.api_key")
 
 
@@ -335,10 +337,10 @@ def test_our_url_is_written(host: FakeHost) -> None:
     """--public-url sets both where N8N calls and, without a proxy between, on which addresses the service listens."""
     for url, address in (("http://receipts.lan:8000", "0.0.0.0"), ("https://receipts.lan", "127.0.0.1")):
         host.at(CONFIG).unlink(missing_ok=True)
-        steps = deployment.install(host, None, WEBHOOK_URL, MANUAL, Pause(host), is_packaged=False, public_url=url)
+        steps = service.install(host, None, WEBHOOK_URL, MANUAL, Pause(host), is_packaged=False, public_url=url)
         carry_out(steps.__iter__)
         assert (configuration(host).http.public_url, configuration(host).http.host) == (url, address)
-        assert deployment.what_keeps_it(host) == []
+        assert problems_before_start(host) == []
 
 
 @pytest.mark.parametrize("umask", [0o027, 0o077])
@@ -350,7 +352,7 @@ def test_an_admins_umask_keeps_nobody_out(host: FakeHost, umask: int) -> None:
         assert os.umask(umask) == umask
     finally:
         os.umask(before)
-    unit, page = Path("/etc/systemd/system/receipt-watcher.service"), deployment.MANUAL["watcher.yaml"]
+    unit, page = Path("/etc/systemd/system/receipt-watcher.service"), places.MANUAL["watcher.yaml"]
     for file in (unit, page, DROP_IN):
         assert host.at(file).stat().st_mode & 0o044 == 0o044, file
         for folder in file.parents[:-1]:
@@ -365,43 +367,43 @@ def test_what_is_told_was_looked_at(host: FakeHost) -> None:
     with pytest.raises(ReceiptWatcherError, match="the folder: that was done without an error, and is not so"):
         pretending.carry_out()
     carry_out(installing(host))
-    [step] = deployment.start(host, Pause(host))
+    [step] = service.start(host, Pause(host))
     host.is_on = False  # what systemctl says of a service that fails right after its start
     with pytest.raises(ReceiptWatcherError, match=r"receipt-watcher\.service started: that was done"):
         step.carry_out()
-    assert not any("the user" in line for line in deployment.kept(FakeHost(host.root / "elsewhere")))
+    assert not any("the user" in line for line in service.kept(FakeHost(host.root / "elsewhere")))
 
 
 def test_the_state_is_what_systemd_says(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last line is systemd's word on the service, whatever was done before."""
     shown = ["ActiveState=activating", "SubState=auto-restart", "UnitFileState=enabled", "StatusText=the port = in use"]
     monkeypatch.setattr(host, "says", lambda *_: shown)
-    said = deployment.state_of_service(host)
+    said = service.state_of_service(host)
     assert said == "receipt-watcher.service: activating (auto-restart), enabled, the port = in use"
     monkeypatch.setattr(host, "says", lambda *_: [])
-    assert deployment.state_of_service(host) == "receipt-watcher.service: unknown (unknown)"
+    assert service.state_of_service(host) == "receipt-watcher.service: unknown (unknown)"
 
 
 def test_what_runs_is_stopped_before_its_program_is_replaced(host: FakeHost) -> None:
     """Service and instances that run, and no others, are stopped, then the program is replaced, then they run again."""
     host.active = ["receipt-watcher.service", "receipt-watcher@north.service"]
     with Pause(host) as pause:
-        for step in deployment.install(host, None, WEBHOOK_URL, MANUAL, pause, is_packaged=False):
+        for step in service.install(host, None, WEBHOOK_URL, MANUAL, pause, is_packaged=False):
             if not step.is_done():
                 step.do()
             assert host.active == []  # from the first step on: that is the program
     assert host.active == ["receipt-watcher.service", "receipt-watcher@north.service"]
     assert host.commands[0] == "systemctl stop receipt-watcher.service receipt-watcher@north.service"
-    [again] = deployment.start(host, pause)
+    [again] = service.start(host, pause)
     assert again.is_done()
 
 
 def test_what_does_not_run_is_not_started_by_a_replacement(host: FakeHost) -> None:
     """A service that was stopped before stays stopped, unless it is told to start."""
     with Pause(host) as pause:
-        carry_out(lambda: deployment.install(host, None, WEBHOOK_URL, MANUAL, pause, is_packaged=False))
+        carry_out(lambda: service.install(host, None, WEBHOOK_URL, MANUAL, pause, is_packaged=False))
     assert host.active == []
-    [step] = deployment.start(host, pause)
+    [step] = service.start(host, pause)
     assert not step.is_done()
     step.do()
     assert host.active == ["receipt-watcher.service"]
