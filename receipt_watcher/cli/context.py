@@ -36,7 +36,7 @@ config_option = click.option(
 )
 
 
-def tell_how_to_sign_in() -> None:
+def print_how_to_sign_in() -> None:
     """Print how a person gets into the page of a new set-up, where nobody may anything without a token."""
     click.echo(
         "The page and the API ask everybody for a token, on this machine too (http.local_role: none). To sign in:"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-from receipt_watcher.cli.check.check import CheckFinding
+from receipt_watcher.cli.check.findings import CheckFinding
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.sending import Accept

@@ -22,7 +22,7 @@ class ProxyLine:
     advice: str = ""
 
 
-def told_of(config: Config) -> Iterator[ProxyLine]:
+def lines_of_proxies(config: Config) -> Iterator[ProxyLine]:
     """Yield how each URL is reached, the servers of N8N first, and what is wrong with NO_PROXY."""
     proxies = config.proxies()
     for name, url in _named_urls(config):

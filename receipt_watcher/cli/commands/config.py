@@ -12,9 +12,9 @@ from receipt_watcher.cli.context import (
     json_option,
     load_config,
     load_config_with_origins,
+    print_how_to_sign_in,
     print_json,
     say,
-    tell_how_to_sign_in,
 )
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.system.permissions import give_away
@@ -62,7 +62,7 @@ def init(folder: Path, webhook_url: str | None, *, as_json: bool) -> None:
     click.echo(f"Made {path} and the folders inbox, processing, done, failed and state beside it.")
     click.echo("Next: set n8n.webhook_url, n8n.api_key and http.public_url there; then")
     click.echo(f"  receipt-watcher check --config {path}\n  receipt-watcher run --config {path}")
-    tell_how_to_sign_in()
+    print_how_to_sign_in()
 
 
 @click.group()

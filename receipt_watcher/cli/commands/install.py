@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from receipt_watcher.cli.context import FINE, WRONG, say, tell_how_to_sign_in
+from receipt_watcher.cli.context import FINE, WRONG, print_how_to_sign_in, say
 from receipt_watcher.errors import ReceiptWatcherError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def service_install(
         steps = install(host, where, webhook_url, manual, pause, is_packaged=packaged, public_url=public_url)
         _carry_out(steps, dry_run=dry_run)
     if is_new and not dry_run:
-        tell_how_to_sign_in()
+        print_how_to_sign_in()
     if packaged or dry_run:
         return
     try:

@@ -36,7 +36,7 @@ from receipt_watcher.system.permissions import give_away
 _WATCH_SECONDS = 2.0
 
 if TYPE_CHECKING:
-    from receipt_watcher.cli.check.check import CheckFinding
+    from receipt_watcher.cli.check.findings import CheckFinding
     from receipt_watcher.config.options import Config
 
 

@@ -64,7 +64,7 @@ class ProgressRow:
 class View(Protocol):
     """Where changes are shown."""
 
-    def tell(self, name: str, text: str, now: float) -> None:
+    def show_change(self, name: str, text: str, now: float) -> None:
         """Say that something happened to a receipt, or to the program of that name."""
 
     def draw(self, rows: Sequence[ProgressRow], footer: str, now: float) -> None:
@@ -75,7 +75,7 @@ class View(Protocol):
 
 
 class Journeys:
-    """Follows the receipts of `rows` and tells `view` of each change; other files are left alone."""
+    """Follows the receipts of `rows` and shows `view` each change; other files are left alone."""
 
     def __init__(self, rows: Sequence[ProgressRow], view: View) -> None:
         self.rows = {row.name: row for row in rows}
@@ -96,7 +96,7 @@ class Journeys:
     def about_n8n(self, footer: str, text: str, now: float) -> None:
         """Say how N8N stands."""
         self.footer = f"N8N (the stand-in) {footer}"
-        self._view.tell("N8N", text, now)
+        self._view.show_change("N8N", text, now)
 
     def look(self, root: Path, now: float) -> None:
         """Look into inbox and processing for what the log does not tell."""
@@ -139,7 +139,9 @@ class Journeys:
         elif event == "destination.resumed":
             self.about_n8n("answers again", "answers again: what was held goes on", now)
         elif line.get("level") in ("warning", "error", "critical") and event not in _SPOKEN_ELSEWHERE:
-            self._view.tell("the daemon", printable(f"warns of {event}: {line.get('message') or line.get('why')}"), now)
+            self._view.show_change(
+                "the daemon", printable(f"warns of {event}: {line.get('message') or line.get('why')}"), now
+            )
 
     def _hear_of(self, row: ProgressRow, event: str, line: Mapping[str, Any], now: float) -> None:
         match event:
@@ -173,7 +175,7 @@ class Journeys:
 
     def _say(self, row: ProgressRow, state: str, text: str, now: float) -> None:
         row.state = printable(state)
-        self._view.tell(row.name, printable(text), now)
+        self._view.show_change(row.name, printable(text), now)
 
 
 def _conclusion(line: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, str]:
@@ -208,14 +210,14 @@ class Lines:
         self._name_width = name_width
         self._started_at = started_at
 
-    def tell(self, name: str, text: str, now: float) -> None:
+    def show_change(self, name: str, text: str, now: float) -> None:
         """Write it, with the seconds since the start."""
         line = f"{now - self._started_at:5.1f} s  {name:{self._name_width}}  {text}\n"
         self._stream.write(encodable(line, self._stream.encoding))
         self._stream.flush()
 
     def draw(self, rows: Sequence[ProgressRow], footer: str, now: float) -> None:
-        """Nothing more: each change has been told."""
+        """Nothing more: each change has been shown."""
 
     def close(self) -> None:
         """Nothing to do."""
@@ -229,7 +231,7 @@ class LiveTable:
         self._colours = colours
         self._height = 0
 
-    def tell(self, name: str, text: str, now: float) -> None:
+    def show_change(self, name: str, text: str, now: float) -> None:
         """Nothing: the next drawing shows it."""
 
     def draw(self, rows: Sequence[ProgressRow], footer: str, now: float) -> None:

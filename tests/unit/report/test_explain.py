@@ -141,7 +141,8 @@ def test_growth_is_told(tmp_path: Path, n8n: StandIn) -> None:
     """Of a file that is still written it is told by how much it grew, and since when."""
     with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN, inbox={**LONG, "settle_seconds": 30}) as daemon:
         path = daemon.inbox / "scan.jpg"
-        path.write_bytes(JPEG[:1000])
+        (tmp_path / "scan.jpg").write_bytes(JPEG[:1000])
+        (tmp_path / "scan.jpg").rename(path)  # it is first seen with 1,000 bytes, never with none
         snapshot = daemon.state / "inboxes" / "office.json"
         wait_until(lambda: snapshot.exists() and "scan.jpg" in snapshot.read_text(), "the file is known")
         with path.open("ab") as file:  # to write it anew would truncate it first, which may be seen

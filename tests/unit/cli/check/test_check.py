@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from receipt_watcher.cli.check import check
-from receipt_watcher.cli.check.check import CheckFinding, check_all
+from receipt_watcher.cli.check.callback import check_callback_url, check_links
+from receipt_watcher.cli.check.check import check_all
+from receipt_watcher.cli.check.findings import CheckFinding
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.http import is_loopback
 from receipt_watcher.config.sources.load import load
@@ -282,7 +283,7 @@ def test_a_running_daemon(tmp_path: Path, healthy: Listener) -> None:
 
 def way_back(root: Path, webhook_url: str, **http: str) -> list[CheckFinding]:
     """Return the findings about the callback URL alone: no name is looked up for them."""
-    return list(check._check_callback_url(configured(root, webhook_url, http=http)))
+    return list(check_callback_url(configured(root, webhook_url, http=http)))
 
 
 def test_a_callback_url_that_n8n_cannot_reach(tmp_path: Path) -> None:
@@ -334,7 +335,7 @@ def links_of(root: Path, webhook_url: str, *, public_url: str | None = None, **n
     """Return the findings about links alone."""
     http = {} if public_url is None else {"public_url": public_url}
     options = {"webhook_url": webhook_url, "payload": "link"} | n8n
-    return list(check._check_links(configured(root, webhook_url, n8n=options, http=http)))
+    return list(check_links(configured(root, webhook_url, n8n=options, http=http)))
 
 
 def running(root: Path, webhook_url: str) -> Installation:

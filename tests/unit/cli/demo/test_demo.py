@@ -497,7 +497,7 @@ class Told:
         self.told: list[tuple[str, str]] = []
         self.footer = ""
 
-    def tell(self, name: str, text: str, now: float) -> None:
+    def show_change(self, name: str, text: str, now: float) -> None:
         """Keep it."""
         self.told.append((name, text))
 
@@ -601,7 +601,7 @@ def test_a_pipe_gets_lines(rows: list[ProgressRow]) -> None:
     stream = io.StringIO()
     view = view_for(stream, rows, {"TERM": "xterm"}, 1.0)
     view.draw(rows, "N8N answers", 2.0)
-    view.tell("hotel.pdf", "is in the inbox", 2.5)
+    view.show_change("hotel.pdf", "is in the inbox", 2.5)
     view.close()
     assert stream.getvalue() == "  1.5 s  hotel.pdf        is in the inbox\n"
 

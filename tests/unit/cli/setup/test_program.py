@@ -70,16 +70,16 @@ def test_a_copy_is_for_every_user(copied: Path) -> None:
 def test_a_copy_is_compiled(copied: Path) -> None:
     """The service may not write beside its modules, so each is there compiled, under the name that it will have."""
     site = copied / program._site() / "receipt_watcher"
-    assert {path.name.partition(".")[0] for path in (site / "__pycache__").iterdir()} == {
-        path.stem for path in site.glob("*.py")
-    }
-    assert str(site / "cli.py").encode() in next((site / "__pycache__").glob("cli.*.pyc")).read_bytes()
+    compiled = {path.parents[1] / path.name.partition(".")[0] for path in site.rglob("__pycache__/*.pyc")}
+    assert compiled == {path.with_suffix("") for path in site.rglob("*.py")}
+    assert str(site / "errors.py").encode() in next((site / "__pycache__").glob("errors.*.pyc")).read_bytes()
 
 
 def test_a_copy_can_be_copied(copied: Path, tmp_path: Path) -> None:
     """The copy knows what it requires, so `service install` may be run from one as well."""
     script = (
-        "import sys; from pathlib import Path; from receipt_watcher import program; program.copy(Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from receipt_watcher.cli.setup import program; "
+        "program.copy(Path(sys.argv[1]))"
     )
     again = tmp_path / "again"
     run(copied / "bin/python3", "-I", "-c", script, again)
