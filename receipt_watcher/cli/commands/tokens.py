@@ -8,7 +8,6 @@ import click
 
 from receipt_watcher.cli.context import json_option, print_json, say
 from receipt_watcher.config.roles import Role
-from receipt_watcher.config.secrets import hash_of, is_token_name, new_secret
 
 
 @click.group()
@@ -25,6 +24,8 @@ def token_create(name: str, role: str, *, as_json: bool) -> None:
 
     Example: receipt-watcher token create anna --role operator
     """
+    from receipt_watcher.config.secrets import hash_of, is_token_name, new_secret
+
     if not is_token_name(name):
         raise click.UsageError(f"{name!r} is no name for a token: letters, digits, . _ @ - between, 40 at the most.")
     secret = new_secret()
