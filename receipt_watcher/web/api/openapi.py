@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
-
 from receipt_watcher.web.api import schemas
 from receipt_watcher.web.api.operations import BESIDE, BINARY, OPERATIONS, Operation
 
@@ -64,7 +62,7 @@ def _described(name: str, operation: Operation, parts: dict[str, Any]) -> dict[s
     return described
 
 
-def _answer(answer: type[BaseModel] | str | None, parts: dict[str, Any]) -> dict[str, Any]:
+def _answer(answer: type[Any] | str | None, parts: dict[str, Any]) -> dict[str, Any]:
     if answer is None:
         return {"description": "Done."}
     if isinstance(answer, str):
@@ -109,7 +107,7 @@ def _bare(schema: dict[str, Any]) -> dict[str, Any]:
     return {name: text for name, text in bare.items() if name not in ("title", "description", "default")}
 
 
-def _reference(model: type[BaseModel], parts: dict[str, Any], mode: Literal["validation", "serialization"]) -> Any:
+def _reference(model: type[Any], parts: dict[str, Any], mode: Literal["validation", "serialization"]) -> Any:
     schema = schemas.schema_of(model, "#/components/schemas/{model}", mode)
     parts |= schema.pop("$defs", {})
     parts[model.__name__] = schema

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
-
-from pydantic import BaseModel
+from typing import Any, Literal
 
 from receipt_watcher.config.roles import Right
 from receipt_watcher.web.api import schemas
@@ -29,7 +27,7 @@ class Operation:
     path: str
     right: Right | None
     summary: str
-    answers: Mapping[int, type[BaseModel] | str | None]
+    answers: Mapping[int, type[Any] | str | None]
     problems: tuple[int, ...] = ()
     query: type[schemas.Taken] = schemas.Nothing
     body: type[schemas.Taken] | None = None

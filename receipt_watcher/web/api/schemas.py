@@ -5,13 +5,23 @@ Pure; any thread may use them. Times are ISO 8601, in UTC where they are given, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from receipt_watcher.config.roles import Role
-from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.json_view import DeliveryAnswer, JobAnswer
 from receipt_watcher.jobs.states import State
 
 _MOST_ROWS = 500
@@ -137,46 +147,6 @@ class UploadForm(Taken):
 # --- what goes -----------------------------------------------------------------------------------------------------
 
 
-class JobAnswer(Given):
-    """A job."""
-
-    job_id: str
-    status: State
-    reason: Reason | None
-    inbox: str
-    subfolder: str
-    filename: str
-    mime_type: str | None
-    size: int
-    sha256: str | None
-    notion_database_id: str
-    attempts: int
-    created_at: datetime
-    updated_at: datetime
-    next_attempt_at: datetime | None
-    deadline_at: datetime | None
-    completed_at: datetime | None
-    message: str | None
-    notion_page_url: str | None
-    execution_id: str | None
-    duplicate_of: str | None
-    revision_of: str | None
-    conflict_of: str | None
-    path: str | None
-    removed_at: datetime | None
-
-
-class DeliveryAnswer(Given):
-    """One delivery with an outcome."""
-
-    started_at: datetime
-    ended_at: datetime
-    outcome: str
-    counted: bool
-    status_code: int | None
-    message: str | None
-
-
 class HistoryAnswer(Given):
     """One thing that happened to a job."""
 
@@ -189,6 +159,7 @@ class HistoryAnswer(Given):
     detail: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FullJobAnswer(JobAnswer):
     """A job with its deliveries and its history."""
 
@@ -339,6 +310,6 @@ def wrong_in(error: ValidationError) -> str:
     return "; ".join(found)[:1000]
 
 
-def schema_of(model: type[BaseModel], template: str, mode: Literal["validation", "serialization"]) -> dict[str, Any]:
-    """Return a model's JSON Schema, its parts at `template`."""
-    return model.model_json_schema(ref_template=template, mode=mode)
+def schema_of(model: type[Any], template: str, mode: Literal["validation", "serialization"]) -> dict[str, Any]:
+    """Return the JSON Schema of a model or a dataclass, its parts at `template`."""
+    return TypeAdapter(model).json_schema(ref_template=template, mode=mode)
