@@ -19,10 +19,12 @@ from receipt_watcher.delivery.destinations.reachability import reach
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.inbox.gate import Gate
+from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import hand_hold_view
+from receipt_watcher.report.explain import Explainer, Explanation
 from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.callers import Access, Trust
@@ -30,9 +32,10 @@ from receipt_watcher.web.access.jwt import Jwts, JwtSettings
 from receipt_watcher.web.access.sessions import Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
 from receipt_watcher.web.actions import Actions
-from receipt_watcher.web.api.endpoints import Parts
+from receipt_watcher.web.api.endpoints import ApiParts
 from receipt_watcher.web.api.events import Feed
 from receipt_watcher.web.files.downloads import Downloads
+from receipt_watcher.web.pages.rendering import PageSettings
 from receipt_watcher.web.uploads.receive import Uploads
 
 
@@ -53,10 +56,10 @@ class DaemonParts:
     monotonic: Callable[[], float]
 
 
-def parts_of(config: Config, access: Access, rest: DaemonParts) -> Parts:
+def parts_of(config: Config, access: Access, rest: DaemonParts) -> ApiParts:
     """Return what the API, and the status page, work on."""
     uploads = Uploads(config.state_dir, rest.gates, rest.log, access, examine=rest.examine, clock=rest.clock)
-    return Parts(
+    return ApiParts(
         log=rest.log,
         holds=rest.holds,
         routes=[gate.route for gate in rest.gates],
@@ -70,13 +73,32 @@ def parts_of(config: Config, access: Access, rest: DaemonParts) -> Parts:
         downloads=rest.downloads,
         uploads=uploads,
         feed=Feed(rest.log, rest.is_stopping),
-        tell_inboxes=lambda: [_inbox_view(gate, rest.log, rest.clock()) for gate in rest.gates],
+        inbox_views=lambda: [_inbox_view(gate, rest.log, rest.clock()) for gate in rest.gates],
         reach=lambda url: reach(url, rest.outbound),
     )
 
 
+def page_settings(config: Config) -> PageSettings:
+    """Return what of the configuration the status page shows."""
+    return PageSettings(
+        inbox_names=[inbox.name for inbox in config.inboxes],
+        webhook_urls=list(config.webhook_urls()),
+        max_file_mb=config.limits.max_file_mb,
+        zone=config.notify.zone,
+    )
+
+
+def explainer(config: Config, log: JobLog) -> Callable[[Job, float], Explanation]:
+    """Return what explains a job at a time, as the running daemon knows it."""
+
+    def explain(job: Job, now: float) -> Explanation:
+        return Explainer(config, log, is_running=True, now=now, wait=lambda _seconds: None).about_job(job, log)
+
+    return explain
+
+
 def access_of(
-    config: Config, session_secret: str, strangers: WrongTokens, rest: DaemonParts, public_url: str
+    config: Config, session_secret: str, wrong_tokens: WrongTokens, rest: DaemonParts, public_url: str
 ) -> Access:
     """Return who is judged how.
 
@@ -92,7 +114,7 @@ def access_of(
         public_url=public_url,
     )
     jwts = None if http.jwt is None else Jwts(_jwt_settings(http.jwt, rest.outbound), rest.monotonic)
-    return Access(tokens, sessions, Slowness(strangers), trust, jwts)
+    return Access(tokens, sessions, Slowness(wrong_tokens), trust, jwts)
 
 
 def _jwt_settings(jwt: Jwt, outbound: Outbound) -> JwtSettings:

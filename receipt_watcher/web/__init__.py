@@ -2,7 +2,8 @@
 
 What it promises: a caller that is hostile or slow costs others nothing. Who may not is told so before a body is read.
 
-- `app`: callback, health, errors
+- `app`: the application: its middlewares in one list, errors
+- `callback`, `probes`: verdicts of N8N; health and metrics
 - `server`: connections, bodies and headers in bounds; uvicorn's thread
 - `access`: who asks, and what the caller may
 - `api`, `pages`, `files`, `uploads`: its parts

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from http import HTTPStatus
 
 import structlog
+from starlette.responses import JSONResponse, Response
 
 logger = structlog.get_logger()
 
@@ -34,6 +35,18 @@ def problem(status: int, detail: str, correlation_id: str | None = None) -> dict
         "detail": detail,
         "correlation_id": correlation_id,
     }
+
+
+def problem_response(
+    status: int,
+    detail: str,
+    correlation_id: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
+) -> Response:
+    """Return a problem as an answer; `more` are further fields of it."""
+    return JSONResponse(problem(status, detail, correlation_id) | dict(more or {}), status, headers, MEDIA_TYPE)
 
 
 class RefusedError(Exception):

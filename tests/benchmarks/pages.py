@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from starlette.routing import Route
+
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.roles import Role
 from receipt_watcher.examine.examiners import Bounds, Examiners
@@ -22,6 +24,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS, stored
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
+from receipt_watcher.service.web_wiring import explainer, page_settings
 from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.api_tokens import ApiTokens
 from receipt_watcher.web.access.callers import Access, Trust
@@ -29,9 +32,10 @@ from receipt_watcher.web.access.sessions import Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.files.fetching import Fetching
-from receipt_watcher.web.pages.pictures import Pictures
-from receipt_watcher.web.pages.receipts import Pages
+from receipt_watcher.web.pages.receipts.pictures import Pictures
+from receipt_watcher.web.pages.receipts.receipt import ReceiptSources
 from receipt_watcher.web.pages.rendering import Rendering
+from receipt_watcher.web.pages.routes import PageParts, page_routes
 from receipt_watcher.web.uploads.receive import Uploads
 from tests.benchmarks.report import SPREAD, Table, spread
 
@@ -82,20 +86,22 @@ def _asked(ids: list[str]) -> dict[str, str]:
     return {"overview": "/", "failed": "/failed", "one receipt": f"/receipts/{ids[-1]}", "pulse": "/page/pulse"} | pages
 
 
-def _pages(config: Config, log: JobLog, root: Path, examiners: Examiners, now: float) -> Pages:
+def _pages(config: Config, log: JobLog, root: Path, examiners: Examiners, now: float) -> list[Route]:
     fetching = Fetching(log.lookups.get, [])
     tokens = ApiTokens()
     sessions = Sessions("nobody signs in", tokens, log, seconds=1, clock=lambda: now)
     access = Access(tokens, sessions, Slowness(WrongTokens(lambda: now)), Trust(local_role=Role.ADMIN))
-    return Pages(
-        config,
-        log,
-        log.holds,
-        Pictures(root / "pictures", fetching, examiners, max_pixels=1, clock=lambda: now),
-        rendering=Rendering(None, lambda: now),
+    parts = PageParts(
+        settings=page_settings(config),
+        receipts=ReceiptSources(
+            log=log,
+            routes=[],
+            pictures=Pictures(root / "pictures", fetching, examiners, max_pixels=1, clock=lambda: now),
+            explain=explainer(config, log),
+        ),
+        holds=log.holds,
         actions=Actions(log, deadline_seconds=1, deliveries=Bell(), filings=Bell(), clock=lambda: now),
         uploads=Uploads(root, [], log, access, examine=lambda path, _: unreadable(path), clock=lambda: now),
-        access=access,
         inboxes=lambda: [
             InboxState(
                 name=name,
@@ -109,19 +115,18 @@ def _pages(config: Config, log: JobLog, root: Path, examiners: Examiners, now: f
             )
             for name in _INBOXES
         ],
-        routes=[],
-        clock=lambda: now,
     )
+    return page_routes(parts, access, Rendering(None, lambda: now))
 
 
-def _measure(site: Pages, path: str, problems: list[str]) -> list[float]:
+def _measure(routes: list[Route], path: str, problems: list[str]) -> list[float]:
     import asyncio  # noqa: PLC0415 - other benchmarks need none
 
     import httpx  # noqa: PLC0415
     from starlette.applications import Starlette  # noqa: PLC0415
 
     async def ask() -> list[float]:
-        transport = httpx.ASGITransport(Starlette(routes=site.routes))
+        transport = httpx.ASGITransport(Starlette(routes=routes))
         taken = []
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as near:
             for _ in range(_TIMES):

@@ -21,14 +21,17 @@ from receipt_watcher.web.access.jwt import Jwts
 from receipt_watcher.web.access.sessions import Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens, log_callers
 from receipt_watcher.web.actions import Actions
-from receipt_watcher.web.api.endpoints import Api, Parts
+from receipt_watcher.web.api.endpoints import Api, ApiParts
 from receipt_watcher.web.api.events import Feed
-from receipt_watcher.web.app import Web
+from receipt_watcher.web.app import SiteOptions, application
+from receipt_watcher.web.callback import CallbackEndpoint, CallbackKeeping
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.fetching import Fetching
+from receipt_watcher.web.files.linked_file import LinkedFile
 from receipt_watcher.web.files.links import FileLinks
 from receipt_watcher.web.pages.rendering import Rendering
 from receipt_watcher.web.pages.sign_in import SignInPage
+from receipt_watcher.web.probes import Probes, ProbeSources
 from receipt_watcher.web.uploads.receive import Uploads
 from tests.conftest import TOKEN, FakeClock
 from tests.unit.delivery.test_callbacks import Concluding
@@ -79,7 +82,7 @@ class ApiSite(Concluding):
         downloads = Downloads(Fetching(log.lookups.get, self.routes))
         self.feed = Feed(log, lambda: self.is_stopping)
         self.uploads = Uploads(log.database.path.parent, [], log, self.access, examine=_no_examination, clock=clock)
-        parts = Parts(
+        parts = ApiParts(
             log=log,
             holds=self.holds,
             routes=self.routes,
@@ -87,22 +90,23 @@ class ApiSite(Concluding):
             downloads=downloads,
             uploads=self.uploads,
             feed=self.feed,
-            tell_inboxes=lambda: [{"name": route.name} for route in self.routes],
+            inbox_views=lambda: [{"name": route.name} for route in self.routes],
             reach=lambda url: Reach(self.is_there, f"asked {url}", 0.01),
         )
         self.api = Api(self.access, parts)
-        self.app = Web(
-            self.conclusion,
-            CallbackTokens(TOKEN),
-            WrongTokens(clock),
-            links=FileLinks([TOKEN], 60, clock),
-            downloads=downloads,
-            check_health=dict,
-            access=self.access,
-            more=[*self.api.routes(), *SignInPage(self.access, Rendering(None, clock)).routes(), *more],
-            file_of_known=self.api.file_of_known,
-            origins=origins,
-        ).app
+        refusals = Slowness(WrongTokens(clock))
+        callback = CallbackEndpoint(self.conclusion, CallbackTokens(TOKEN), refusals, CallbackKeeping())
+        self.app = application(
+            [
+                *callback.routes(),
+                *LinkedFile(FileLinks([TOKEN], 60, clock), downloads, refusals, self.api.file_of_known).routes(),
+                *Probes(ProbeSources(checks=dict), self.access).routes(),
+                *self.api.routes(),
+                *SignInPage(self.access, Rendering(None, clock)).routes(),
+                *more,
+            ],
+            SiteOptions(origins=origins),
+        )
 
     def ask(
         self, method: str, path: str, role: Role | None = None, client: tuple[str, int] = OFFICE, **options: Any

@@ -42,11 +42,14 @@ from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.service.clients import n8n_client
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
-from receipt_watcher.web.access.wrong_tokens import WrongTokens
-from receipt_watcher.web.app import REHEARSAL_FACT, Web
+from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
+from receipt_watcher.web.app import application
+from receipt_watcher.web.callback import REHEARSAL_FACT, CallbackEndpoint, CallbackKeeping
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.fetching import Fetching
+from receipt_watcher.web.files.linked_file import LinkedFile
 from receipt_watcher.web.files.links import FileLinks
+from receipt_watcher.web.probes import Probes, ProbeSources
 from receipt_watcher.web.server import thread
 
 #: A person waits. A workflow in other hands may take its time, those that ship call a test back within a second.
@@ -317,16 +320,17 @@ def _hearing(config: Config, installation: Installation, tokens: CallbackTokens,
         raise ReceiptWatcherError("http.port is 0, so no callback can find us; set it to a fixed port")
     kept: list[str] = []
     nobody = _Nobody()
-    web = Web(
+    slowness = Slowness(WrongTokens(time.monotonic))
+    callback = CallbackEndpoint(
         nobody,  # type: ignore[arg-type]  # what it does not have, a test does not come to
         tokens,
-        WrongTokens(time.monotonic),
-        links=links,
-        downloads=Downloads(Fetching(nobody.get, [])),
-        check_health=lambda: {"daemon": "a test is running, not the daemon"},
-        keep_rehearsal=kept.append,
+        slowness,
+        CallbackKeeping(keep_rehearsal=kept.append),
     )
-    listening = thread.Server(web.app, thread.bind(config.http.host, config.http.port))
+    linked_file = LinkedFile(links, Downloads(Fetching(nobody.get, [])), slowness)
+    probes = Probes(ProbeSources(checks=lambda: {"daemon": "a test is running, not the daemon"}))
+    app = application([*callback.routes(), *linked_file.routes(), *probes.routes()])
+    listening = thread.Server(app, thread.bind(config.http.host, config.http.port))
     listening.start()
     try:
         yield lambda job_id: next(filter(None, (_kept(text, job_id) for text in list(kept))), None)

@@ -75,19 +75,23 @@ from receipt_watcher.system.clock import SteadyClock
 from receipt_watcher.system.runtime_dir import note_runtime_folder, runtime_folder
 from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
-from receipt_watcher.web.access.callers import Access
-from receipt_watcher.web.access.wrong_tokens import TELL_SECONDS, WrongTokens, log_callers
-from receipt_watcher.web.api.endpoints import Api, Parts
-from receipt_watcher.web.app import REHEARSAL_FACT, Web
+from receipt_watcher.web.access.wrong_tokens import LOG_SECONDS, Slowness, WrongTokens, log_callers
+from receipt_watcher.web.api.endpoints import Api, ApiParts
+from receipt_watcher.web.app import SiteOptions, application
+from receipt_watcher.web.callback import REHEARSAL_FACT, CallbackEndpoint, CallbackKeeping
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.fetching import Fetching
+from receipt_watcher.web.files.linked_file import LinkedFile
 from receipt_watcher.web.files.links import FileLinks
-from receipt_watcher.web.pages.pictures import Pictures
-from receipt_watcher.web.pages.receipts import Pages
+from receipt_watcher.web.pages.base import ErrorPages
+from receipt_watcher.web.pages.receipts.pictures import Pictures
+from receipt_watcher.web.pages.receipts.receipt import ReceiptSources
 from receipt_watcher.web.pages.rendering import Rendering
+from receipt_watcher.web.pages.routes import PageParts, page_routes
 from receipt_watcher.web.pages.sign_in import SignInPage
+from receipt_watcher.web.probes import Probes, ProbeSources
 from receipt_watcher.web.server.tls import certificate_of
-from receipt_watcher.web.uploads import receive
+from receipt_watcher.web.uploads import reception
 
 logger = structlog.get_logger()
 
@@ -106,7 +110,7 @@ PERIODIC_TASKS = {
     "settle_claims": 30.0,
     "supervise": 2.0,
     "note_alive": 15.0,
-    "tell_strangers": TELL_SECONDS,
+    "tell_strangers": LOG_SECONDS,
     "tell_status": 2.0,
     "renew_certificate": 60.0,
     "trim_pictures": 600.0,
@@ -387,19 +391,19 @@ class Daemon:
         fetching = Fetching(self.log.lookups.get, self.routes)
         return Pictures(folder, fetching, examiners, max_pixels=max_pixels, clock=self._clock)
 
-    def _pages(self, access: Access, parts: Parts, rendering: Rendering) -> Pages:
-        return Pages(
-            self.config,
-            self.log,
-            self.holds,
-            self._thumbnails,
-            rendering=rendering,
+    def _page_parts(self, parts: ApiParts) -> PageParts:
+        return PageParts(
+            settings=web_wiring.page_settings(self.config),
+            receipts=ReceiptSources(
+                log=self.log,
+                routes=self.routes,
+                pictures=self._thumbnails,
+                explain=web_wiring.explainer(self.config, self.log),
+            ),
+            holds=self.holds,
             actions=parts.actions,
             uploads=parts.uploads,
-            access=access,
             inboxes=self.condition.inbox_states,
-            routes=self.routes,
-            clock=self._clock,
         )
 
     # --- start -------------------------------------------------------------------------------------------------
@@ -413,7 +417,7 @@ class Daemon:
         self._ground.take()
         self.installation.installation_id()  # made now: soon each inbox's thread asks for it
         self._begin_telling()
-        receive.clear(self.config.state_dir)
+        reception.clear(self.config.state_dir)
         is_known = self._last_closed.is_same()
         self.log.database.open()
         self.callbacks.load()
@@ -509,29 +513,37 @@ class Daemon:
         parts = web_wiring.parts_of(self.config, access, rest)
         api = Api(access, parts)
         rendering = Rendering(self.config.notify.zone, self._clock)
-        web = Web(
-            self.conclusion,
-            self._tokens,
-            self._strangers,
-            links=self._links,
-            downloads=downloads,
-            check_health=self.checks.checks,
-            tell_degraded=self.checks.degraded,
-            tell_waiting=self.condition.waiting,
-            show_metrics=self.metrics.page,
-            keep_rehearsal=lambda said: self.log.facts.keep(REHEARSAL_FACT, said),
-            keep_callback=self.callbacks.keep,
+        slowness = Slowness(self._strangers)
+        keeping = CallbackKeeping(
+            keep=self.callbacks.keep,
             may_know_more=lambda: self._starts.may_know_more,
-            more=[*api.routes(), *SignInPage(access, rendering).routes()],
-            access=access,
-            file_of_known=api.file_of_known,
-            origins=http.cors_origins,
-            root_path=http.root_path,
-            hsts_seconds=http.hsts_days * 86400,
-            pages=self._pages(access, parts, rendering),
+            keep_rehearsal=lambda verdict: self.log.facts.keep(REHEARSAL_FACT, verdict),
+        )
+        callback = CallbackEndpoint(self.conclusion, self._tokens, slowness, keeping)
+        linked_file = LinkedFile(self._links, downloads, slowness, api.file_of_known)
+        probes = Probes(
+            ProbeSources(
+                checks=self.checks.checks,
+                degraded=self.checks.degraded,
+                waiting=self.condition.waiting,
+                metrics=self.metrics.page,
+            ),
+            access,
+        )
+        app = application(
+            [
+                *callback.routes(),
+                *linked_file.routes(),
+                *probes.routes(),
+                *api.routes(),
+                *SignInPage(access, rendering).routes(),
+                *page_routes(self._page_parts(parts), access, rendering),
+            ],
+            SiteOptions(origins=http.cors_origins, root_path=http.root_path, hsts_seconds=http.hsts_days * 86400),
+            ErrorPages(rendering),
         )
         certificate = certificate_of(http.tls_certificate, http.tls_key)
-        self._ground.answer(web.app, certificate, lambda host: host is None or access.is_proxy(host))
+        self._ground.answer(app, certificate, lambda host: host is None or access.is_proxy(host))
 
     def _rest(self, downloads: Downloads) -> web_wiring.DaemonParts:
         return web_wiring.DaemonParts(
@@ -689,8 +701,8 @@ class Daemon:
             self.log.facts.keep(_ALIVE, repr(self._clock()))
 
     def _tell_strangers(self) -> None:
-        self._strangers.tell()
-        self._callers.tell()
+        self._strangers.log_due()
+        self._callers.log_due()
 
     def _renew_certificate(self) -> None:
         self._ground.renew_certificate()

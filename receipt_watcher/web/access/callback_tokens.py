@@ -9,11 +9,10 @@ Any thread may ask; nothing changes after it is made.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 from collections.abc import Sequence
 from enum import Enum, auto
+
+from receipt_watcher.web.access.signatures import are_equal, key_for, sign
 
 #: Makes the key for jobs' tokens another secret than the one that callbacks may bear themselves.
 _PURPOSE = b"receipt-watcher: token of one job"
@@ -40,7 +39,8 @@ class CallbackTokens:
     """
 
     def __init__(self, secret: str, previous: str | None = None, *, per_job: bool = False) -> None:
-        self._secrets = [secret.encode(), *([previous.encode()] if previous else [])]
+        self._secrets = [secret, *([previous] if previous else [])]
+        self._keys = [key_for(each, _PURPOSE) for each in self._secrets]
         self._per_job = per_job
 
     def __repr__(self) -> str:
@@ -48,26 +48,15 @@ class CallbackTokens:
 
     def for_job(self, job_id: str) -> str | None:
         """Return the token that goes to N8N with a job; None where all callbacks share one."""
-        return _token_of(self._secrets[0], job_id).decode("ascii") if self._per_job else None
+        return sign(self._keys[0], job_id) if self._per_job else None
 
     def judge(self, job_id: str, given: Sequence[str]) -> TokenWorth:
         """Say what the tokens that came with a callback are worth: exactly one is expected."""
-        text = given[0].encode("utf-8", "backslashreplace") if len(given) == 1 else b""
-        is_shared = [_are_equal(text, secret) for secret in self._secrets]
-        is_own = [_are_equal(text, _token_of(secret, job_id)) for secret in self._secrets]
+        text = given[0] if len(given) == 1 else ""
+        is_shared = [are_equal(text, secret) for secret in self._secrets]
+        is_own = [are_equal(text, sign(key, job_id)) for key in self._keys]
         if self._per_job and any(is_shared):
             return TokenWorth.SHARED
         if is_shared[0] or is_own[0]:
             return TokenWorth.RIGHT
         return TokenWorth.PREVIOUS if any(is_shared) or any(is_own) else TokenWorth.WRONG
-
-
-def _token_of(secret: bytes, job_id: str) -> bytes:
-    key = hmac.digest(secret, _PURPOSE, hashlib.sha256)
-    token = hmac.digest(key, job_id.encode("utf-8", "backslashreplace"), hashlib.sha256)
-    return base64.urlsafe_b64encode(token).rstrip(b"=")
-
-
-def _are_equal(one: bytes, other: bytes) -> bool:
-    """Compare in constant time; of digests, since the comparison of two lengths would not be."""
-    return hmac.compare_digest(hashlib.sha256(one).digest(), hashlib.sha256(other).digest())

@@ -3,9 +3,9 @@
 What it promises: a request is judged by what it bears, in this order: a bearer token, a session, being of this machine.
 Another scheme of Authorization is as none: it is the password of a proxy before us.
 A right token is never slowed or refused for what else comes from its address; wrong ones are counted, slowed, and then
-asked to come later (`strangers`). What a browser sends by itself (a session's cookie, or that it runs on this machine)
-changes nothing unless it comes from our own pages: Origin or Sec-Fetch-Site must say so, and a session's form token
-must be there. The token of callbacks opens nothing here.
+asked to come later (`wrong_tokens`). What a browser sends by itself (a session's cookie, or that it runs on this
+machine) changes nothing unless it comes from our own pages: Origin or Sec-Fetch-Site must say so, and a session's form
+token must be there. The token of callbacks opens nothing here.
 
 Runs in uvicorn's thread; JWTs, whose keys may have to be fetched, are judged in a worker thread. Nothing is kept.
 """
@@ -31,11 +31,10 @@ from receipt_watcher.web.access.jwt import Jwts
 from receipt_watcher.web.access.sessions import Session, Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness
 from receipt_watcher.web.problem import RefusedError
-from receipt_watcher.web.server.connections import tell_connection
+from receipt_watcher.web.server.connections import notify_connection
 
 COOKIE = "receipt_watcher_session"
 FORM_TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - a name
-TOO_MANY = "Too many wrong tokens came from this address. A right one is answered all the same."
 
 #: Headers by which proxies, tunnels and content networks say for whom they ask. Any of them ends the trust in this
 #: machine; a caller who sends one without need only has to show a token.
@@ -119,14 +118,14 @@ class Access:
         bearers = _bearers(request)
         if bearers:
             known = await self._bearer(request, bearers)
-            tell_connection(request, "prefer")
+            notify_connection(request, "prefer")
             return known
         session = self.sessions.judge(cookie_of(request, COOKIE))
         if session is not None:
             self._check_site(request)
             if request.method not in _SAFE_METHODS:
                 self._check_header(request, session, has_field=has_field)
-            tell_connection(request, "prefer")
+            notify_connection(request, "prefer")
             return Caller(session.name, session.role, session)
         if self._trust.local_role is not None and self._is_local(request):
             self._check_site(request)
@@ -178,10 +177,8 @@ class Access:
 
     async def _wrong(self, request: Request) -> RefusedError:
         """Return how to answer a wrong token, once it may be answered."""
-        retry_after = await self._slowness.wait(self.address(request), request.url.path)
-        if retry_after is not None:
-            return RefusedError(429, TOO_MANY, headers={"Retry-After": str(retry_after)})
-        return RefusedError(401, _WRONG_TOKEN, headers=_ASK_FOR_TOKEN)
+        wrong = RefusedError(401, _WRONG_TOKEN, headers=_ASK_FOR_TOKEN)
+        return await self._slowness.refusal(self.address(request), request.url.path, wrong)
 
     # --- other sites' pages ----------------------------------------------------------------------------------------
 

@@ -10,9 +10,7 @@ out is kept there until it would have ended anyway.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import json
 import secrets
 import threading
@@ -22,6 +20,7 @@ from dataclasses import dataclass
 from receipt_watcher.config.roles import Role
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
+from receipt_watcher.web.access.signatures import are_equal, base64url, bytes_of, key_for, sign
 
 #: Make each key another secret than the others.
 _FOR_COOKIES = b"receipt-watcher: session"
@@ -49,8 +48,8 @@ class Sessions:
     def __init__(
         self, secret: str, tokens: ApiTokens, log: JobLog, *, seconds: float, clock: Callable[[], float]
     ) -> None:
-        self._cookie_key = hmac.digest(secret.encode(), _FOR_COOKIES, hashlib.sha256)
-        self._form_key = hmac.digest(secret.encode(), _FOR_FORMS, hashlib.sha256)
+        self._cookie_key = key_for(secret, _FOR_COOKIES)
+        self._form_key = key_for(secret, _FOR_FORMS)
         self._tokens = tokens
         self._log = log
         self._clock = clock
@@ -60,18 +59,18 @@ class Sessions:
 
     def begin(self, token: ApiToken) -> str:
         """Return the cookie of a new session."""
-        said = [secrets.token_hex(16), token.name, _fingerprint(token), int(self._clock() + self.seconds)]
-        content = _text(json.dumps(said).encode())
-        return f"{content}.{_sign(self._cookie_key, content)}"
+        session = [secrets.token_hex(16), token.name, _fingerprint(token), int(self._clock() + self.seconds)]
+        content = base64url(json.dumps(session).encode())
+        return f"{content}.{sign(self._cookie_key, content)}"
 
     def judge(self, cookie: str) -> Session | None:
         """Return the session of a cookie; None where it is none of ours, or is over."""
         content, _, signature = cookie[:_MOST_CHARACTERS].partition(".")
-        if not hmac.compare_digest(_sign(self._cookie_key, content), signature.encode("ascii", "replace").decode()):
+        if not are_equal(sign(self._cookie_key, content), signature):
             return None
-        session_id, name, fingerprint, ends_at = json.loads(_bytes(content))
+        session_id, name, fingerprint, ends_at = json.loads(bytes_of(content))
         token = self._tokens.named(name)
-        is_good = token is not None and hmac.compare_digest(_fingerprint(token), fingerprint)
+        is_good = token is not None and are_equal(_fingerprint(token), fingerprint)
         if token is None or not is_good or self._clock() >= ends_at or session_id in self._ended:
             return None
         return Session(session_id, name, token.role, ends_at)
@@ -89,25 +88,13 @@ class Sessions:
 
     def form_token(self, session: Session) -> str:
         """Return what each form and each call of a session must bear, which no other site can know."""
-        return _sign(self._form_key, session.id)
+        return sign(self._form_key, session.id)
 
     def is_form_token(self, session: Session, given: str) -> bool:
         """Whether a form token is this session's."""
-        return hmac.compare_digest(self.form_token(session), given.encode("ascii", "replace").decode())
+        return are_equal(self.form_token(session), given)
 
 
 def _fingerprint(token: ApiToken) -> str:
     """Return what changes with a token's secret and with its role."""
     return hashlib.sha256(f"{token.hash} {token.role}".encode()).hexdigest()[:16]
-
-
-def _sign(key: bytes, text: str) -> str:
-    return _text(hmac.digest(key, text.encode("utf-8", "backslashreplace"), hashlib.sha256))
-
-
-def _text(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode("ascii")
-
-
-def _bytes(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,12 +1,12 @@
-"""Who calls back without a right token: counted per address, slowed, and told once a minute.
+"""Callers without a right token: counted per address, slowed, and logged once a minute.
 
 What it promises: the first few wrong tokens from an address are answered at once, further ones ever later, and too
 many not at all for a while (429). One log line per address and minute, with the count. Memory is bounded: when the
 table is full of addresses that were just heard of, all further ones are counted as one. A right token is never
 looked up here.
 
-`Slowness` keeps a caller waiting without a thread. It and `refuse` are called in uvicorn's thread, `tell` by a periodic
-task. Nothing is kept on disk: after a restart everybody begins anew.
+`Slowness` keeps a caller waiting without a thread. It and `refuse` are called in uvicorn's thread, `log_due` by a
+periodic task. Nothing is kept on disk: after a restart everybody begins anew.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from receipt_watcher.web.problem import RefusedError
+
 logger = structlog.get_logger()
+
+TOO_MANY = "Too many wrong tokens came from this address. A right one is answered all the same."
 
 #: All by taste: an admin who mistypes the token sees no delay; a program that guesses gets some 60 answers a minute.
 FREE_TRIES = 5
@@ -35,7 +39,7 @@ FORGET_SECONDS = 1.0
 MOST_DELAYED = 32
 
 MOST_ADDRESSES = 1024
-TELL_SECONDS = 60.0
+LOG_SECONDS = 60.0
 _OTHERS = "others"
 _SHOWN_CHARACTERS = 40
 
@@ -49,11 +53,11 @@ class TokenRefusal:
 
 
 @dataclass(slots=True)
-class _Stranger:
+class _AddressCount:
     heard_at: float
     level: float = 0.0
-    untold: int = 0
-    told_at: float = -math.inf
+    unlogged: int = 0
+    logged_at: float = -math.inf
     job_id: str = ""
 
 
@@ -66,65 +70,65 @@ class WrongTokens:
         """Begin with nobody; `log_tries` is given an address, its number of tries, and what was tried last."""
         self._monotonic = monotonic
         self._log_tries = log_tries or _log_callbacks
-        self._known: OrderedDict[str, _Stranger] = OrderedDict()
+        self._known: OrderedDict[str, _AddressCount] = OrderedDict()
         self._lock = threading.Lock()
 
     def refuse(self, host: str | None, job_id: str) -> TokenRefusal:
         """Count one wrong token, and say how to answer it."""
         now = self._monotonic()
         with self._lock:
-            address, stranger = self._stranger(host, now)
-            forgotten = (now - stranger.heard_at) / FORGET_SECONDS
+            address, count = self._count_of(host, now)
+            forgotten = (now - count.heard_at) / FORGET_SECONDS
             # Bounded, so that who goes on is let in again a minute after the last try, not hours.
-            stranger.level = min(max(0.0, stranger.level - forgotten) + 1, 2.0 * LIMIT_TRIES)
-            stranger.heard_at, stranger.job_id = now, job_id[:_SHOWN_CHARACTERS]
-            stranger.untold += 1
-            self._tell_one(address, stranger, now)
-            if stranger.level > LIMIT_TRIES:
-                return TokenRefusal(retry_after_seconds=math.ceil((stranger.level - LIMIT_TRIES) * FORGET_SECONDS))
-            return TokenRefusal(min(max(0.0, stranger.level - FREE_TRIES) * DELAY_STEP_SECONDS, DELAY_MAX_SECONDS))
+            count.level = min(max(0.0, count.level - forgotten) + 1, 2.0 * LIMIT_TRIES)
+            count.heard_at, count.job_id = now, job_id[:_SHOWN_CHARACTERS]
+            count.unlogged += 1
+            self._log_one(address, count, now)
+            if count.level > LIMIT_TRIES:
+                return TokenRefusal(retry_after_seconds=math.ceil((count.level - LIMIT_TRIES) * FORGET_SECONDS))
+            return TokenRefusal(min(max(0.0, count.level - FREE_TRIES) * DELAY_STEP_SECONDS, DELAY_MAX_SECONDS))
 
-    def tell(self) -> None:
+    def log_due(self) -> None:
         """Log what was counted since the last line about each address, where that is a minute ago."""
         now = self._monotonic()
         with self._lock:
             known = list(self._known.items())
-        for address, stranger in known:  # a thousand lines take a while, for which uvicorn's thread need not wait
+        for address, count in known:  # a thousand lines take a while, for which uvicorn's thread need not wait
             with self._lock:
-                self._tell_one(address, stranger, now)
+                self._log_one(address, count, now)
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def _stranger(self, host: str | None, now: float) -> tuple[str, _Stranger]:
+    def _count_of(self, host: str | None, now: float) -> tuple[str, _AddressCount]:
         address = address_of(host)
         if address not in self._known and len(self._known) >= MOST_ADDRESSES:
             oldest, forgettable = next(iter(self._known.items()))
-            if forgettable.untold or now - forgettable.heard_at < LIMIT_TRIES * FORGET_SECONDS:
+            if forgettable.unlogged or now - forgettable.heard_at < LIMIT_TRIES * FORGET_SECONDS:
                 address = _OTHERS  # else a flood of addresses would wash away the counts, and fill the log
             else:
                 del self._known[oldest]
-        stranger = self._known.setdefault(address, _Stranger(heard_at=now))
+        count = self._known.setdefault(address, _AddressCount(heard_at=now))
         self._known.move_to_end(address)
-        return address, stranger
+        return address, count
 
-    def _tell_one(self, address: str, stranger: _Stranger, now: float) -> None:
-        if stranger.untold and now - stranger.told_at >= TELL_SECONDS:
-            self._log_tries(address, stranger.untold, stranger.job_id)
-            stranger.untold, stranger.told_at = 0, now
+    def _log_one(self, address: str, count: _AddressCount, now: float) -> None:
+        if count.unlogged and now - count.logged_at >= LOG_SECONDS:
+            self._log_tries(address, count.unlogged, count.job_id)
+            count.unlogged, count.logged_at = 0, now
 
 
 class Slowness:
     """Keeps those waiting who come without a right token; `pause` is how."""
 
-    def __init__(self, strangers: WrongTokens, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        self._strangers = strangers
+    def __init__(self, wrong_tokens: WrongTokens, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._wrong_tokens = wrong_tokens
         self._pause = pause
         self._delayed = 0
 
     async def wait(self, host: str | None, what: str) -> int | None:
         """Count one, and return once it may be answered; with seconds where it is told when to come again (429)."""
-        refusal = self._strangers.refuse(host, what)
+        refusal = self._wrong_tokens.refuse(host, what)
         retry_after = refusal.retry_after_seconds
         if retry_after is None and refusal.delay_seconds and self._delayed >= MOST_DELAYED:
             retry_after = 1
@@ -137,13 +141,20 @@ class Slowness:
             self._delayed -= 1
         return None
 
+    async def refusal(self, host: str | None, what: str, refusal: RefusedError) -> RefusedError:
+        """Count one, and return how to answer it once it may be answered: as given, or 429 when too many came."""
+        retry_after = await self.wait(host, what)
+        if retry_after is None:
+            return refusal
+        return RefusedError(429, TOO_MANY, headers={"Retry-After": str(retry_after)})
+
 
 def _log_callbacks(address: str, tries: int, job_id: str) -> None:
     logger.warning("callback.unauthorised", client=address, tries=tries, job_id=job_id)
 
 
 def log_callers(address: str, tries: int, path: str) -> None:
-    """Tell of those who came to the API without a right token."""
+    """Log callers who came to the API without a right token."""
     logger.warning("access.refused", client=address, tries=tries, path=path)
 
 

@@ -14,12 +14,9 @@ import functools
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar, get_origin
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -27,45 +24,42 @@ from starlette.routing import Route as WebRoute
 
 from receipt_watcher import __version__
 from receipt_watcher.config.roles import Right, Role
-from receipt_watcher.config.secrets import masked, without_path
 from receipt_watcher.delivery.destinations.reachability import Reach
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import attempt_view, full_view, history_view, iso_time, job_view
-from receipt_watcher.jobs.log.holds import DestinationState, Holds
+from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold, hand_hold_view
-from receipt_watcher.jobs.log.queries.search import Cursor, Wanted
-from receipt_watcher.jobs.states import State
-from receipt_watcher.spool.route import InboxRoute, branches_of, destination_id, destinations_of
+from receipt_watcher.jobs.log.manual_holds import HoldTarget
+from receipt_watcher.jobs.log.queries.search import Cursor
+from receipt_watcher.spool.route import InboxRoute, branches_of, destinations_of
 from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.api import schemas
 from receipt_watcher.web.api.events import Feed
+from receipt_watcher.web.api.inputs import body_of, query_of, wanted_jobs
 from receipt_watcher.web.api.openapi import openapi
 from receipt_watcher.web.api.operations import EVENTS, OPERATIONS, Operation
+from receipt_watcher.web.api.views import hold_view, reach_view
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.problem import RefusedError
-from receipt_watcher.web.server.bodies import MOST_PARAMETERS, whole_body
-from receipt_watcher.web.server.connections import tell_connection
+from receipt_watcher.web.server.connections import notify_connection
 from receipt_watcher.web.uploads.receive import Uploads
 
 _LOOKING_THREADS = 4
 _CHANGING_THREADS = 2
-_BODY_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 80
 
 #: Who needs no right.
 _NOBODY = Caller("nobody", Role.VIEWER)
 
-_Taken = TypeVar("_Taken", bound=schemas.Taken)
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class ApiParts:
     """What the API works on.
 
-    `tell_inboxes` describes each inbox; `reach` asks whether a destination's server is there.
+    `inbox_views` returns each inbox as JSON takes it; `reach` asks whether a destination's server is there.
     """
 
     log: JobLog
@@ -75,14 +69,14 @@ class Parts:
     downloads: Downloads
     uploads: Uploads
     feed: Feed
-    tell_inboxes: Callable[[], list[dict[str, Any]]]
+    inbox_views: Callable[[], list[dict[str, Any]]]
     reach: Callable[[str], Reach]
 
 
 class Api:
     """All calls."""
 
-    def __init__(self, access: Access, parts: Parts) -> None:
+    def __init__(self, access: Access, parts: ApiParts) -> None:
         self._access = access
         self._parts = parts
         self._log = parts.log
@@ -109,7 +103,7 @@ class Api:
             caller = _NOBODY
             if operation.right is not None:
                 caller = await self._access.require(request, operation.right, has_field=name == "upload")
-            return await do(request, caller, _query(operation.query, request))
+            return await do(request, caller, query_of(operation.query, request))
 
         return answer
 
@@ -117,7 +111,7 @@ class Api:
 
     async def _jobs(self, _request: Request, _caller: Caller, query: schemas.JobsQuery) -> Response:
         place = Cursor(query.cursor) if query.cursor else None
-        page = await self._look(self._log.search.page, _wanted(query), place, query.limit)
+        page = await self._look(self._log.search.page, wanted_jobs(query), place, query.limit)
         jobs, more = page.jobs, page.older.job_id if page.older else None
         return JSONResponse({"jobs": [job_view(job, self._path_of(job)) for job in jobs], "next_cursor": more})
 
@@ -147,11 +141,11 @@ class Api:
         return rows, rows[-1]["id"] if len(found) > query.limit else None
 
     async def _file(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
-        tell_connection(request, "prefer")
+        notify_connection(request, "prefer")
         return await self._parts.downloads.answer(request, _job_id(request), None, has_parts=True)
 
     async def _inboxes(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
-        return JSONResponse({"inboxes": await self._look(self._parts.tell_inboxes)})
+        return JSONResponse({"inboxes": await self._look(self._parts.inbox_views)})
 
     async def _events(self, request: Request, caller: Caller, query: schemas.EventsQuery) -> Response:
         last = request.headers.get("last-event-id", "")
@@ -166,8 +160,8 @@ class Api:
 
         if request.method == "HEAD":  # an answer without a body has an end
             return Response(headers={"Content-Type": EVENTS})
-        tell_connection(request, "prefer")
-        tell_connection(request, "stream")
+        notify_connection(request, "prefer")
+        notify_connection(request, "stream")
         return await self._parts.feed.listen(after, caller.name, is_welcome, EVENTS)
 
     async def _openapi(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
@@ -177,11 +171,11 @@ class Api:
     # --- changing --------------------------------------------------------------------------------------------------
 
     async def _retry(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
-        forced = (await _body(schemas.RetryRequest, request)).force
+        forced = (await body_of(schemas.RetryRequest, request)).force
         return await self._advance(partial(self._parts.actions.retry, is_forced=forced), request, caller)
 
     async def _settle(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
-        delivered = (await _body(schemas.SettleRequest, request)).delivered
+        delivered = (await body_of(schemas.SettleRequest, request)).delivered
         return await self._advance(partial(self._parts.actions.settle, is_delivered=delivered), request, caller)
 
     async def _cancel(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
@@ -200,9 +194,9 @@ class Api:
         return JSONResponse({"job_id": after.job_id, "status": after.state.value}, 202)
 
     async def _retry_all(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
-        choice = await _body(schemas.RetryChoice, request)
-        async with self._changing:
-            done = await run_in_threadpool(self._parts.actions.retry_all, _wanted(choice), choice.cursor, caller.name)
+        choice = await body_of(schemas.RetryChoice, request)
+        retry_all = self._parts.actions.retry_all
+        done = await self._change(retry_all, wanted_jobs(choice), choice.cursor, caller.name)
         return JSONResponse({"retried": done.retried, "refused": done.refused, "next_cursor": done.more}, 202)
 
     async def _upload(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
@@ -211,7 +205,7 @@ class Api:
     # --- holds ------------------------------------------------------------------------------------------------------
 
     async def _hold_inbox(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
-        why = (await _body(schemas.HoldRequest, request)).why
+        why = (await body_of(schemas.HoldRequest, request)).why
         name = (await self._inbox(request))["name"]
         await self._change(self._parts.actions.hold, HoldTarget.INBOX, name, why, caller.name)
         return JSONResponse(await self._inbox(request), 202)
@@ -224,13 +218,13 @@ class Api:
 
     async def _inbox(self, request: Request) -> dict[str, Any]:
         name: str = request.path_params["inbox"]
-        found = next((each for each in await self._look(self._parts.tell_inboxes) if each["name"] == name), None)
-        if found is None:
+        inbox = next((view for view in await self._look(self._parts.inbox_views) if view["name"] == name), None)
+        if inbox is None:
             raise RefusedError(404, f"There is no inbox {name[:_SHOWN_CHARACTERS]}.")
-        return found
+        return inbox
 
     async def _hold(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
-        why = (await _body(schemas.HoldRequest, request)).why
+        why = (await body_of(schemas.HoldRequest, request)).why
         url = self._destination(request)
         await self._change(self._parts.actions.hold, HoldTarget.DESTINATION, url, why, caller.name)
         return JSONResponse(await self._look(self._hold_view, url, caller), 202)
@@ -252,7 +246,7 @@ class Api:
     async def _test_connection(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
         async with self._changing:
             found = await run_in_threadpool(
-                lambda: [_reach_view(name, self._parts.reach(url)) for name, url in self._destinations().items()]
+                lambda: [reach_view(name, self._parts.reach(url)) for name, url in self._destinations().items()]
             )
         return JSONResponse({"destinations": found})
 
@@ -288,7 +282,7 @@ class Api:
         }
 
     async def _sign_in(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
-        given = await _body(schemas.SignIn, request)
+        given = await body_of(schemas.SignIn, request)
         cookie = await self._access.sign_in(request, given.token)
         session = self._access.sessions.judge(cookie)
         if session is None:  # it was made just now
@@ -324,32 +318,6 @@ class Api:
         return next((route.path_of(job) for route in self._parts.routes if route.name == job.inbox), None)
 
 
-def hold_view(
-    standing: DestinationState, inboxes: Sequence[str], by_hand: ManualHold | None, *, shows_path: bool
-) -> dict[str, Any]:
-    """Return how a destination stands, as JSON takes it; the path of a webhook is for admins only."""
-    message = standing.hold_message if standing.is_held else None
-    path = urlsplit(standing.url).path
-    if message is not None and not shows_path and len(path) > 1:
-        message = message.replace(path, "/…")
-    return {
-        "destination": destination_id(standing.url),
-        "url": masked(standing.url) if shows_path else without_path(standing.url),
-        "held": standing.is_held,
-        "kind": standing.hold_kind.value if standing.hold_kind else None,
-        "since": iso_time(standing.held_since),
-        "message": message,
-        "next_probe_at": iso_time(standing.probe_at) if standing.is_held else None,
-        "inboxes": list(inboxes),
-        "by_hand": hand_hold_view(by_hand),
-    }
-
-
-def _reach_view(name: str, reach: Reach) -> dict[str, Any]:
-    milliseconds = None if reach.seconds is None else round(reach.seconds * 1000, 1)
-    return {"destination": name, "ok": reach.is_there, "said": reach.said, "milliseconds": milliseconds}
-
-
 def _no_job(job_id: str) -> RefusedError:
     return RefusedError(404, f"There is no job {job_id[:_SHOWN_CHARACTERS]}.")
 
@@ -362,53 +330,3 @@ def _job_id(request: Request) -> str:
 @functools.cache  # of the one path that a proxy takes away; it takes a tenth of a second, and anybody may ask
 def _openapi_text(root_path: str) -> str:
     return json.dumps(openapi(__version__, root_path), ensure_ascii=False, separators=(",", ":"))
-
-
-def _query(model: type[_Taken], request: Request) -> _Taken:
-    """Return the query, checked; it is gone through once (`bodies` bounds it)."""
-    texts: dict[str, list[str]] = {}
-    for name, text in request.query_params.multi_items():
-        texts.setdefault(name, []).append(text)
-    said = {name: given if len(given) > 1 or _is_list(model, name) else given[0] for name, given in texts.items()}
-    return _checked(model, said)
-
-
-def _is_list(model: type[_Taken], name: str) -> bool:
-    known = model.model_fields.get(name)
-    return known is not None and get_origin(known.annotation) is list
-
-
-async def _body(model: type[_Taken], request: Request) -> _Taken:
-    """Return the body, which is JSON, checked; none at all stands for an empty object."""
-    body = await whole_body(request, _BODY_BYTES)
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise RefusedError(415, "Send application/json.")
-    try:
-        said = json.loads(body) if body else {}
-    except (ValueError, RecursionError):
-        raise RefusedError(422, "The body is no JSON.") from None
-    return _checked(model, said)
-
-
-def _checked(model: type[_Taken], said: Any) -> _Taken:
-    if isinstance(said, dict) and len(said) > MOST_PARAMETERS:  # each one would be a mistake of its own, in words
-        raise RefusedError(422, f"There are more than {MOST_PARAMETERS} fields.")
-    try:
-        return model.model_validate(said)
-    except ValidationError as error:
-        raise RefusedError(422, schemas.wrong_in(error)) from None
-
-
-def _wanted(choice: schemas.Choice) -> Wanted:
-    return Wanted(
-        states=frozenset(State(state) for state in choice.status),
-        inbox=choice.inbox,
-        text=choice.q,
-        since=_seconds(choice.since),
-        until=_seconds(choice.until),
-    )
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()

@@ -23,7 +23,7 @@ from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.web.files.fetching import Absence, Fetching, OpenReceipt
 from receipt_watcher.web.problem import RefusedError
-from receipt_watcher.web.server.connections import tell_connection
+from receipt_watcher.web.server.connections import notify_connection
 
 logger = structlog.get_logger()
 
@@ -89,7 +89,7 @@ class Downloads:
                     yield piece[start : start + _WRITTEN_BYTES]
         except (OSError, ChangedOnDiskError) as error:
             logger.warning("file.cut_off", job_id=receipt.job.job_id, why=str(error))
-            tell_connection(request, "abort")
+            notify_connection(request, "abort")
             await asyncio.sleep(0)  # uvicorn learns of it in the next turn, and then expects no more of the answer
         finally:
             receipt.close()
@@ -133,6 +133,5 @@ def headers_of(job: Job) -> dict[str, str]:
         "Content-Length": str(job.size),
         "Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}",
         "Cache-Control": "private, no-store",
-        "X-Content-Type-Options": "nosniff",
         "Accept-Ranges": "none",
     }

@@ -10,20 +10,19 @@ Any thread may ask; nothing is kept: after a restart the same links are good.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from urllib.parse import urlencode
 
+from receipt_watcher.web.access.signatures import are_equal, key_for, sign
+
 #: Makes the key for links another secret than the token, and than the key for the jobs' own tokens.
 _PURPOSE = b"receipt-watcher: link to one file"
 
 
-class LinkStanding(Enum):
+class LinkWorth(Enum):
     """What a link is worth."""
 
     #: It opens the file.
@@ -38,7 +37,7 @@ class LinkStanding(Enum):
 class JudgedLink:
     """A link that was judged; `sha256` can be believed unless it is wrong."""
 
-    standing: LinkStanding
+    worth: LinkWorth
     sha256: str
 
 
@@ -46,7 +45,7 @@ class FileLinks:
     """Makes links that are good for so many seconds, and judges them."""
 
     def __init__(self, secrets: Sequence[str], seconds: float, clock: Callable[[], float]) -> None:
-        self._keys = [hmac.digest(secret.encode(), _PURPOSE, hashlib.sha256) for secret in secrets]
+        self._keys = [key_for(secret, _PURPOSE) for secret in secrets]
         self._seconds = seconds
         self._clock = clock
 
@@ -64,11 +63,11 @@ class FileLinks:
         """Say what a link is worth, by the job's id and the query that came; each part is expected once."""
         pairs = list(query)
         expires, sha256, given = (_only(pairs, name) for name in ("expires", "sha256", "signature"))
-        is_ours = [_are_equal(given, _signature(key, job_id, expires, sha256)) for key in self._keys]
+        is_ours = [are_equal(given, _signature(key, job_id, expires, sha256)) for key in self._keys]
         if not any(is_ours):
-            return JudgedLink(LinkStanding.WRONG, "")
+            return JudgedLink(LinkWorth.WRONG, "")
         is_over = self._clock() >= int(expires)  # it is ours, so it is a number
-        return JudgedLink(LinkStanding.EXPIRED if is_over else LinkStanding.RIGHT, sha256)
+        return JudgedLink(LinkWorth.EXPIRED if is_over else LinkWorth.RIGHT, sha256)
 
 
 def _only(pairs: Iterable[tuple[str, str]], name: str) -> str:
@@ -78,11 +77,4 @@ def _only(pairs: Iterable[tuple[str, str]], name: str) -> str:
 
 def _signature(key: bytes, job_id: str, expires: str, sha256: str) -> str:
     """Sign the three parts; none of those that we sign has a line break, so no other three parts give the same text."""
-    text = f"{job_id}\n{expires}\n{sha256}".encode("utf-8", "backslashreplace")
-    return base64.urlsafe_b64encode(hmac.digest(key, text, hashlib.sha256)).rstrip(b"=").decode("ascii")
-
-
-def _are_equal(one: str, other: str) -> bool:
-    """Compare in constant time; of digests, since the comparison of two lengths would not be."""
-    digests = [hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest() for text in (one, other)]
-    return hmac.compare_digest(*digests)
+    return sign(key, f"{job_id}\n{expires}\n{sha256}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -48,23 +48,24 @@ _COOKIE_SECONDS = 365 * 24 * 3600
 _HERE = Path(__file__).parent
 _MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
-#: Nothing runs, and nothing is loaded, but what comes from here as a file.
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "Vary": "Accept-Language, Cookie",
-}
+
+#: A page depends on the reader's language, and on who reads it.
+LANGUAGE_HEADERS = {"Vary": "Accept-Language, Cookie"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSettings:
+    """What of the configuration the pages show."""
+
+    inbox_names: Sequence[str]
+    webhook_urls: Sequence[str]
+    max_file_mb: float
+    zone: tzinfo | None
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks: what he may do, by which name the history remembers him, and what his forms must bear."""
+    """Who asks: their rights, their name in the history, and what their forms must bear."""
 
     may_follow: bool = False
     may_read: bool = False
@@ -109,22 +110,23 @@ class Rendering:
         )
         self._templates.globals["named"] = named
 
-    def visit(self, request: Request, visitor: Visitor | None = None) -> PageRequest:
-        """Return a visit of somebody, by default of nobody, in his language."""
+    def page_request(self, request: Request, visitor: Visitor | None = None) -> PageRequest:
+        """Return a request of a visitor, by default of nobody, in their language."""
         asked = request.query_params.get("lang")
         chosen = asked if asked in LANGUAGES else cookie_of(request, "lang")
         texts = Texts(language_of(chosen, request.headers.get("accept-language", "")), self._zone)
         query = {name: value for name, value in request.query_params.items() if name != "lang"}
         return PageRequest(request, visitor or Visitor(), texts, self._clock(), query)
 
-    def remember_language(self, visit: PageRequest, page: Response) -> None:
+    def remember_language(self, page_request: PageRequest, page: Response) -> None:
         """Have the browser remember the language that was just chosen."""
-        if visit.request.query_params.get("lang") in LANGUAGES:
-            page.set_cookie("lang", visit.texts.language, _COOKIE_SECONDS, path=visit.url("/"), samesite="lax")
+        if page_request.request.query_params.get("lang") in LANGUAGES:
+            language = page_request.texts.language
+            page.set_cookie("lang", language, _COOKIE_SECONDS, path=page_request.url("/"), samesite="lax")
 
-    def error(self, visit: PageRequest, status: int, detail: str = "") -> Response:
+    def error(self, page_request: PageRequest, status: int, detail: str = "") -> Response:
         """Return an error as a page."""
-        t = visit.texts
+        t = page_request.texts
         known = status if status in (403, 404, 422, 500, 503) else 404
         values = {
             "status": status,
@@ -135,45 +137,45 @@ class Rendering:
             "failed_count": 0,
             "here": "",
         }
-        page = self.page(visit, "error.html", values, status)
+        page = self.page(page_request, "error.html", values, status)
         if status == 503:  # noqa: PLR2004
             page.headers["Retry-After"] = "60"
         return page
 
-    def page(self, visit: PageRequest, name: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
+    def page(self, page_request: PageRequest, name: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
         """Return a page: a template, with its values and those that all have."""
-        visitor = visit.visitor
+        visitor = page_request.visitor
         common = {
-            "t": visit.texts,
-            "now": visit.now,
-            "url": visit.url,
-            "static": lambda name: visit.url(f"/static/{name}?v={self._files[name].tag}"),
+            "t": page_request.texts,
+            "now": page_request.now,
+            "url": page_request.url,
+            "static": lambda name: page_request.url(f"/static/{name}?v={self._files[name].tag}"),
             "iso": iso_time,
             "shown": lambda path: printable(display_name(path)),
             "printable": lambda text: printable(str(text)),
             "pieces": viewmodels.pieces,
             "languages": NAMES.items(),
-            "with_language": lambda code: urlencode({**visit.query, "lang": code}),
+            "with_language": lambda code: urlencode({**page_request.query, "lang": code}),
             "version": __version__,
             "host": socket.gethostname(),
-            "said": self._said(visit),
+            "said": self._said(page_request),
             "is_live": True,
-            "beat": visit.beat,
+            "beat": page_request.beat,
             "may_read": visitor.may_read,
             "may_change": visitor.may_change,
             "may_upload": visitor.may_upload,
             "signed_in_as": visitor.signed_in_as,
             "csrf_token": visitor.csrf_token,
         }
-        return HTMLResponse(self._templates.get_template(name).render({**common, **values}), status, HEADERS)
+        return HTMLResponse(self._templates.get_template(name).render({**common, **values}), status, LANGUAGE_HEADERS)
 
     @staticmethod
-    def _said(visit: PageRequest) -> str:
-        said = visit.query.get("said", "")
-        count = visit.query.get("count", "")
+    def _said(page_request: PageRequest) -> str:
+        said = page_request.query.get("said", "")
+        count = page_request.query.get("count", "")
         if said not in _SAID:
             return ""
-        return visit.texts(f"said.{said}", int(count) if count.isdecimal() and len(count) < 7 else 0)  # noqa: PLR2004
+        return page_request.texts(f"said.{said}", int(count) if count.isdecimal() and len(count) < 7 else 0)  # noqa: PLR2004
 
     async def packaged(self, request: Request) -> Response:
         """Answer with a file that comes with the package.
@@ -184,7 +186,7 @@ class Rendering:
         packaged = self._files.get(request.path_params["name"])
         if packaged is None:
             raise HTTPException(404)
-        headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return Response(packaged.content, media_type=packaged.media_type, headers=headers)
 
 

@@ -15,10 +15,10 @@ import re
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from receipt_watcher.web.problem import MEDIA_TYPE, RefusedError, problem
+from receipt_watcher.web.problem import RefusedError, problem_response
 
 #: How long the body of a callback that bears a right token may take. By taste: its sender waits for us, too.
 BODY_SECONDS = 30.0
@@ -85,7 +85,7 @@ async def form_fields(request: Request) -> dict[str, str]:
         raise RefusedError(422, "The form has too many fields.") from None
 
 
-class Drained:
+class BodyDrain:
     """ASGI middleware: before an answer begins, the rest of the request's body is read and thrown away."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -97,10 +97,10 @@ class Drained:
             await self._app(scope, receive, send)
             return
         names = {name for name, _ in scope["headers"]}
-        rest = _Rest(receive, expects=b"expect" in names)
+        body = _UnreadBody(receive, expects=b"expect" in names)
 
         async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start" and _CLOSE not in message["headers"] and not await rest.drain():
+            if message["type"] == "http.response.start" and _CLOSE not in message["headers"] and not await body.drain():
                 message["headers"] = [*message["headers"], _CLOSE]
             await send(message)
 
@@ -117,14 +117,14 @@ class Drained:
             many = f"The query has more than {MOST_PARAMETERS} parameters."
             await _refusal(422, many)(scope, receive, send)
         else:
-            await self._app(scope, rest.receive, answer)
+            await self._app(scope, body.receive, answer)
 
 
 def _refusal(status: int, detail: str) -> Response:
-    return JSONResponse(problem(status, detail), status, {"Connection": "close"}, MEDIA_TYPE)
+    return problem_response(status, detail, headers={"Connection": "close"})
 
 
-class _Rest:
+class _UnreadBody:
     """What is still to come of a request's body."""
 
     def __init__(self, receive: Receive, *, expects: bool) -> None:

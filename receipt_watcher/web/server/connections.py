@@ -331,7 +331,7 @@ def _cancel(timer: asyncio.TimerHandle | None) -> None:
         timer.cancel()
 
 
-def tell_connection(request: Request, what: str) -> None:
+def notify_connection(request: Request, what: str) -> None:
     """Tell the connection of a request, if it is a real one: `trust`, `prefer`, `stream` or `abort`.
 
     `trust` is for who hands over a callback with a right token, `prefer` for any other caller who is known, `stream`

@@ -20,10 +20,15 @@ from receipt_watcher.web.problem import request_id
 
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
+#: Nothing runs, and nothing is loaded, but what comes from here as a file.
 _CONTENT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+#: The policy of what was drawn from a caller's file.
+SANDBOX_POLICY = "default-src 'none'; sandbox"
+
+#: What each answer has that says nothing else.
 _ALWAYS = {
     "Content-Security-Policy": _CONTENT_POLICY,
     "X-Frame-Options": "DENY",
@@ -35,7 +40,7 @@ _ALWAYS = {
 }
 
 
-class Envelope:
+class AnswerHeaders:
     """ASGI middleware, the outermost; `root_path` is what a proxy puts before our paths, and may have taken away.
 
     `hsts_seconds` is for how long browsers shall use only TLS for this host (RFC 6797); 0 leaves that to the admin,

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receipt_watcher.web.problem import MEDIA_TYPE, problem
+from receipt_watcher.web.problem import problem_response
 
 
 class Relay:
@@ -77,8 +76,8 @@ class Relay:
 
 
 async def _answer_stopped(scope: Scope, receive: Receive, send: Send) -> None:
-    said = problem(503, "receipt-watcher has stopped. Nothing was written down, so send it again in a minute.")
-    await JSONResponse(said, 503, {"Retry-After": "60"}, MEDIA_TYPE)(scope, receive, send)
+    why = "receipt-watcher has stopped. Nothing was written down, so send it again in a minute."
+    await problem_response(503, why, headers={"Retry-After": "60"})(scope, receive, send)
 
 
 def _let_go(turn: asyncio.Future[None]) -> None:

@@ -124,7 +124,7 @@ def test_nothing_is_claimed_or_expired_before(keeping: Keeping) -> None:
 @pytest.mark.parametrize(("body", "status"), [(SUCCESS, 200), (b"so-so", 422)])
 def test_what_a_failing_log_does_not_take_is_kept(keeping: Keeping, body: bytes, status: int) -> None:
     """A full disk or any other fault of the log costs no callback, be it readable or not; the answer is as ever."""
-    keeping.web._keep_callback = keeping.kept.keep
+    keeping.keep_callback = keeping.kept.keep
     (job,) = keeping.accepted()
     with refusing_commits(keeping.log):
         assert keeping.call_back(job.job_id, body).status_code == status
@@ -139,7 +139,7 @@ def test_what_a_failing_log_does_not_take_is_kept(keeping: Keeping, body: bytes,
 
 def test_what_cannot_be_kept_either_is_asked_for_again(keeping: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the state folder does not take it, or has too many, N8N gets 503 with Retry-After, and nothing is left."""
-    keeping.web._keep_callback = keeping.kept.keep
+    keeping.keep_callback = keeping.kept.keep
     (job,) = keeping.accepted()
     with refusing_commits(keeping.log):
         with monkeypatch.context() as context, capture_logs() as lines:

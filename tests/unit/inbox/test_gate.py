@@ -166,7 +166,7 @@ def test_a_key_waits_for_the_upload_that_hangs(
     second = refusal_of(porch.bring(brought, content, "scan-1"))
     assert (second.status, second.headers["Retry-After"]) == (409, "10")
     go_on.set()
-    wait_until(lambda: not brought._moving, "its thread has ended")
+    wait_until(lambda: not brought._keys._moving, "its thread has ended")
     third = porch.bring(brought, content, "scan-1").result(30)
     [job] = porch.jobs()
     assert (third.job.job_id, third.status) == (job.job_id, 202)

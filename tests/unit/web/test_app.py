@@ -31,11 +31,14 @@ from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
-from receipt_watcher.web.access.wrong_tokens import WrongTokens
-from receipt_watcher.web.app import CALLBACK_MAX_BYTES, Web
+from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
+from receipt_watcher.web.app import application
+from receipt_watcher.web.callback import CALLBACK_MAX_BYTES, CallbackEndpoint, CallbackKeeping
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.fetching import Fetching
+from receipt_watcher.web.files.linked_file import LinkedFile
 from receipt_watcher.web.files.links import FileLinks
+from receipt_watcher.web.probes import Probes, ProbeSources
 from receipt_watcher.web.server import thread as server
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import wait_until
@@ -66,19 +69,20 @@ class Site(Concluding):
         super().__init__(log, clock, spool)
         self.checks: dict[str, str | None] = {"job_log": None, "inbox:office": None}
         self.degraded: dict[str, str] = {}
-        self.web = Web(
-            self.conclusion,
-            tokens or CallbackTokens(TOKEN),
-            WrongTokens(clock),
-            links=FileLinks([TOKEN], 60, clock),
-            downloads=Downloads(Fetching(log.lookups.get, self.conclusion._routes)),
-            check_health=lambda: self.checks,
-            tell_degraded=lambda: self.degraded,
-            show_metrics=lambda: b"up 1\n",
-            pause=pause,
-            more=[Route("/defect", fail)],
+        slowness = Slowness(WrongTokens(clock), pause)
+        self.keep_callback = CallbackKeeping().keep
+        keeping = CallbackKeeping(keep=lambda *callback: self.keep_callback(*callback))  # noqa: PLW0108 - it changes
+        callback = CallbackEndpoint(self.conclusion, tokens or CallbackTokens(TOKEN), slowness, keeping)
+        downloads = Downloads(Fetching(log.lookups.get, self.conclusion._routes))
+        sources = ProbeSources(checks=lambda: self.checks, degraded=lambda: self.degraded, metrics=lambda: b"up 1\n")
+        self.app = application(
+            [
+                *callback.routes(),
+                *LinkedFile(FileLinks([TOKEN], 60, clock), downloads, slowness).routes(),
+                *Probes(sources).routes(),
+                Route("/defect", fail),
+            ]
         )
-        self.app = self.web.app
 
     def ask(self, method: str, path: str, client: tuple[str, int] = LOCAL, **options: Any) -> httpx.Response:
         """Ask the application, without a network."""
@@ -605,7 +609,7 @@ def test_defect_is_a_problem_without_its_text(site: Site) -> None:
 
 def test_defect_leaves_the_server_running(url: str) -> None:
     """After an error of ours the real server goes on."""
-    assert_problem(httpx.get(f"{url}/defect"), 500)
+    assert_problem(httpx.get(f"{url}/defect", timeout=30), 500)  # its traceback is drawn first
     assert httpx.get(f"{url}/health/live").status_code == 200
 
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from receipt_watcher.web.files.links import FileLinks, JudgedLink, LinkStanding
+from receipt_watcher.web.files.links import FileLinks, JudgedLink, LinkWorth
 from tests.conftest import FakeClock
 
 SECRETS = ["the-secret-token-of-today", "the-secret-token-of-yesterday"]
 JOB = "018f0000-0000-7000-8000-000000000000"
 DIGEST = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 SECONDS = 60.0
-WRONG = JudgedLink(LinkStanding.WRONG, "")
+WRONG = JudgedLink(LinkWorth.WRONG, "")
 
 
 def link_of(clock: FakeClock, *secrets: str, seconds: float = SECONDS) -> tuple[str, list[tuple[str, str]]]:
@@ -34,8 +34,8 @@ def test_our_link_opens_its_file(clock: FakeClock) -> None:
     path, query = link_of(clock)
     assert path == f"/api/v1/jobs/{JOB}/file"
     assert [name for name, _ in query] == ["expires", "sha256", "signature"]
-    assert judged(clock, query) == JudgedLink(LinkStanding.RIGHT, DIGEST)
-    assert judged(clock, [*query[::-1], ("utm_source", "x")]) == JudgedLink(LinkStanding.RIGHT, DIGEST)
+    assert judged(clock, query) == JudgedLink(LinkWorth.RIGHT, DIGEST)
+    assert judged(clock, [*query[::-1], ("utm_source", "x")]) == JudgedLink(LinkWorth.RIGHT, DIGEST)
 
 
 @pytest.mark.parametrize("seconds", [60.0, 0.1, 1.5])
@@ -44,15 +44,15 @@ def test_a_link_is_good_for_its_time(seconds: float) -> None:
     clock = FakeClock(1_700_000_000.25)
     _, query = link_of(clock, seconds=seconds)
     clock.advance(seconds - 0.01)
-    assert judged(clock, query).standing is LinkStanding.RIGHT
+    assert judged(clock, query).worth is LinkWorth.RIGHT
     clock.advance(1.02)
-    assert judged(clock, query).standing is LinkStanding.EXPIRED
+    assert judged(clock, query).worth is LinkWorth.EXPIRED
 
 
 def test_links_outlive_a_change_of_the_token(clock: FakeClock) -> None:
     """A link that was made with the token before is good until that is taken out; then it is none."""
     _, query = link_of(clock, SECRETS[1])
-    assert judged(clock, query).standing is LinkStanding.RIGHT
+    assert judged(clock, query).worth is LinkWorth.RIGHT
     assert judged(clock, query, SECRETS[0]) == WRONG
 
 

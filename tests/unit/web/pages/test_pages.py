@@ -29,6 +29,7 @@ from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.report.explain import Explainer
+from receipt_watcher.service.web_wiring import explainer, page_settings
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.spool.route import destination_id
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
@@ -37,17 +38,21 @@ from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.sessions import Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
 from receipt_watcher.web.actions import Actions
-from receipt_watcher.web.app import Web
+from receipt_watcher.web.app import application
+from receipt_watcher.web.callback import CallbackEndpoint, CallbackKeeping
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.fetching import Fetching
+from receipt_watcher.web.files.linked_file import LinkedFile
 from receipt_watcher.web.files.links import FileLinks
-from receipt_watcher.web.pages.pictures import Pictures
-from receipt_watcher.web.pages.receipts import Pages
+from receipt_watcher.web.pages.base import ErrorPages
+from receipt_watcher.web.pages.receipts.pictures import Pictures
+from receipt_watcher.web.pages.receipts.receipt import ReceiptSources
 from receipt_watcher.web.pages.rendering import Rendering
+from receipt_watcher.web.pages.routes import PageParts, page_routes
 from receipt_watcher.web.pages.sign_in import SignInPage
 from receipt_watcher.web.pages.texts.german_codes import WAITS_DE
 from receipt_watcher.web.pages.texts.language import Texts
-from receipt_watcher.web.server.headers import Envelope
+from receipt_watcher.web.probes import Probes, ProbeSources
 from receipt_watcher.web.uploads.receive import Uploads
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import digest
@@ -92,30 +97,31 @@ class Office(Concluding):
         self.access = Access(tokens, sessions, slowness, Trust(local_role=Role.ADMIN))
         gate = cast("Gate", SimpleNamespace(route=self.routes[0]))
         rendering = Rendering(None, clock)
-        pages = Pages(
-            self.config,
-            log,
-            self.holds,
-            Pictures(root / "pictures", fetching, examiners, max_pixels=10**8, clock=clock),
-            rendering=rendering,
+        parts = PageParts(
+            settings=page_settings(self.config),
+            receipts=ReceiptSources(
+                log=log,
+                routes=self.routes,
+                pictures=Pictures(root / "pictures", fetching, examiners, max_pixels=10**8, clock=clock),
+                explain=explainer(self.config, log),
+            ),
+            holds=self.holds,
             actions=Actions(log, deadline_seconds=900, deliveries=self.deliveries, filings=self.filings, clock=clock),
             uploads=Uploads(root, [gate], log, self.access, examine=_no_examination, clock=clock),
-            access=self.access,
-            routes=self.routes,
             inboxes=lambda: [self.inbox],
-            clock=clock,
         )
-        self.app = Web(
-            self.conclusion,
-            CallbackTokens(TOKEN),
-            WrongTokens(clock),
-            links=FileLinks([TOKEN], 60, clock),
-            downloads=Downloads(fetching),
-            check_health=dict,
-            access=self.access,
-            more=SignInPage(self.access, rendering).routes(),
-            pages=pages,
-        ).app
+        downloads = Downloads(fetching)
+        callback = CallbackEndpoint(self.conclusion, CallbackTokens(TOKEN), slowness, CallbackKeeping())
+        self.app = application(
+            [
+                *callback.routes(),
+                *LinkedFile(FileLinks([TOKEN], 60, clock), downloads, slowness).routes(),
+                *Probes(ProbeSources(checks=dict), self.access).routes(),
+                *SignInPage(self.access, rendering).routes(),
+                *page_routes(parts, self.access, rendering),
+            ],
+            error_pages=ErrorPages(rendering),
+        )
 
     def get(self, path: str, client: tuple[str, int] = LOCAL, **headers: str) -> httpx.Response:
         """Ask for a page as a browser does."""
@@ -863,8 +869,9 @@ def test_pages_work_below_a_path_of_a_proxy(office: Office) -> None:
 
 def ask_below(office: Office, path: str) -> httpx.Response:
     """Ask for a page through a proxy that has put us below a path."""
-    assert isinstance(office.app, Envelope)
-    office.app._root_path = "/receipts-app"
+    for middleware in office.app.user_middleware:
+        if "root_path" in middleware.kwargs:
+            middleware.kwargs["root_path"] = "/receipts-app"
     return office.get(f"/receipts-app{path}")
 
 

@@ -20,7 +20,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.files.fetching import Fetching
-from receipt_watcher.web.pages.pictures import KEPT_BYTES, KEPT_SECONDS, Pictures
+from receipt_watcher.web.pages.receipts.pictures import KEPT_BYTES, KEPT_SECONDS, Pictures
 from tests.conftest import FakeClock
 from tests.fakes.daemons import hostile_examiner
 from tests.fakes.daemons.process import digest

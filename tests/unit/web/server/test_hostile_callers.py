@@ -140,21 +140,21 @@ def test_every_token_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_wrong_tokens_are_answered_later_and_later(clock: FakeClock) -> None:
     """The first ones at once, then each later than the one before, up to a bound; then not for a while."""
-    strangers = WrongTokens(clock)
-    refusals = [strangers.refuse("192.0.2.7", "a") for _ in range(LIMIT_TRIES)]
+    wrong_tokens = WrongTokens(clock)
+    refusals = [wrong_tokens.refuse("192.0.2.7", "a") for _ in range(LIMIT_TRIES)]
     delays = [refusal.delay_seconds for refusal in refusals]
     assert delays[:FREE_TRIES] == [0.0] * FREE_TRIES
     assert delays == sorted(delays)
     assert 0 < delays[FREE_TRIES] < DELAY_MAX_SECONDS == delays[-1]
-    assert strangers.refuse("192.0.2.7", "a").retry_after_seconds == 1
-    assert strangers.refuse("192.0.2.8", "a").delay_seconds == 0.0
+    assert wrong_tokens.refuse("192.0.2.7", "a").retry_after_seconds == 1
+    assert wrong_tokens.refuse("192.0.2.8", "a").delay_seconds == 0.0
     for _ in range(1000):
-        last = strangers.refuse("192.0.2.7", "a").retry_after_seconds
+        last = wrong_tokens.refuse("192.0.2.7", "a").retry_after_seconds
     assert last == LIMIT_TRIES
     clock.advance(LIMIT_TRIES)
-    assert strangers.refuse("192.0.2.7", "a").retry_after_seconds == 1
+    assert wrong_tokens.refuse("192.0.2.7", "a").retry_after_seconds == 1
     clock.advance(3 * LIMIT_TRIES)
-    assert strangers.refuse("192.0.2.7", "a").delay_seconds == 0.0
+    assert wrong_tokens.refuse("192.0.2.7", "a").delay_seconds == 0.0
 
 
 @pytest.mark.parametrize(
@@ -171,22 +171,22 @@ def test_wrong_tokens_are_answered_later_and_later(clock: FakeClock) -> None:
 )
 def test_what_is_one_address(one: str | None, other: str | None, are_one: bool, clock: FakeClock) -> None:
     """Of IPv6 a network of 64 bits counts as one, for that is what one caller has."""
-    strangers = WrongTokens(clock)
+    wrong_tokens = WrongTokens(clock)
     for _ in range(FREE_TRIES):
-        strangers.refuse(one, "a")
-    assert (strangers.refuse(other, "a").delay_seconds > 0) == are_one
+        wrong_tokens.refuse(one, "a")
+    assert (wrong_tokens.refuse(other, "a").delay_seconds > 0) == are_one
 
 
 def test_one_line_per_address_and_minute(clock: FakeClock) -> None:
     """The first is told at once, the others with their count when a minute has passed, once."""
-    strangers = WrongTokens(clock)
+    wrong_tokens = WrongTokens(clock)
     with capture_logs() as lines:
         for _ in range(500):
-            strangers.refuse("192.0.2.7", "j" * 5000)
-        strangers.tell()
+            wrong_tokens.refuse("192.0.2.7", "j" * 5000)
+        wrong_tokens.log_due()
         clock.advance(60)
-        strangers.tell()
-        strangers.tell()
+        wrong_tokens.log_due()
+        wrong_tokens.log_due()
     assert [(line["event"], line["client"], line["tries"]) for line in lines] == [
         ("callback.unauthorised", "192.0.2.7", 1),
         ("callback.unauthorised", "192.0.2.7", 499),
@@ -196,21 +196,21 @@ def test_one_line_per_address_and_minute(clock: FakeClock) -> None:
 
 def test_a_flood_of_addresses_is_bounded(clock: FakeClock) -> None:
     """Neither memory nor the log grows with the number of addresses, and no count is washed away by them."""
-    strangers = WrongTokens(clock)
+    wrong_tokens = WrongTokens(clock)
     for _ in range(LIMIT_TRIES):
-        strangers.refuse("192.0.2.7", "a")
+        wrong_tokens.refuse("192.0.2.7", "a")
     with capture_logs() as lines:
         for number in range(3 * MOST_ADDRESSES):
-            strangers.refuse(f"2001:db8:{number:x}::1", "a")
-    assert len(strangers) <= MOST_ADDRESSES + 1
+            wrong_tokens.refuse(f"2001:db8:{number:x}::1", "a")
+    assert len(wrong_tokens) <= MOST_ADDRESSES + 1
     assert len(lines) <= MOST_ADDRESSES + 1
-    assert strangers.refuse("192.0.2.7", "a").retry_after_seconds is not None
-    assert strangers.refuse("198.51.100.1", "a").retry_after_seconds is not None  # one of many others
+    assert wrong_tokens.refuse("192.0.2.7", "a").retry_after_seconds is not None
+    assert wrong_tokens.refuse("198.51.100.1", "a").retry_after_seconds is not None  # one of many others
     clock.advance(60)
-    strangers.tell()
+    wrong_tokens.log_due()
     clock.advance(3600)
-    assert strangers.refuse("198.51.100.1", "a").delay_seconds == 0.0  # the oldest is forgotten for it
-    assert len(strangers) <= MOST_ADDRESSES + 1
+    assert wrong_tokens.refuse("198.51.100.1", "a").delay_seconds == 0.0  # the oldest is forgotten for it
+    assert len(wrong_tokens) <= MOST_ADDRESSES + 1
 
 
 def call(site: Site, job_id: str, headers: dict[str, str], body: bytes = SUCCESS) -> httpx.Response:

@@ -29,7 +29,7 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.service.process.held_resources import HeldResources
-from receipt_watcher.web.server.headers import Envelope
+from receipt_watcher.web.server.headers import AnswerHeaders
 from receipt_watcher.web.server.thread import Server, bind, bind_unix
 from receipt_watcher.web.server.tls import Certificate
 from tests.fakes.daemons.process import wait_until
@@ -315,7 +315,7 @@ def test_a_request_that_no_daemon_follows_for_is_told_so(site: Site, tmp_path: P
 def test_answers_bear_the_date(site: Site) -> None:
     """The date in an answer is right as long as the server runs (RFC 9110, 6.6.1)."""
     bound = bind("127.0.0.1", 0)
-    server = Server(Envelope(site.app), bound)
+    server = Server(AnswerHeaders(site.app), bound)
     server.start()
     first = httpx.get(url_of(bound)).headers["date"]
     wait_until(lambda: httpx.get(url_of(bound)).headers["date"] != first, "the next second has come")
@@ -382,7 +382,7 @@ def test_browsers_are_bound_to_tls_only_if_that_is_wished(site: Site, scheme: st
     """Strict-Transport-Security binds a whole host name, so it is sent over TLS, and only as it is configured."""
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(Envelope(site.app, hsts_seconds=days * 86400))
+        transport = httpx.ASGITransport(AnswerHeaders(site.app, hsts_seconds=days * 86400))
         async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://receipts.lan") as client:
             return await client.get("/")
 

@@ -21,7 +21,7 @@ from receipt_watcher.web.api import events
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.admission import Admission
 from receipt_watcher.web.server.thread import Server, bind
-from receipt_watcher.web.uploads import receive
+from receipt_watcher.web.uploads import reception
 from receipt_watcher.web.uploads.places import CallerPlaces
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.api_client import SECRETS, ApiSite
@@ -190,7 +190,7 @@ def test_uploads_that_trickle_keep_no_other_token_waiting(tmp_path: Path, n8n: S
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_an_upload_has_a_least_rate(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """An upload that stops or trickles ends when too little came in its time; a byte buys no new time."""
-    monkeypatch.setattr(receive, "_PART_SECONDS", 0.2)
+    monkeypatch.setattr(reception, "_PART_SECONDS", 0.2)
     came = 0
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -202,18 +202,18 @@ def test_an_upload_has_a_least_rate(monkeypatch: pytest.MonkeyPatch, size: int) 
 
     async def play() -> None:
         nonlocal came
-        async for piece in receive._not_too_slowly(pieces()):
+        async for piece in reception._not_too_slowly(pieces()):
             came += len(piece)
 
     with pytest.raises(TimeoutError):
         asyncio.run(play())
-    assert came < receive._PART_BYTES
+    assert came < reception._PART_BYTES
 
 
 def test_an_upload_may_take_its_time_if_enough_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """An upload that comes fast enough is read to its end, however long our disk takes for each part of it."""
-    monkeypatch.setattr(receive, "_PART_SECONDS", 0.05)
-    monkeypatch.setattr(receive, "_PART_BYTES", 100)
+    monkeypatch.setattr(reception, "_PART_SECONDS", 0.05)
+    monkeypatch.setattr(reception, "_PART_BYTES", 100)
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(10):
@@ -221,7 +221,7 @@ def test_an_upload_may_take_its_time_if_enough_comes(monkeypatch: pytest.MonkeyP
 
     async def play() -> int:
         came = 0
-        async for piece in receive._not_too_slowly(pieces()):
+        async for piece in reception._not_too_slowly(pieces()):
             came += len(piece)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.06):  # a slow disk
@@ -235,9 +235,9 @@ def test_uploads_leave_room_for_the_log_together(
     tmp_path: Path, site: ApiSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk must have room for all uploads under way together, not for each alone."""
-    free = receive._RESERVE_BYTES + 1000
+    free = reception._RESERVE_BYTES + 1000
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
-    begin = site.uploads._begin
+    begin = site.uploads._reception._begin
     begin(tmp_path / "a" / "x", 1000).close()
     with pytest.raises(RefusedError) as caught:
         begin(tmp_path / "b" / "x", 1001)

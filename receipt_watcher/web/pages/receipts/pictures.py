@@ -1,6 +1,6 @@
 """Pictures of receipts' first pages for the status page: made on demand, kept for a day.
 
-What it promises: each is drawn in a process of its own that ends with it (`examiners`), so that a hostile file spoils
+What it promises: each is drawn in a process of its own that ends with it (`Examiners`), so that a hostile file spoils
 neither the daemon nor another receipt's picture. They are kept in the state folder, at most 64 MB of them and for a
 day: a picture is gone a day after retention removed its receipt. A file that cannot be drawn is not tried again soon.
 

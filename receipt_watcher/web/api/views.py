@@ -1,0 +1,41 @@
+"""How destinations look in an answer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from receipt_watcher.config.secrets import masked, without_path
+from receipt_watcher.delivery.destinations.reachability import Reach
+from receipt_watcher.jobs.json_view import iso_time
+from receipt_watcher.jobs.log.holds import DestinationState
+from receipt_watcher.jobs.log.manual_holds import ManualHold, hand_hold_view
+from receipt_watcher.spool.route import destination_id
+
+
+def hold_view(
+    standing: DestinationState, inboxes: Sequence[str], by_hand: ManualHold | None, *, shows_path: bool
+) -> dict[str, Any]:
+    """Return how a destination stands, as JSON takes it; the path of a webhook is for admins only."""
+    message = standing.hold_message if standing.is_held else None
+    path = urlsplit(standing.url).path
+    if message is not None and not shows_path and len(path) > 1:
+        message = message.replace(path, "/…")
+    return {
+        "destination": destination_id(standing.url),
+        "url": masked(standing.url) if shows_path else without_path(standing.url),
+        "held": standing.is_held,
+        "kind": standing.hold_kind.value if standing.hold_kind else None,
+        "since": iso_time(standing.held_since),
+        "message": message,
+        "next_probe_at": iso_time(standing.probe_at) if standing.is_held else None,
+        "inboxes": list(inboxes),
+        "by_hand": hand_hold_view(by_hand),
+    }
+
+
+def reach_view(name: str, reach: Reach) -> dict[str, Any]:
+    """Return whether a destination is there, as JSON takes it."""
+    milliseconds = None if reach.seconds is None else round(reach.seconds * 1000, 1)
+    return {"destination": name, "ok": reach.is_there, "said": reach.said, "milliseconds": milliseconds}

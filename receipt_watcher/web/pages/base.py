@@ -1,0 +1,186 @@
+"""What all pages have: who may see one, how a button is answered, and what shows that there is news.
+
+What it promises: a page is shown only to who may see it; a button changes nothing unless its form is one that we made.
+The beat is taken before a page is made, so its script notices what comes meanwhile.
+
+Runs in uvicorn's thread; what touches the job log runs in worker threads. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+from urllib.parse import urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from receipt_watcher.config.roles import Right
+from receipt_watcher.errors import JobLogError
+from receipt_watcher.inbox.state import InboxState
+from receipt_watcher.jobs.log.holds import DestinationState, Holds
+from receipt_watcher.jobs.log.manual_holds import ManualHold, ManualHolds
+from receipt_watcher.jobs.log.queries.search import Search
+from receipt_watcher.web.access.callers import Access, Caller
+from receipt_watcher.web.pages.rendering import LANGUAGE_HEADERS, PageRequest, Rendering, Visitor
+from receipt_watcher.web.problem import RefusedError
+from receipt_watcher.web.server.bodies import form_fields
+
+#: How many requests may ask the job log at a time.
+_LOOKING_THREADS = 4
+
+Answer = Callable[[Request], Awaitable[Response]]
+_Result = TypeVar("_Result")
+
+
+class Pulse:
+    """How things stand at the moment. `webhook_urls` are the destinations that are configured."""
+
+    def __init__(
+        self,
+        search: Search,
+        holds: Holds,
+        hand_holds: ManualHolds,
+        inboxes: Callable[[], Sequence[InboxState]],
+        webhook_urls: Collection[str],
+    ) -> None:
+        self._search = search
+        self._holds = holds
+        self._hand_holds = hand_holds
+        self._webhook_urls = frozenset(webhook_urls)
+        self.inboxes = inboxes
+
+    def destinations(self) -> list[DestinationState]:
+        """Return how each destination stands."""
+        return [state for state in self._holds.all() if state.url in self._webhook_urls]
+
+    def held_by_hand(self) -> list[ManualHold]:
+        """Return what an admin holds."""
+        return self._hand_holds.all()
+
+    def beat(self) -> str:
+        """Return a word that is another one when there is something else to show."""
+        shown = (self._search.beat(), self.destinations(), self.held_by_hand(), list(self.inboxes()))
+        return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+class PageEndpoints:
+    """Makes endpoints of pages and buttons."""
+
+    def __init__(self, access: Access, rendering: Rendering, pulse: Pulse) -> None:
+        self._access = access
+        self._pulse = pulse
+        self._looking = asyncio.Semaphore(_LOOKING_THREADS)
+        self.rendering = rendering
+
+    async def look(self, ask: Callable[..., _Result], *arguments: object) -> _Result:
+        """Ask the job log something, in one of few threads."""
+        async with self._looking:
+            return await run_in_threadpool(ask, *arguments)
+
+    async def judged(self, request: Request) -> PageRequest:
+        """Return a request with its caller, or with nobody known.
+
+        Raises:
+            RefusedError: the token is wrong, or another site's page sent this.
+        """
+        caller = await self._access.caller(request, has_field=True)
+        return self.rendering.page_request(request, self._visitor(caller) if caller else Visitor())
+
+    def _visitor(self, caller: Caller) -> Visitor:
+        session = caller.session
+        return Visitor(
+            may_follow=caller.may(Right.FOLLOW),
+            may_read=caller.may(Right.READ),
+            may_change=caller.may(Right.CHANGE),
+            may_upload=caller.may(Right.UPLOAD),
+            name=caller.name,
+            signed_in_as=caller.name if session else "",
+            csrf_token=self._access.sessions.form_token(session) if session else "",
+            caller=caller,
+        )
+
+    def _refused(self, page_request: PageRequest) -> Response:
+        """Return what somebody gets who may not: the form to sign in, where nobody is known."""
+        if page_request.visitor.caller is None and page_request.request.method == "GET":
+            address = page_request.request.url
+            onward = address.path.removeprefix(page_request.url("")) + (f"?{address.query}" if address.query else "")
+            form = f"{page_request.url('/sign-in')}?{urlencode({'next': onward})}"
+            return RedirectResponse(form, 303, LANGUAGE_HEADERS)
+        return self.rendering.error(page_request, 403)
+
+    def page(
+        self,
+        show: Callable[[PageRequest], Response],
+        may_see: Callable[[Visitor], bool] = lambda visitor: visitor.may_read,
+    ) -> Answer:
+        """Return the endpoint of a page, by default for whoever may read."""
+
+        async def answer(request: Request) -> Response:
+            page_request = await self.judged(request)
+            if not may_see(page_request.visitor):
+                return self._refused(page_request)
+            try:
+                page = await self.look(self._shown, show, page_request)
+            except HTTPException as error:
+                return self.rendering.error(page_request, error.status_code, error.detail)
+            except JobLogError as error:
+                return self.rendering.error(page_request, 503, str(error))
+            self.rendering.remember_language(page_request, page)
+            return page
+
+        return answer
+
+    def _shown(self, show: Callable[[PageRequest], Response], page_request: PageRequest) -> Response:
+        """Return a page; the beat is taken first, so that what comes while it is made is noticed."""
+        return show(replace(page_request, beat=self._pulse.beat()))
+
+    def button(self, change: Callable[[PageRequest, Mapping[str, str]], str]) -> Answer:
+        """Return the endpoint of a button: `change` returns where to go on."""
+
+        async def answer(request: Request) -> Response:
+            page_request = await self.judged(request)
+            if not page_request.visitor.may_change:
+                return self.rendering.error(page_request, 403)
+            try:
+                form = await form_fields(request)
+                self._check_form(page_request, form.get("csrf"))
+                path = await self.look(change, page_request, form)
+            except HTTPException as error:
+                return self.rendering.error(page_request, error.status_code, error.detail)
+            except JobLogError as error:
+                return self.rendering.error(page_request, 503, str(error))
+            return RedirectResponse(page_request.url(path), 303, LANGUAGE_HEADERS)
+
+        return answer
+
+    def _check_form(self, page_request: PageRequest, given: str | None) -> None:
+        """Check that a form is one that we made.
+
+        Raises:
+            RefusedError: it is not.
+        """
+        if page_request.visitor.caller is not None:
+            self._access.check_field(page_request.request, page_request.visitor.caller, given)
+
+
+class ErrorPages:
+    """Errors as pages."""
+
+    def __init__(self, rendering: Rendering) -> None:
+        self._rendering = rendering
+
+    def refused(self, request: Request, error: RefusedError) -> Response:
+        """Return as a page why somebody was refused."""
+        page = self._rendering.error(self._rendering.page_request(request), error.status, error.detail)
+        page.headers.update(error.headers or {})
+        return page
+
+    def error(self, request: Request, status: int, detail: str = "") -> Response:
+        """Return an error as a page."""
+        return self._rendering.error(self._rendering.page_request(request), status, detail)

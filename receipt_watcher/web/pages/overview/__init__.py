@@ -1,0 +1,7 @@
+"""The overview: how things stand, what is on hold, the last day.
+
+- `page`: the page, its pulse, and its buttons
+- `chart`: the drawing of the last day
+
+HTTP's thread runs it, and threads beside it for what may wait.
+"""
