@@ -1,6 +1,9 @@
 """Jobs as a table for people: as wide as the terminal, coloured only there, and as it is in a file or a pipe.
 
 NO_COLOR (no-color.org) and TERM=dumb keep it plain.
+
+We draw it ourselves, without rich: structlog imports rich if it is installed, so each start of the daemon would load 81
+modules more, for 3.6 MB of memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The merged values of all sources: where each came from, and what was wrong on the way."""
+"""The merged values of all sources: where each came from, and what was wrong on the way.
+
+We merge them ourselves, without pydantic-settings: its errors do not name the variable or file that a value came from,
+and the first value that it cannot parse hides all other mistakes.
+"""
 
 from __future__ import annotations
 
