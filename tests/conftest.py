@@ -100,7 +100,7 @@ def refusing_commits(log: JobLog) -> Iterator[None]:
         is_commit = action == sqlite3.SQLITE_TRANSACTION and what == "COMMIT"
         return sqlite3.SQLITE_DENY if is_commit else sqlite3.SQLITE_OK
 
-    connection: sqlite3.Connection = log.database._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
+    connection: sqlite3.Connection = log.database.connection.raw()
     connection.set_authorizer(judge)
     yield
     connection.set_authorizer(None)

@@ -15,8 +15,7 @@ from collections.abc import Iterator
 
 import structlog
 
-from receipt_watcher.jobs.log.engine.sqlite import COUNTER_FACT, SPOOL_COUNTER_FACT
-from receipt_watcher.jobs.log.facts import VERSION_FACT
+from receipt_watcher.jobs.log.facts import COUNTER_FACT, SPOOL_COUNTER_FACT, VERSION_FACT
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.display import display_name

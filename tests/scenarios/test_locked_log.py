@@ -20,7 +20,8 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox import gate
-from receipt_watcher.jobs.log.engine import locked, sqlite
+from receipt_watcher.jobs.log.engine import connection as log_connection
+from receipt_watcher.jobs.log.engine import locked
 from receipt_watcher.jobs.log.engine.locked import holders_of, patience_seconds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
@@ -94,7 +95,7 @@ def test_the_program_that_keeps_it_locked_is_named(
     log: JobLog, holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trouble says that it is a lock, and names the process by the kernel's table; without that it says how to."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(log_connection, "BUSY_TIMEOUT_SECONDS", 0)
     with pytest.raises(JobLogError) as caught:
         log.facts.keep("fact", "value")
     name = Path("/proc", str(holder.pid), "comm").read_text().strip()
@@ -127,7 +128,7 @@ def test_a_line_of_locks_that_names_nobody_is_passed_over(
 
 def test_the_impatient_are_told_while_others_wait(log: JobLog, holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one thread waits for the lock, all that are less patient are told, readers too; it succeeds in the end."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 600)
+    monkeypatch.setattr(log_connection, "BUSY_TIMEOUT_SECONDS", 600)
 
     def ask(number: int) -> str:
         with patient_for(0.1), pytest.raises(JobLogError) as caught:
@@ -165,7 +166,7 @@ def test_a_fault_that_shows_up_then_keeps_the_turn_for_nobody(
     with patient_for(0), pytest.raises(JobLogError, match="keeps it locked"):
         log.database.prove_writable()
     holder.end()
-    connection, asked = log.database._connection(), []
+    connection, asked = log.database.connection.raw(), []
 
     class Damaged:
         """The connection to a log that was damaged meanwhile."""
@@ -178,12 +179,12 @@ def test_a_fault_that_shows_up_then_keeps_the_turn_for_nobody(
             return connection.execute(statement)
 
     with monkeypatch.context() as context, patient_for(0):
-        context.setattr(log.database, "_connection", Damaged)
-        assert log.database._has_taken_turn()
-        log.database._lock.release()
-        context.setattr(log.database, "_is_still_locked", lambda: 1 / 0)
+        context.setattr(log.database.connection, "raw", Damaged)
+        assert log.database._turns._has_taken_turn()
+        log.database._turns._lock.release()
+        context.setattr(log.database._turns, "_is_still_locked", lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            log.database._has_taken_turn()
+            log.database._turns._has_taken_turn()
     assert "BEGIN IMMEDIATE" in asked
     with ThreadPoolExecutor(1) as others:
         assert others.submit(log.statistics.open_jobs).result(30) == 1
@@ -199,18 +200,18 @@ def test_who_gives_up_leaves_no_commit_behind(log: JobLog, monkeypatch: pytest.M
             is_inside.set()
             may_end.wait(30)
 
-    real = log.database._has_taken_turn
+    real = log.database._turns._has_taken_turn
 
     def give_up() -> bool:
         if threading.current_thread() is writer:
             return real()
         may_end.set()  # the writer ends its turn while this one is counted among those who wait
-        with log.database._lock:
-            assert log.database._group is not None
+        with log.database._turns._lock:
+            assert log.database._turns._group is not None
         return False
 
     writer = threading.Thread(target=write)
-    monkeypatch.setattr(log.database, "_has_taken_turn", give_up)
+    monkeypatch.setattr(log.database._turns, "_has_taken_turn", give_up)
     writer.start()
     is_inside.wait(30)
     with pytest.raises(JobLogError):
@@ -223,7 +224,7 @@ def test_who_gives_up_leaves_no_commit_behind(log: JobLog, monkeypatch: pytest.M
 
 def test_a_lock_that_ends_in_time_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All threads that wait for the log get it, and nothing is said of it."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 600)
+    monkeypatch.setattr(log_connection, "BUSY_TIMEOUT_SECONDS", 600)
     log = JobLog(tmp_path / "receipts.db")
     log.database.open()
     holder = Holder(log.database.path)
@@ -307,7 +308,7 @@ def test_a_lock_is_told_of_although_nothing_is_to_be_written(tmp_path: Path, n8n
 
 def test_a_gate_that_waits_for_the_log_does_not_blame_the_share(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
     """While an upload waits for the log, and not for the share, its inbox stays open, and the receipt is taken then."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 600)
+    monkeypatch.setattr(log_connection, "BUSY_TIMEOUT_SECONDS", 600)
     monkeypatch.setattr(gate, "LOOK_LIMIT_SECONDS", 1.0)
     monkeypatch.setattr(gate, "MOVE_LIMIT_SECONDS", 1.0)
     monkeypatch.setattr(porch.gate, "_monotonic", time.monotonic)

@@ -69,7 +69,7 @@ class Home:
             return target
         log = JobLog(self.path, read_only=True)
         log.database.open()
-        log.database.backup(target)
+        log.backup.write(target)
         log.database.close()
         return target
 

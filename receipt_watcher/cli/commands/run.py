@@ -221,7 +221,7 @@ def backup(config_file: Path | None, target: Path, *, as_json: bool) -> None:
     if target.is_dir():
         target /= f"receipts-{datetime.now().astimezone().strftime('%Y-%m-%d-%H%M%S')}.db"
     with open_log(load_config(config_file, as_owner=False)) as log:
-        jobs = log.database.backup(target)
+        jobs = log.backup.write(target)
     give_away(target)
     if as_json:
         print_json({"file": str(target), "jobs": jobs, "bytes": target.stat().st_size})

@@ -11,6 +11,17 @@ from receipt_watcher.jobs.log.tables import FactRow
 #: By which name the log knows the version of the program that was started on it last.
 VERSION_FACT = "version"
 
+#: The facts that tell a log from a backup of it: how many starts there were, in all and on each spool.
+COUNTER_FACT = "log_counter"
+SPOOL_COUNTER_FACT = "spool_counter:"
+
+#: What is run on a backup, which is behind the log that it was made of from the beginning: nothing has to be written to
+#: that log, which a crash could prevent, or the rights of whoever makes the backup.
+COUNT_DOWN = (
+    "UPDATE fact SET value = CAST(CAST(value AS INTEGER) - 1 AS TEXT)"  # noqa: S608 - our own names
+    f" WHERE name = '{COUNTER_FACT}' OR (name >= '{SPOOL_COUNTER_FACT}' AND name < '{SPOOL_COUNTER_FACT}~')"
+)
+
 
 class Facts:
     """The facts in the job log."""

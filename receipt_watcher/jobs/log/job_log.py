@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from receipt_watcher.jobs.log.engine.backup import Backup
 from receipt_watcher.jobs.log.engine.sqlite import Database
-from receipt_watcher.jobs.log.facts import Facts
+from receipt_watcher.jobs.log.facts import COUNT_DOWN, Facts
 from receipt_watcher.jobs.log.histories import Histories
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.manual_holds import ManualHolds
@@ -28,6 +29,7 @@ class JobLog:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.database = Database(path, read_only=read_only)
+        self.backup = Backup(self.database, COUNT_DOWN)
         self.facts = Facts(self.database)
         self.lookups = Lookups(self.database)
         self.files = Files(self.database, self.lookups, self.facts)

@@ -642,7 +642,7 @@ class Daemon:
         if self.log.database.is_displaced():
             self._is_rescuing_log = True
             try:
-                self.log.database.restore(self.installation.restore)
+                self.log.backup.restore(self.installation.restore)
             finally:
                 self._log_answered_at = self._monotonic()
                 self._is_rescuing_log = False

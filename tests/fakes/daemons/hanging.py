@@ -47,7 +47,7 @@ def _hang_http() -> None:
 def _hang_log() -> None:
     database = _found["log"]
     assert isinstance(database, Database)
-    database._lock.acquire()  # by the main thread, which never gives it back
+    database._turns._lock.acquire()  # by the main thread, which never gives it back
 
 
 def _keep_snapshot(_gate: Gate) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from receipt_watcher.cli import main
 from receipt_watcher.inbox import gate
-from receipt_watcher.jobs.log.engine import sqlite
+from receipt_watcher.jobs.log.engine import connection
 from receipt_watcher.service import loops
 from receipt_watcher.service.process import daemon
 
 if __name__ == "__main__":
-    sqlite.BUSY_TIMEOUT_SECONDS = 1
+    connection.BUSY_TIMEOUT_SECONDS = 1
     loops.TICK_SECONDS = daemon.PERIODIC_TASKS["check_log"] = 0.5
     gate.RETRY_SECONDS = 0.5
     main.main()

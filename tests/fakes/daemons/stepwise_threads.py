@@ -121,7 +121,7 @@ class SteppingDatabase(Database):
 
         None between several questions of one turn: there nobody else is let in.
         """
-        if not self._is_my_turn:
+        if not self._turns.is_my_turn:
             self._life.step()
         with super().reading():
             yield
@@ -134,7 +134,7 @@ class SteppingDatabase(Database):
 
     def die(self) -> None:
         """Drop the connection, as the end of the process does."""
-        self._database.close()
+        self.connection.close()
 
 
 class SteppingLog(JobLog):

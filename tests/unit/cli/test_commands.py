@@ -143,7 +143,7 @@ def test_no_time(command: Command, job_log: JobLog) -> None:
 def test_a_million_receipts(job_log: JobLog) -> None:
     """A listing never sorts, and reads no row that it does not show, however rare what it looks for is."""
     asked: list[str] = []
-    connection = job_log.database._connection()
+    connection = job_log.database.connection.raw()
     connection.set_trace_callback(asked.append)
     job_log.lookups.listing()
     job_log.lookups.listing(

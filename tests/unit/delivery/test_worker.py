@@ -1083,10 +1083,12 @@ def test_claims_that_could_not_be_written_take_no_workers_place(known: World) ->
     jobs = known.record(6)
     workers = [threading.Thread(target=_deliver_in_vain, args=(known,)) for _ in range(SETTINGS.workers)]
     with refusing_commits(known.log):
-        with known.log.database._lock:  # as somebody else who writes: all claims share one commit
+        with known.log.database._turns._lock:  # as somebody else who writes: all claims share one commit
             for worker in workers:
                 worker.start()
-            wait_until(lambda: len(known.log.database._waiting) == len(workers), "all workers wait for their turn")
+            wait_until(
+                lambda: len(known.log.database._turns._waiting) == len(workers), "all workers wait for their turn"
+            )
         for worker in workers:
             worker.join()
     assert {known.job(job).state for job in jobs} == {State.QUEUED}

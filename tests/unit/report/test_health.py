@@ -146,7 +146,7 @@ def test_a_disk_that_does_not_answer(daemon: Daemon, monkeypatch: pytest.MonkeyP
 def test_a_log_that_fails(daemon: Daemon) -> None:
     """It is said by one check; who asks what is degraded gets an answer all the same."""
     daemon.log.database.close()
-    daemon.log.database.trouble = "its disk is full"
+    daemon.log.database.connection.trouble = "its disk is full"
     assert failing(health_of(daemon)) == {"job_log": "its disk is full"}
     assert health_of(daemon).degraded() == {}
 

@@ -165,9 +165,9 @@ def test_a_log_that_fails_takes_no_sums_away(log: JobLog, counts: Counts) -> Non
     assert counted(counts)("receipts_recorded_total", inbox="office") == 1
     put(log)
     log.database.close()
-    log.database.trouble = "its disk is full"
+    log.database.connection.trouble = "its disk is full"
     assert counted(counts)("receipts_recorded_total", inbox="office") == 1
-    log.database.trouble = None
+    log.database.connection.trouble = None
     log.database.open()
     assert counted(counts)("receipts_recorded_total", inbox="office") == 2
 
@@ -334,7 +334,7 @@ def test_inboxes_and_checks(daemon: Daemon, clock: FakeClock) -> None:
 def test_a_log_that_fails_leaves_the_rest(daemon: Daemon) -> None:
     """While the log cannot be asked a check says so, and what only the log knows is missing."""
     daemon.log.database.close()
-    daemon.log.database.trouble = "its disk is full"
+    daemon.log.database.connection.trouble = "its disk is full"
     page = scraped(daemon)
     assert page("check_ok", check="job_log") == 0
     assert page("inbox_available", inbox="office") == 0

@@ -17,7 +17,8 @@ from peewee import IntegrityError, OperationalError
 from structlog.testing import capture_logs
 
 from receipt_watcher.errors import JobLogError, LockedError
-from receipt_watcher.jobs.log.engine import sqlite
+from receipt_watcher.jobs.log.engine import backup as module
+from receipt_watcher.jobs.log.engine import connection as log_connection
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
@@ -31,7 +32,7 @@ NOW = 1_700_000_000.0
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobLog]:
     """An open job log with one job, that waits for no lock."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(log_connection, "BUSY_TIMEOUT_SECONDS", 0)
     (tmp_path / "state").mkdir()
     log = JobLog(tmp_path / "state" / "receipts.db")
     log.database.open()
@@ -224,7 +225,7 @@ def test_a_log_that_was_deleted_is_restored_with_all_its_rows(log: JobLog, suffi
     late = log.jobs.insert(make_job())
     assert log.database.is_displaced()
     with capture_logs() as lines:
-        log.database.restore()
+        log.backup.restore()
     assert [line["event"] for line in lines] == ["job_log.restored"]
     assert not log.database.is_displaced()
     job = log.jobs.insert(make_job())
@@ -263,7 +264,7 @@ def test_a_folder_that_was_deleted_is_made_first(log: JobLog) -> None:
     before = known(log)
     shutil.rmtree(log.database.path.parent)
     assert log.database.is_displaced()
-    log.database.restore(log.database.path.parent.mkdir)
+    log.backup.restore(log.database.path.parent.mkdir)
     assert ids(log.database.path) == before
 
 
@@ -283,12 +284,12 @@ def test_a_log_that_cannot_be_restored_is_kept_until_it_can(log: JobLog) -> None
         for _ in range(2):
             assert log.database.is_displaced()
             with pytest.raises(JobLogError, match=why):
-                log.database.restore(refuse)
+                log.backup.restore(refuse)
             with pytest.raises(JobLogError, match=r"cannot be written anew: .*is there room for it\?"):
-                log.database.restore()
+                log.backup.restore()
             log.facts.keep("fact", "value")
         assert log.database.trouble is not None
-        log.database.restore(log.database.path.parent.mkdir)
+        log.backup.restore(log.database.path.parent.mkdir)
         log.facts.keep("fact", "another")
     assert [line["event"] for line in lines] == ["job_log.failing", "job_log.restored", "job_log.mended"]
     assert ids(log.database.path) == before
@@ -303,10 +304,10 @@ def test_a_name_that_cannot_be_taken_back_costs_no_row(log: JobLog, monkeypatch:
     with monkeypatch.context() as context:
         context.setattr(Path, "replace", refusing(errno.EROFS))
         with pytest.raises(JobLogError, match="Read-only file system"):
-            log.database.restore()
+            log.backup.restore()
     assert known(log) == before
     assert ".receipts.db.restored" not in beside(log)
-    log.database.restore()
+    log.backup.restore()
     assert ids(log.database.path) == before
 
 
@@ -316,9 +317,9 @@ def test_a_log_that_cannot_be_opened_anew_says_so_until_it_can(log: JobLog, monk
     log.database.path.unlink()
     assert log.database.is_displaced()
     with monkeypatch.context() as context:
-        context.setattr(log.database, "_migrate", refusing(errno.ENOSPC))
+        context.setattr(log.database.connection, "_migrate", refusing(errno.ENOSPC))
         with pytest.raises(JobLogError, match="cannot be written anew"):
-            log.database.restore()
+            log.backup.restore()
     for use in (lambda: log.facts.keep("fact", "value"), lambda: log.facts.get("fact"), log.lookups.listing):
         with pytest.raises(JobLogError, match="cannot be written anew"):
             use()
@@ -333,7 +334,7 @@ def test_a_log_that_was_replaced_is_left_alone(log: JobLog, tmp_path: Path, *, i
     """Nothing is written any more, which would be lost; and nothing of ours gets into the file that replaced it."""
     job = log.lookups.listing()[0]
     backup = tmp_path / "backup.db"
-    log.database.backup(backup)
+    log.backup.write(backup)
     assert log.jobs.advance(job.job_id, Event.CANCEL, NOW) is not None
     write_much(log)
     before = len(known(log))
@@ -380,7 +381,7 @@ def test_a_backup_is_of_one_moment(log: JobLog, tmp_path: Path) -> None:
             count = len(written)
             wait_until(lambda count=count: len(written) >= count + 2, "it is being written")  # type: ignore[misc]
             before = 1 + sum(written)
-            jobs = log.database.backup(tmp_path / f"{number}.db")
+            jobs = log.backup.write(tmp_path / f"{number}.db")
             assert before <= jobs <= 1 + sum(written) + 5
             assert len(ids(tmp_path / f"{number}.db")) == jobs
             assert (jobs - 1) % 5 == 0
@@ -393,7 +394,7 @@ def test_a_backup_is_of_one_moment(log: JobLog, tmp_path: Path) -> None:
 def test_a_backup_is_a_job_log_in_one_file(log: JobLog, tmp_path: Path) -> None:
     """What was copied can be read where nothing can be written, and opened as a job log with all that it had."""
     target = tmp_path / "backup.db"
-    assert log.database.backup(target) == 1
+    assert log.backup.write(target) == 1
     assert target.read_bytes()[18:20] == b"\1\1"  # sqlite.org/fileformat.html: no file is needed beside it to read it
     copied = JobLog(target)
     copied.database.open()
@@ -412,7 +413,7 @@ def test_a_backup_overwrites_nothing(log: JobLog, tmp_path: Path) -> None:
     before = known(log)
     for target in (taken, link, log.database.path):
         with pytest.raises(JobLogError) as caught:
-            log.database.backup(target)
+            log.backup.write(target)
         assert str(caught.value) == f"{target} is there already; nothing was overwritten"
     assert taken.read_text() == "precious"
     assert not (tmp_path / "nowhere").exists()
@@ -426,9 +427,9 @@ def test_a_backup_that_fails_leaves_no_part(
     log: JobLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Where the disk refuses a step of it, that is told; a part of a copy is not left, and no trouble of the log's."""
-    monkeypatch.setattr(sqlite, step, refusing(errno.ENOSPC))
+    monkeypatch.setattr(module, step, refusing(errno.ENOSPC))
     with pytest.raises(JobLogError, match=r"backup\.db.* cannot be written \(.*No space left"):
-        log.database.backup(tmp_path / "backup.db")
+        log.backup.write(tmp_path / "backup.db")
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(PARTIAL_SUFFIX)] == []
     assert log.database.trouble is None
@@ -437,7 +438,7 @@ def test_a_backup_that_fails_leaves_no_part(
 def test_a_backup_needs_a_folder(log: JobLog, tmp_path: Path) -> None:
     """Where the folder is missing, the error names the file."""
     with pytest.raises(JobLogError, match=r"missing/.*backup\.db.* cannot be written"):
-        log.database.backup(tmp_path / "missing" / "backup.db")
+        log.backup.write(tmp_path / "missing" / "backup.db")
 
 
 @pytest.mark.parametrize("spoil", [damage, miscount])
@@ -445,7 +446,7 @@ def test_a_damaged_log_has_no_backup(log: JobLog, tmp_path: Path, spoil: Callabl
     """A copy that would be damaged is not kept, and the words are about the log, not about the copy's disk."""
     spoil(log)
     with pytest.raises(JobLogError, match=rf"the job log {log.database.path} is damaged \(.*\); stop the daemon"):
-        log.database.backup(tmp_path / "backup.db")
+        log.backup.write(tmp_path / "backup.db")
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
@@ -488,8 +489,8 @@ def test_nobody_else_reads_the_log(tmp_path: Path) -> None:
     log = JobLog(tmp_path / "receipts.db")
     log.database.open()
     log.jobs.insert(make_job())
-    log.database.backup(tmp_path / "copy.db")
-    log.database.restore()
+    log.backup.write(tmp_path / "copy.db")
+    log.backup.restore()
     log.jobs.insert(make_job())
     assert {"receipts.db", "receipts.db-wal", "copy.db"} <= modes(tmp_path).keys()
     assert set(modes(tmp_path).values()) == {0o600}

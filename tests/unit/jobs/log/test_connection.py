@@ -35,7 +35,7 @@ def facts(log: JobLog) -> set[str]:
 def said(log: JobLog) -> list[str]:
     """Return the first word of each statement that SQLite is given from now on."""
     words: list[str] = []
-    connection: sqlite3.Connection = log.database._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
+    connection: sqlite3.Connection = log.database.connection.raw()
     connection.set_trace_callback(lambda statement: words.append(statement.split()[0]))
     return words
 
@@ -48,7 +48,7 @@ def queued(log: JobLog, works: Sequence[Work]) -> Iterator[list[Future[object]]]
             futures: list[Future[object]] = []
             for number, work in enumerate(works, 1):
                 futures.append(pool.submit(work))
-                wait_until(lambda: len(log.database._waiting) == number, "it waits for its turn")  # noqa: B023 - called at once
+                wait_until(lambda: len(log.database._turns._waiting) == number, "it waits for its turn")  # noqa: B023 - called at once
             yield futures
         for future in futures:
             future.exception(DEADLINE_SECONDS)

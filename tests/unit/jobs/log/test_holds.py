@@ -164,7 +164,7 @@ def test_an_acceptance_clears_the_413(holds: Holds) -> None:
 
 def test_an_everyday_callback_writes_nothing(log: JobLog, holds: Holds) -> None:
     """A callback that changes nothing of what is known costs no write."""
-    connection: sqlite3.Connection = log.database._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
+    connection: sqlite3.Connection = log.database.connection.raw()
     holds.called_back(URL, NOW)
     changes = connection.total_changes
     holds.called_back(URL, NOW + 1)

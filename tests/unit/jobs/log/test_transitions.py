@@ -21,7 +21,7 @@ from playhouse.migrations import Runner
 
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
-from receipt_watcher.jobs.log.engine import sqlite
+from receipt_watcher.jobs.log.engine import connection as log_connection
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.tables import TABLES
 from receipt_watcher.jobs.log.transitions import Attempt
@@ -456,7 +456,7 @@ def test_a_backlog_is_never_sorted(log: JobLog) -> None:
 def asked_by(log: JobLog, call: Callable[[], object]) -> list[str]:
     """Return the statements that SQLite is given meanwhile."""
     asked: list[str] = []
-    connection: sqlite3.Connection = log.database._database.connection()  # type: ignore[no-untyped-call]
+    connection: sqlite3.Connection = log.database.connection.raw()
     connection.set_trace_callback(asked.append)
     call()
     connection.set_trace_callback(None)
@@ -952,7 +952,9 @@ def test_threads_share_no_transaction(log: JobLog) -> None:
 def test_commits_survive_a_power_loss(log: JobLog) -> None:
     """The file is in WAL mode with synchronous=FULL, and foreign keys count: at the first start and at any other."""
     for _ in range(2):
-        found = [log.database._database.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")]
+        found = [
+            log.database.connection._database.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
         assert found == ["wal", 2, 1]
         log.database.close()
         log.database.open()
@@ -981,7 +983,7 @@ def test_a_writer_waits_for_another_process(log: JobLog, other: sqlite3.Connecti
     """While another process writes, a write here waits for it and then succeeds, upon what the other one wrote."""
     job = put(log)
     has_begun = threading.Event()
-    connection: sqlite3.Connection = log.database._database.connection()  # type: ignore[no-untyped-call]  # Peewee has no types
+    connection: sqlite3.Connection = log.database.connection.raw()
     connection.set_trace_callback(lambda sql: has_begun.set() if sql.startswith("BEGIN") else None)
     other.execute("BEGIN IMMEDIATE")
     other.execute("UPDATE job SET state = 'cancelled'")
@@ -1026,7 +1028,7 @@ def test_closing_is_harmless(tmp_path: Path) -> None:
 
 # --- the schema ----------------------------------------------------------------------------------------------------
 
-MIGRATIONS = sorted(path.stem for path in (Path(sqlite.__file__).parents[1] / "migrations").glob("[0-9]*.py"))
+MIGRATIONS = sorted(path.stem for path in (Path(log_connection.__file__).parents[1] / "migrations").glob("[0-9]*.py"))
 
 
 def versions(path: Path) -> list[str]:
@@ -1103,12 +1105,12 @@ def test_two_processes_may_open_a_new_file_at_once(
                         others.append(str(error))
             return found
 
-    monkeypatch.setattr(sqlite, "Runner", Interrupted)
+    monkeypatch.setattr(log_connection, "Runner", Interrupted)
     late = JobLog(path)
     late.database.open()
     put(late)
     assert versions(path) == MIGRATIONS
-    assert late.database._database.pragma("foreign_keys") == 1
+    assert late.database.connection._database.pragma("foreign_keys") == 1
     late.database.close()
     assert others in (["made them"], ["database is locked"])
 
@@ -1122,7 +1124,7 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyte
             raise PlannedError
 
     log = JobLog(tmp_path / "receipts.db")
-    monkeypatch.setattr(sqlite, "Runner", CutOff)
+    monkeypatch.setattr(log_connection, "Runner", CutOff)
     with pytest.raises(PlannedError):
         log.database.open()
     log.database.close()

@@ -781,7 +781,7 @@ def test_a_defect_is_a_page_with_a_number(office: Office, monkeypatch: pytest.Mo
 def test_a_log_that_cannot_be_read_is_said(office: Office) -> None:
     """While the job log cannot be used, each page says so, that nothing is lost, and when to come again."""
     office.log.database.close()
-    office.log.database.trouble = "its disk is full"
+    office.log.database.connection.trouble = "its disk is full"
     answer = office.get("/receipts")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "60"
