@@ -10,6 +10,7 @@ What it promises: a job is claimed before it is sent, and one that may have been
 - `callbacks`: verdicts that come by a callback
 - `deadlines`: what happens if none comes
 - `kept_callbacks`: callbacks that the job log could not take
+- `naming`: what destinations are called, and which branches go to one
 - `pace`: how fast a queue drains
 - `destinations`: what is sent, and what an answer means
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import structlog
 
+from receipt_watcher.delivery.naming import branches_of
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
-from receipt_watcher.spool.route import InboxRoute, branches_of, log_concluded
+from receipt_watcher.spool.route import InboxRoute, log_concluded
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()

@@ -27,6 +27,7 @@ from receipt_watcher.delivery.destinations import (
     Refused,
     Unreadable,
 )
+from receipt_watcher.delivery.naming import branches_of
 from receipt_watcher.delivery.pauses import DeliverySettings, Pauses, others_passed
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import Job
@@ -36,7 +37,7 @@ from receipt_watcher.jobs.log.transitions import Attempt
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import in_words
-from receipt_watcher.spool.route import Branch, InboxRoute, branches_of, log_concluded
+from receipt_watcher.spool.route import Branch, InboxRoute, log_concluded
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()

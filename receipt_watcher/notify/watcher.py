@@ -24,6 +24,7 @@ import structlog
 
 from receipt_watcher.config.schedule import Window, latest_day, time_of
 from receipt_watcher.config.secrets import without_secrets
+from receipt_watcher.delivery.naming import branches_of
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.inbox.wait_reasons import WaitReason
@@ -35,7 +36,7 @@ from receipt_watcher.jobs.states import State
 from receipt_watcher.notify.channels import Channel
 from receipt_watcher.notify.notices import Away, Day, Hold, Kind, Notice, Stuck, Wording
 from receipt_watcher.report.balance.last_result import last_balance
-from receipt_watcher.spool.route import InboxRoute, branches_of
+from receipt_watcher.spool.route import InboxRoute
 
 logger = structlog.get_logger()
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from receipt_watcher.config.options import Config
+from receipt_watcher.delivery.naming import branches_of
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.json_view import iso_time
@@ -21,7 +22,6 @@ from receipt_watcher.jobs.states import State
 from receipt_watcher.report import status_line
 from receipt_watcher.report.closed_windows import closed_windows
 from receipt_watcher.spool.filing import Filing
-from receipt_watcher.spool.route import branches_of
 from receipt_watcher.system.display import display_name
 
 

@@ -7,8 +7,6 @@ tick all the same, so a bell that is not heard costs seconds, never a receipt.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,8 +24,6 @@ from receipt_watcher.system.disk import digest_of
 from receipt_watcher.system.display import display_name
 
 logger = structlog.get_logger()
-
-_ID_CHARACTERS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,22 +122,6 @@ class InboxRoute:
         if job.moving_to_folder is None or job.moving_to_path is None:
             return False
         return (self.spool.folders.path_of(job.moving_to_folder) / job.moving_to_path).is_file()
-
-
-def branches_of(routes: Iterable[InboxRoute], url: str) -> list[str]:
-    """Return the keys of all branches that go to one destination."""
-    return [branch.key for route in routes for branch in route.branches if branch.url == url]
-
-
-def destination_id(url: str) -> str:
-    """Return the short name of a destination: a URL may hold what not everybody should see."""
-    return hashlib.sha256(url.encode()).hexdigest()[:_ID_CHARACTERS]
-
-
-def destinations_of(routes: Iterable[InboxRoute]) -> dict[str, str]:
-    """Return the URL of each destination by its short name."""
-    urls = dict.fromkeys(branch.url for route in routes for branch in route.branches)
-    return {destination_id(url): url for url in urls}
 
 
 def log_concluded(job: Job, now: float) -> None:

@@ -31,7 +31,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.jobs.job import new_job_id
 from receipt_watcher.jobs.states import CLOSED_STATES
 from tests.conftest import TOKEN

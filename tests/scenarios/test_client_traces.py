@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from receipt_watcher.cli.demo.stand_in import ReceivedPost, StandIn
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.inbox.take_in import TakeIn

@@ -12,7 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason

@@ -20,7 +20,8 @@ import pytest
 from PIL import Image
 
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.cli.demo.stand_in import ReceivedPost, StandIn
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.jobs.job import Folder
 from tests.conftest import TOKEN

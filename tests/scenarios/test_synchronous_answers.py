@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from receipt_watcher.cli.demo.stand_in import STARTING_UP, Behaviour, ReceivedPost, StandIn
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import STARTING_UP, Behaviour, StandIn
 from receipt_watcher.config.schedule import DAYS
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State

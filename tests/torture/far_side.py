@@ -28,15 +28,8 @@ from typing import Any
 
 import httpx
 
-from receipt_watcher.cli.demo.stand_in import (
-    INTERNAL_ERROR,
-    STARTING_UP,
-    TOO_LARGE,
-    UNAVAILABLE,
-    Behaviour,
-    ReceivedPost,
-    StandIn,
-)
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import INTERNAL_ERROR, STARTING_UP, TOO_LARGE, UNAVAILABLE, Behaviour, StandIn
 from tests.torture.ledger import TOKEN, Ledger
 from tests.torture.plan import SINK, Fault
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.progress import INBOX, reason_in_words
-from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, succeed_if_intact
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import Behaviour, succeed_if_intact
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State

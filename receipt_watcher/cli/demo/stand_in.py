@@ -20,7 +20,6 @@ import functools
 import hashlib
 import http.client
 import json
-import re
 import signal
 import socket
 import struct
@@ -35,43 +34,16 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 from urllib.parse import SplitResult, urlsplit
 
+from receipt_watcher.cli.demo.received_posts import ReceivedPost, Request, read_parts, read_request
+
 IDLE_SECONDS = 5.0  # n8n closes a kept connection after this time
 CALLBACK_TIMEOUT_SECONDS = 10.0
 CALLBACK_PAUSES_SECONDS = (0.0, 0.0, 0.05, 0.2)  # before each try; the second is for a kept connection that was closed
 MAX_JSON_BYTES, MAX_MULTIPART_BYTES = 16 * 2**20, 200 * 2**20
-_BOUNDARY = re.compile(r'boundary="?([^";]+)', re.IGNORECASE)
-_PART_NAME = re.compile(r'[; ](name|filename)="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
 _UNTOLD = ("headers", "content", "callback_token", "file_url")  # not written to the log of `main`
 
 Callback = tuple[str, dict[str, str], int | str]  # job id, body sent, HTTP status or the error of the last try
-_Request = tuple[str, str, dict[str, str], bytes]  # method, path, headers, body
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedPost:
-    """One POST that arrived whole and that n8n would start its workflow with. Header names are in lower case."""
-
-    job_id: str
-    attempt: int
-    filename: str
-    sha256: str  # of the bytes that arrived; empty without check_content
-    claimed_sha256: str
-    size: int
-    mime_type: str
-    inbox: str
-    notion_database_id: str
-    callback_url: str
-    callback_token: str  # of this job alone; empty where all share one
-    file_url: str  # where the file is to be fetched; empty where it came along
-    payload: str
-    path: str
-    headers: Mapping[str, str]
-    subfolder: str
-    raw_filename: str  # as written in the head of the multipart's file; empty with JSON
-    received_at: float
-    monotonic_at: float
-    content: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,21 +212,21 @@ class StandIn:
             if not await self._respond(request, writer):
                 return
 
-    async def _next_request(self, reader: asyncio.StreamReader) -> _Request | None:
+    async def _next_request(self, reader: asyncio.StreamReader) -> Request | None:
         try:
             async with asyncio.timeout(IDLE_SECONDS):
                 begin = await reader.readexactly(1)
         except (OSError, EOFError):
             return None  # the connection ended or idled between two requests
         try:
-            return await _read_request(begin, reader)
+            return await read_request(begin, reader)
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
             with self._changed:
                 self.torn += 1
                 self._changed.notify_all()
             return None
 
-    async def _respond(self, request: _Request, writer: asyncio.StreamWriter) -> bool:
+    async def _respond(self, request: Request, writer: asyncio.StreamWriter) -> bool:
         delivery = self._examine(*request)
         if isinstance(delivery, Behaviour):
             self._note(self.refused, delivery.status)
@@ -290,7 +262,7 @@ class StandIn:
         if len(body) > (MAX_MULTIPART_BYTES if in_parts else self.max_json_bytes):
             return TOO_LARGE if in_parts else INTERNAL_ERROR
         try:
-            form = _read_parts(body, kind) if in_parts else json.loads(body)
+            form = read_parts(body, kind) if in_parts else json.loads(body)
             delivery = self._read_delivery(path, headers, form)
         except (AttributeError, LookupError, TypeError, ValueError):
             return _BAD_FORM if in_parts else _BAD_JSON
@@ -387,37 +359,6 @@ def _digest_at(url: SplitResult) -> str:
     return digest.hexdigest() if is_whole else ""
 
 
-async def _read_request(begin: bytes, reader: asyncio.StreamReader) -> _Request:
-    """Return the request that begins so; raise EOFError or ValueError where it is torn or no HTTP."""
-    head = begin + await reader.readuntil(b"\r\n\r\n")
-    first_line, *lines = head.decode("latin-1").rstrip().split("\r\n")
-    method, path, _ = first_line.split()
-    pairs = (line.partition(":") for line in lines)
-    headers = {name.lower(): text.strip() for name, _, text in pairs}
-    if headers.get("transfer-encoding") != "chunked":
-        return method, path, headers, await reader.readexactly(int(headers.get("content-length", 0)))
-    chunks = []
-    while size := int(await reader.readuntil(b"\r\n"), 16):
-        chunks.append((await reader.readexactly(size + 2))[:-2])
-    await reader.readuntil(b"\r\n")
-    return method, path, headers, b"".join(chunks)
-
-
-def _read_parts(body: bytes, content_type: str) -> dict[str, Any]:
-    """Return a multipart form's fields: texts, and `file` as bytes."""
-    boundary = _BOUNDARY.findall(content_type)[0].encode()
-    _, *parts, end = (b"\r\n" + body).split(b"\r\n--" + boundary)
-    if not end.startswith(b"--"):
-        raise ValueError("the last boundary is missing")
-    form: dict[str, Any] = {}
-    for part in parts:
-        head, _, content = part.partition(b"\r\n\r\n")
-        named = dict(_PART_NAME.findall(head.decode()))
-        form[named["name"]] = content if named["name"] == "file" else content.decode()
-        form |= {"file.filename": named["filename"]} if "filename" in named else {}
-    return form
-
-
 def _write_line(stream: TextIO, told: dict[str, Any]) -> None:
     stream.write(json.dumps(told) + "\n")
     stream.flush()
@@ -435,7 +376,7 @@ def main() -> None:
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before a thread starts: only sigwait may get them
 
-    with options.log.database.open("a") if options.log else contextlib.nullcontext(sys.stdout) as log:
+    with options.log.open("a") if options.log else contextlib.nullcontext(sys.stdout) as log:
 
         def tell(delivery: ReceivedPost) -> Behaviour:
             told = {name: getattr(delivery, name) for name in ReceivedPost.__slots__ if name not in _UNTOLD}

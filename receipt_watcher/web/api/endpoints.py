@@ -25,13 +25,14 @@ from starlette.routing import Route as WebRoute
 from receipt_watcher import __version__
 from receipt_watcher.config.roles import Right, Role
 from receipt_watcher.delivery.destinations.reachability import Reach
+from receipt_watcher.delivery.naming import branches_of, destinations_of
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import attempt_view, full_view, history_view, iso_time, job_view
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.log.queries.search import Cursor
-from receipt_watcher.spool.route import InboxRoute, branches_of, destinations_of
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.web.access.callers import Access, Caller
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.api import schemas

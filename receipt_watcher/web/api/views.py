@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from receipt_watcher.config.secrets import masked, without_path
 from receipt_watcher.delivery.destinations.reachability import Reach
+from receipt_watcher.delivery.naming import destination_id
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import DestinationState
 from receipt_watcher.jobs.log.manual_holds import ManualHold, hand_hold_view
-from receipt_watcher.spool.route import destination_id
 
 
 def hold_view(

@@ -26,7 +26,7 @@ import pytest
 import yaml
 
 from receipt_watcher.cli.demo import samples
-from receipt_watcher.cli.demo.stand_in import ReceivedPost
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import CLOSED_STATES, INITIAL_STATES, OPEN_STATES, TRANSITIONS, Event, State

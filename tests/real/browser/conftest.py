@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
-from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.jobs.job import Job

@@ -13,7 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
-from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn, succeed_if_intact
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn, succeed_if_intact
 
 _MODE = Path(__file__).with_name("mode")
 _NEVER = threading.Event()

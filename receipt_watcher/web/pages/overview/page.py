@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from receipt_watcher.delivery.naming import branches_of, destinations_of
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.log.queries.search import Hour, Search, Wanted
 from receipt_watcher.jobs.states import State
-from receipt_watcher.spool.route import InboxRoute, branches_of, destinations_of
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.pages import viewmodels
 from receipt_watcher.web.pages.base import PageEndpoints, Pulse

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from receipt_watcher.cli.check import live
-from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.sources.load import load
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon

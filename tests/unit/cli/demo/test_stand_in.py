@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from receipt_watcher.cli.demo import stand_in as module
-from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 
 CONTENT = bytes(range(256)) * 40 + b"\r\n--not a boundary\r\n\r\n"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

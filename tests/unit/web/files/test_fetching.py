@@ -23,7 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.columns import change_columns
 from receipt_watcher.jobs.log.job_log import JobLog

@@ -18,6 +18,7 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
+from receipt_watcher.delivery.naming import destination_id
 from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.state import InboxState, Waiting
@@ -31,7 +32,6 @@ from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.report.explain import Explainer
 from receipt_watcher.service.web_wiring import explainer, page_settings
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.spool.route import destination_id
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
 from receipt_watcher.web.access.callers import Access, Trust

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import yaml
 
-from receipt_watcher.cli.demo.stand_in import Behaviour, ReceivedPost, StandIn
+from receipt_watcher.cli.demo.received_posts import ReceivedPost
+from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from tests.fakes.daemons.process import REPOSITORY, wait_until
 
 TOKEN = "a-token-for-tests-only"
