@@ -32,7 +32,7 @@ from receipt_watcher.inbox.state import Snapshot, Waiting
 from receipt_watcher.inbox.status_file import StatusFile
 from receipt_watcher.inbox.take_in import ParkedFile, TakeIn, Upload
 from receipt_watcher.inbox.turns import Turns
-from receipt_watcher.inbox.wait_reasons import WaitReason
+from receipt_watcher.inbox.wait_reasons import LONG_SECONDS, WaitReason
 from receipt_watcher.inbox.watching.settling import Seen, Settled
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import Job
@@ -60,9 +60,6 @@ RETRY_SECONDS = 2.0
 #: a share that is slow answers each call within a second, but a copy across file systems is one long call.
 LOOK_LIMIT_SECONDS = 5.0
 MOVE_LIMIT_SECONDS = 60.0
-
-#: A file that waits longer is told as a warning, and shown by `status`.
-LONG_SECONDS = 600.0
 
 #: A file that waits for less is nobody's concern, and at most so many are named.
 _SNAPSHOT_AFTER_SECONDS = 5.0

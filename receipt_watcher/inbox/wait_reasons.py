@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from receipt_watcher.jobs.codes import Code
 
+#: A file that waits longer is logged as a warning, and shown by `status`.
+LONG_SECONDS = 600.0
+
 
 class WaitReason(Code):
     """Why a file waits; the README lists them all."""

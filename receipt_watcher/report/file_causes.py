@@ -19,7 +19,7 @@ from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.process import file_limits_of
 from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.inbox.state import Snapshot, Waiting
-from receipt_watcher.inbox.wait_reasons import WaitReason
+from receipt_watcher.inbox.wait_reasons import LONG_SECONDS, WaitReason
 from receipt_watcher.inbox.watching.ignored import UNFINISHED
 from receipt_watcher.inbox.watching.listing import listing_of, signature
 from receipt_watcher.jobs.json_view import iso_time
@@ -28,9 +28,6 @@ from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of
 from receipt_watcher.system.permissions import file_advice, folder_advice, refusal
-
-#: A file that has waited longer is shown by `status`.
-LONG_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
