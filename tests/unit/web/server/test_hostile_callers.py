@@ -33,7 +33,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.web import app
+from receipt_watcher.web import callback
 from receipt_watcher.web.access.callback_tokens import CallbackTokens, TokenWorth
 from receipt_watcher.web.access.callers import cookie_of
 from receipt_watcher.web.access.wrong_tokens import (
@@ -263,7 +263,7 @@ def test_no_body_is_kept_for_a_wrong_token(site: Site, monkeypatch: pytest.Monke
     async def read(*_: object) -> bytes:
         raise AssertionError("the body was read")
 
-    monkeypatch.setattr(app, "read_body", read)
+    monkeypatch.setattr(callback, "read_body", read)
     assert_problem(call(site, "a", WRONG), 401)
     assert_problem(call(site, "a", AUTHENTIC), 500)
 
