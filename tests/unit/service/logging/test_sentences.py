@@ -51,7 +51,7 @@ def passed() -> dict[str, list[set[str]]]:
 
 def outcomes() -> list[str]:
     """Return the events that delivery chooses from."""
-    tree = ast.parse((PACKAGE / "delivery" / "worker.py").read_text("utf-8"))
+    tree = ast.parse((PACKAGE / "delivery" / "outcomes.py").read_text("utf-8"))
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     return sorted({text for text in texts if re.fullmatch(r"job\.(accepted|deferred|refused|lost|unreadable)", text)})
 
