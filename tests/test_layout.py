@@ -393,7 +393,7 @@ STILL_LARGE: dict[str, set[str]] = {
     "lines of a class": {
         "inbox.gate.Gate",
         "inbox.watching.watch.InboxWatch",
-        "notify.watcher.Notification",
+        "notify.watcher.NoticeWatcher",
         "report.balance.balance.Balance",
         "service.process.daemon.Daemon",
         "spool.filing.Filing",

@@ -31,6 +31,23 @@ def test_a_clock_that_is_set_back_keeps_nobody_waiting() -> None:
     assert pace.wait_seconds(5_000) == 0
 
 
+def test_one_that_goes_an_interval_early_is_made_up_for() -> None:
+    """Of two at once, the second is an interval early, so the third waits two intervals, less what has passed."""
+    pace = Pace(60)
+    pace.take(100)
+    pace.take(100)
+    assert pace.wait_seconds(100.5) == 1.5
+
+
+def test_a_wait_is_always_shorter_than_two_intervals() -> None:
+    """A wait of two intervals or more can come only from a clock that was set back: nobody waits."""
+    pace = Pace(60)
+    pace.take(100)
+    assert pace.wait_seconds(98.5) == 0
+    assert pace.wait_seconds(99) == 0
+    assert pace.wait_seconds(99.5) == 1.5
+
+
 @given(st.lists(st.floats(0, 10), max_size=60), st.sampled_from([1.0, 7.5, 60.0, 1000.0]))
 def test_never_more_than_the_pace(pauses: list[float], per_minute: float) -> None:
     """However often it is asked, in no span of time do more go than it has intervals, and two."""
