@@ -103,6 +103,11 @@ class ForkServer:
             )
         atexit.register(self._close)
 
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self._process.pid
+
     def can_start(self, command: Sequence[str], environment: Mapping[str, str]) -> bool:
         """Whether a command may be forked: Python runs a module, and nothing else is meant to happen at its start."""
         return list(command[:2]) == [sys.executable, "-m"] and _read_at_start(environment) == self._environment
@@ -147,6 +152,11 @@ class ForkServer:
 def fork_server() -> ForkServer:
     """Return the server of this process; it is started when the first test needs it."""
     return ForkServer()
+
+
+def server_pids() -> set[int]:
+    """Return the process id of this process's server, if it was started: a child that no test has started itself."""
+    return {fork_server().pid} if fork_server.cache_info().currsize else set()
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:

@@ -47,6 +47,7 @@ from receipt_watcher.system import cpu, disk
 from receipt_watcher.system.cpu import processors
 from tests.conftest import TOKEN
 from tests.fakes.daemons import hostile_examiner
+from tests.fakes.daemons.fork_server import server_pids
 from tests.fakes.daemons.process import RunningDaemon, assert_consistent, jpegs, wait_until
 from tests.unit.examine.test_judge import KINDS, MIME_TYPES, sample
 
@@ -69,9 +70,9 @@ def plugged() -> Iterator[Examiners]:
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the processes that a process has started, and that have not been waited for."""
+    """Return the processes that a process has started, and that have not been waited for, without the fork server."""
     listed = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    return [int(child) for found in listed for child in found]
+    return [child for children in listed for child in map(int, children) if child not in server_pids()]
 
 
 def is_running(pid: int) -> bool:
