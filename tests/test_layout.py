@@ -261,7 +261,7 @@ def test_each_package_has_its_line() -> None:
     """The root holds the packages of the order, the errors and what Python wants; nothing else."""
     known = {*ORDER.split(), "__init__", "__main__"}
     assert {name.split(".")[0] or "__init__" for name in MODULES} <= known
-    shown = {entry.name for entry in PACKAGE.iterdir()} - {"__pycache__"}
+    shown = {entry.name for entry in PACKAGE.iterdir() if entry.is_file() or any(entry.rglob("*.py"))}
     assert shown <= {*ORDER.split(), "errors.py", "__init__.py", "__main__.py", "py.typed"}
 
 

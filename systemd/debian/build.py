@@ -1,4 +1,4 @@
-"""Builds the Debian package: `python -m systemd.debian.build [--version 1.2.3] [FOLDER]`, from the repository's folder.
+"""Builds the Debian package: `python systemd/debian/build.py [--version 1.2.3] [FOLDER]`, from the repository's folder.
 
 The program and what it needs are copied as they are in this environment, for the same version of Python, which the
 package depends on; no network is asked. It needs nothing that only the tests do. Prints the path of the package.
@@ -39,7 +39,7 @@ _HOME = Path("/opt/receipt-watcher")
 
 def main() -> int:
     """Build it and say where it is."""
-    parser = argparse.ArgumentParser(prog="python -m systemd.debian.build", description="Builds the Debian package.")
+    parser = argparse.ArgumentParser(prog="python systemd/debian/build.py", description="Builds the Debian package.")
     parser.add_argument("--version", default=__version__, help=f"default {__version__}")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("dist"), help="where it goes; default dist")
     options = parser.parse_args()
