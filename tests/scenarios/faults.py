@@ -36,8 +36,6 @@ TELLING = frozenset(
 
 
 class _Impatient(RunningDaemon):
-    is_forked = False  # what is plugged in must be there before the program is imported
-
     def command(self, *arguments: str) -> list[str]:
         return [
             "tests.fakes.daemons.short_timeouts" if word == "receipt_watcher" else word

@@ -244,8 +244,6 @@ def test_a_lock_that_ends_in_time_costs_nothing(tmp_path: Path, monkeypatch: pyt
 class Impatient(RunningDaemon):
     """One that waits for less; see `impatient`."""
 
-    is_forked = False  # what is plugged in must be there before the program is imported
-
     def command(self, *arguments: str) -> list[str]:
         """Return the words of a command."""
         return [

@@ -581,8 +581,6 @@ def test_the_tables_agree() -> None:
 class HostileDaemon(RunningDaemon):
     """The daemon with examiners that do what the files say."""
 
-    is_forked = False  # what is plugged in must be there before the program is imported
-
     def command(self, *arguments: str) -> list[str]:
         """Return the words of a command with this configuration."""
         whole = super().command(*arguments)
