@@ -459,9 +459,9 @@ BOMBS: dict[str, Callable[[int, int], bytes]] = {
 EXAMINE_ALL = """
 import json, resource, sys
 from pathlib import Path
-from receipt_watcher.examine.judge import TELLING_BYTES, Limits, examine
+from receipt_watcher.examine.judge import TELLING_BYTES, FileLimits, examine
 def reasons(folder):
-    found = {path.name: examine(path, Limits(50_000_000, 100_000_000)).refusal for path in Path(folder).iterdir()}
+    found = {path.name: examine(path, FileLimits(50_000_000, 100_000_000)).refusal for path in Path(folder).iterdir()}
     return {name: refusal and refusal.reason.value for name, refusal in found.items()}
 reasons(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -27,6 +27,7 @@ from receipt_watcher.config.sections.retention import Retention
 from receipt_watcher.config.sources.load import load
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
+from receipt_watcher.jobs.log import migrations
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.moves import Moves
 from receipt_watcher.jobs.log.transitions import Attempt
@@ -970,7 +971,7 @@ def test_nonsense_is_a_mistake(tmp_path: Path, value: str) -> None:
 
 # --- older logs ----------------------------------------------------------------------------------------------------
 
-MIGRATIONS = Path(retention.__file__).parent / "migrations"
+MIGRATIONS = Path(migrations.__file__).parent
 
 
 def log_of_version(path: Path, version: int) -> None:

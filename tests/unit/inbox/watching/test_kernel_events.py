@@ -285,7 +285,7 @@ import sys, time
 from pathlib import Path
 from receipt_watcher.config.options import Inbox
 from receipt_watcher.inbox.watching.watch import InboxWatch
-from receipt_watcher.spool.route import Bell
+from receipt_watcher.system.wakeup import Bell
 
 bell, seen = Bell(), set()
 watch = InboxWatch(
