@@ -1,0 +1,1 @@
+"""Changes the pure modules in one place at a time, and asks whether the modules' own tests notice."""
