@@ -1,4 +1,4 @@
-"""What an admin types.
+"""The commands that an admin types.
 
 - `main`, `context`, `table`, `times`, `completion`: what holds the commands together
 - `commands`: the commands, by the word that is typed

@@ -1,4 +1,4 @@
-"""What people are told without asking: failures, outages, inboxes that are away.
+"""Notices that people get without asking: failures, outages, inboxes that are away.
 
 What it promises: each thing is told once, and again when it is over. A notice that could not go out is kept.
 

@@ -1,4 +1,4 @@
-"""What `receipt-watcher check` looks at: the folders, N8N, the callback URL, old files. It never posts.
+"""Run the checks of `receipt-watcher check`: the folders, N8N, the callback URL, old files. It never posts.
 
 Folders are proven, not judged by their mode bits: a hidden probe file is created, moved on through the spool,
 and removed, as the user who runs the check; so run it as the service's user.

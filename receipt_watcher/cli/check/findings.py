@@ -1,4 +1,4 @@
-"""What `check` and `check --live` find."""
+"""Findings of `check` and `check --live`."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def check_inbox(config: Config, inbox: Inbox) -> list[CheckFinding]:
     try:
         return within(ANSWER_SECONDS, lambda: list(_look_at_inbox(config, inbox)), inbox.path)
     except OSError as error:  # whatever is asked of that folder now may hang as well
-        return [CheckFinding("error", f"inbox {inbox.name}: {inbox.path} {error.strerror}", "mount the share anew")]
+        return [CheckFinding("error", f"inbox {inbox.name}: {inbox.path} {error.strerror}", "mount the share again")]
 
 
 def _look_at_inbox(config: Config, inbox: Inbox) -> Iterator[CheckFinding]:

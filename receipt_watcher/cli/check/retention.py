@@ -1,4 +1,4 @@
-"""What retention would remove by now: by the job log alone, without a look at the files."""
+"""Files that retention would remove by now: by the job log alone, without a look at the files."""
 
 from __future__ import annotations
 

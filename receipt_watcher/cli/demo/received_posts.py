@@ -1,4 +1,4 @@
-"""What is posted to the stand-in: a small HTTP/1.1 reader, a multipart reader, and the receipt in it."""
+"""Posts that the stand-in got: a small HTTP/1.1 reader, a multipart reader, and the receipt in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks, and what the caller may.
+"""The caller of a request, and what the caller may do.
 
 - `callers`: tokens, sessions and local callers
 - `api_tokens`, `callback_tokens`: tokens of the API; tokens of callbacks

@@ -27,9 +27,9 @@ def pasted(office: Office) -> str:
         "/opt/receipt-watcher/bin/receipt-watcher",
     )
     assert "pip" not in lines
-    shutil.copytree(REPOSITORY / "systemd", office.machine.path("/root/clone/systemd"))
-    office.machine.path("/root/clone/block").write_text(lines)
-    said = run("sh", "-c", "cd /root/clone && umask 077 && exec sh <block")
+    shutil.copytree(REPOSITORY / "systemd", office.machine.path("/var/tmp/clone/systemd"))
+    office.machine.path("/var/tmp/clone/block").write_text(lines)
+    said = run("sh", "-c", "cd /var/tmp/clone && umask 077 && exec sh <block")
     assert office.is_active(), said.stdout + said.stderr
     assert office.systemctl("is-enabled", UNIT) == "enabled"
     office.add_scanner()
@@ -160,11 +160,11 @@ def upgraded_under_callbacks(office: Office) -> str:
 def _broken(office: Office, script: str) -> str:
     """Return a package whose script of that name fails, once all before it has been done."""
     package = office.package("1.2")
-    made = f"/root/broken-{script}.deb"
+    made = f"/var/tmp/broken-{script}.deb"
     steps = (
-        f"rm -rf /root/broken; dpkg-deb -R {package} /root/broken; cd /root/broken/DEBIAN; "
+        f"rm -rf /var/tmp/broken; dpkg-deb -R {package} /var/tmp/broken; cd /var/tmp/broken/DEBIAN; "
         + {"preinst": "echo 'exit 1' >>preinst", "postinst": "sed -i '2i exit 1' postinst"}[script]
-        + f"; dpkg-deb --root-owner-group -Znone --build /root/broken {made} >/dev/null; rm -r /root/broken"
+        + f"; dpkg-deb --root-owner-group -Znone --build /var/tmp/broken {made} >/dev/null; rm -r /var/tmp/broken"
     )
     office.machine.run("sh", "-euc", steps)
     return made

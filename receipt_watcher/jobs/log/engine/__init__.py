@@ -1,4 +1,4 @@
-"""What the job log is kept in: its connection, its backup, what is wrong with it.
+"""The database of the job log: its connection, its backup, what is wrong with it.
 
 What it promises: an error of the database is told in the same words everywhere, and whether it will pass.
 

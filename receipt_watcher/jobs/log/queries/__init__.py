@@ -1,4 +1,4 @@
-"""What is asked of the job log. Nothing here changes it.
+"""Questions that the job log answers. Nothing here changes it.
 
 - `lookups`: jobs by what they are: their id, their bytes, their state
 - `files`: where their files are, which are to be moved, which are old
