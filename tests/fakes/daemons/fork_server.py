@@ -60,6 +60,7 @@ class ForkedProcess(subprocess.Popen[bytes]):
         self.returncode: int | None = None
         self.stdin = self.stdout = self.stderr = None
         self._server = server
+        self._asking = threading.Lock()
         self._end = os.pidfd_open(pid)  # readable as soon as the process has ended
 
     def __del__(self, *_: Any) -> None:
@@ -84,7 +85,9 @@ class ForkedProcess(subprocess.Popen[bytes]):
 
     def _exit_code(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._end], [], [], timeout)[0]:
-            self.returncode = self._server.exit_code(self.pid)
+            with self._asking:  # the kernel tells an exit code once, and two threads may see the end
+                if self.returncode is None:
+                    self.returncode = self._server.exit_code(self.pid)
         return self.returncode
 
 
