@@ -16,8 +16,9 @@ from receipt_watcher.inbox.watching.ignored import PACKS
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import TRANSITIONS, State
 from receipt_watcher.report.balance.findings import Finding
-from receipt_watcher.service.logging.sentences import SENTENCES, catalog
-from receipt_watcher.service.process.daemon import PERIODIC_TASKS
+from receipt_watcher.service.logging.events import SENTENCES
+from receipt_watcher.service.logging.sentences import catalog
+from receipt_watcher.service.process.tasks import PERIODIC_TASKS
 from receipt_watcher.web.api.operations import OPERATIONS, Operation
 from tests.fakes.daemons.crash_at_point import BOUNDARIES
 from tests.test_layout import ORDER, PACKAGE
@@ -32,8 +33,8 @@ _TASKS = {
     "settle_claims": "writes down outcomes that the job log did not take; gives up claims whose outcome is lost",
     "supervise": "says so when the file system under an inbox answers nothing, which its own thread cannot",
     "note_alive": "remembers that deadlines are running, so that time when we were away does not count",
-    "tell_strangers": "tells of wrong tokens that were counted since the last line about their address",
-    "tell_status": "says in a line, for `systemctl status`, what is done now; proves that the log answers",
+    "log_wrong_tokens": "logs wrong tokens that were counted since the last line about their address",
+    "report_status": "reports in a line, for `systemctl status`, what is done now; proves that the log answers",
     "renew_certificate": "reads http.tls_certificate anew where it was renewed",
     "trim_pictures": "removes the status page's pictures of receipts after a day, and what is too much of them",
     "end_idle_examiners": "ends examiners that have had nothing to do for a minute",

@@ -28,9 +28,10 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher.delivery.callbacks import Reception
+from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.jobs.job import is_job_id
 from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.verdict import parse_verdict
 from receipt_watcher.system.disk import flush_folder
 
 logger = structlog.get_logger()
@@ -59,15 +60,29 @@ class KeptCallback:
     at: float
 
 
-class KeptCallbacks:
-    """All callbacks that are kept in `folder`; `apply` gives them to `take`, which writes one down in the job log."""
+#: Writes one down in the job log.
+Take = Callable[[KeptCallback], Reception]
 
-    def __init__(
-        self, folder: Path, log: JobLog, take: Callable[[KeptCallback], Reception], *, clock: Callable[[], float]
-    ) -> None:
+
+def conclude_kept(callbacks: Callbacks, kept: KeptCallback) -> Reception:
+    """Write down a callback that was kept while the log could not be written."""
+    why = kept.why
+    try:
+        verdict = None if why is not None else parse_verdict(kept.body)
+    except ValueError as error:  # another version kept it
+        verdict, why = None, str(error)
+    if verdict is not None:
+        return callbacks.conclude(kept.job_id, verdict)
+    is_known = callbacks.keep_unreadable(kept.job_id, kept.body, why or "")
+    return Reception.RECEIVED if is_known else Reception.UNKNOWN
+
+
+class KeptCallbacks:
+    """All callbacks that are kept in `folder`, until `apply` has them written down in the job log."""
+
+    def __init__(self, folder: Path, log: JobLog, *, clock: Callable[[], float]) -> None:
         self._folder = folder
         self._log = log
-        self._take = take
         self._clock = clock
         self._changing = threading.Lock()
         self._applying = threading.Lock()
@@ -134,7 +149,7 @@ class KeptCallbacks:
             path.unlink(missing_ok=True)
             raise
 
-    def apply(self) -> None:
+    def apply(self, take: Take) -> None:
         """Write down what is kept.
 
         Raises:
@@ -143,9 +158,9 @@ class KeptCallbacks:
         """
         with self._applying:
             for path in tuple(self._waiting):
-                self._apply(path)
+                self._apply(path, take)
 
-    def apply_to_new_jobs(self, *, may_still_come: bool = False) -> None:
+    def apply_to_new_jobs(self, take: Take, *, may_still_come: bool = False) -> None:
         """Write down what came for jobs that were not there, and are now; remove what is too old for that.
 
         None is too old while jobs may still come from a folder that has not been compared with the log.
@@ -156,13 +171,13 @@ class KeptCallbacks:
         with self._applying:
             for path, job_id in tuple(self._unknown.items()):
                 if self._log.lookups.get(job_id) is not None:
-                    self._apply(path)
+                    self._apply(path, take)
                 elif not may_still_come and self._clock() - _kept_at(path) >= UNKNOWN_SECONDS:
                     self._drop(path)
             while len(self._unknown) > (MOST_CALLBACKS if may_still_come else MOST_UNKNOWN):
                 self._drop(next(iter(self._unknown)))
 
-    def _apply(self, path: Path) -> None:
+    def _apply(self, path: Path, take: Take) -> None:
         try:
             callback = _read(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -171,7 +186,7 @@ class KeptCallbacks:
             self._forget(path)
             logger.warning("callback.dropped", path=str(path), why=f"its file cannot be read ({error})")
             return
-        if self._take(callback) is not Reception.UNKNOWN:
+        if take(callback) is not Reception.UNKNOWN:
             self._forget(path)
             path.unlink(missing_ok=True)
             logger.info("callback.applied", job_id=callback.job_id)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -67,7 +67,7 @@ class StatusFile:
     """The file of one inbox."""
 
     def __init__(
-        self, route: InboxRoute, log: JobLog, holds: Holds, *, zone: tzinfo | None, secrets: Callable[[], Iterable[str]]
+        self, route: InboxRoute, log: JobLog, holds: Holds, *, zone: tzinfo | None, secrets: frozenset[str]
     ) -> None:
         self._route = route
         self._log = log
@@ -122,7 +122,7 @@ class StatusFile:
 
     def _write(self, text: str, now: float) -> None:
         """Write it; a disk that is full, or a folder that is shut, costs the file, nothing else."""
-        text = without_secrets(text, self._secrets())
+        text = without_secrets(text, self._secrets)
         if not self._route.spool.is_inbox_present():
             return  # what is there instead is no inbox
         try:

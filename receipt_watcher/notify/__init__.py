@@ -2,7 +2,9 @@
 
 What it promises: each thing is told once, and again when it is over. A notice that could not go out is kept.
 
-- `watcher`, `notices`: who is told what and when; the words
+- `watcher`, `told`, `settings`: what is new; what was told; what people want to know
+- `stuck`: receipts and files that wait for too long
+- `notices`, `sender`: the words; sends what the outbox has
 - `channels`: the ways to tell
 - `heartbeat`: the dead man's switch
 

@@ -10,7 +10,7 @@ Called in a loop of its own, by its own thread. Nothing is kept; the next start 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import structlog
@@ -30,7 +30,7 @@ RETRY_SECONDS = 30.0
 
 
 class Heartbeat:
-    """Pings one URL; `round` is called again and again.
+    """Pings one URL; `run_once` is called again and again.
 
     `troubles` says what is wrong now, `scans` when each inbox was last scanned (on the monotonic clock; None: not yet),
     and `balance` how the last balance ended.
@@ -45,7 +45,7 @@ class Heartbeat:
         troubles: Callable[[], list[str]],
         scans: Callable[[], Mapping[str, float | None]],
         balance: Callable[[], LastBalance | None],
-        secrets: Callable[[], Iterable[str]],
+        secrets: frozenset[str],
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
@@ -63,7 +63,7 @@ class Heartbeat:
         self._pinged_at = self._monotonic()
         self._is_silent = False  # the last ping did not go out
 
-    def round(self) -> float:
+    def run_once(self) -> float:
         """Ping where it is due, and return how long to wait, in seconds."""
         if not self._has_started:
             self._has_started = self._ping("/start")
@@ -94,12 +94,12 @@ class Heartbeat:
         """Ping, and return whether that went well; only a change is told."""
         parts = urlsplit(self._url)
         url = parts._replace(path=parts.path.rstrip("/") + suffix).geturl()
-        body = without_secrets(text, self._secrets()).encode("utf-8", "backslashreplace")
+        body = without_secrets(text, self._secrets).encode("utf-8", "backslashreplace")
         try:
             answer = self._outbound.post(url, {"Content-Type": "text/plain"}, lambda: iter([body]), len(body))
             why = None if 200 <= answer.status < 300 else f"it was answered with {answer.status}"  # noqa: PLR2004
         except (NotSentError, AnswerLostError) as error:
-            why = without_secrets(reason_of(error), self._secrets(), every_part=True)
+            why = without_secrets(reason_of(error), self._secrets, every_part=True)
         if why is not None and not self._is_silent:
             logger.warning("heartbeat.not_sent", why=why, advice="look at notify.heartbeat_url; it is tried again")
         elif why is None and self._is_silent:

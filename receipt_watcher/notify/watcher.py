@@ -12,29 +12,23 @@ written nobody is told by this; that is what the heartbeat is for.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import tzinfo
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import structlog
 
-from receipt_watcher.config.schedule import Window, latest_day, time_of
-from receipt_watcher.config.secrets import without_secrets
+from receipt_watcher.config.schedule import latest_day, time_of
 from receipt_watcher.delivery.naming import branches_of
-from receipt_watcher.errors import NotToldError
 from receipt_watcher.inbox.state import InboxState
-from receipt_watcher.inbox.wait_reasons import WaitReason
-from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.jobs.log.outbox import GIVE_UP_SECONDS, MAX_PAUSE_SECONDS, QueuedNotice
 from receipt_watcher.jobs.states import State
 from receipt_watcher.notify.channels import Channel
-from receipt_watcher.notify.notices import Away, Day, Hold, Kind, Notice, Stuck, Wording
+from receipt_watcher.notify.notices import Away, Day, Hold, Kind, Notice, Wording
+from receipt_watcher.notify.sender import NoticeSender
+from receipt_watcher.notify.settings import NotificationSettings
+from receipt_watcher.notify.stuck import StuckReceipts
+from receipt_watcher.notify.told import AwayTold, HoldTold, Told
 from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.spool.route import InboxRoute
 
@@ -43,86 +37,10 @@ logger = structlog.get_logger()
 #: How often it is looked at what is so.
 LOOK_SECONDS = 2.0
 
-#: A notice that is sent so long after it was written says so.
-_LATE_SECONDS = 900.0
-
-#: After a start so long: by then each inbox has said what waits in it.
-_SETTLED_SECONDS = 120.0
-
 #: So many receipts are looked at, the oldest.
 _LOOKED_AT = 1000
 
 _FACT = "told"
-
-_WHY: dict[State, tuple[str, str]] = {
-    State.QUEUED: ("It waits for its turn to be sent to N8N.", "receipt-watcher status says what is before it."),
-    State.DELIVERING: ("It is being sent to N8N.", "Nothing; if it stays so, look at the network."),
-    State.PROCESSING: (
-        "N8N has it, but has not reported back.",
-        "Look at the executions in N8N, and whether it can reach the callback URL.",
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class NotificationSettings:
-    """What is told, and when; `kinds` as in the configuration."""
-
-    kinds: frozenset[str]
-    after_seconds: float
-    throttle_seconds: float
-    stuck_after_seconds: float
-    quiet: Window | None = None
-    daily_summary_at: str | None = None
-    zone: tzinfo | None = None
-    secrets: Callable[[], Iterable[str]] = frozenset
-
-
-@dataclass(slots=True)
-class HoldTold:
-    """A hold that was seen: since when, why, how many receipts wait, whether it was told, and when it ended."""
-
-    since: float
-    message: str
-    waiting: int = 0
-    is_told: bool = False
-    until: float | None = None
-
-
-@dataclass(slots=True)
-class AwayTold:
-    """An inbox that was told to be away."""
-
-    since: float
-    why: str
-    until: float | None = None
-
-
-@dataclass(slots=True)
-class Told:
-    """What was told, and what it takes to see what is new. `event` is the last line of the histories that was seen."""
-
-    event: int
-    holds: dict[str, HoldTold] = field(default_factory=dict)
-    inboxes: dict[str, AwayTold] = field(default_factory=dict)
-    stuck: list[str] = field(default_factory=list)
-    told_at: dict[str, float] = field(default_factory=dict)
-    wrong: int = 0
-    names: list[str] = field(default_factory=list)
-    summary_day: str = ""
-    summary_at: float = 0.0
-
-    @staticmethod
-    def read(text: str) -> Told:
-        """Return what was kept."""
-        fields: dict[str, Any] = json.loads(text)
-        holds = {url: HoldTold(**each) for url, each in fields.pop("holds").items()}
-        inboxes = {name: AwayTold(**each) for name, each in fields.pop("inboxes").items()}
-        return Told(**fields, holds=holds, inboxes=inboxes)
-
-    def written(self) -> str:
-        """Return it as it is kept."""
-        return json.dumps(dataclasses.asdict(self))
 
 
 def forget(log: JobLog) -> None:
@@ -134,7 +52,7 @@ def forget(log: JobLog) -> None:
 
 
 class NoticeWatcher:
-    """Finds out what there is to tell, and tells it; `round` is called again and again."""
+    """Finds out what there is to tell, and tells it; `run_once` is called again and again."""
 
     def __init__(
         self,
@@ -150,21 +68,19 @@ class NoticeWatcher:
     ) -> None:
         self._log = log
         self._holds = holds
-        self._hand_holds = log.manual_holds
         self._routes = routes
         self._channels = {channel.name: channel for channel in channels}
         self._settings = settings
         self._inboxes = inboxes
         self._clock = clock
-        self._is_stopping = is_stopping
         self._outbox = log.outbox
-        self._started_at = clock()
-        self._is_tidied = False
+        self._sender = NoticeSender(self._outbox, self._channels, settings, clock=clock, is_stopping=is_stopping)
+        self._stuck = StuckReceipts(log, holds, routes, after_seconds=settings.stuck_after_seconds, started_at=clock())
 
-    def round(self) -> float:
+    def run_once(self) -> float:
         """Look, send what is due, and return how long to wait, in seconds."""
         self.look()
-        self.send_due()
+        self._sender.send_due()
         return LOOK_SECONDS
 
     # --- looking ---------------------------------------------------------------------------------------------------
@@ -175,7 +91,8 @@ class NoticeWatcher:
         before = self._log.facts.get(_FACT)
         told = Told.read(before) if before else Told(event=self._log.histories.last_event())
         notices = [
-            Notice(notice.kind, self._clean(notice.title), self._clean(notice.text)) for notice in self._news(told, now)
+            Notice(notice.kind, self._settings.cleaned(notice.title), self._settings.cleaned(notice.text))
+            for notice in self._news(told, now)
         ]
         after = told.written()
         if notices or after != before:
@@ -185,16 +102,13 @@ class NoticeWatcher:
                 self._log.facts.keep(_FACT, after)
         return notices
 
-    def _clean(self, text: str) -> str:
-        return without_secrets(text, self._settings.secrets())
-
     def _news(self, told: Told, now: float) -> list[Notice]:
         """Bring `told` up to date, and return what is new; in quiet hours that is nothing, and is new later."""
         inboxes = self._inboxes()
         held = self._follow_holds(told, now)
         self._follow_inboxes(told, inboxes, now)
-        self._forget_what_goes_on(told, inboxes, now)
-        if self._is_quiet(now):
+        told.stuck = self._stuck.still_stuck(told.stuck, inboxes, now)
+        if self._settings.is_quiet(now):
             return []
         words = Wording(now, self._settings.zone)
         found = [
@@ -208,10 +122,6 @@ class NoticeWatcher:
             self._of_the_day(told, held, inboxes, words, now),
         ]
         return [notice for notice in found if notice is not None]
-
-    def _is_quiet(self, now: float) -> bool:
-        quiet = self._settings.quiet
-        return quiet is not None and quiet.is_open(now)
 
     def _may_tell(self, told: Told, kind: Kind, now: float) -> bool:
         """Whether the last notice of a kind is long enough ago; a time to come is one of a clock that was wrong."""
@@ -320,69 +230,20 @@ class NoticeWatcher:
 
     # --- what waits for too long -----------------------------------------------------------------------------------
 
-    def _forget_what_goes_on(self, told: Told, inboxes: Sequence[InboxState], now: float) -> None:
-        """Forget those that were told to wait and do so no more, so that they are told when they do again."""
-        in_inboxes = {_key(inbox.name, each.path) for inbox in inboxes for each in inbox.waiting}
-        silent = {inbox.name for inbox in inboxes if not inbox.is_ready or inbox.unavailable is not None}
-        is_early = now < self._started_at + _SETTLED_SECONDS
-
-        is_open = self._log.lookups.open_among([key for key in told.stuck if "/" not in key])
-        told.stuck = [
-            key
-            for key in told.stuck
-            if key in is_open or key in in_inboxes or ("/" in key and (key.partition("/")[0] in silent or is_early))
-        ]
-
     def _of_stuck(
         self, told: Told, held: Collection[str], inboxes: Sequence[InboxState], words: Wording, now: float
     ) -> Notice | None:
         if "stuck" not in self._settings.kinds or not self._may_tell(told, Kind.STUCK, now):
             return None
         known = set(told.stuck)
-        found = dict(self._stuck_jobs(held, known, now))
-        found |= {key: each for key, each in self._stuck_files(inboxes, now) if key not in known}
-        if not found:
+        new = dict(self._stuck.jobs(held, known, now))
+        new |= {key: each for key, each in self._stuck.files(inboxes, now) if key not in known}
+        if not new:
             return None
-        told.stuck += found
+        told.stuck += new
         told.told_at[Kind.STUCK] = now
-        oldest_first = sorted(found.values(), key=lambda each: each.since)
+        oldest_first = sorted(new.values(), key=lambda each: each.since)
         return words.stuck(oldest_first, self._settings.stuck_after_seconds / 60)
-
-    def _stuck_jobs(self, held: Collection[str], known: Collection[str], now: float) -> Iterator[tuple[str, Stuck]]:
-        """Yield the receipts that are open for too long, but for those of a hold, which was told, or a closed window.
-
-        What waited through a hold, or for its window, has its time from the end of that on.
-        """
-        oldest = now - self._settings.stuck_after_seconds
-        branches = {branch.key: branch for route in self._routes for branch in route.branches}
-        resumed_at = {standing.url: standing.resumed_at or 0.0 for standing in self._holds.all()}
-        names = {route.name for route in self._routes}
-        held = {*held, *(hold.name for hold in self._hand_holds.all())}
-        on_hold = [key for key, branch in branches.items() if branch.url in held]  # may be a whole backlog
-        for job in self._log.lookups.oldest_open(oldest, _LOOKED_AT, on_hold):
-            branch = branches.get(job.branch)
-            url = branch.url if branch is not None else ""
-            if job.job_id in known or oldest < resumed_at.get(url, 0.0) <= now:
-                continue
-            if (
-                branch is not None
-                and job.state is State.QUEUED
-                and any(branch.opens_at(at) > at for at in (oldest, now))
-            ):
-                continue
-            since = max(job.created_at, self._log.histories.last_retry(job.job_id) or 0.0)
-            if since <= oldest:
-                yield job.job_id, _stuck_job(job, since, is_known=job.inbox in names)
-
-    def _stuck_files(self, inboxes: Iterable[InboxState], now: float) -> Iterator[tuple[str, Stuck]]:
-        """Yield the files that lie in an open inbox for too long, and that nobody holds there."""
-        oldest = now - self._settings.stuck_after_seconds
-        for inbox in inboxes:
-            for each in inbox.waiting if inbox.unavailable is None else ():
-                if each.first_seen_at <= oldest and each.why is not WaitReason.HELD:
-                    why = each.detail or each.why.meaning
-                    found = Stuck(each.path, inbox.name, each.first_seen_at, why, each.why.advice)
-                    yield _key(inbox.name, each.path), found
 
     # --- the balance -----------------------------------------------------------------------------------------------
 
@@ -435,55 +296,3 @@ class NoticeWatcher:
             away=away,
         )
         return words.summary(day)
-
-    # --- sending ---------------------------------------------------------------------------------------------------
-
-    def send_due(self) -> None:
-        """Send what is due, to each channel in order; one that fails is tried again later."""
-        if not self._is_tidied:
-            self._outbox.remove_all_but(self._channels)
-            self._is_tidied = True
-        if self._is_quiet(self._clock()):
-            return
-        put_off: set[str] = set()
-        for queued in self._outbox.queued():
-            if self._is_stopping():
-                return
-            now = self._clock()
-            is_due = not now < queued.due_at <= now + MAX_PAUSE_SECONDS  # one far ahead is of a clock that was wrong
-            if queued.channel in put_off or not is_due or not self._send(queued, now):
-                put_off.add(queued.channel)  # what came later waits for it
-
-    def _send(self, queued: QueuedNotice, now: float) -> bool:
-        """Send a notice; return whether its channel may have the next one."""
-        notice = Notice(Kind(queued.kind), queued.title, queued.text)
-        if now - queued.created_at >= _LATE_SECONDS:
-            text = Wording(now, self._settings.zone).late(notice.text, queued.created_at)
-            notice = Notice(notice.kind, notice.title, text)
-        told = {"kind": notice.kind.value, "channel": queued.channel, "title": notice.title}
-        try:
-            self._channels[queued.channel].send(notice, queued.notice_id)
-        except NotToldError as error:
-            why = without_secrets(str(error), self._settings.secrets(), every_part=True)
-            if now - queued.created_at >= GIVE_UP_SECONDS:
-                self._outbox.remove(queued)
-                logger.error("notice.given_up", **told, why=why)  # noqa: TRY400 - the reason says it
-                return True
-            pause = self._outbox.put_off(queued, now)
-            logger.warning("notice.not_sent", **told, why=why, again_in_seconds=pause)
-            return False
-        self._outbox.remove(queued)
-        logger.info("notice.sent", **told)
-        return True
-
-
-def _key(inbox: str, path: str) -> str:
-    """Return what tells a file in an inbox from another one, and from a job."""
-    return f"{inbox}/{path}"
-
-
-def _stuck_job(job: Job, since: float, *, is_known: bool) -> Stuck:
-    why, advice = _WHY[job.state]
-    if not is_known:
-        why, advice = "Its inbox is no longer configured.", "Configure the inbox again, and it goes on."
-    return Stuck(job.filename, job.inbox, since, why, advice)

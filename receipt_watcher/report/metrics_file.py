@@ -29,7 +29,7 @@ class Textfile:
         self._text = text
         self._told: str | None = None
 
-    def round(self) -> float:
+    def run_once(self) -> float:
         """Write it, and return how long to wait, in seconds."""
         content = self._text()
         temporary = self._path.with_name(f".{self._path.name}.new")  # node_exporter reads *.prom

@@ -2,8 +2,9 @@
 
 What it promises: a stop ends within its time and loses nothing; a refused reload changes nothing.
 
-- `process`: the daemon, its supervisor, signals, what a reload keeps
-- `wiring`, `web_wiring`: the settings of each part; the HTTP side
+- `process`: the daemon, its supervisor, tasks and stages, signals, what a reload keeps
+- `wiring`, `delivery_wiring`, `report_wiring`, `web_wiring`: build the parts: stages, delivery, reports, HTTP
+- `daemon_parts`: the parts of one daemon
 - `clients`, `loops`: the HTTP clients of a configuration; who does the rounds
 - `once`: `run --once`
 - `systemd`, `watchdog`: what systemd is told; its watchdog, fed by work

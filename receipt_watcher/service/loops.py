@@ -43,11 +43,11 @@ class Loops:
         self._scheduler: BackgroundScheduler | None = None
         self._waiter: threading.Thread | None = None
 
-    def add(self, pool: str, bell: Bell, one_round: Round, *, at_end: Callable[[], None] = lambda: None) -> None:
+    def add(self, pool: str, bell: Bell, run_once: Round, *, at_end: Callable[[], None] = lambda: None) -> None:
         """Have rounds done by a thread of the pool of that name; `at_end` is called when the loop has ended."""
 
         def loop() -> None:
-            self._loop(bell, one_round)
+            self._loop(pool, bell, run_once)
             at_end()
 
         self._added.append((pool, loop))
@@ -83,16 +83,16 @@ class Loops:
         self._waiter.join(max(0.1, timeout_seconds))
         return not self._waiter.is_alive()
 
-    def _loop(self, bell: Bell, one_round: Round) -> None:
+    def _loop(self, stage: str, bell: Bell, run_once: Round) -> None:
         """Do rounds until the daemon stops."""
         while not self._stopping.is_set():
             heard = bell.count
             try:
-                pause = one_round()
+                pause = run_once()
             except JobLogError:  # told when it began, and by health; or we hung until our daemon had ended
                 pause = TICK_SECONDS
             except Exception:
-                logger.exception("stage.failed", stage=getattr(one_round, "func", one_round).__name__)
+                logger.exception("stage.failed", stage=stage)
                 pause = TICK_SECONDS
             bell.wait(heard, pause)
 
@@ -101,7 +101,7 @@ class PeriodicTasks:
     """What is done every so many seconds, one after the other in the order given, by one loop."""
 
     def __init__(
-        self, tasks: Mapping[str, Callable[[], None]], every: Mapping[str, float], monotonic: Callable[[], float]
+        self, tasks: Mapping[str, Callable[[], object]], every: Mapping[str, float], monotonic: Callable[[], float]
     ) -> None:
         self._tasks = tasks
         self._every = every

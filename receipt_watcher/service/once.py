@@ -15,7 +15,10 @@ from receipt_watcher.config.secrets import masked
 from receipt_watcher.config.sections.retention import Retention
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.states import OPEN_STATES, State
+from receipt_watcher.service import wiring
+from receipt_watcher.service.daemon_parts import DaemonParts, RunOptions
 from receipt_watcher.service.process.daemon import Daemon
+from receipt_watcher.service.process.held_resources import HeldResources
 from receipt_watcher.service.process.signals import StopSignal
 from receipt_watcher.system.display import display_name
 
@@ -40,28 +43,37 @@ def run_once(config: Config, stop: StopSignal, *, take_over: bool, accept_backlo
     """Run until nothing is left to do, until nothing moves any more, or until `stop` is set."""
     started_at = time.time()
     config = config.model_copy(update={"retention": Retention()})  # it needs hours to believe the clock
-    daemon = Daemon(config, take_over=take_over, accept_backlog=accept_backlog, audits=False)
+    options = RunOptions(take_over=take_over, accept_backlog=accept_backlog, is_once=True)
+    resources = HeldResources(config.state_dir)
     jobs: list[Job] = []
     troubles: list[str] = []
     try:
-        daemon.start()
-        _wait(daemon, stop)
-        jobs = daemon.log.lookups.changed_since(started_at)
-        troubles = _troubles(daemon, jobs)
+        resources.take(config.http)
+        parts = wiring.build(config, resources, options)
+        daemon = Daemon(parts, resources)
+        try:
+            daemon.start()
+            _wait(parts, stop)
+            jobs = parts.shared.log.lookups.changed_since(started_at)
+            troubles = _troubles(parts, jobs)
+        finally:
+            ended = daemon.stop()
     finally:
-        ended = daemon.stop()
+        resources.release()
     return OnceResult(jobs, troubles, ended)
 
 
-def _wait(daemon: Daemon, stop: StopSignal) -> None:
-    changed_at, before = time.monotonic(), _progress(daemon.log.statistics.counts())
-    while not stop.wait(_LOOK_SECONDS) and not daemon.condition.is_quiet():
-        counts = daemon.log.statistics.counts()
+def _wait(parts: DaemonParts, stop: StopSignal) -> None:
+    log, gates = parts.shared.log, parts.stages.gates
+    changed_at, before = time.monotonic(), _progress(log.statistics.counts())
+    while not stop.wait(_LOOK_SECONDS) and not parts.reports.overview.is_quiet():
+        counts = log.statistics.counts()
         now = _progress(counts)
-        if now != before or not all(gate.is_idle or gate.unavailable for gate in daemon.gates):
+        if now != before or not all(gate.is_idle or gate.unavailable for gate in gates):
             changed_at, before = time.monotonic(), now
         # What is being sent is waited for: its outcome says what is wrong, and comes within n8n.timeout_seconds.
-        if not counts[State.DELIVERING] and time.monotonic() - changed_at > daemon.config.callback.deadline_seconds:
+        patience_seconds = parts.shared.config.callback.deadline_seconds
+        if not counts[State.DELIVERING] and time.monotonic() - changed_at > patience_seconds:
             return
 
 
@@ -74,20 +86,20 @@ def _progress(counts: Mapping[State, int]) -> dict[State, int]:
     }
 
 
-def _troubles(daemon: Daemon, jobs: list[Job]) -> list[str]:
-    urls = set(daemon.config.webhook_urls())
-    troubles = [f"{gate.route.name}: {gate.unavailable}" for gate in daemon.gates if gate.unavailable]
+def _troubles(parts: DaemonParts, jobs: list[Job]) -> list[str]:
+    urls, gates = set(parts.shared.config.webhook_urls()), parts.stages.gates
+    troubles = [f"{gate.route.name}: {gate.unavailable}" for gate in gates if gate.unavailable]
     troubles += [
         f"{gate.route.name}: {display_name(relative)} is still in the inbox ({parked.why}: {parked.why.meaning})"
-        for gate in daemon.gates
+        for gate in gates
         for relative, parked in gate.watch.settler.parked.items()
     ]
     troubles += [
         f"{masked(standing.url)} {standing.trouble}"
-        for standing in daemon.holds.all()
+        for standing in parts.shared.holds.all()
         if standing.trouble and standing.url in urls
     ]
-    troubles += [words for words in daemon.condition.waiting().values() if not words.startswith("0 ")]
+    troubles += [words for words in parts.reports.overview.waiting().values() if not words.startswith("0 ")]
     still_open = sum(job.state in OPEN_STATES for job in jobs)
     if still_open:
         troubles.append(f"{still_open} receipts have no verdict yet; the next run goes on with them")

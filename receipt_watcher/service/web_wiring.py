@@ -6,9 +6,7 @@ What it promises: the one place that knows who may come in, by the options of ht
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from receipt_watcher.config.options import Config
@@ -17,64 +15,116 @@ from receipt_watcher.config.sections.http import Jwt
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.reachability import reach
 from receipt_watcher.errors import ReceiptWatcherError
-from receipt_watcher.examine.result import Examination, FileLimits
+from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import iso_time
-from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import hand_hold_view
 from receipt_watcher.report.explain import Explainer, Explanation
-from receipt_watcher.system.wakeup import Bell
+from receipt_watcher.service.daemon_parts import DaemonParts, HttpParts, SharedParts, StageParts
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.jwt import Jwts, JwtSettings
 from receipt_watcher.web.access.sessions import Sessions
-from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
+from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens, log_callers
 from receipt_watcher.web.actions import Actions
-from receipt_watcher.web.api.endpoints import ApiParts
+from receipt_watcher.web.api.endpoints import Api, ApiParts
 from receipt_watcher.web.api.events import Feed
+from receipt_watcher.web.app import SiteOptions, application
+from receipt_watcher.web.callback import REHEARSAL_FACT, CallbackEndpoint, CallbackKeeping
 from receipt_watcher.web.files.downloads import Downloads
-from receipt_watcher.web.pages.rendering import PageSettings
+from receipt_watcher.web.files.fetching import Fetching
+from receipt_watcher.web.files.linked_file import LinkedFile
+from receipt_watcher.web.pages.base import ErrorPages
+from receipt_watcher.web.pages.receipts.pictures import Pictures
+from receipt_watcher.web.pages.receipts.receipt import ReceiptSources
+from receipt_watcher.web.pages.rendering import PageSettings, Rendering
+from receipt_watcher.web.pages.routes import PageParts, page_routes
+from receipt_watcher.web.pages.sign_in import SignInPage
+from receipt_watcher.web.probes import Probes, ProbeSources
+from receipt_watcher.web.server.thread import App
 from receipt_watcher.web.uploads.receive import Uploads
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonParts:
-    """What of the daemon the API works with."""
-
-    log: JobLog
-    holds: Holds
-    gates: Sequence[Gate]
-    downloads: Downloads
-    deliveries: Bell
-    filings: Bell
-    outbound: Outbound
-    examine: Callable[[Path, FileLimits], Examination]
-    is_stopping: Callable[[], bool]
-    clock: Callable[[], float]
-    monotonic: Callable[[], float]
-
-
-def parts_of(config: Config, access: Access, rest: DaemonParts) -> ApiParts:
-    """Return what the API, and the status page, work on."""
-    uploads = Uploads(config.state_dir, rest.gates, rest.log, access, examine=rest.examine, clock=rest.clock)
-    return ApiParts(
-        log=rest.log,
-        holds=rest.holds,
-        routes=[gate.route for gate in rest.gates],
-        actions=Actions(
-            rest.log,
-            deadline_seconds=config.callback.deadline_seconds,
-            deliveries=rest.deliveries,
-            filings=rest.filings,
-            clock=rest.clock,
+def http_of(shared: SharedParts, stages: StageParts) -> HttpParts:
+    """Build what the HTTP side keeps while the daemon runs."""
+    config, fetching = shared.config, Fetching(shared.log.lookups.get, stages.routes)
+    examiners = Examiners(
+        bounds_of(config).for_pictures(), stopping=shared.wakeups.stopping, is_logged=False, pool=stages.pool
+    )
+    return HttpParts(
+        wrong_callback_tokens=WrongTokens(shared.monotonic),
+        wrong_api_tokens=WrongTokens(shared.monotonic, log_callers),
+        pictures=Pictures(
+            config.state_dir / "pictures",
+            fetching,
+            examiners,
+            max_pixels=int(config.limits.max_megapixels * 1_000_000),
+            clock=shared.clock,
         ),
-        downloads=rest.downloads,
-        uploads=uploads,
-        feed=Feed(rest.log, rest.is_stopping),
-        inbox_views=lambda: [_inbox_view(gate, rest.log, rest.clock()) for gate in rest.gates],
-        reach=lambda url: reach(url, rest.outbound),
+    )
+
+
+def application_of(parts: DaemonParts) -> tuple[App, Access]:
+    """Build the application, and who may use it; the job log is open, since it knows the sessions that were ended.
+
+    Raises:
+        ConfigError: JWTs are configured, and cannot be read here.
+    """
+    shared, stages, reports = parts.shared, parts.stages, parts.reports
+    http = shared.config.http
+    downloads = Downloads(Fetching(shared.log.lookups.get, stages.routes))
+    access = access_of(parts)
+    api_parts = _api_parts(parts, access, downloads)
+    api = Api(access, api_parts)
+    rendering = Rendering(shared.config.notify.zone, shared.clock)
+    slowness = Slowness(parts.http.wrong_callback_tokens)
+    keeping = CallbackKeeping(
+        keep=stages.kept_callbacks.keep,
+        may_know_more=lambda: shared.starts.may_know_more,
+        keep_rehearsal=lambda verdict: shared.log.facts.keep(REHEARSAL_FACT, verdict),
+    )
+    callback = CallbackEndpoint(stages.callbacks, shared.tokens, slowness, keeping)
+    linked_file = LinkedFile(shared.links, downloads, slowness, api.file_of_known)
+    probes = Probes(
+        ProbeSources(
+            checks=reports.health.checks,
+            degraded=reports.health.degraded,
+            waiting=reports.overview.waiting,
+            metrics=reports.metrics.page,
+        ),
+        access,
+    )
+    app = application(
+        [
+            *callback.routes(),
+            *linked_file.routes(),
+            *probes.routes(),
+            *api.routes(),
+            *SignInPage(access, rendering).routes(),
+            *page_routes(_page_parts(parts, api_parts), access, rendering),
+        ],
+        SiteOptions(origins=http.cors_origins, root_path=http.root_path, hsts_seconds=http.hsts_days * 86400),
+        ErrorPages(rendering),
+    )
+    return app, access
+
+
+def _page_parts(parts: DaemonParts, api_parts: ApiParts) -> PageParts:
+    shared = parts.shared
+    return PageParts(
+        settings=page_settings(shared.config),
+        receipts=ReceiptSources(
+            log=shared.log,
+            routes=parts.stages.routes,
+            pictures=parts.http.pictures,
+            explain=explainer(shared.config, shared.log),
+        ),
+        holds=shared.holds,
+        actions=api_parts.actions,
+        uploads=api_parts.uploads,
+        inboxes=parts.reports.overview.inbox_states,
     )
 
 
@@ -97,24 +147,59 @@ def explainer(config: Config, log: JobLog) -> Callable[[Job, float], Explanation
     return explain
 
 
-def access_of(
-    config: Config, session_secret: str, wrong_tokens: WrongTokens, rest: DaemonParts, public_url: str
-) -> Access:
+def _api_parts(parts: DaemonParts, access: Access, downloads: Downloads) -> ApiParts:
+    """Return what the API, and the status page, work on."""
+    shared, stages = parts.shared, parts.stages
+    uploads = Uploads(
+        shared.config.state_dir,
+        stages.gates,
+        shared.log,
+        access,
+        examine=stages.examiners.examine_for_caller,
+        clock=shared.clock,
+    )
+    return ApiParts(
+        log=shared.log,
+        holds=shared.holds,
+        routes=[gate.route for gate in stages.gates],
+        actions=Actions(
+            shared.log,
+            deadline_seconds=shared.config.callback.deadline_seconds,
+            deliveries=shared.wakeups.deliveries,
+            filings=shared.wakeups.filings,
+            clock=shared.clock,
+        ),
+        downloads=downloads,
+        uploads=uploads,
+        feed=Feed(shared.log, shared.wakeups.stopping.is_set),
+        inbox_views=lambda: [_inbox_view(gate, shared.log, shared.clock()) for gate in stages.gates],
+        reach=lambda url: reach(url, shared.outbound),
+    )
+
+
+def access_of(parts: DaemonParts) -> Access:
     """Return who is judged how.
 
     Raises:
         ConfigError: JWTs are configured, and cannot be read here.
     """
-    http = config.http
+    shared = parts.shared
+    http = shared.config.http
     tokens = ApiTokens(ApiToken(name, Role(token.role), token.hash) for name, token in http.tokens.items())
-    sessions = Sessions(session_secret, tokens, rest.log, seconds=http.session_hours * 3600, clock=rest.clock)
+    sessions = Sessions(
+        shared.installation.session_secret(),
+        tokens,
+        shared.log,
+        seconds=http.session_hours * 3600,
+        clock=shared.clock,
+    )
     trust = Trust(
         local_role=None if http.local_role == "none" else Role(http.local_role),
         proxies=http.trusted_proxies,
-        public_url=public_url,
+        public_url=shared.public_url,
     )
-    jwts = None if http.jwt is None else Jwts(_jwt_settings(http.jwt, rest.outbound), rest.monotonic)
-    return Access(tokens, sessions, Slowness(wrong_tokens), trust, jwts)
+    jwts = None if http.jwt is None else Jwts(_jwt_settings(http.jwt, shared.outbound), shared.monotonic)
+    return Access(tokens, sessions, Slowness(parts.http.wrong_api_tokens), trust, jwts)
 
 
 def _jwt_settings(jwt: Jwt, outbound: Outbound) -> JwtSettings:

@@ -262,7 +262,7 @@ def test_a_weekend_without_n8n(office: Office, outcome: Outcome, count: int) -> 
     def tell() -> None:
         nonlocal looked_at
         if office.clock.now >= looked_at + 300:
-            office.telling(channel).round()
+            office.telling(channel).run_once()
             looked_at = office.clock.now
 
     jobs = office.record(count)
@@ -279,7 +279,7 @@ def test_a_weekend_without_n8n(office: Office, outcome: Outcome, count: int) -> 
         office.destination.script = lambda _: ACCEPTED
         office.clock.now = office.standing.probe_at or 0.0
         assert office.deliver_all() == count
-        office.telling(channel).round()
+        office.telling(channel).run_once()
     assert [notice.kind for notice in channel.sent] == [Kind.HELD, Kind.RESUMED]
     assert f"{count} receipts" in channel.sent[1].text
     probe, *drained = office.destination.delivered[probes:]

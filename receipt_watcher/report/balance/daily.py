@@ -48,7 +48,7 @@ _NAMED = 5
 
 
 class Audit:
-    """Makes a balance when one is due; `round` is called again and again."""
+    """Makes a balance when one is due; `run_once` is called again and again."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Audit:
         self._checked_at: float | None = None
         self._proven: set[str] = set()  # inboxes that were open in a balance of this day
 
-    def round(self) -> float:
+    def run_once(self) -> float:
         """Make a balance where a day has passed, or an inbox has opened since; return how long to wait, in seconds."""
         ready = self._ready()
         if self._checked_at is not None and self._monotonic() - self._checked_at >= DAY_SECONDS:

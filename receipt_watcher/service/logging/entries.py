@@ -13,7 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from receipt_watcher.service.logging.sentences import SENTENCES, message_id, say
+from receipt_watcher.service.logging.events import SENTENCES
+from receipt_watcher.service.logging.sentences import message_id, say
 from receipt_watcher.system.display import printable
 
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}

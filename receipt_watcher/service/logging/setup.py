@@ -19,8 +19,9 @@ from typing import Any, Literal, TextIO, cast
 import structlog
 
 from receipt_watcher.service.logging.entries import entry_of, line_of, message_of
+from receipt_watcher.service.logging.events import SENTENCES
 from receipt_watcher.service.logging.journald import SOCKET, Journal
-from receipt_watcher.service.logging.sentences import SENTENCES, fields_said
+from receipt_watcher.service.logging.sentences import fields_said
 from receipt_watcher.service.logging.stream import LogStream
 from receipt_watcher.system.display import printable
 

@@ -1,4 +1,4 @@
-"""The ground that a daemon stands on, and that a reload keeps: the state directory's lock, the port, HTTP's thread.
+"""What a process holds for its daemons, and a reload keeps: the state directory's lock, the port, HTTP's thread.
 
 What it promises: from the first `take` until `release` no other daemon gets in. From `answer` until `hang_up` each
 connection is accepted, and each request answered; between two daemons it waits, for as long as `pause` lasts. A
@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from receipt_watcher.config.sections.http import Http
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.server import thread
 from receipt_watcher.web.server.relay import Relay
@@ -23,23 +24,25 @@ class HeldResources:
 
     def __init__(self, state_dir: Path, listener: socket.socket | None = None) -> None:
         self.installation = Installation(state_dir)
+        self.port = 0  # once it is taken, the bound one
         self._listener = listener
         self._is_shared = listener is not None
         self._is_taken = False
         self._relay = Relay()
         self._server: thread.Server | None = None
 
-    def take(self) -> None:
-        """Keep other daemons out.
+    def take(self, http: Http) -> None:
+        """Keep other daemons out, then have the port of these options. Harmless when called twice.
 
         Raises:
             LockedError: one is running.
-            ReceiptWatcherError: the state directory cannot be used.
+            ReceiptWatcherError: the state directory cannot be used, or the address or port cannot be had.
         """
         if not self._is_taken:
             self.installation.make_folder()
             self.installation.lock()
             self._is_taken = True
+        self.port = self.bind(http.host, http.port, http.uds)
 
     def bind(self, host: str, port: int, uds: Path | None = None) -> int:
         """Have the port, or a UNIX socket, so that connections wait in its queue; return the port's number.

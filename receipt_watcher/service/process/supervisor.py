@@ -21,6 +21,8 @@ import structlog
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.monitoring import Logging
 from receipt_watcher.errors import ConfigError, JobLogError, Problem, ReceiptWatcherError
+from receipt_watcher.service import wiring
+from receipt_watcher.service.daemon_parts import RunOptions
 from receipt_watcher.service.logging import setup
 from receipt_watcher.service.process.daemon import Daemon
 from receipt_watcher.service.process.held_resources import HeldResources
@@ -41,6 +43,9 @@ _CLOSING_SECONDS = 15.0
 #: How soon a stop is noticed while a reload waits for answers.
 _LOOK_SECONDS = 0.2
 
+#: A reload accepts nothing that the command line accepted at the start.
+_RELOADED = RunOptions()
+
 #: The options that only a restart changes: those by which another process knows us.
 FIXED_OPTIONS = (
     *("state_dir", "database.url"),
@@ -51,15 +56,12 @@ FIXED_OPTIONS = (
 class Service:
     """What runs from the first daemon to the last."""
 
-    def __init__(
-        self, systemd: Systemd, ground: HeldResources, stop: StopSignal, *, take_over: bool, accept_backlog: bool
-    ) -> None:
+    def __init__(self, systemd: Systemd, resources: HeldResources, stop: StopSignal, options: RunOptions) -> None:
         self._systemd = systemd
-        self._ground = ground
+        self._resources = resources
         self._stop = stop
-        self._take_over = take_over
-        self._accept_backlog = accept_backlog
-        self._vigil = WorkWatchdog(systemd, time.monotonic)
+        self._options = options
+        self._watchdog = WorkWatchdog(systemd, time.monotonic)
         self._logging: Logging | None = None  # as it was configured last
         self._refusal = ""  # of the last reload, as it begins the status
         self._refused: list[str] = []  # by the last reload
@@ -73,10 +75,11 @@ class Service:
             ReceiptWatcherError: it could not be started.
         """
         self._logging = config.logging
-        self._vigil.grant(START_MOST_SECONDS)
-        self._vigil.start()
+        self._watchdog.grant(START_MOST_SECONDS)
+        self._watchdog.start()
         try:
-            daemon = self._built(config, take_over=self._take_over, accept_backlog=self._accept_backlog)
+            self._resources.take(config.http)
+            daemon = self._built(config, self._options)
             self._start(daemon, is_first=True)
             while not self._stop.wait():
                 self._stop.forget_reload()
@@ -85,19 +88,14 @@ class Service:
                 outcomes.tell(self._refused)
             return self._stopped(daemon)
         finally:
-            self._vigil.stop()
-            self._ground.release()
+            self._watchdog.stop()
+            self._resources.release()
 
-    def _built(self, config: Config, *, take_over: bool = False, accept_backlog: bool = False) -> Daemon:
-        return Daemon(
-            config,
-            take_over=take_over,
-            accept_backlog=accept_backlog,
-            ground=self._ground,
-            tell_status=self._tell_status if self._systemd.listens else None,
-        )
+    def _built(self, config: Config, options: RunOptions = _RELOADED) -> Daemon:
+        parts = wiring.build(config, self._resources, options)
+        return Daemon(parts, self._resources, send_status=self._send_status if self._systemd.listens else None)
 
-    def _tell_status(self, words: str) -> None:
+    def _send_status(self, words: str) -> None:
         self._systemd.status(self._refusal + words)
 
     def _log_as(self, config: Config) -> None:
@@ -112,20 +110,21 @@ class Service:
         except BaseException:
             daemon.stop(for_the_next=for_the_next)
             raise
-        self._vigil.follow(daemon.standing_still)
+        self._watchdog.follow(daemon.progress.standing_still)
         self._ready(daemon)
 
     def _ready(self, daemon: Daemon) -> None:
         words = ""
         if self._systemd.listens:
             with contextlib.suppress(JobLogError):  # its log line, and health, say so
-                words = daemon.condition.in_one_line()
+                words = daemon.parts.reports.overview.in_one_line()
         self._systemd.ready(self._refusal + words)
 
     def _stopped(self, daemon: Daemon) -> bool:
         self._systemd.stopping()
-        self._vigil.grant(daemon.config.limits.stop_timeout_seconds + _CLOSING_SECONDS)
-        self._systemd.extend(daemon.config.limits.stop_timeout_seconds + _CLOSING_SECONDS)
+        stop_seconds = daemon.parts.shared.config.limits.stop_timeout_seconds + _CLOSING_SECONDS
+        self._watchdog.grant(stop_seconds)
+        self._systemd.extend(stop_seconds)
         return daemon.stop()
 
     # --- reload ------------------------------------------------------------------------------------------------
@@ -156,21 +155,21 @@ class Service:
         Raises:
             ReceiptWatcherError: it cannot take this one's place.
         """
-        config = reread()
+        before, config = daemon.parts.shared.config, reread()
         problems = [
             Problem("configuration", key, "cannot change while the service runs", "restart the service instead")
             for key in FIXED_OPTIONS
-            if _option(config, key) != _option(daemon.config, key)
+            if _option(config, key) != _option(before, key)
         ]
         if problems:
             raise ConfigError(problems)
-        hanging = [gate.route.name for gate in daemon.gates if gate.is_hanging]
+        hanging = [gate.route.name for gate in daemon.parts.stages.gates if gate.is_hanging]
         if hanging:
             raise ReceiptWatcherError(
                 f"the file system of the inbox {hanging[0]} answers nothing, so it cannot be given back; reload when "
                 "it answers, or restart the service"
             )
-        daemon.prove_log()
+        daemon.deadlines.prove_log()
         return self._built(config)
 
     def _refuse(self, error: Exception) -> None:
@@ -182,8 +181,9 @@ class Service:
         self._refusal = f"the new configuration was refused: {whys[0]}{more}; "
 
     def _replace(self, daemon: Daemon, after: Daemon) -> Daemon:
-        answer_seconds = daemon.config.n8n.timeout_seconds + daemon.config.limits.stop_timeout_seconds
-        self._vigil.grant(answer_seconds + _CLOSING_SECONDS + START_MOST_SECONDS)
+        before = daemon.parts.shared.config
+        answer_seconds = before.n8n.timeout_seconds + before.limits.stop_timeout_seconds
+        self._watchdog.grant(answer_seconds + _CLOSING_SECONDS + START_MOST_SECONDS)
         daemon.request_stop(for_the_next=True)
         ends_at = time.monotonic() + answer_seconds
         while not self._stop.is_set() and time.monotonic() < ends_at and not daemon.has_ended(_LOOK_SECONDS):
@@ -192,10 +192,10 @@ class Service:
             return daemon  # whose stop goes on
         daemon.stop(for_the_next=True)
         begun = self._tried(lambda: self._begin(after))
-        return begun or self._begin(self._built(daemon.config), is_new=False)
+        return begun or self._begin(self._built(before), is_new=False)
 
     def _begin(self, daemon: Daemon, *, is_new: bool = True) -> Daemon:
-        self._log_as(daemon.config)
+        self._log_as(daemon.parts.shared.config)
         if is_new:
             before, self._refusal = self._refusal, ""
             try:
@@ -203,7 +203,7 @@ class Service:
             except BaseException:
                 self._refusal = before
                 raise
-            logger.info("configuration.reloaded", inboxes=len(daemon.routes))
+            logger.info("configuration.reloaded", inboxes=len(daemon.parts.stages.routes))
         else:
             self._start(daemon)
         return daemon
@@ -233,6 +233,6 @@ def run(
         ReceiptWatcherError: it could not be started.
     """
     systemd = systemd_of(environ, os.getpid())
-    ground = HeldResources(config.state_dir, handed_over(environ, os.getpid()))
-    service = Service(systemd, ground, stop, take_over=take_over, accept_backlog=accept_backlog)
+    resources = HeldResources(config.state_dir, handed_over(environ, os.getpid()))
+    service = Service(systemd, resources, stop, RunOptions(take_over=take_over, accept_backlog=accept_backlog))
     return service.run(config, reread, Outcomes(runtime_folder(config.state_dir, environ)))

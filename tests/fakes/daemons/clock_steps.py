@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from receipt_watcher.cli import main
-from receipt_watcher.service.process import daemon
+from receipt_watcher.service import wiring
 from receipt_watcher.system import clock
 
 
@@ -32,6 +32,6 @@ class SteppedClock(clock.SteadyClock):
 
 
 if __name__ == "__main__":
-    setattr(daemon, "SteadyClock", SteppedClock)  # noqa: B010 - that is the plug
+    setattr(wiring, "SteadyClock", SteppedClock)  # noqa: B010 - that is the plug
     sys.argv[0] = "receipt-watcher"
     main.main()

@@ -177,7 +177,8 @@ if __name__ == "__main__":
     else:
         from receipt_watcher.cli import main
         from receipt_watcher.examine.examiners import Examiners
-        from receipt_watcher.service.process import daemon
+        from receipt_watcher.service import web_wiring, wiring
 
-        vars(daemon)["Examiners"] = functools.partial(Examiners, module=MODULE)
+        for module in (wiring, web_wiring):
+            vars(module)["Examiners"] = functools.partial(Examiners, module=MODULE)
         main.main()

@@ -13,12 +13,11 @@ from structlog.testing import capture_logs
 
 from receipt_watcher.delivery import kept_callbacks
 from receipt_watcher.delivery.callbacks import Reception
-from receipt_watcher.delivery.kept_callbacks import UNKNOWN_SECONDS, KeptCallback, KeptCallbacks
+from receipt_watcher.delivery.kept_callbacks import UNKNOWN_SECONDS, KeptCallback, KeptCallbacks, conclude_kept
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import new_job_id
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
-from receipt_watcher.jobs.verdict import parse_verdict
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock, make_job, refusing_commits
 from tests.unit.delivery.test_callbacks import DEADLINE_SECONDS
@@ -38,16 +37,13 @@ class Keeping(Site):
 
     def another(self) -> KeptCallbacks:
         """Return what the next process has of what is kept."""
-        kept = KeptCallbacks(self.folder, self.log, self.take, clock=self.clock)
+        kept = KeptCallbacks(self.folder, self.log, clock=self.clock)
         kept.load()
         return kept
 
     def take(self, callback: KeptCallback) -> Reception:
         """Write one down, as the daemon does."""
-        if callback.why is None:
-            return self.conclusion.conclude(callback.job_id, parse_verdict(callback.body))
-        is_known = self.conclusion.keep_unreadable(callback.job_id, callback.body, callback.why)
-        return Reception.RECEIVED if is_known else Reception.UNKNOWN
+        return conclude_kept(self.conclusion, callback)
 
     def files(self) -> list[Path]:
         """Return the files that are kept, the oldest first."""
@@ -84,9 +80,9 @@ def test_it_is_on_the_disk_before_it_is_answered(keeping: Keeping, monkeypatch: 
         taken.append(callback)
         return Reception.RECEIVED
 
-    later = KeptCallbacks(keeping.folder, keeping.log, take, clock=keeping.clock)
+    later = KeptCallbacks(keeping.folder, keeping.log, clock=keeping.clock)
     later.load()
-    later.apply()
+    later.apply(take)
     assert taken == [KeptCallback(job_id, b"\xff\x00 no text", "The body is no JSON.", keeping.clock.now)]
     assert not later.are_due
     assert keeping.files() == []
@@ -99,7 +95,7 @@ def test_the_oldest_is_applied_first(keeping: Keeping) -> None:
         assert keeping.kept.keep(job.job_id, body, None)
         keeping.clock.advance(1)
     with capture_logs() as lines:
-        keeping.another().apply()
+        keeping.another().apply(keeping.take)
     assert keeping.job(job).state is State.SUCCESS
     assert events(lines) == ["callback.applied", "callback.applied", "callback.contrary", "callback.applied"]
     assert not keeping.another().are_due
@@ -115,7 +111,7 @@ def test_nothing_is_claimed_or_expired_before(keeping: Keeping) -> None:
     assert keeping.deadlines.expire_due() == []
     assert not keeping.delivery.deliver_due()
     assert [keeping.job(job).state for job in (sent, queued)] == [State.PROCESSING, State.QUEUED]
-    keeping.kept.apply()
+    keeping.kept.apply(keeping.take)
     assert keeping.deadlines.expire_due() == []
     assert keeping.delivery.deliver_due()
     assert [keeping.job(job).state for job in (sent, queued)] == [State.SUCCESS, State.PROCESSING]
@@ -129,9 +125,9 @@ def test_what_a_failing_log_does_not_take_is_kept(keeping: Keeping, body: bytes,
     with refusing_commits(keeping.log):
         assert keeping.call_back(job.job_id, body).status_code == status
         with pytest.raises(JobLogError):
-            keeping.kept.apply()
+            keeping.kept.apply(keeping.take)
         assert len(keeping.files()) == 1
-    keeping.kept.apply()
+    keeping.kept.apply(keeping.take)
     assert keeping.files() == []
     last = keeping.log.histories.lines(job.job_id)[-1]["event"]
     assert last == ("succeed" if status == 200 else "callback.unreadable")
@@ -172,16 +168,16 @@ def test_a_callback_waits_for_its_job_for_a_day(keeping: Keeping) -> None:
     for job in (there, lost):
         assert keeping.kept.keep(job.job_id, SUCCESS, None)
     with capture_logs() as lines:
-        keeping.kept.apply()
+        keeping.kept.apply(keeping.take)
         assert not keeping.kept.are_due
         keeping.log.jobs.insert(there)
-        keeping.kept.apply_to_new_jobs()
+        keeping.kept.apply_to_new_jobs(keeping.take)
         assert keeping.job(there).state is State.SUCCESS
         keeping.clock.advance(UNKNOWN_SECONDS - 1)
-        keeping.kept.apply_to_new_jobs()
+        keeping.kept.apply_to_new_jobs(keeping.take)
         assert len(keeping.files()) == 1
         keeping.clock.advance(1)
-        keeping.kept.apply_to_new_jobs()
+        keeping.kept.apply_to_new_jobs(keeping.take)
     assert keeping.files() == []
     assert events(lines) == ["callback.unknown_job", "callback.unknown_job", "callback.applied", "callback.dropped"]
 
@@ -191,10 +187,10 @@ def test_a_clock_that_was_set_back_drops_none(keeping: Keeping) -> None:
     job = make_job(keeping.clock.now)
     assert keeping.kept.keep(job.job_id, SUCCESS, None)
     keeping.clock.advance(-3600)
-    keeping.kept.apply()
-    keeping.kept.apply_to_new_jobs()
+    keeping.kept.apply(keeping.take)
+    keeping.kept.apply_to_new_jobs(keeping.take)
     keeping.log.jobs.insert(job)
-    keeping.kept.apply_to_new_jobs()
+    keeping.kept.apply_to_new_jobs(keeping.take)
     assert keeping.job(job).state is State.SUCCESS
 
 
@@ -205,9 +201,9 @@ def test_one_that_cannot_be_read_for_a_while_stays(keeping: Keeping, monkeypatch
     with monkeypatch.context() as context:
         context.setattr(Path, "read_bytes", refusing(errno.EMFILE))
         with pytest.raises(OSError, match="open files"):
-            keeping.kept.apply()
+            keeping.kept.apply(keeping.take)
     assert keeping.kept.are_due
-    keeping.kept.apply()
+    keeping.kept.apply(keeping.take)
     assert keeping.job(job).state is State.SUCCESS
     assert keeping.files() == []
 
@@ -219,8 +215,8 @@ def test_few_wait_for_jobs_that_nobody_knows(keeping: Keeping, monkeypatch: pyte
         assert keeping.kept.keep(new_job_id(keeping.clock.now), SUCCESS, None)
         keeping.clock.advance(1)
     last = keeping.files()[2:]
-    keeping.kept.apply()
-    keeping.kept.apply_to_new_jobs()
+    keeping.kept.apply(keeping.take)
+    keeping.kept.apply_to_new_jobs(keeping.take)
     assert keeping.files() == last
 
 
@@ -233,11 +229,11 @@ def test_all_wait_while_a_folder_may_hold_their_jobs(keeping: Keeping, monkeypat
         assert keeping.kept.keep(job.job_id, SUCCESS, None)
         keeping.clock.advance(1)
     keeping.clock.advance(UNKNOWN_SECONDS * 3)
-    keeping.kept.apply()
-    keeping.kept.apply_to_new_jobs(may_still_come=True)
+    keeping.kept.apply(keeping.take)
+    keeping.kept.apply_to_new_jobs(keeping.take, may_still_come=True)
     assert len(keeping.files()) == 5
     keeping.log.jobs.insert(jobs[0])
-    keeping.kept.apply_to_new_jobs()
+    keeping.kept.apply_to_new_jobs(keeping.take)
     assert keeping.job(jobs[0]).state is State.SUCCESS
     assert keeping.files() == []
 
@@ -252,7 +248,7 @@ def test_what_is_damaged_holds_nothing_up(keeping: Keeping) -> None:
     (keeping.folder / "notes.txt").write_text("not ours")
     later = keeping.another()
     with capture_logs() as lines:
-        later.apply()
+        later.apply(keeping.take)
     assert events(lines) == ["callback.dropped", "callback.applied"]
     assert keeping.job(job).state is State.SUCCESS
     assert not later.are_due
@@ -267,8 +263,8 @@ def test_one_that_was_applied_and_not_removed_changes_nothing(
     assert keeping.kept.keep(job.job_id, SUCCESS, None)
     with monkeypatch.context() as context:
         context.setattr(Path, "unlink", lambda *_a, **_k: None)
-        keeping.kept.apply()
+        keeping.kept.apply(keeping.take)
     before = keeping.log.histories.lines(job.job_id)
-    keeping.another().apply()
+    keeping.another().apply(keeping.take)
     assert keeping.log.histories.lines(job.job_id) == before
     assert keeping.files() == []

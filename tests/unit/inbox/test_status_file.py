@@ -53,7 +53,7 @@ class Share:
     def restarted(self) -> StatusFile:
         """Begin anew, as after a restart."""
         zone = ZoneInfo("Europe/Berlin")
-        self.file = StatusFile(self.route, self.log, self.holds, zone=zone, secrets=lambda: [SECRET])
+        self.file = StatusFile(self.route, self.log, self.holds, zone=zone, secrets=frozenset({SECRET}))
         return self.file
 
     def after(self, seconds: float) -> str:

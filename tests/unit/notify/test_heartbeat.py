@@ -33,7 +33,7 @@ class Beating:
             troubles=lambda: list(self.troubles),
             scans=lambda: self.scans,
             balance=lambda: self.balance,
-            secrets=lambda: [SECRET],
+            secrets=frozenset({SECRET}),
             clock=clock,
             monotonic=clock,
         )
@@ -50,7 +50,7 @@ class Beating:
         """Let time pass, do a round, and return what was pinged by that."""
         before = len(self.listener.heard)
         self.clock.advance(seconds)
-        self.pause = self.heartbeat.round()
+        self.pause = self.heartbeat.run_once()
         return [path.removeprefix("/ping/0123").removesuffix("?x=1") for path in self.listener.paths[before:]]
 
 

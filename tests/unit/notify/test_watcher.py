@@ -24,7 +24,8 @@ from receipt_watcher.jobs.log.outbox import FIRST_PAUSE_SECONDS, GIVE_UP_SECONDS
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.notify.notices import Kind, Notice
-from receipt_watcher.notify.watcher import LOOK_SECONDS, NoticeWatcher, NotificationSettings, forget
+from receipt_watcher.notify.settings import NotificationSettings
+from receipt_watcher.notify.watcher import LOOK_SECONDS, NoticeWatcher, forget
 from receipt_watcher.report.balance.last_result import LastBalance, keep_balance
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock, make_job
@@ -48,7 +49,7 @@ SETTINGS = NotificationSettings(
     throttle_seconds=900,
     stuck_after_seconds=4 * HOUR,
     zone=ZoneInfo("Europe/Berlin"),
-    secrets=lambda: [SECRET],
+    secrets=frozenset({SECRET}),
 )
 
 
@@ -106,7 +107,7 @@ class Office:
         """Let time pass, look and send, and return what the channel was told of by that."""
         before = len(self.channel.sent)
         self.clock.advance(seconds)
-        assert self.notification.round() == LOOK_SECONDS
+        assert self.notification.run_once() == LOOK_SECONDS
         return self.channel.kinds[before:]
 
     def hold(self, message: str = "503: Service Unavailable") -> None:
@@ -544,7 +545,7 @@ def test_a_crash_before_the_log_is_written(office: Office) -> None:
         other.execute("CREATE TRIGGER full BEFORE INSERT ON notice BEGIN SELECT RAISE(ABORT, 'no room'); END")
         other.commit()
         with pytest.raises(Exception, match="no room"):
-            office.notification.round()
+            office.notification.run_once()
         other.execute("DROP TRIGGER full")
         other.commit()
     office.restarted()

@@ -25,36 +25,35 @@ from receipt_watcher.report import health, metrics_file
 from receipt_watcher.report.health import Health, destination_names, trouble_of_disk
 from receipt_watcher.report.metrics_file import TEXTFILE_SECONDS, Textfile
 from receipt_watcher.report.readiness import Readiness
-from receipt_watcher.service.process.daemon import Daemon
+from receipt_watcher.service.daemon_parts import DaemonParts
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, wait_until
+from tests.fakes.daemons.unstarted import unstarted_parts
 from tests.fakes.http_listener import Listener
 
 ENDLESS = float("inf")
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, clock: FakeClock) -> Iterator[Daemon]:
-    """A daemon that was built and does nothing, its log and its inbox being open."""
+def parts(tmp_path: Path, clock: FakeClock) -> Iterator[DaemonParts]:
+    """The parts of a daemon that does nothing, its log and its inbox being open."""
     config_file = RunningDaemon(tmp_path, "http://n8n.office.lan/webhook/secret", TOKEN).config_file
-    daemon = Daemon(load(config_file, {}), clock=clock, monotonic=clock)
-    daemon.config.state_dir.mkdir()
     for folder in ("processing", "done", "failed"):
         (tmp_path / folder).mkdir()
-    daemon.log.database.open()
-    daemon.routes[0].is_ready = True
-    yield daemon
-    daemon.stop()
+    with unstarted_parts(config_file, clock) as parts:
+        parts.shared.log.database.open()
+        parts.stages.routes[0].is_ready = True
+        yield parts
 
 
-def health_of(daemon: Daemon, min_free_mb: float = 0) -> Health:
+def health_of(parts: DaemonParts, min_free_mb: float = 0) -> Health:
     """Return the health of a daemon with this floor."""
     return Health(
-        daemon.log,
-        daemon.holds,
-        daemon.gates,
-        daemon.filing,
-        state_folders=[daemon.config.state_dir],
+        parts.shared.log,
+        parts.shared.holds,
+        parts.stages.gates,
+        parts.stages.filing,
+        state_folders=[parts.shared.config.state_dir],
         min_free_mb=min_free_mb,
         stopping=threading.Event(),
     )
@@ -68,20 +67,20 @@ def failing(found: Health) -> dict[str, str]:
 # --- checks --------------------------------------------------------------------------------------------------------
 
 
-def test_each_check_has_a_name(daemon: Daemon) -> None:
+def test_each_check_has_a_name(parts: DaemonParts) -> None:
     """All is well, and each thing that was looked at is named."""
-    checks = daemon.checks.checks()
+    checks = parts.reports.health.checks()
     names = ["stopping", "job_log", "disk:state_dir", "inbox:office", "filing:office", "disk:office"]
     assert checks == dict.fromkeys(names)
-    assert daemon.checks.degraded() == {}
+    assert parts.reports.health.degraded() == {}
 
 
-def test_too_little_room_fails(daemon: Daemon) -> None:
+def test_too_little_room_fails(parts: DaemonParts) -> None:
     """With less room than the floor each disk fails, with what is there and the key that says so."""
-    found = failing(health_of(daemon, ENDLESS))
+    found = failing(health_of(parts, ENDLESS))
     assert list(found) == ["disk:state_dir", "disk:office"]
     assert "limits.min_free_mb" in found["disk:state_dir"]
-    assert str(daemon.config.state_dir) in found["disk:state_dir"]
+    assert str(parts.shared.config.state_dir) in found["disk:state_dir"]
     assert "processing" in found["disk:office"]
 
 
@@ -113,16 +112,16 @@ def test_what_a_disk_says(
     assert found is None if trouble is None else trouble in (found or "")
 
 
-def test_a_folder_that_is_away_is_the_inboxs_trouble(daemon: Daemon) -> None:
+def test_a_folder_that_is_away_is_the_inboxs_trouble(parts: DaemonParts) -> None:
     """Where an inbox is unavailable its disk is not asked: one trouble is told once."""
     assert trouble_of_disk(Path("/nowhere/at/all"), ENDLESS) is None
-    daemon.filing.troubles["office"] = "done/ is full"
-    assert failing(health_of(daemon)) == {"filing:office": "done/ is full"}
-    daemon.gates[0].unavailable = "the share is not mounted"
-    assert failing(health_of(daemon, ENDLESS)).keys() == {"disk:state_dir", "inbox:office"}
+    parts.stages.filing.troubles["office"] = "done/ is full"
+    assert failing(health_of(parts)) == {"filing:office": "done/ is full"}
+    parts.stages.gates[0].unavailable = "the share is not mounted"
+    assert failing(health_of(parts, ENDLESS)).keys() == {"disk:state_dir", "inbox:office"}
 
 
-def test_a_disk_that_does_not_answer(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_does_not_answer(parts: DaemonParts, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that hangs is told in time; it is not asked once more until it answers, and then all is well."""
     asked, may_answer, ask = [], threading.Event(), os.statvfs
 
@@ -134,7 +133,7 @@ def test_a_disk_that_does_not_answer(daemon: Daemon, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(os, "statvfs", hang)
     monkeypatch.setattr(health, "ANSWER_SECONDS", 0.05)
-    found = health_of(daemon)
+    found = health_of(parts)
     for _ in range(3):
         assert list(failing(found)) == ["disk:office"]
     assert len(asked) == 1
@@ -143,19 +142,21 @@ def test_a_disk_that_does_not_answer(daemon: Daemon, monkeypatch: pytest.MonkeyP
     wait_until(lambda: not failing(found), "the disk is asked again")
 
 
-def test_a_log_that_fails(daemon: Daemon) -> None:
+def test_a_log_that_fails(parts: DaemonParts) -> None:
     """It is said by one check; who asks what is degraded gets an answer all the same."""
-    daemon.log.database.close()
-    daemon.log.database.connection.trouble = "its disk is full"
-    assert failing(health_of(daemon)) == {"job_log": "its disk is full"}
-    assert health_of(daemon).degraded() == {}
+    parts.shared.log.database.close()
+    parts.shared.log.database.connection.trouble = "its disk is full"
+    assert failing(health_of(parts)) == {"job_log": "its disk is full"}
+    assert health_of(parts).degraded() == {}
 
 
-def test_a_hold_is_degraded(daemon: Daemon, clock: FakeClock) -> None:
+def test_a_hold_is_degraded(parts: DaemonParts, clock: FakeClock) -> None:
     """A webhook that is held fails nothing; it is named by its host, and N8N's words are not told to anybody."""
-    daemon.holds.hold("http://n8n.office.lan/webhook/secret", HoldKind.ANSWERS, "401: secret", clock.now, clock.now + 9)
-    assert failing(health_of(daemon)) == {}
-    (name, said), *more = health_of(daemon).degraded().items()
+    parts.shared.holds.hold(
+        "http://n8n.office.lan/webhook/secret", HoldKind.ANSWERS, "401: secret", clock.now, clock.now + 9
+    )
+    assert failing(health_of(parts)) == {}
+    (name, said), *more = health_of(parts).degraded().items()
     assert (name, more) == ("hold:n8n.office.lan#1", [])
     assert said.startswith("held since 2023-11-14T22:13:20")
     assert "secret" not in said
@@ -257,10 +258,10 @@ def test_the_text_file_is_replaced_whole(tmp_path: Path) -> None:
     victim.write_text("kept")
     texts = iter([b"one 1\n", b"two 2\n"])
     written = Textfile(path, lambda: next(texts))
-    assert written.round() == TEXTFILE_SECONDS
+    assert written.run_once() == TEXTFILE_SECONDS
     with path.open() as reader:
         (tmp_path / ".a.prom.new").symlink_to(victim)
-        written.round()
+        written.run_once()
         assert reader.read() == "one 1\n"
     assert path.read_text() == "two 2\n"
     assert victim.read_text() == "kept"
@@ -275,44 +276,44 @@ def test_a_text_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None
     written = Textfile(tmp_path / "later" / "a.prom", lambda: b"one 1\n")
     with capture_logs() as lines:
         for _ in range(2):
-            assert written.round() == metrics_file.TEXTFILE_SECONDS
+            assert written.run_once() == metrics_file.TEXTFILE_SECONDS
         (tmp_path / "later").mkdir()
-        written.round()
+        written.run_once()
         (tmp_path / "later" / "a.prom").unlink()
         (tmp_path / "later").rmdir()
-        written.round()
+        written.run_once()
     assert [line["event"] for line in lines] == ["textfile.not_written"] * 2
     assert lines[0]["why"] == "No such file or directory"
 
 
-def test_what_ran_out_after_the_start_is_degraded(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ran_out_after_the_start_is_degraded(parts: DaemonParts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Watches that could not be had, and log lines that nobody reads, are told by name, and fail nothing."""
     found = Health(
-        daemon.log,
-        daemon.holds,
-        daemon.gates,
-        daemon.filing,
+        parts.shared.log,
+        parts.shared.holds,
+        parts.stages.gates,
+        parts.stages.filing,
         state_folders=[],
         min_free_mb=0,
         stopping=threading.Event(),
         tell_log_trouble=lambda: "nobody reads it",
     )
     assert found.degraded() == {"log_output": "nobody reads it"}
-    monkeypatch.setattr(daemon.gates[0].watch, "_unwatched", {"secret/a", "secret/b"})
+    monkeypatch.setattr(parts.stages.gates[0].watch, "_unwatched", {"secret/a", "secret/b"})
     told = "2 subfolders are not watched; the inbox is listed instead, and status says more"
-    name = daemon.gates[0].route.name
+    name = parts.stages.gates[0].route.name
     assert found.degraded() == {f"watch:{name}": told, "log_output": "nobody reads it"}
     assert failing(found) == {}
 
 
-def test_without_threads_health_still_answers(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_threads_health_still_answers(parts: DaemonParts, monkeypatch: pytest.MonkeyPatch) -> None:
     """If no thread can be started to ask a disk in, that is what the check says; afterwards it asks again."""
 
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    found = health_of(daemon)
-    name = f"disk:{daemon.gates[0].route.name}"
+    found = health_of(parts)
+    name = f"disk:{parts.stages.gates[0].route.name}"
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         assert failing(found) == {

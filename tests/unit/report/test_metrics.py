@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from receipt_watcher.cli.demo.stand_in import UNAVAILABLE, Behaviour, StandIn
-from receipt_watcher.config.sources.load import load
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log import histories
 from receipt_watcher.jobs.log.holds import HoldKind
@@ -31,9 +30,10 @@ from receipt_watcher.jobs.log.transitions import Attempt
 from receipt_watcher.jobs.states import CLOSED_STATES, Event, State
 from receipt_watcher.report import metrics
 from receipt_watcher.report.metrics import BUCKETS, Counts
-from receipt_watcher.service.process.daemon import Daemon
+from receipt_watcher.service.daemon_parts import DaemonParts
 from tests.conftest import TOKEN, FakeClock, make_job
 from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, jpegs, wait_until
+from tests.fakes.daemons.unstarted import unstarted_parts
 
 PREFIX = "receipt_watcher_"
 MONITORING = REPOSITORY / "receipt_watcher" / "report" / "monitoring"
@@ -250,35 +250,32 @@ def test_a_scrape_reads_by_indexes(log: JobLog, statement: str, values: int, pla
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, clock: FakeClock) -> Iterator[Daemon]:
-    """A daemon that was built and does nothing, its log being open."""
+def parts(tmp_path: Path, clock: FakeClock) -> Iterator[DaemonParts]:
+    """The parts of a daemon that does nothing, its log being open."""
     url = "https://user:secret@n8n.office.lan:5678/webhook/secret"
-    config_file = RunningDaemon(tmp_path, url, TOKEN).config_file
-    daemon = Daemon(load(config_file, {}), clock=clock, monotonic=clock)
-    daemon.config.state_dir.mkdir()
-    daemon.log.database.open()
-    daemon.metrics.start()
-    yield daemon
-    daemon.stop()
+    with unstarted_parts(RunningDaemon(tmp_path, url, TOKEN).config_file, clock) as parts:
+        parts.shared.log.database.open()
+        parts.reports.metrics.start()
+        yield parts
 
 
-def scraped(daemon: Daemon) -> Page:
+def scraped(parts: DaemonParts) -> Page:
     """Scrape."""
-    return read(daemon.metrics.page().decode())
+    return read(parts.reports.metrics.page().decode())
 
 
-def test_waiting_receipts_are_counted_where_they_are(daemon: Daemon, clock: FakeClock) -> None:
+def test_waiting_receipts_are_counted_where_they_are(parts: DaemonParts, clock: FakeClock) -> None:
     """Each receipt that waits is in one state, from the inbox to done, and those that are filed are in none."""
-    put(daemon.log)
-    put(daemon.log, state=State.QUEUED)
+    put(parts.shared.log)
+    put(parts.shared.log, state=State.QUEUED)
     for events in ([Event.CLAIM], [Event.CLAIM, Event.ACCEPT], [Event.SUCCEED]):
-        job = put(daemon.log)
+        job = put(parts.shared.log)
         for event in events:
-            daemon.log.jobs.advance(job.job_id, event, clock.now)
-    put(daemon.log, inbox="elsewhere")
-    (daemon.config.inboxes[0].path / "scan.jpg").write_bytes(b"just being written")
-    daemon.gates[0].watch.scan(clock.now)
-    assert scraped(daemon).of("receipts_waiting", "state") == {
+            parts.shared.log.jobs.advance(job.job_id, event, clock.now)
+    put(parts.shared.log, inbox="elsewhere")
+    (parts.shared.config.inboxes[0].path / "scan.jpg").write_bytes(b"just being written")
+    parts.stages.gates[0].watch.scan(clock.now)
+    assert scraped(parts).of("receipts_waiting", "state") == {
         "settling": 1,
         "queued": 2,
         "delivering": 1,
@@ -287,64 +284,64 @@ def test_waiting_receipts_are_counted_where_they_are(daemon: Daemon, clock: Fake
     }
 
 
-def test_the_oldest_has_its_age(daemon: Daemon, clock: FakeClock) -> None:
+def test_the_oldest_has_its_age(parts: DaemonParts, clock: FakeClock) -> None:
     """The age is that of the oldest open receipt; where none is open it is 0."""
-    assert scraped(daemon)("oldest_waiting_seconds", inbox="office") == 0
-    job = put(daemon.log, now=clock.now - 120)
-    put(daemon.log, now=clock.now - 60)
-    assert scraped(daemon)("oldest_waiting_seconds", inbox="office") == 120
-    daemon.log.jobs.advance(job.job_id, Event.FAIL, clock.now)
-    assert scraped(daemon)("oldest_waiting_seconds", inbox="office") == 60
+    assert scraped(parts)("oldest_waiting_seconds", inbox="office") == 0
+    job = put(parts.shared.log, now=clock.now - 120)
+    put(parts.shared.log, now=clock.now - 60)
+    assert scraped(parts)("oldest_waiting_seconds", inbox="office") == 120
+    parts.shared.log.jobs.advance(job.job_id, Event.FAIL, clock.now)
+    assert scraped(parts)("oldest_waiting_seconds", inbox="office") == 60
 
 
-def test_the_oldest_may_still_be_in_the_inbox(daemon: Daemon, clock: FakeClock) -> None:
+def test_the_oldest_may_still_be_in_the_inbox(parts: DaemonParts, clock: FakeClock) -> None:
     """A file that is not taken yet counts, too, from when it was first seen."""
-    (daemon.config.inboxes[0].path / "scan.jpg").write_bytes(b"just being written")
-    gate = daemon.gates[0]
+    (parts.shared.config.inboxes[0].path / "scan.jpg").write_bytes(b"just being written")
+    gate = parts.stages.gates[0]
     gate.watch.scan(clock.now)
     clock.advance(300)
     gate._keep_snapshot()
-    put(daemon.log, now=clock.now - 60)
-    assert scraped(daemon)("oldest_waiting_seconds", inbox="office") == 300
+    put(parts.shared.log, now=clock.now - 60)
+    assert scraped(parts)("oldest_waiting_seconds", inbox="office") == 300
 
 
-def test_a_hold_has_no_secret(daemon: Daemon, clock: FakeClock) -> None:
+def test_a_hold_has_no_secret(parts: DaemonParts, clock: FakeClock) -> None:
     """A webhook that is held is 1, under its host and number: neither its path nor a password is shown anywhere."""
-    page = scraped(daemon)
+    page = scraped(parts)
     assert page.of("destination_hold", "destination") == {"n8n.office.lan:5678#1": 0}
-    (url,) = daemon.checks.destinations
-    daemon.holds.hold(url, HoldKind.ANSWERS, "no connection", clock.now, clock.now + 60)
-    assert scraped(daemon).of("destination_hold", "destination") == {"n8n.office.lan:5678#1": 1}
-    assert b"secret" not in daemon.metrics.page()
+    (url,) = parts.reports.health.destinations
+    parts.shared.holds.hold(url, HoldKind.ANSWERS, "no connection", clock.now, clock.now + 60)
+    assert scraped(parts).of("destination_hold", "destination") == {"n8n.office.lan:5678#1": 1}
+    assert b"secret" not in parts.reports.metrics.page()
 
 
-def test_inboxes_and_checks(daemon: Daemon, clock: FakeClock) -> None:
+def test_inboxes_and_checks(parts: DaemonParts, clock: FakeClock) -> None:
     """An inbox is available once it is open; its last scan has a time once there was one."""
-    page = scraped(daemon)
+    page = scraped(parts)
     assert page("inbox_available", inbox="office") == page("check_ok", check="inbox:office") == 0
     assert page("check_ok", check="job_log") == 1
     assert page.of("last_scan_timestamp_seconds", "inbox") == {}
-    daemon.routes[0].is_ready = True
-    daemon.gates[0].watch.scanned_at = clock.now - 7
-    page = scraped(daemon)
+    parts.stages.routes[0].is_ready = True
+    parts.stages.gates[0].watch.scanned_at = clock.now - 7
+    page = scraped(parts)
     assert page("inbox_available", inbox="office") == page("check_ok", check="inbox:office") == 1
     assert page("last_scan_timestamp_seconds", inbox="office") == clock.now - 7
 
 
-def test_a_log_that_fails_leaves_the_rest(daemon: Daemon) -> None:
+def test_a_log_that_fails_leaves_the_rest(parts: DaemonParts) -> None:
     """While the log cannot be asked a check says so, and what only the log knows is missing."""
-    daemon.log.database.close()
-    daemon.log.database.connection.trouble = "its disk is full"
-    page = scraped(daemon)
+    parts.shared.log.database.close()
+    parts.shared.log.database.connection.trouble = "its disk is full"
+    page = scraped(parts)
     assert page("check_ok", check="job_log") == 0
     assert page("inbox_available", inbox="office") == 0
     assert page.of("receipts_waiting", "state") == {}
     assert page.of("destination_hold", "destination") == {}
 
 
-def test_the_text_file_has_nothing_of_the_process(daemon: Daemon) -> None:
+def test_the_text_file_has_nothing_of_the_process(parts: DaemonParts) -> None:
     """What node_exporter has of itself is not in what it reads from us; the page has both."""
-    own, page = read(daemon.metrics.text().decode()), scraped(daemon)
+    own, page = read(parts.reports.metrics.text().decode()), scraped(parts)
     assert {name for name in own.labels() if not name.startswith(PREFIX)} == set()
     assert {"process_resident_memory_bytes", "process_cpu_seconds_total"} <= set(page.labels())
     assert {name for name in page.labels() if name.startswith(PREFIX)} == set(own.labels())
@@ -421,13 +418,15 @@ def expressions() -> list[str]:
 
 
 @pytest.fixture
-def full_page(daemon: Daemon, clock: FakeClock) -> Page:
+def full_page(parts: DaemonParts, clock: FakeClock) -> Page:
     """A page with every metric there is."""
-    daemon.gates[0].watch.scanned_at = clock.now
-    daemon.log.jobs.add_attempt(put(daemon.log).job_id, 2.0, Attempt(1.0, "accepted", counted=True, status_code=200))
+    parts.stages.gates[0].watch.scanned_at = clock.now
+    parts.shared.log.jobs.add_attempt(
+        put(parts.shared.log).job_id, 2.0, Attempt(1.0, "accepted", counted=True, status_code=200)
+    )
     result: dict[str, Any] = {"at": clock.now, "received": 1, "wrong": 0, "absent": 0, "hashed_at": None, "again": []}
-    daemon.log.facts.keep("balance", json.dumps(result))
-    return scraped(daemon)
+    parts.shared.log.facts.keep("balance", json.dumps(result))
+    return scraped(parts)
 
 
 def test_every_metric_that_is_asked_for_exists(full_page: Page) -> None:
@@ -503,9 +502,9 @@ def promtool(*arguments: str, stdin: bytes = b"", cwd: Path = REPOSITORY) -> str
     return said
 
 
-def test_promtool_reads_the_page(daemon: Daemon) -> None:
+def test_promtool_reads_the_page(parts: DaemonParts) -> None:
     """Prometheus' own tool has nothing to say against names, units and texts."""
-    assert promtool("check", "metrics", stdin=daemon.metrics.page()) == ""
+    assert promtool("check", "metrics", stdin=parts.reports.metrics.page()) == ""
 
 
 def test_promtool_reads_what_is_asked(tmp_path: Path) -> None:

@@ -809,7 +809,7 @@ class Watchman:
         """Return what a round says after so many seconds."""
         self.clock.advance(seconds)
         with capture_logs() as lines:
-            assert self.audit.round() == daily.LOOK_SECONDS
+            assert self.audit.run_once() == daily.LOOK_SECONDS
         return [dict(line) for line in lines]
 
 
@@ -898,7 +898,7 @@ def test_a_stop_in_the_middle(office: Office, monkeypatch: pytest.MonkeyPatch) -
     )
     monkeypatch.setattr(Audit, "_pause", lambda *_: stopping.set())
     with capture_logs() as lines:
-        looked.round()
+        looked.run_once()
     assert (lines, last_balance(office.log)) == ([], None)
 
 

@@ -21,8 +21,9 @@ from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.service.logging import setup
 from receipt_watcher.service.logging.entries import entry_of, line_of
+from receipt_watcher.service.logging.events import SENTENCES
 from receipt_watcher.service.logging.journald import Journal, encode
-from receipt_watcher.service.logging.sentences import SENTENCES, message_id
+from receipt_watcher.service.logging.sentences import message_id
 from tests.conftest import TOKEN
 from tests.docs_tables import CATALOG, README
 from tests.fakes.daemons.process import jpegs, wait_until

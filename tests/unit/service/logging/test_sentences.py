@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_watcher.service.logging.sentences import SENTENCES, Sentence, catalog, fields_said, message_id, say
+from receipt_watcher.service.logging.event_words import Sentence
+from receipt_watcher.service.logging.events import SENTENCES
+from receipt_watcher.service.logging.sentences import catalog, fields_said, message_id, say
 from tests.docs_tables import CATALOG
 from tests.fakes.daemons.process import REPOSITORY
 

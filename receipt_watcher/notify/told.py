@@ -1,0 +1,58 @@
+"""What people were told, as the job log keeps it: a restart tells nothing twice and forgets nothing.
+
+Values; the thread of notices reads and writes them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class HoldTold:
+    """A hold that was seen: since when, why, how many receipts wait, whether it was told, and when it ended."""
+
+    since: float
+    message: str
+    waiting: int = 0
+    is_told: bool = False
+    until: float | None = None
+
+
+@dataclass(slots=True)
+class AwayTold:
+    """An inbox that was told to be away."""
+
+    since: float
+    why: str
+    until: float | None = None
+
+
+@dataclass(slots=True)
+class Told:
+    """What was told, and what it takes to see what is new. `event` is the last line of the histories that was seen."""
+
+    event: int
+    holds: dict[str, HoldTold] = field(default_factory=dict)
+    inboxes: dict[str, AwayTold] = field(default_factory=dict)
+    stuck: list[str] = field(default_factory=list)
+    told_at: dict[str, float] = field(default_factory=dict)
+    wrong: int = 0
+    names: list[str] = field(default_factory=list)
+    summary_day: str = ""
+    summary_at: float = 0.0
+
+    @staticmethod
+    def read(text: str) -> Told:
+        """Return what was kept."""
+        fields: dict[str, Any] = json.loads(text)
+        holds = {url: HoldTold(**each) for url, each in fields.pop("holds").items()}
+        inboxes = {name: AwayTold(**each) for name, each in fields.pop("inboxes").items()}
+        return Told(**fields, holds=holds, inboxes=inboxes)
+
+    def written(self) -> str:
+        """Return it as it is kept."""
+        return json.dumps(dataclasses.asdict(self))
