@@ -99,7 +99,7 @@ CATCH_ALL = {
     ("service.loops", "do"): "the entry of each periodic task: it logs and goes on",
     ("examine.preview", "draw"): "no library promises anything about what it raises for bad content",
     (
-        "service.process.supervisor",
+        "service.process.reload",
         "_tried",
     ): "a defect of ours at a reload: it is logged, and the daemon that runs goes on",
     ("examine.worker", "_answer"): "a defect of ours on one file: the daemon is told, and refuses the file",
@@ -124,7 +124,8 @@ CLOCKS = {
     "jobs.log.engine.locked": "measures for how long other programs keep the log locked, whatever time it is",
     "service.once": "its patience ends",
     "delivery.destinations.http_client": "measures how long an answer takes",
-    "service.process.supervisor": "the vigil's clock, and its patience with a reload ends",
+    "service.process.launcher": "the watchdog's clock",
+    "service.process.reload": "its patience with a reload ends",
     "cli.demo.stand_in": "is another program, N8N's side",
     "service.process.signals": "the main thread waits so long",
 }

@@ -24,7 +24,7 @@ from receipt_watcher.jobs.log.manual_holds import hand_hold_view
 from receipt_watcher.report.explain import Explainer, Explanation
 from receipt_watcher.service.daemon_parts import DaemonParts, HttpParts, SharedParts, StageParts
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
-from receipt_watcher.web.access.callers import Access, Trust
+from receipt_watcher.web.access.authorization import Access, Trust
 from receipt_watcher.web.access.jwt import Jwts, JwtSettings
 from receipt_watcher.web.access.sessions import Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens, log_callers

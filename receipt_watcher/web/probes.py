@@ -18,7 +18,7 @@ from starlette.routing import Route
 from receipt_watcher.config.roles import Right
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.report.readiness import Readiness
-from receipt_watcher.web.access.callers import Access, is_local
+from receipt_watcher.web.access.authorization import Access, is_local
 from receipt_watcher.web.problem import RefusedError, problem_response
 
 #: How many threads probes may occupy.

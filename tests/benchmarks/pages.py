@@ -27,7 +27,7 @@ from receipt_watcher.jobs.states import State
 from receipt_watcher.service.web_wiring import explainer, page_settings
 from receipt_watcher.system.wakeup import Bell
 from receipt_watcher.web.access.api_tokens import ApiTokens
-from receipt_watcher.web.access.callers import Access, Trust
+from receipt_watcher.web.access.authorization import Access, Trust
 from receipt_watcher.web.access.sessions import Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
 from receipt_watcher.web.actions import Actions

@@ -15,8 +15,8 @@ from receipt_watcher.delivery.destinations.reachability import Reach
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
+from receipt_watcher.web.access.authorization import Access, Trust
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
-from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.jwt import Jwts
 from receipt_watcher.web.access.sessions import Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens, log_callers

@@ -13,5 +13,5 @@ TARGETS: dict[str, list[str]] = {
     "delivery.destinations.signature": ["tests/unit/delivery/destinations/test_signature.py"],
     "config.schedule": ["tests/unit/config/test_schedule.py"],
     "web.files.links": ["tests/unit/web/files/test_links.py"],
-    "web.access.sessions": ["tests/unit/web/access/test_callers.py"],
+    "web.access.sessions": ["tests/unit/web/access/test_authorization.py"],
 }

@@ -97,7 +97,7 @@ def service_reload(pid: int) -> None:
 
     Example: receipt-watcher service reload 4711
     """
-    from receipt_watcher.service.process.reload_answer import ask_for_reload
+    from receipt_watcher.service.process.reload import ask_for_reload
 
     folder = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     refused = ask_for_reload(pid, Path(folder) if folder else None)

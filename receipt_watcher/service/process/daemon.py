@@ -27,9 +27,8 @@ from receipt_watcher.service.process.deadline_clock import DeadlineClock
 from receipt_watcher.service.process.held_resources import HeldResources
 from receipt_watcher.service.process.log_rescue import LogRescue
 from receipt_watcher.service.process.openings import InboxOpenings
-from receipt_watcher.service.process.progress import WorkProgress
+from receipt_watcher.service.process.progress import StatusReport, WorkProgress
 from receipt_watcher.service.process.stages import add_reports, add_stages
-from receipt_watcher.service.process.status_report import StatusReport
 from receipt_watcher.service.process.tasks import PERIODIC_TASKS, Tasks, Workers
 from receipt_watcher.service.watchdog import dump_stacks
 from receipt_watcher.system.runtime_dir import note_runtime_folder

@@ -1,6 +1,7 @@
-"""The progress of one daemon's parts, for systemd's watchdog: which of them has stood still for too long.
+"""The progress of one daemon: which part has stood still, for systemd's watchdog; the line of `systemctl status`.
 
-What it promises: `standing_still` waits for nothing, and any thread may ask. After a crash the next daemon begins anew.
+What it promises: `standing_still` waits for nothing, and any thread may ask. The periodic tasks send the line, when it
+differs from the last one. After a crash the next daemon begins anew.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 from receipt_watcher.inbox.gate import Gate
+from receipt_watcher.report.overview import DaemonOverview
 
 
 class WorkProgress:
@@ -65,3 +67,22 @@ class WorkProgress:
 
     def _note_http_turn(self) -> None:
         self._http_turned_at = self._monotonic()
+
+
+class StatusReport:
+    """Reports what one daemon does; `send` is None if nobody listens."""
+
+    def __init__(self, overview: DaemonOverview, progress: WorkProgress, send: Callable[[str], None] | None) -> None:
+        self._overview = overview
+        self._progress = progress
+        self._send = send
+        self._sent = ""  # last
+
+    def report(self) -> None:
+        """Send the line if it is news; that it can be made shows that the log answers, be it with an error."""
+        try:
+            if self._send is not None and (words := self._overview.in_one_line()) != self._sent:
+                self._send(words)
+                self._sent = words
+        finally:
+            self._progress.note_log_answer()

@@ -15,7 +15,7 @@ from receipt_watcher.service.process.deadline_clock import DeadlineClock
 from receipt_watcher.service.process.held_resources import HeldResources
 from receipt_watcher.service.process.log_rescue import LogRescue
 from receipt_watcher.service.process.openings import InboxOpenings
-from receipt_watcher.service.process.status_report import StatusReport
+from receipt_watcher.service.process.progress import StatusReport
 from receipt_watcher.web.access.wrong_tokens import LOG_SECONDS
 
 #: Name, and every how many seconds. The README's table is compared with this one.

@@ -1,6 +1,6 @@
 """The caller of a request, and what the caller may do.
 
-- `callers`: tokens, sessions and local callers
+- `authorization`: who calls, and whether the caller has the right
 - `api_tokens`, `callback_tokens`: tokens of the API; tokens of callbacks
 - `jwt`, `sessions`: other issuers' tokens; who is signed in
 - `signatures`: how tokens, sessions and links are signed, and compared

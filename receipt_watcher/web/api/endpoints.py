@@ -33,7 +33,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.log.queries.search import Cursor
 from receipt_watcher.spool.route import InboxRoute
-from receipt_watcher.web.access.callers import Access, Caller
+from receipt_watcher.web.access.authorization import Access, Caller
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.api import schemas
 from receipt_watcher.web.api.events import Feed

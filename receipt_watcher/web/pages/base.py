@@ -26,7 +26,7 @@ from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.manual_holds import ManualHold, ManualHolds
 from receipt_watcher.jobs.log.queries.search import Search
-from receipt_watcher.web.access.callers import Access, Caller
+from receipt_watcher.web.access.authorization import Access, Caller
 from receipt_watcher.web.pages.rendering import LANGUAGE_HEADERS, PageRequest, Rendering, Visitor
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.bodies import form_fields

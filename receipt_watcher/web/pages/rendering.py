@@ -25,7 +25,7 @@ from starlette.responses import HTMLResponse, Response
 from receipt_watcher import __version__
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.system.display import display_name, printable
-from receipt_watcher.web.access.callers import Caller, cookie_of
+from receipt_watcher.web.access.authorization import Caller, cookie_of
 from receipt_watcher.web.pages import viewmodels
 from receipt_watcher.web.pages.texts.language import LANGUAGES, NAMES, Texts, language_of
 from receipt_watcher.web.pages.viewmodels import named

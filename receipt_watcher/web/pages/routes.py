@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.log.holds import Holds
-from receipt_watcher.web.access.callers import Access
+from receipt_watcher.web.access.authorization import Access
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.pages.base import PageEndpoints, Pulse
 from receipt_watcher.web.pages.overview.page import OverviewPage

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from receipt_watcher.web.access.callers import Access
+from receipt_watcher.web.access.authorization import Access
 from receipt_watcher.web.pages.rendering import Rendering
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.bodies import form_fields

@@ -21,7 +21,7 @@ from receipt_watcher.inbox.duplicates import UPLOAD_FACT
 from receipt_watcher.jobs.job import Job, new_job_id
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.web.access.callers import Caller
+from receipt_watcher.web.access.authorization import Caller
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.uploads.placement import Placement
 

@@ -31,7 +31,7 @@ from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.system.time_limit import within
-from receipt_watcher.web.access.callers import Access, Caller
+from receipt_watcher.web.access.authorization import Access, Caller
 from receipt_watcher.web.problem import NeverTakenError, RefusedError
 from receipt_watcher.web.server.connections import notify_connection
 from receipt_watcher.web.uploads.form import Form

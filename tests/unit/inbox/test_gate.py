@@ -30,7 +30,7 @@ from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.wakeup import Bell
-from receipt_watcher.web.access.callers import Access, Caller
+from receipt_watcher.web.access.authorization import Access, Caller
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.uploads import receive as uploads
 from receipt_watcher.web.uploads.receive import TakenUpload, Uploads

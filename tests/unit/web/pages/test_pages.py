@@ -33,8 +33,8 @@ from receipt_watcher.report.explain import Explainer
 from receipt_watcher.service.web_wiring import explainer, page_settings
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
+from receipt_watcher.web.access.authorization import Access, Trust
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
-from receipt_watcher.web.access.callers import Access, Trust
 from receipt_watcher.web.access.sessions import Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
 from receipt_watcher.web.actions import Actions

@@ -34,8 +34,8 @@ from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web import callback
+from receipt_watcher.web.access.authorization import cookie_of
 from receipt_watcher.web.access.callback_tokens import CallbackTokens, TokenWorth
-from receipt_watcher.web.access.callers import cookie_of
 from receipt_watcher.web.access.wrong_tokens import (
     DELAY_MAX_SECONDS,
     FREE_TRIES,

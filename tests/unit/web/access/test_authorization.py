@@ -29,7 +29,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.access import jwt as jwts
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
-from receipt_watcher.web.access.callers import COOKIE, Trust
+from receipt_watcher.web.access.authorization import COOKIE, Trust
 from receipt_watcher.web.access.jwt import Jwts, JwtSettings
 from receipt_watcher.web.access.wrong_tokens import FREE_TRIES, LIMIT_TRIES
 from receipt_watcher.web.api import events

@@ -1,4 +1,4 @@
-"""Who asks, and whether he may: tokens, sessions, this machine.
+"""Authorization: who calls (by a token, a session, or from this machine), and whether the caller has the right.
 
 What it promises: a request is judged by what it bears, in this order: a bearer token, a session, being of this machine.
 Another scheme of Authorization is as none: it is the password of a proxy before us.
