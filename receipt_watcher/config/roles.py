@@ -15,7 +15,7 @@ from enum import Enum, StrEnum, auto
 class Right(Enum):
     """What a caller may do."""
 
-    #: See one receipt whose id he knows.
+    #: See one receipt whose id the caller knows.
     FOLLOW = auto()
     #: See all receipts, their files, the inboxes and the holds.
     READ = auto()

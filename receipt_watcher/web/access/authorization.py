@@ -56,14 +56,14 @@ _NO_FORM_TOKEN = f"Who is signed in sends {FORM_TOKEN_HEADER}, as GET /api/v1/se
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks; `session` where he is signed in."""
+    """The caller of a request; `session` if the caller is signed in."""
 
     name: str
     role: Role
     session: Session | None = None
 
     def may(self, right: Right) -> bool:
-        """Whether he has a right."""
+        """Return whether the caller has a right."""
         return may(self.role, right)
 
 
@@ -96,10 +96,10 @@ class Access:
         self._proxies = [ipaddress.ip_network(each, strict=False) for each in trust.proxies]
 
     async def require(self, request: Request, right: Right, *, has_field: bool = False) -> Caller:
-        """Return who asks, where he has a right; `has_field` says that `check_field` is called later.
+        """Return the caller, who has the right; `has_field` says that `check_field` is called later.
 
         Raises:
-            RefusedError: he has not, or nobody knows who it is.
+            RefusedError: the caller lacks the right, or is unknown.
         """
         caller = await self.caller(request, has_field=has_field)
         if caller is None:

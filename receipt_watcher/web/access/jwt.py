@@ -105,7 +105,8 @@ class Jwts:
     def _key_for(self, key_id: str) -> tuple[Any, str | None] | None:
         """Return a key of the set, and the algorithm that it is for if it says one.
 
-        A provider changes its keys, so the set is read again now and then.
+        A provider changes its keys, so the set is read again now and then. PyJWT's own client would ask the provider
+        for each unknown key that a stranger names, and reads no file.
         """
         with self._lock:
             now = self._monotonic()
@@ -146,7 +147,7 @@ def _why_unfit(described: Mapping[str, Any], key: Any) -> str | None:
 
 
 def _name_in(claims: Mapping[str, Any]) -> str:
-    """Return who it is, for the history of a job: as people call him, and as the provider does where that differs."""
+    """Return the bearer's name for the history of a job: what people use, and the provider's if that differs."""
     subject = _cleaned(claims["sub"]) or "nobody"
     called = _cleaned(claims.get("preferred_username")) or _cleaned(claims.get("email"))
     return f"{_PREFIX}{called} ({subject})" if called not in ("", subject) else _PREFIX + subject

@@ -277,7 +277,7 @@ class SessionAnswer(Given):
 
     name: str
     role: Role
-    csrf: str | None = Field(description="What X-CSRF-Token must be, where he is signed in.")
+    csrf: str | None = Field(description="What X-CSRF-Token must be if the caller is signed in.")
     ends_at: datetime | None
 
 
