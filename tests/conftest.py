@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import compileall
 import gc
+import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +26,13 @@ from receipt_watcher.spool.folders import Spool, SpoolFolders
 # How fast an example is drawn or checked depends on what else the machine does: that is no property of the program.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+# Many tests start Python: it need not compile the program anew each time, whatever the environment says of bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    for _folder in ("receipt_watcher", "systemd"):  # before any test copies them
+        compileall.compile_dir(Path(__file__).parents[1] / _folder, quiet=2)
 
 TOKEN = "a-token-for-tests-only"
 INSTALLATION = "11111111-2222-4333-8444-555555555555"

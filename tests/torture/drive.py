@@ -28,7 +28,8 @@ from typing import Any
 from receipt_watcher.jobs.states import OPEN_STATES
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
-from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, files_below, wait_until
+from tests.fakes.daemons.fork_server import fork_server
+from tests.fakes.daemons.process import RunningDaemon, files_below, wait_until
 from tests.torture.audit import Report, audit
 from tests.torture.folders import Folders, make_folders, spools_in
 from tests.torture.ledger import TOKEN, Ledger, Ledgers, read
@@ -72,33 +73,36 @@ class Witness:
 
     def __init__(self, module: str, *arguments: str) -> None:
         command = [sys.executable, "-m", f"tests.torture.{module}", *arguments]
-        self._process = subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        (told, tells), (answers, answered) = os.pipe(), os.pipe()
+        self._process = fork_server().start(command, os.environ, answered, 2, told)
+        os.close(told)
+        os.close(answered)
+        self._tells, self._answers = os.fdopen(tells, "w"), os.fdopen(answers)
         self._unanswered = 0
 
     def tell(self, told: Any) -> None:
         """Tell it something."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(told) + "\n")
-        self._process.stdin.flush()
+        self._tells.write(json.dumps(told) + "\n")
+        self._tells.flush()
         self._unanswered += 1
 
     def wait(self) -> None:
         """Wait until it has done everything that it was told."""
-        assert self._process.stdout is not None
         while self._unanswered:
-            if not self._process.stdout.readline():
+            if not self._answers.readline():
                 raise AssertionError(f"{self._process.args!r} has ended")
             self._unanswered -= 1
 
     def close(self) -> None:
         """End it, by the end of its standard input."""
-        try:
-            self._process.communicate(timeout=_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
+        with contextlib.suppress(BrokenPipeError):
+            self._tells.close()
+        with self._answers:
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
 
 
 class TorturedDaemon(RunningDaemon):
@@ -246,11 +250,8 @@ class Run:
         job_id = known[pick % len(known)]["job_id"]
         self._ledger.write("order", order=order, job_id=job_id)
         words = order.split() if order is Order.RETRY_FAILED else [order, job_id]
-        self._orders.append(
-            subprocess.Popen(
-                self._daemon.command(*words), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-        )
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device is no path
+            self._orders.append(fork_server().start(self._daemon.command(*words), os.environ, nowhere, nowhere))
 
     # --- what is waited for --------------------------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
-from tests.fakes.daemons.process import REPOSITORY
+from tests.fakes.daemons.fork_server import fork_server
+from tests.torture import __main__
 from tests.torture.audit import EXPLANATIONS
 from tests.torture.drive import audit_of, torture
 from tests.torture.dropper import content_of
@@ -35,16 +36,7 @@ FOUND = {
 }
 
 
-def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start a torture that works below a folder."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.torture", "--seed", "1", *arguments],
-        cwd=REPOSITORY,
-        env=os.environ | {"TMPDIR": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+_COMMAND = [sys.executable, "-m", "tests.torture", "--seed", "1"]
 
 
 def figures_of(said: str) -> Counter[str]:
@@ -56,9 +48,9 @@ def figures_of(said: str) -> Counter[str]:
 @pytest.mark.timeout(300)
 def test_nothing_is_lost(tmp_path: Path) -> None:
     """Twenty rounds, with each fault of N8N, kills, stops and power cuts, end with nothing found."""
-    process = begin(tmp_path, "--rounds", "20")
-    said = process.communicate()[0]
-    assert process.returncode == 0, said
+    command, environment = [*_COMMAND, "--rounds", "20"], os.environ | {"TMPDIR": str(tmp_path)}
+    code, said, wrong = fork_server().run(command, environment, timeout=300)
+    assert code == 0, said + wrong
     figures = figures_of(said)
     assert figures["rounds"] == len(opening()) + 20
     assert figures["receipts dropped"] > 200
@@ -70,11 +62,15 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", PLANTED)
-def test_planted_fault_is_found(name: str, tmp_path: Path) -> None:
+def test_planted_fault_is_found(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A promise that is broken on purpose ends with exit code 1, and with the finding that tells which it is."""
-    process = begin(tmp_path, "--planted", name)
-    said = process.communicate()[0]
-    assert process.returncode == 1, said
+    monkeypatch.setattr(sys, "argv", [*_COMMAND[2:], "--planted", name])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = __main__.main()
+    said = capsys.readouterr().out
+    assert code == 1, said
     found = {kind for kind, count in figures_of(said).items() if count}
     assert found >= FOUND[name], said
     assert f"Again: python -m tests.torture --planted {name} --seed 1\n" in said

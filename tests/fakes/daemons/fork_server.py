@@ -116,10 +116,15 @@ class ForkServer:
         return list(command[:2]) == [sys.executable, "-m"] and _read_at_start(environment) == self._environment
 
     def start(
-        self, command: Sequence[str], environment: Mapping[str, str], stdout: int | IO[Any], stderr: int | IO[Any]
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        stdout: int | IO[Any],
+        stderr: int | IO[Any],
+        stdin: int | IO[Any] = 0,
     ) -> ForkedProcess:
         """Have a command forked with these descriptors, in the repository's folder."""
-        descriptors = [each if isinstance(each, int) else each.fileno() for each in (stdout, stderr)]
+        descriptors = [each if isinstance(each, int) else each.fileno() for each in (stdin, stdout, stderr)]
         question = {"words": list(command[2:]), "environment": dict(environment)}
         return ForkedProcess(self, self._ask(question, descriptors), command)
 
@@ -169,7 +174,7 @@ def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
 def _serve(channel: socket.socket) -> list[str] | None:
     """Fork what is asked for, and return its words in each fork; nothing when the tests have ended."""
     while True:
-        message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 2)
+        message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 3)
         if not message:
             return None
         question = json.loads(message)
@@ -190,7 +195,7 @@ def _serve(channel: socket.socket) -> list[str] | None:
 def _take_place(environment: Mapping[str, str], descriptors: Sequence[int]) -> None:
     """Be as a process that was started: its environment, its descriptors, its signals."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, descriptor in enumerate(descriptors, start=1):
+    for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.environ.clear()
