@@ -52,7 +52,6 @@ from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.examine.judge import examine
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.jobs.job import Folder, Job
-from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS, job_of
 from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
 from receipt_watcher.jobs.states import CLOSED_STATES, INITIAL_STATES, OPEN_STATES, TRANSITIONS, Event, State
@@ -62,7 +61,7 @@ from receipt_watcher.spool.folders import SpoolFolders
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from receipt_watcher.system.wakeup import Bell
-from tests.conftest import INSTALLATION, FakeClock
+from tests.conftest import INSTALLATION, FakeClock, open_log
 from tests.fakes.daemons.process import digest
 from tests.fakes.daemons.stepwise_threads import Actor, Life, SteppingLog, SteppingSpool
 from tests.unit.inbox.test_take_in import route_on, settled, take_in
@@ -419,8 +418,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self._states: dict[str, State] = {}
         self._last_row = 0
         self._dropped = 0
-        self._log = JobLog(self.root / "receipts.db")  # the admin's, and the auditor's
-        self._log.database.open()
+        self._log = open_log(self.root / "receipts.db")  # the admin's, and the auditor's
         self._process: Process | None = None
 
     @initialize(

@@ -21,12 +21,11 @@ from receipt_watcher.delivery.destinations.http_client import Answer, Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.json_view import full_view
-from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.reason_file import note_path
 from receipt_watcher.system.display import NAME_MAX_BYTES, display_name, numbered_name
-from tests.conftest import INSTALLATION, FakeClock
+from tests.conftest import INSTALLATION, FakeClock, open_log
 from tests.properties.interleavings import be_quiet, picture
 from tests.unit.inbox.test_take_in import route_on
 from tests.unit.spool.test_filing import MONTH, Office
@@ -66,8 +65,7 @@ def an_office() -> Iterator[Office]:
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (root / "inbox").mkdir()
-        log = JobLog(root / "receipts.db")
-        log.database.open()
+        log = open_log(root / "receipts.db")
         stack.callback(log.database.close)
         spool = Spool("office", SpoolFolders(*(root / name for name in ("inbox", "processing", "done", "failed"))))
         spool.open(INSTALLATION)

@@ -23,11 +23,10 @@ from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.judge import examine
 from receipt_watcher.inbox.take_in import ParkedFile, TakeIn
 from receipt_watcher.inbox.watching.watch import InboxWatch
-from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.system.wakeup import Bell
-from tests.conftest import INSTALLATION, FakeClock
+from tests.conftest import INSTALLATION, FakeClock, open_log
 from tests.fakes.daemons.process import digest
 from tests.unit.inbox.test_take_in import route_on, take_in
 
@@ -68,8 +67,7 @@ class AnyOrder(RuleBasedStateMachine):
         self._inbox = folders.inbox
         self._spool = InterferedSpool("office", folders)
         self._spool.open(INSTALLATION)
-        self._log = JobLog(self._root / "receipts.db")
-        self._log.database.open()
+        self._log = open_log(self._root / "receipts.db")
         self._clock = FakeClock()
         self._route = route_on(self._spool)
         self._take_in = TakeIn(

@@ -12,12 +12,11 @@ import structlog
 
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.jobs.job import Folder
-from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import CLOSED_STATES, OPEN_STATES, Event, State
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from receipt_watcher.system import disk
-from tests.conftest import INSTALLATION, FakeClock
+from tests.conftest import INSTALLATION, FakeClock, open_log
 from tests.fakes.daemons.killed_at_step import DIED, steps_until
 from tests.fakes.daemons.process import digest
 from tests.properties.interleavings import be_quiet
@@ -80,9 +79,8 @@ WAYS: dict[str, Way] = {
 @contextlib.contextmanager
 def office_at(root: Path, away: Path) -> Iterator[Office]:
     """An office as a process has it that has just started: its job log and its spool are open."""
-    log = JobLog(root / "receipts.db")
     spool = Spool("office", SpoolFolders(away / "inbox", root / "processing", away / "done", away / "failed"))
-    log.database.open()
+    log = open_log(root / "receipts.db")
     spool.open(INSTALLATION)
     try:
         yield Office(log, route_on(spool), FakeClock())

@@ -8,6 +8,7 @@ one, nothing is flushed and nothing is cleaned up.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -91,6 +92,7 @@ def steps_until(last: int | None, work: Callable[[], object]) -> tuple[list[str]
         warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside that thread, from Python 3.12 on
         child = os.fork()
     if child == 0:
+        gc.disable()  # it soon ends, and what it has from us is much
         _do(work, _Steps(last, writing))
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as pipe:

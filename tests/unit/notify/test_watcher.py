@@ -28,7 +28,7 @@ from receipt_watcher.notify.settings import NotificationSettings
 from receipt_watcher.notify.watcher import LOOK_SECONDS, NoticeWatcher, forget
 from receipt_watcher.report.balance.last_result import LastBalance, keep_balance
 from receipt_watcher.spool.folders import Spool
-from tests.conftest import FakeClock, make_job
+from tests.conftest import FakeClock, make_job, open_log
 from tests.unit.delivery.test_worker import URL, FakeDestination, route_to
 
 HOUR, DAY = 3600.0, 86400.0
@@ -645,8 +645,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 def test_whatever_happens(tmp_path_factory: pytest.TempPathFactory, spool: Spool, steps: Sequence[str]) -> None:
     """In any order of events and restarts each beginning has its end, and each failure is counted once."""
-    log = JobLog(tmp_path_factory.mktemp("any") / "receipts.db")
-    log.database.open()
+    log = open_log(tmp_path_factory.mktemp("any") / "receipts.db")
     office = Office(log, FakeClock(), spool)
     office.after(0)
     failed = 0

@@ -38,7 +38,7 @@ from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.retention import BelievedTime, Remover, Tally, Trimmer
 from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system import disk
-from tests.conftest import INSTALLATION, TOKEN, FakeClock, make_job
+from tests.conftest import INSTALLATION, TOKEN, FakeClock, make_job, open_log
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until
 from tests.unit.inbox.test_take_in import route_on
 from tests.unit.spool.test_filing import Office
@@ -888,8 +888,7 @@ def test_nothing_else_is_ever_removed(
         (root / "inbox").mkdir()
         spool = Spool("office", SpoolFolders(root / "inbox", root / "processing", root / "done", root / "failed"))
         spool.open(INSTALLATION)
-        log = JobLog(root / "receipts.db")
-        log.database.open()
+        log = open_log(root / "receipts.db")
         try:
             days = Retention(done_days=done_days, failed_days=failed_days)
             archive = Archive(log, route_on(spool), FakeClock(), days=days)

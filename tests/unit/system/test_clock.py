@@ -15,7 +15,7 @@ from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.system.clock import JUMP_SECONDS, SteadyClock
-from tests.conftest import TOKEN
+from tests.conftest import TOKEN, open_log
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 
 HOURS = 5 * 3600.0
@@ -115,8 +115,7 @@ def test_what_is_to_come_keeps_its_distance(
     tmp_path_factory: pytest.TempPathFactory, jumps: list[float], pause: float, patience: float, probe: float
 ) -> None:
     """However often the clock jumps, a retry, a deadline and a probe come after as many seconds as before."""
-    log = JobLog(tmp_path_factory.mktemp("log") / "receipts.db")
-    log.database.open()
+    log = open_log(tmp_path_factory.mktemp("log") / "receipts.db")
     holds = log.holds
     log.jobs.insert(_job(2))
     log.jobs.claim(["office"], NOW)

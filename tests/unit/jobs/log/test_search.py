@@ -16,7 +16,7 @@ from receipt_watcher.jobs.log.queries import search
 from receipt_watcher.jobs.log.queries.search import Cursor, Page, Search, Wanted
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
-from tests.conftest import make_job
+from tests.conftest import make_job, open_log
 
 HOUR = 3600.0
 NOON = 1_700_006_400.0  # a full hour
@@ -70,8 +70,7 @@ class Filled:
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     """A job log with receipts of all names, messages, states and inboxes, and those receipts, the newest first."""
-    log = JobLog(tmp_path_factory.mktemp("search") / "receipts.db")
-    log.database.open()
+    log = open_log(tmp_path_factory.mktemp("search") / "receipts.db")
     states = [state for state in State if state is not State.DUPLICATE]
     jobs = [
         record(

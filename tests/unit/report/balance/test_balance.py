@@ -41,7 +41,7 @@ from receipt_watcher.spool.reason_file import note_path
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.time_limit import answering
-from tests.conftest import INSTALLATION, TOKEN, FakeClock, make_job
+from tests.conftest import INSTALLATION, TOKEN, FakeClock, make_job, open_log
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until
 from tests.unit.cli import test_main
 from tests.unit.cli.test_main import Command
@@ -487,8 +487,7 @@ class Tampered:
     """An office whose folders somebody goes through; what is on disk is the only thing that it remembers."""
 
     def __init__(self, root: Path, ends: list[tuple[str, int]]) -> None:
-        self.log = JobLog(root / "receipts.db")
-        self.log.database.open()
+        self.log = open_log(root / "receipts.db")
         (root / "inbox").mkdir()
         self.folders = SpoolFolders(*(root / name for name in ("inbox", "processing", "done", "failed")))
         self.spool = Spool("office", self.folders)
