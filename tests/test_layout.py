@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shutil
 import subprocess
@@ -162,26 +163,32 @@ class Module:
     name: str
     tree: ast.Module
 
-    def imports(self) -> Iterator[str]:
-        """Yield the full name of everything that is imported, wherever it stands, without what it is called here."""
-        for node in ast.walk(self.tree):
+    @functools.cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All nodes of the tree; to walk it is slow."""
+        return list(ast.walk(self.tree))
+
+    @functools.cached_property
+    def imports(self) -> list[str]:
+        """The full name of everything that is imported, wherever it stands, without what it is called here."""
+        found: list[str] = []
+        for node in self.nodes:
             if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
+                found += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{self.name}: a relative import"
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+                found += [f"{node.module}.{alias.name}" for alias in node.names]
+        return found
 
     def libraries(self) -> set[str]:
         """Return the libraries that are imported, without ourselves; of the standard one only what has an owner."""
-        found = {name.split(".")[0] for name in self.imports()} - sys.stdlib_module_names - {ROOT}
-        owned = OWNERS.keys() & {name.rpartition(".")[0] for name in self.imports()} | OWNERS.keys() & set(
-            self.imports()
-        )
+        found = {name.split(".")[0] for name in self.imports} - sys.stdlib_module_names - {ROOT}
+        owned = OWNERS.keys() & {name.rpartition(".")[0] for name in self.imports} | OWNERS.keys() & set(self.imports)
         return found | owned
 
     def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
         """Yield all functions and methods."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node
 
@@ -200,16 +207,26 @@ def read(folder: Path) -> dict[str, Module]:
     return {name: Module(name, ast.parse(path.read_text("utf-8"))) for name, path in paths_of(folder).items()}
 
 
-MODULES = read(PACKAGE)
+@functools.cache
+def all_modules() -> dict[str, Module]:
+    """Return all modules of the package."""
+    return read(PACKAGE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trees_are_dropped() -> Iterator[None]:
+    """Later tests need not drag the trees of all modules along."""
+    yield
+    all_modules.cache_clear()
 
 
 def own_imports(module: Module) -> set[str]:
     """Return the modules of the package that a module imports, without the package's own `__init__`."""
     found = set()
-    for name in module.imports():
+    for name in module.imports:
         if name.split(".")[0] == ROOT:
             inner = name.removeprefix(ROOT).removeprefix(".")
-            while inner and inner not in MODULES:  # the last part is a name in that module
+            while inner and inner not in all_modules():  # the last part is a name in that module
                 inner = inner.rpartition(".")[0]
             found.add(inner)
     return found - {""}
@@ -255,33 +272,35 @@ def circles(modules: dict[str, Module]) -> list[list[str]]:
 
 def test_imports_point_down() -> None:
     """A package imports only from packages below its own, and never from one beside it."""
-    assert wrong_imports(MODULES) == set()
+    assert wrong_imports(all_modules()) == set()
 
 
 def test_each_package_has_its_line() -> None:
     """The root holds the packages of the order, the errors and what Python wants; nothing else."""
     known = {*ORDER.split(), "__init__", "__main__"}
-    assert {name.split(".")[0] or "__init__" for name in MODULES} <= known
+    assert {name.split(".")[0] or "__init__" for name in all_modules()} <= known
     shown = {entry.name for entry in PACKAGE.iterdir() if entry.is_file() or any(entry.rglob("*.py"))}
     assert shown <= {*ORDER.split(), "errors.py", "__init__.py", "__main__.py", "py.typed"}
 
 
 def test_no_circles() -> None:
     """No modules import each other in a circle, inside of a package either."""
-    assert circles(MODULES) == []
+    assert circles(all_modules()) == []
 
 
 def test_all_imports_are_seen() -> None:
     """The test sees the imports that it judges: in functions, and of a whole module."""
-    assert {"service.once", "service.process.supervisor", "report.status"} <= own_imports(MODULES["cli.commands.run"])
-    assert own_imports(MODULES["__main__"]) == {"cli.main"}
+    assert {"service.once", "service.process.supervisor", "report.status"} <= own_imports(
+        all_modules()["cli.commands.run"]
+    )
+    assert own_imports(all_modules()["__main__"]) == {"cli.main"}
 
 
 def test_each_library_has_its_package() -> None:
     """A library is used by the package that knows it, and none comes in unnoticed."""
     wrong = {
         (name, library)
-        for name, module in MODULES.items()
+        for name, module in all_modules().items()
         for library in module.libraries() - EVERYWHERE
         if not owned_by(name, OWNERS.get(library, ()))
     }
@@ -292,15 +311,15 @@ def test_each_library_has_its_package() -> None:
 def test_each_owner_uses_its_library(library: str) -> None:
     """The table of libraries names no package that does not use its library."""
     for owner in OWNERS[library]:
-        assert any(owned_by(name, (owner,)) and library in module.libraries() for name, module in MODULES.items())
+        assert any(owned_by(name, (owner,)) and library in module.libraries() for name, module in all_modules().items())
 
 
 def test_one_module_configures_logging() -> None:
     """How log lines look is said in one place."""
     found = {
         name
-        for name, module in MODULES.items()
-        for node in ast.walk(module.tree)
+        for name, module in all_modules().items()
+        for node in module.nodes
         if isinstance(node, ast.Attribute)
         and node.attr in {"configure", "basicConfig"}
         and ast.unparse(node) in {"structlog.configure", "logging.basicConfig"}
@@ -334,7 +353,7 @@ def _is_entry(entry: Path) -> bool:
 def classes(modules: dict[str, Module]) -> Iterator[tuple[str, ast.ClassDef]]:
     """Yield each class but values, by its full name."""
     for name, module in modules.items():
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.ClassDef) and not _is_value(node):
                 yield f"{name}.{node.name}", node
 
@@ -368,15 +387,15 @@ SIZES: dict[str, tuple[Callable[[], dict[str, int]], int]] = {
     "lines of a module": (lines_of_modules, LINES_OF_MODULE),
     "entries of a folder": (lambda: entries_of_folders(PACKAGE), ENTRIES_OF_FOLDER),
     "lines of a class": (
-        lambda: {name: (node.end_lineno or 0) - node.lineno + 1 for name, node in classes(MODULES)},
+        lambda: {name: (node.end_lineno or 0) - node.lineno + 1 for name, node in classes(all_modules())},
         LINES_OF_CLASS,
     ),
     "attributes of a class": (
-        lambda: {name: len(attributes_of(node)) for name, node in classes(MODULES)},
+        lambda: {name: len(attributes_of(node)) for name, node in classes(all_modules())},
         ATTRIBUTES_OF_CLASS,
     ),
     "arguments of a constructor": (
-        lambda: {name: arguments_of_constructor(node) for name, node in classes(MODULES)},
+        lambda: {name: arguments_of_constructor(node) for name, node in classes(all_modules())},
         ARGUMENTS_OF_CONSTRUCTOR,
     ),
 }
@@ -430,7 +449,7 @@ def words_of(name: str) -> set[str]:
 def names_in(module: Module) -> Iterator[str]:
     """Yield the names that a module gives: its own, and those of its classes, functions and their arguments."""
     yield from module.name.split(".")
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name
         elif isinstance(node, ast.arg):
@@ -439,7 +458,7 @@ def names_in(module: Module) -> Iterator[str]:
 
 def test_names_say_something() -> None:
     """No module, class, function or argument has a name that would fit any other as well."""
-    empty = {(name, given) for name, module in MODULES.items() for given in names_in(module) if is_empty(given)}
+    empty = {(name, given) for name, module in all_modules().items() for given in names_in(module) if is_empty(given)}
     assert empty == set()
 
 
@@ -470,7 +489,7 @@ def catches(handler: ast.ExceptHandler) -> set[str]:
 
 def handlers() -> Iterator[tuple[str, str, ast.ExceptHandler]]:
     """Yield each `except` with its module and the innermost function around it."""
-    for name, module in MODULES.items():
+    for name, module in all_modules().items():
         for function in module.functions():
             inner = {id(node) for other in ast.walk(function) if other is not function for node in _body_of(other)}
             for node in ast.walk(function):
@@ -507,14 +526,14 @@ def reads_clock(module: Module) -> bool:
         isinstance(node, ast.Attribute)
         and any(node.attr == clock for _, clock in _CLOCK_NAMES)  # taking an expression to text is slow
         and (ast.unparse(node.value).rpartition(".")[2], node.attr) in _CLOCK_NAMES
-        for node in ast.walk(module.tree)
+        for node in module.nodes
     )
-    return by_attribute or any(name in {f"time.{clock}" for _, clock in _CLOCK_NAMES} for name in module.imports())
+    return by_attribute or any(name in {f"time.{clock}" for _, clock in _CLOCK_NAMES} for name in module.imports)
 
 
 def test_few_read_the_clock() -> None:
     """The time is read at the edges; everything deeper is told it, so that tests can let days pass."""
-    assert {name for name, module in MODULES.items() if reads_clock(module)} == CLOCKS.keys()
+    assert {name for name, module in all_modules().items() if reads_clock(module)} == CLOCKS.keys()
 
 
 @pytest.mark.parametrize("folder", [PACKAGE, Path(__file__).parent], ids=["package", "tests"])
@@ -528,9 +547,9 @@ def _sleeps(source: str) -> bool:
     if "sleep" not in source:
         return False
     module = Module("", ast.parse(source))
-    return any(imported == "time.sleep" for imported in module.imports()) or any(
+    return any(imported == "time.sleep" for imported in module.imports) or any(
         isinstance(node, ast.Attribute) and node.attr == "sleep" and ast.unparse(node) == "time.sleep"
-        for node in ast.walk(module.tree)
+        for node in module.nodes
     )
 
 
