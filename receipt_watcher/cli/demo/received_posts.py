@@ -1,4 +1,4 @@
-"""Posts that the stand-in got: a small HTTP/1.1 reader, a multipart reader, and the receipt in it."""
+"""Posts to the stand-in: a small HTTP/1.1 reader, a multipart reader, and the receipt in a post."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Request = tuple[str, str, dict[str, str], bytes]  # method, path, headers, body
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPost:
-    """One POST that arrived whole and that n8n would start its workflow with. Header names are in lower case."""
+    """A POST that arrived whole and for which n8n would start its workflow; header names in lower case."""
 
     job_id: str
     attempt: int
@@ -28,8 +28,8 @@ class ReceivedPost:
     inbox: str
     notion_database_id: str
     callback_url: str
-    callback_token: str  # of this job alone; empty where all share one
-    file_url: str  # where the file is to be fetched; empty where it came along
+    callback_token: str  # of this job alone; empty if all share one
+    file_url: str  # where to fetch the file; empty if the post has it
     payload: str
     path: str
     headers: Mapping[str, str]
@@ -41,7 +41,7 @@ class ReceivedPost:
 
 
 async def read_request(begin: bytes, reader: asyncio.StreamReader) -> Request:
-    """Return the request that begins so; raise EOFError or ValueError where it is torn or no HTTP."""
+    """Read a request whose first byte is `begin`; raise EOFError or ValueError if it is torn or no HTTP."""
     head = begin + await reader.readuntil(b"\r\n\r\n")
     first_line, *lines = head.decode("latin-1").rstrip().split("\r\n")
     method, path, _ = first_line.split()
