@@ -106,7 +106,7 @@ def load_config_with_origins(config_file: Path | None, *, as_owner: bool = True)
 
 
 def has_log(config: Config) -> bool:
-    """Whether there is a job log.
+    """Return whether there is a job log.
 
     Raises:
         JobLogError: we may not even look.

@@ -53,7 +53,7 @@ def print_jobs(found: Sequence[Job]) -> None:
 
 
 def may_colour() -> bool:
-    """Whether the one at the terminal wants colours."""
+    """Return whether the one at the terminal wants colours."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

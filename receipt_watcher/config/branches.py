@@ -1,4 +1,4 @@
-"""What applies to the receipts of an inbox, and of each of its subfolders with options of their own.
+"""The options that apply to an inbox, and to each of its subfolders that has options of its own.
 
 What it promises: this is the one place that says whose option counts: the subfolder's, else the inbox's, else the one
 for all. Pure; any thread may call it.
@@ -23,7 +23,7 @@ _NOTHING_OWN = Subfolder()
 
 
 class AnyBranch(Protocol):
-    """What names a branch: its subfolder, "" for the inbox itself, and its name in the job log."""
+    """The names of a branch: its subfolder ("" for the inbox itself), and its key in the job log."""
 
     @property
     def subfolder(self) -> str:
@@ -64,7 +64,7 @@ class BranchOptions:
 
     @property
     def target(self) -> str:
-        """What makes two receipts with the same bytes the same: where they are sent and booked."""
+        """The workflow and database of its receipts; equal bytes with equal targets are duplicates."""
         return target_of(self.webhook_url, self.notion_database_id)
 
 

@@ -1,4 +1,4 @@
-"""What is wrong between options that are each right by themselves.
+"""Contradictions between options that are each right by themselves.
 
 What it promises: `clashes` yields every such mistake with the keys that it is about (the one to change first), what
 is wrong and what would be right, and raises nothing. Folders are compared by where they really are, so that a
@@ -19,7 +19,7 @@ from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.section import Key
 from receipt_watcher.system.time_limit import within
 
-#: How long a share may take to say what its folder is. By taste: all others are waiting.
+#: Time limit for a share to resolve its folder. By taste: all other checks wait for it.
 _ANSWER_SECONDS = 2.0
 
 

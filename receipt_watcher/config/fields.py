@@ -38,7 +38,7 @@ def kind_of(annotation: Any) -> Any:
 
 
 def is_mapping(field: FieldInfo) -> bool:
-    """Whether the option is a group whose names the admin chooses."""
+    """Return whether the option is a group whose names the admin chooses."""
     return typing.get_origin(field.annotation) is dict
 
 

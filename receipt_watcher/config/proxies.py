@@ -27,9 +27,9 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class ProxyChoice:
-    """How a URL is reached: through the proxy at `url`, or directly if that is None; `why` names what decided it.
+    """The way to a URL: through the proxy at `url`, or directly if that is None; `why` names what decided it.
 
-    `source` and `key` are where a mistake in the proxy's URL is fixed.
+    A mistake in the proxy's URL is fixed in `source` at `key`.
     """
 
     url: str | None
@@ -52,7 +52,7 @@ class ProxyChoice:
         return f"{how} ({self.why})" if self.why else how
 
     def may_answer_for(self, url: str) -> bool:
-        """Whether an answer to `url` may be the proxy's own: it forwards plain requests, and only tunnels others."""
+        """Return whether an answer to `url` may be the proxy's own: it forwards plain requests and tunnels others."""
         return self.url is not None and url.startswith("http://") and self.url.startswith("http")
 
 
@@ -108,7 +108,7 @@ class _Exception:
         self.is_meaningless = not (self._is_all or self._network or self._address or is_name)
 
     def covers(self, host: str, port: int | None) -> bool:
-        """Whether a host is reached without the proxy."""
+        """Return whether a host is reached without the proxy."""
         if self._is_all:
             return True
         if self.is_meaningless or self._port not in (None, port):

@@ -1,8 +1,4 @@
-"""Who may what: roles, and the tokens that bear them.
-
-What it promises: a token is compared in constant time with every one that is configured, so that the time of an answer
-tells nothing about any of them; only hashes are kept, so that who reads the configuration has no token. Since
-`new_secret` makes them of 32 random bytes, one round of SHA-256 is hash enough: they cannot be guessed.
+"""Roles and their rights.
 
 Any thread may ask; nothing changes after it is made.
 """
@@ -13,7 +9,7 @@ from enum import Enum, StrEnum, auto
 
 
 class Right(Enum):
-    """What a caller may do."""
+    """A right of a caller."""
 
     #: See one receipt whose id the caller knows.
     FOLLOW = auto()
@@ -28,7 +24,7 @@ class Right(Enum):
 
 
 class Role(StrEnum):
-    """What a token, or a person, is for."""
+    """The role of a token or a person; it decides their rights."""
 
     VIEWER = "viewer"
     UPLOADER = "uploader"
@@ -45,7 +41,7 @@ _RIGHTS: dict[Role, frozenset[Right]] = {
 
 
 def may(role: Role, right: Right) -> bool:
-    """Whether a role has a right."""
+    """Return whether a role has a right."""
     return right in _RIGHTS[role]
 
 

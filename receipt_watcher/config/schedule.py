@@ -31,7 +31,7 @@ class Window:
     text: str
 
     def is_open(self, now: float) -> bool:
-        """Whether receipts may be sent at a time, in Unix seconds."""
+        """Return whether receipts may be sent at a time, in Unix seconds."""
         return any(begin <= now < end for begin, end in self._spans(now, -2, 1))
 
     def opens_at(self, now: float) -> float:

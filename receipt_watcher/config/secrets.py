@@ -1,7 +1,7 @@
-"""What may be shown of the options: nothing that is secret.
+"""Secrets: hidden in everything that is shown, and made and parsed for tokens and signatures.
 
-What it promises: a secret is asterisks, and so is what stands before the @ and in the query of an address. Pure; any
-thread may call it.
+What it promises: a secret shows as asterisks, and so do user, password and query of an address. Pure; any thread may
+call it.
 """
 
 from __future__ import annotations
@@ -86,13 +86,11 @@ def masked(url: str) -> str:
     )
 
 
-#: What is shorter is no secret, and is found in any text. A part of a URL looks like a secret from a length on that no
-#: word has, or with a digit in it.
+#: Shorter texts are no secrets: they occur in any text.
 _SECRET_CHARACTERS = 4
 
-
+#: A part of a URL looks like a secret if it has this length and a digit, or if it is longer than any word.
 _WORD_CHARACTERS = 8
-
 
 _LONG_CHARACTERS = 20
 
@@ -120,7 +118,7 @@ def _parts_of(secret: str, *, every_part: bool) -> Iterator[str]:
             yield unquote(part)
 
 
-#: What a secret begins with; behind it stands base64 of the key. The standard asks for a key of 24 to 64 bytes.
+#: The prefix of a signing secret; base64 of the key follows. The standard asks for a key of 24 to 64 bytes.
 PREFIX = "whsec_"
 
 
@@ -159,7 +157,7 @@ def text_key_of(secret: str) -> str:
 _SCHEME = "sha256:"
 
 
-#: By which name a job's history knows who came from this machine without a token.
+#: The name in a job's history of callers on this machine without a token.
 LOCAL_NAME = "this machine"
 
 
@@ -169,15 +167,18 @@ def new_secret() -> str:
 
 
 def hash_of(secret: str) -> str:
-    """Return what the configuration keeps of a token."""
+    """Return the hash of a token, for the configuration.
+
+    `new_secret` makes tokens of 32 random bytes, which cannot be guessed: one round of SHA-256 is enough.
+    """
     return _SCHEME + hashlib.sha256(secret.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def is_hash(text: str) -> bool:
-    """Whether a text may be a token's hash."""
+    """Return whether a text may be a token's hash."""
     return re.fullmatch(f"{_SCHEME}[0-9a-f]{{64}}", text) is not None
 
 
 def is_token_name(text: str) -> bool:
-    """Whether a text may be a token's name."""
+    """Return whether a text may be a token's name."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,39}", text) is not None and text.lower() != LOCAL_NAME

@@ -1,4 +1,4 @@
-"""What the value of an option may be: each kind a type, whose validators say what is wrong and what to write instead.
+"""Types for the kinds of options' values; their validators say what is wrong and what to write instead.
 
 What it promises: a value that is of its kind means the same wherever it is read from, be it YAML, the environment or a
 credential; one that is not raises pydantic's error with both texts. Paths are absolute.
@@ -24,7 +24,7 @@ from receipt_watcher.config import proxies
 from receipt_watcher.config.schedule import read_days, read_hours, read_zone, time_of
 from receipt_watcher.config.secrets import is_hash, is_token_name, key_of
 
-#: What the options that end in _mb are in.
+#: The unit of options that end in _mb.
 MEBIBYTE = 1024 * 1024
 
 

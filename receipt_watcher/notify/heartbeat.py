@@ -85,7 +85,7 @@ class Heartbeat:
         return [f"log and folders disagree about {found.wrong} files; receipt-watcher balance names them"]
 
     def _is_proven(self) -> bool:
-        """Whether each inbox was scanned since the last ping, and a balance is not overdue."""
+        """Return whether each inbox was scanned since the last ping, and a balance is not overdue."""
         found = self._balance()
         is_balanced = found is not None and abs(self._clock() - found.at) < 2 * DAY_SECONDS
         return is_balanced and all(at is not None and at >= self._pinged_at for at in self._scans().values())

@@ -26,7 +26,7 @@ class NotificationSettings:
     secrets: frozenset[str] = frozenset()
 
     def is_quiet(self, now: float) -> bool:
-        """Whether nobody is to be disturbed now."""
+        """Return whether nobody is to be disturbed now."""
         return self.quiet is not None and self.quiet.is_open(now)
 
     def cleaned(self, text: str) -> str:

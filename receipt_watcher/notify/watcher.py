@@ -124,7 +124,7 @@ class NoticeWatcher:
         return [notice for notice in found if notice is not None]
 
     def _may_tell(self, told: Told, kind: Kind, now: float) -> bool:
-        """Whether the last notice of a kind is long enough ago; a time to come is one of a clock that was wrong."""
+        """Return whether the last notice of a kind is long enough ago; a future time comes from a wrong clock."""
         before = told.told_at.get(kind)
         return before is None or not before <= now < before + self._settings.throttle_seconds
 

@@ -70,7 +70,7 @@ class Loops:
 
     @property
     def are_started(self) -> bool:
-        """Whether they ever ran."""
+        """Return whether they ever ran."""
         return self._scheduler is not None
 
     def wait(self, timeout_seconds: float) -> bool:

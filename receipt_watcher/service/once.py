@@ -35,7 +35,7 @@ class OnceResult:
 
     @property
     def is_fine(self) -> bool:
-        """Whether every receipt got where it should be."""
+        """Return whether every receipt got where it should be."""
         return not self.troubles and all(job.state in (State.SUCCESS, State.DUPLICATE) for job in self.jobs)
 
 

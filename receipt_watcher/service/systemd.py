@@ -31,7 +31,7 @@ class Systemd:
 
     @property
     def listens(self) -> bool:
-        """Whether anybody is told anything."""
+        """Return whether anybody is told anything."""
         return bool(self._address)
 
     def ready(self, status: str = "") -> None:

@@ -147,7 +147,7 @@ def _stages(shared: SharedParts) -> StageParts:
     kept_callbacks = KeptCallbacks(config.state_dir / "callbacks", log, clock=shared.clock)
 
     def must_wait() -> bool:
-        """Whether nothing may be claimed or expired: what was kept, or lies in the folders, has its say first."""
+        """Return whether claims and deadlines must wait for kept callbacks or for the rebuild of the log."""
         return kept_callbacks.are_due or shared.starts.is_rebuilding
 
     callbacks = delivery_wiring.callbacks_of(shared, routes)

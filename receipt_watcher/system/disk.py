@@ -50,7 +50,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def is_there(path: Path) -> bool:
-    """Whether something has this name. A disk that cannot tell raises OSError: `os.path.lexists` would say no."""
+    """Return whether something has this name; raise OSError if the disk cannot tell (`os.path.lexists` says no)."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -224,7 +224,7 @@ def _lock_out_others(reader: BinaryIO, source: Path) -> None:
 
 
 def is_partial(name: str) -> bool:
-    """Whether a name is one that we give to an unfinished copy; a receipt that only ends so is somebody's."""
+    """Return whether a name is one that we give to an unfinished copy; a receipt that only ends so is somebody's."""
     return re.fullmatch(rf"\.[0-9a-f]+{re.escape(PARTIAL_SUFFIX)}", name) is not None
 
 
@@ -247,7 +247,7 @@ def _signature(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def is_leftover(source: Path, target: Path) -> bool:
-    """Whether both names are one interrupted move of ours: one inode, or a whole copy.
+    """Return whether both names are one interrupted move of ours: one inode, or a whole copy.
 
     A copy bears the original's time, by which it is told on one device: two bind mounts of it need copies as well.
     """
@@ -264,7 +264,7 @@ def is_leftover(source: Path, target: Path) -> bool:
 
 
 def is_reserved(source: Path, target: Path) -> bool:
-    """Whether a move of ours has only reserved its new name: an empty file is there, and the file is not."""
+    """Return whether a move of ours has only reserved its new name: an empty file is there, and the file is not."""
     status = os.lstat(target)
     return stat.S_ISREG(status.st_mode) and status.st_size == 0 < os.lstat(source).st_size
 

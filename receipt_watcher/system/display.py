@@ -59,5 +59,5 @@ def quoted(text: str) -> str:
 
 
 def lies_below(relative: Path, folder: str) -> bool:
-    """Whether a file below the inbox lies in a subfolder of it, at any depth."""
+    """Return whether a file below the inbox lies in a subfolder of it, at any depth."""
     return PurePosixPath(relative).is_relative_to(folder)

@@ -74,7 +74,7 @@ class FolderPlace:
         return asdict(self)
 
     def is_same_folder(self, other: FolderPlace) -> bool:
-        """Whether both are one folder, be it seen through different mounts."""
+        """Return whether both are one folder, be it seen through different mounts."""
         if self.file_system != other.file_system:
             return False
         if invents_inodes(self.file_system):
@@ -82,7 +82,7 @@ class FolderPlace:
         return self._is_same(self.folder, other.folder, other)
 
     def is_same_in_another_namespace(self, other: FolderPlace) -> bool:
-        """Whether both are one folder, seen by two processes with mount points of their own (mount_namespaces(7)).
+        """Return whether both are one folder, seen by two processes with their own mount points (mount_namespaces(7)).
 
         systemd's ReadWritePaths= makes such mount points. If the inodes are invented, only the source can be compared.
         """
@@ -91,13 +91,13 @@ class FolderPlace:
         return self.is_same_folder(other)
 
     def is_same_mount(self, other: FolderPlace) -> bool:
-        """Whether both are on one mount, whatever became of the folder there."""
+        """Return whether both are on one mount, whatever became of the folder there."""
         if not self.is_same_point(other):
             return False
         return invents_inodes(self.file_system) or self._is_same(self.root, other.root, other)
 
     def is_same_point(self, other: FolderPlace) -> bool:
-        """Whether both are on a file system of the same kind at the same mount point; it may be another disk."""
+        """Return whether both are on a file system of the same kind at the same mount point; it may be another disk."""
         return (self.point, self.file_system) == (other.point, other.file_system)
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class FolderPlace:
 
 
 def invents_inodes(file_system: str) -> bool:
-    """Whether folders of a kind of file system cannot be recognised by their inodes."""
+    """Return whether folders of a kind of file system cannot be recognised by their inodes."""
     return file_system in _INVENTED_INODES or file_system.startswith("fuse.")
 
 

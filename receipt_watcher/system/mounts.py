@@ -33,7 +33,7 @@ class Mount:
 
     @property
     def is_polled(self) -> bool:
-        """Whether a folder here has to be listed, since events tell nothing of what the far side does."""
+        """Return whether a folder here has to be listed, since events tell nothing of what the far side does."""
         return self.file_system in _POLLED or self.file_system.startswith("fuse.")
 
 

@@ -1,4 +1,4 @@
-"""Whether somebody has a file open for writing, where the kernel can tell, and whether it has any content on disk.
+"""Open files: whether a program writes to one, if the kernel can tell, and whether one has content on disk.
 
 By a lease (fcntl(2), F_SETLEASE): a read lease is refused with EAGAIN while any descriptor may write. Measured: it
 said so during every upload by smbd, vsftpd, proftpd, sftp and rsync. It needs the file's owner or CAP_LEASE, and knows
@@ -63,7 +63,7 @@ def writers_or_not_ours(path: Path) -> Writers:
 
 
 def is_all_hole(path: Path) -> bool:
-    """Whether a file holds no content at all on this disk, however large it says that it is (lseek(2), SEEK_DATA).
+    """Return whether a file has no content on this disk, whatever its size (lseek(2), SEEK_DATA).
 
     Raises:
         OSError: it is gone, or may not be opened.

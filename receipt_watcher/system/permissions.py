@@ -80,7 +80,7 @@ def owner_name(path: Path) -> str:
 
 
 def _stands_above_owners() -> bool:
-    """Whether we have CAP_FOWNER (capabilities(7)): root has, but not in each container."""
+    """Return whether we have CAP_FOWNER (capabilities(7)): root has, but not in each container."""
     try:
         lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
         effective = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))

@@ -80,7 +80,7 @@ class Installation:
             self._lock_fd = None
 
     def is_running(self) -> bool:
-        """Whether a daemon holds the lock."""
+        """Return whether a daemon holds the lock."""
         try:
             descriptor = os.open(self.state_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
         except PermissionError:  # another user asks
@@ -184,7 +184,7 @@ def _lock_exclusively(descriptor: int) -> None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether the kernel's table of locks has one of this file (proc_locks(5)); it needs no right to open it."""
+    """Return whether the kernel's table of locks has one of this file (proc_locks(5)); it needs no right to open it."""
     try:
         status = path.stat()
         lines = Path("/proc/locks").read_text("ascii", "replace").splitlines()

@@ -71,7 +71,7 @@ class Probes:
         return JSONResponse(readiness.as_json(), status)
 
     async def _may_read(self, request: Request) -> bool:
-        """Whether the caller may know paths and hosts; one with a wrong token may not, but is answered all the same."""
+        """Return whether the caller may know paths and hosts; with a wrong token the answer has none of them."""
         if self._access is None:
             return is_local(request)
         try:
@@ -98,7 +98,7 @@ class Probes:
 
 
 def _wants_a_line(request: Request) -> bool:
-    """Whether a caller asks for plain text; who takes anything gets JSON."""
+    """Return whether a caller asks for plain text; who takes anything gets JSON."""
     accepted = request.headers.get("accept", "")
     wanted = "text" if "text/plain" in accepted and "application/json" not in accepted else "json"
     return request.query_params.get("format", wanted) == "text"

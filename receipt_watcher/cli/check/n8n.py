@@ -1,4 +1,4 @@
-"""Whether N8N answers, and how it is reached; nothing is posted."""
+"""The check of N8N: its answer, and the way to it; nothing is posted."""
 
 from __future__ import annotations
 

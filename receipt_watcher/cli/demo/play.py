@@ -60,7 +60,7 @@ class StoppedError(Exception):
 
 @dataclass(slots=True)
 class Stop:
-    """Whether the demo is to stop. No threading.Event: a signal handler may wait for its lock for ever."""
+    """A request to stop the demo. No threading.Event: a signal handler may wait for its lock for ever."""
 
     is_asked: bool = False
 
@@ -176,7 +176,7 @@ class Play:
 
     @property
     def has_started(self) -> bool:
-        """Whether the daemon has said that it started."""
+        """Return whether the daemon has said that it started."""
         return bool(self._url)
 
     @property

@@ -86,7 +86,7 @@ class Journeys:
         self._view = view
 
     def has_ended(self, name: str) -> bool:
-        """Whether the receipt has been filed."""
+        """Return whether the receipt has been filed."""
         return self.rows[name].ended_at is not None
 
     def draw(self, now: float) -> None:

@@ -52,7 +52,7 @@ class Receipt:
 
     @property
     def is_sent(self) -> bool:
-        """Whether N8N should get it."""
+        """Return whether N8N should get it."""
         return self.status is State.SUCCESS or self.reason is Reason.N8N_FAILURE
 
 

@@ -48,7 +48,7 @@ def _parts(group: Any) -> Iterator[tuple[str | int, Any]]:
 
 
 def _is_group(value: object) -> bool:
-    """Whether the parts of a value have origins of their own."""
+    """Return whether the parts of a value have origins of their own."""
     if isinstance(value, Mapping):
         return bool(value)
     return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)

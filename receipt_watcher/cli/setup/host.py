@@ -45,7 +45,7 @@ class Host:
             return []
 
     def answers(self, *words: str) -> bool:
-        """Whether a command of the system ends well."""
+        """Return whether a command of the system ends well."""
         try:
             return subprocess.run(words, capture_output=True, check=False).returncode == 0  # noqa: S603 - likewise
         except FileNotFoundError:
@@ -100,5 +100,5 @@ class Pause:
             self._host.run("systemctl", "stop", *self._stopped)
 
     def has_started(self, unit: str) -> bool:
-        """Whether a unit was stopped, and is, or will be, started again."""
+        """Return whether a unit was stopped, and is, or will be, started again."""
         return unit in self._stopped

@@ -86,7 +86,7 @@ def readable_by_all() -> Iterator[None]:
 
 
 def is_current(folder: Path) -> bool:
-    """Whether the environment in `folder` holds what would be copied now, for any user; or we run from it ourselves."""
+    """Return whether `folder` needs no copy: it holds the same for any user, or we run from it."""
     if Path(sys.prefix).resolve() == folder.resolve():
         return True
     script = folder / "bin" / NAME

@@ -1,4 +1,4 @@
-"""Where callbacks, the status page and the API are served, and who may what."""
+"""The address of callbacks, the status page and the API, and the rights of their callers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Tokens = dict[TokenName, HttpToken]
 
 
 class Http(Section):
-    """Where callbacks, the status page and the API are served, and who may what."""
+    """The address of callbacks, the status page and the API, and the rights of their callers."""
 
     host: Annotated[Text, Field(min_length=1)] = Field(
         default="127.0.0.1", description="The address to listen on; 0.0.0.0 where N8N runs on another machine."
@@ -98,7 +98,7 @@ class Http(Section):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own."""
+    """Return whether a host name or address is this machine's own."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -25,7 +25,7 @@ from receipt_watcher.config.values import (
     split_at_commas,
 )
 
-#: What becomes of a second copy of the same bytes.
+#: The treatment of a second copy of the same bytes.
 Duplicates = Literal["skip", "send", "fail"]
 #: `ignored.PACKS` says what is in each.
 IgnorePack = Literal[
@@ -60,7 +60,7 @@ def _sibling(name: str) -> Callable[[dict[str, Any]], Path]:
 
 
 class Subfolder(Section):
-    """What differs for receipts that are dropped into one subfolder; all else is as for its inbox."""
+    """Options for receipts in one subfolder; all others are those of its inbox."""
 
     notion_database_id: Text | None = Field(default=None, description="Goes to N8N with each receipt.")
     webhook_url: Url | None = Field(default=None, description="The workflow for this subfolder.")

@@ -1,4 +1,4 @@
-"""What keeps one bad file or mistake from doing harm."""
+"""Limits that keep one bad file or mistake from doing harm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from receipt_watcher.config.values import MEBIBYTE, Mebibytes, Seconds
 
 
 class Limits(Section):
-    """What keeps one bad file or mistake from doing harm."""
+    """Limits that keep one bad file or mistake from doing harm."""
 
     max_file_mb: Mebibytes = Field(default=50, description="Larger files are failed.")
     max_megapixels: float = Field(

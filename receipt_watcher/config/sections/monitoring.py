@@ -1,4 +1,4 @@
-"""What is logged, and what Prometheus is told."""
+"""The log, and the metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from receipt_watcher.config.values import PromFile
 
 
 class Metrics(Section):
-    """What Prometheus is told; GET /metrics is always there."""
+    """Metrics for Prometheus; GET /metrics is always there."""
 
     textfile: PromFile | None = Field(
         default=None,
@@ -20,7 +20,7 @@ class Metrics(Section):
 
 
 class Logging(Section):
-    """What is logged, and how."""
+    """The log: its level and its format."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is logged.")
     format: Literal["auto", "console", "json", "journal"] = Field(

@@ -1,4 +1,4 @@
-"""Who is told when receipts wait or fail."""
+"""Notices to people about receipts that wait or fail."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from receipt_watcher.config.values import (
     split_at_commas,
 )
 
-#: What a notice may be about; the daily summary has an option of its own.
+#: The subjects of notices; the daily summary has an option of its own.
 NoticeKind = Literal["holds", "failures", "inboxes", "stuck", "balance"]
 
 
 class Notify(Section):
-    """Who is told when receipts wait or fail; all of it is off until a channel is named."""
+    """Notices to people about receipts that wait or fail; all are off until a channel is named."""
 
     urls: ChannelUrls = Field(
         default=(),

@@ -1,4 +1,4 @@
-"""How long what is concluded is kept."""
+"""The time for which concluded receipts are kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from receipt_watcher.config.values import Days
 
 
 class Retention(Section):
-    """The only deletion there is, off by default: how long what is concluded is kept."""
+    """The only deletion there is, off by default: the time for which concluded receipts are kept."""
 
     done_days: Days | None = Field(
         default=None, description="When files in done are removed, from the verdict on; by default never."

@@ -1,4 +1,4 @@
-"""What the sections of the configuration have in common."""
+"""The base of all sections of the configuration."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from receipt_watcher.config.secrets import redacted
 
-#: Where an option stands: the names above it and its own, with numbers of inboxes.
+#: The place of an option: the names above it and its own, with numbers of inboxes.
 Key = tuple[str | int, ...]
 
 
 class Section(BaseModel):
-    """What all sections have in common."""
+    """The base of all sections: frozen, and strict about unknown options."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 

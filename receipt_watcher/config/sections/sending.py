@@ -1,4 +1,4 @@
-"""Which answer accepts a receipt, and when receipts are sent: for all, for an inbox, or for a subfolder."""
+"""The answer that accepts a receipt, and the hours of sending: for all, for an inbox, or for a subfolder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _accept(value: object) -> object:
 
 
 class Accept(Section):
-    """Which answer of N8N is an acceptance: a word alone, or a rule of one's own."""
+    """The answer of N8N that is an acceptance: a word alone, or a rule of one's own."""
 
     mode: AcceptMode | None = Field(
         default=None, description="What the webhook node's Respond says; the same as the word alone."
@@ -42,7 +42,7 @@ Acceptance = Annotated[Accept, BeforeValidator(_accept, json_schema_input_type=A
 
 
 class DeliverWhen(Section):
-    """When receipts are sent; outside of it they are taken in and wait."""
+    """The hours of sending; outside of them receipts are taken in and wait."""
 
     days: WeekDays = Field(default="mon-sun", description="On which days, such as mon-fri, or mon, wed, sat.")
     hours: DayHours = Field(

@@ -1,4 +1,4 @@
-"""Where the values of options come from: environment, credentials, file, defaults; and what is wrong with them.
+"""The sources of the options' values: environment, credentials, file, defaults; and mistakes in them.
 
 What it promises: either one configuration that is right as a whole, or one `ConfigError` with every mistake. Nothing is
 changed on the way, and no text tells a secret.

@@ -20,12 +20,12 @@ _URL = re.compile(rf"{_NAME}_PORT|{_NUMBERED_PORT}(?:_START|_END)?")
 _PROTOCOL = re.compile(rf"{_NUMBERED_PORT}_PROTO")
 _LINK = re.compile(rf"{_NAME}_NAME")
 _URL_VALUE = re.compile(r"(tcp|udp|sctp)://(\[[0-9A-Fa-f:.]+\]|[0-9.]+|[0-9A-Fa-f:]+):([0-9]{1,5})")
-#: How Docker names a link: /CONTAINER/ALIAS.
+#: Docker's name of a link: /CONTAINER/ALIAS.
 _LINK_VALUE = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9_.-]*){2}")
 
 
 def is_injected(name: str, environ: Mapping[str, str]) -> bool:
-    """Whether a variable has the name and the value that Kubernetes or Docker give it.
+    """Return whether a variable has the name and the value that Kubernetes or Docker give it.
 
     A link also copies the variables of the other container, as NAME_ENV_…: those count only beside its NAME_NAME.
     """

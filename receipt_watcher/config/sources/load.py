@@ -1,4 +1,4 @@
-"""Where the values of options come from, and what is wrong with them.
+"""Load the configuration: merge its sources, check all values, list all mistakes.
 
 What it promises: `load` merges the environment over systemd's credential files over watcher.yaml over the defaults.
 It either returns a configuration that is right as a whole or raises one `ConfigError` that lists all mistakes, each

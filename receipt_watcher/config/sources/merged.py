@@ -41,7 +41,7 @@ SHORT_NAMES: dict[str, Key] = {
     "NOTIFY_WEBHOOK_URL": ("notify", "webhook_url"),
     "NOTIFY_HEARTBEAT_URL": ("notify", "heartbeat_url"),
 }
-#: What the units hand over for a credential file that is not there. No secret may hold a space.
+#: The units hand this over for a credential file that is not there. No secret may hold a space.
 NOT_SET_CREDENTIAL = "(not set)"
 #: The same in units of earlier versions, which may still be in place.
 _EARLIER_NOT_SET_CREDENTIAL = "\n"
@@ -55,7 +55,7 @@ class MergedSources:
         self.problems: list[Problem] = []
         self._origins: dict[Key, str] = {(): file}
         self._roots: list[yaml.Node] = []  # of the file
-        #: What is not worth a second complaint.
+        #: Keys whose mistakes are listed already, so that none is listed twice.
         self._broken: list[Key] = []
 
     def blame(self, key: Key, wrong: str, right: str, *, source: str = "", also: tuple[Key, ...] = ()) -> None:

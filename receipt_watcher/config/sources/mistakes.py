@@ -1,4 +1,4 @@
-"""What is wrong with a value, and what would be right, in words for an admin."""
+"""Mistakes in values, in words for an admin: what is wrong, and what would be right."""
 
 from __future__ import annotations
 

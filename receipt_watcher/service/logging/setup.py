@@ -58,7 +58,7 @@ def choose_format(wanted: str, stream: TextIO) -> Format:
 
 
 def _is_journal(stream: TextIO) -> bool:
-    """Whether the stream is the journal: systemd says so by device and inode ($JOURNAL_STREAM, systemd.exec(5))."""
+    """Return whether the stream is the journal, by its device and inode ($JOURNAL_STREAM, systemd.exec(5))."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):

@@ -31,7 +31,7 @@ class InboxOpenings:
 
     @property
     def have_begun(self) -> bool:
-        """Whether the spools may be ours; before, they may be those of the daemon that kept us out."""
+        """Return whether the spools may be ours; before, they may be those of the daemon that kept us out."""
         return bool(self._threads)
 
     def open_all(self) -> None:

@@ -50,7 +50,7 @@ class StopSignal:
         os.write(self._writer, b".")
 
     def is_set(self) -> bool:
-        """Whether it was set."""
+        """Return whether it was set."""
         return self._is_set
 
     def forget_reload(self) -> None:

@@ -1,4 +1,8 @@
-"""The tokens of the API, and which role each has."""
+"""The tokens of the API, and their roles.
+
+What it promises: a token is compared in constant time with every configured one, so that the time of an answer tells
+nothing about any of them. Only hashes are kept, so that a reader of the configuration has no token.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,13 @@ class ApiToken:
 
 
 class ApiTokens:
-    """All tokens that are configured."""
+    """All configured tokens."""
 
     def __init__(self, tokens: Iterable[ApiToken] = ()) -> None:
         self._tokens = tuple(tokens)
 
     def judge(self, secret: str) -> ApiToken | None:
-        """Return the token that was given; None for a wrong one."""
+        """Return the configured token that `secret` is; None if it is wrong."""
         given = hash_of(secret)
         right = [token for token in self._tokens if hmac.compare_digest(given, token.hash)]
         return right[0] if right else None

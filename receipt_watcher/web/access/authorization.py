@@ -239,21 +239,21 @@ class Access:
         return here
 
     def _is_local(self, request: Request) -> bool:
-        """Whether the caller is on this machine, and no proxy of ours, whose callers may be anywhere.
+        """Return whether the caller is on this machine, and no proxy of ours, whose callers may be anywhere.
 
         nginx, unless it is told otherwise, says nothing of them, and asks for us by our own address.
         """
         return is_local(request) and not self.is_proxy(request.client.host if request.client else None)
 
     def is_encrypted(self, request: Request) -> bool:
-        """Whether the caller came by TLS, to us or to a proxy that we trust."""
+        """Return whether the caller came by TLS, to us or to a proxy that we trust."""
         if request.url.scheme == "https":
             return True
         here = request.client.host if request.client else None
         return self.is_proxy(here) and request.headers.get("x-forwarded-proto") == "https"
 
     def is_proxy(self, host: str | None) -> bool:
-        """Whether a host is a trusted proxy; who comes by our UNIX socket is one where any is trusted."""
+        """Return whether a host is a trusted proxy; who comes by our UNIX socket is one where any is trusted."""
         if host is None:
             return bool(self._proxies)
         try:
@@ -286,7 +286,7 @@ def _cookie_path(request: Request) -> str:
 
 
 def is_local(request: Request) -> bool:
-    """Whether the caller is on this machine and came straight.
+    """Return whether the caller is on this machine and came straight.
 
     A proxy's request comes from loopback, too; and a page in a browser here may point a name of its own at loopback,
     so the Host that is asked for must be this machine as well.

@@ -91,7 +91,7 @@ class Sessions:
         return sign(self._form_key, session.id)
 
     def is_form_token(self, session: Session, given: str) -> bool:
-        """Whether a form token is this session's."""
+        """Return whether a form token is this session's."""
         return are_equal(self.form_token(session), given)
 
 

@@ -262,14 +262,14 @@ def web_address(url: str | None) -> str | None:
 
 
 def may(job: Job, event: Event) -> bool:
-    """Whether a button for this makes sense now."""
+    """Return whether a button for this makes sense now."""
     if event is Event.RETRY and job.removed_at is not None:
         return False
     return next_state(job.state, event) is not None
 
 
 def is_open(job: Job) -> bool:
-    """Whether a receipt is on its way."""
+    """Return whether a receipt is on its way."""
     return job.state in OPEN_STATES
 
 

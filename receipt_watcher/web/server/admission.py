@@ -42,7 +42,7 @@ class Admitted(Protocol):
 
     @property
     def is_answering(self) -> bool:
-        """Whether a request of it is under way, such as an upload."""
+        """Return whether a request of it is under way, such as an upload."""
 
     def end(self) -> None:
         """Close it now."""
@@ -133,7 +133,7 @@ class Admission:
         return True
 
     def _is_news(self, what: str) -> bool:
-        """Whether this was not told within the last minute."""
+        """Return whether this was not told within the last minute."""
         now = asyncio.get_running_loop().time()
         if now - self._told_at.get(what, -_TELL_SECONDS) < _TELL_SECONDS:
             return False

@@ -82,12 +82,12 @@ class _Parser(h11.Connection):
 
     @property
     def waits_for_head(self) -> bool:
-        """Whether a request's head is what comes next."""
+        """Return whether a request's head is what comes next."""
         return self.their_state is h11.IDLE
 
     @property
     def waits_for_answer(self) -> bool:
-        """Whether a request has come whole, so that what comes behind it has to wait for its answer."""
+        """Return whether a request has come whole, so that what comes behind it has to wait for its answer."""
         return self.their_state not in (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 
 
@@ -159,13 +159,13 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
 
     @property
     def is_answering(self) -> bool:
-        """Whether the application has a request of it."""
+        """Return whether the application has a request of it."""
         cycle: RequestResponseCycle | None = self.cycle  # uvicorn's annotation leaves the None out
         return cycle is not None and not cycle.response_complete
 
     @property
     def is_sending(self) -> bool:
-        """Whether the body of that request is still to come."""
+        """Return whether the body of that request is still to come."""
         return self.is_answering and self.cycle.more_body
 
     def end_if_unused(self, stopping_at: float) -> None:

@@ -179,7 +179,7 @@ class Server:
                 loop.call_soon_threadsafe(note)
 
     def is_alive(self) -> bool:
-        """Whether it still answers."""
+        """Return whether it still answers."""
         return self._thread.is_alive()
 
     def stop(self, timeout_seconds: float) -> None:

@@ -112,7 +112,7 @@ class ForkServer:
         return self._process.pid
 
     def can_start(self, command: Sequence[str], environment: Mapping[str, str]) -> bool:
-        """Whether a command may be forked: Python runs a module, and nothing else is meant to happen at its start."""
+        """Return whether a command may be forked: Python runs a module, and nothing else happens at its start."""
         return list(command[:2]) == [sys.executable, "-m"] and _read_at_start(environment) == self._environment
 
     def start(

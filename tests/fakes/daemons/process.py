@@ -313,7 +313,7 @@ class RunningDaemon:
         return found[0]
 
     def is_quiet(self, jobs: int) -> bool:
-        """Whether so many jobs are recorded, each concluded and filed, and nothing waits or is under way."""
+        """Return whether so many jobs are recorded, each concluded and filed, and nothing waits or is under way."""
         open_states = ", ".join(f"'{state.value}'" for state in OPEN_STATES)
         query = f"SELECT COUNT(*), TOTAL(move_due OR state IN ({open_states})) FROM job"
         address = f"file:{self.state / 'receipts.db'}?mode=ro"

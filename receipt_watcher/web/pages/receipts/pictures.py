@@ -113,6 +113,6 @@ class Pictures:
 
 
 def is_drawable(job: Job) -> bool:
-    """Whether there may be a picture of a receipt: its file is there, and passed its examination."""
+    """Return whether there may be a picture of a receipt: its file is there, and passed its examination."""
     is_sound = job.mime_type in ACCEPTED_MIME_TYPES and job.reason not in EXAMINATION_REASONS
     return is_sound and job.sha256 is not None and job.removed_at is None
