@@ -26,8 +26,17 @@ from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 
 # How fast an example is drawn or checked depends on what else the machine does: that is no property of the program.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# `pytest --hypothesis-profile=thorough` draws twice as many examples as the suite does.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("unhurried", _UNHURRIED, max_examples=50)
+settings.register_profile("thorough", _UNHURRIED, max_examples=100)
 settings.load_profile("unhurried")
+
+
+def examples(thorough: int) -> int:
+    """Return how many examples a property is tried with, if they are so many with the profile «thorough»."""
+    return thorough if settings.get_current_profile_name() == "thorough" else thorough // 2
+
 
 # Many tests start Python: it need not compile the program anew each time, whatever the environment says of bytecode.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -77,7 +86,9 @@ def collected_garbage() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def plain_logging() -> Iterator[None]:
-    """Whatever a test does to logging is undone."""
+    """Whatever a test does to logging is undone; tracebacks are plain, since one in colours takes two seconds."""
+    *first, _ = structlog.get_config()["processors"]
+    structlog.configure([*first, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
     yield
     structlog.reset_defaults()
 
