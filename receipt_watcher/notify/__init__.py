@@ -2,9 +2,9 @@
 
 What it promises: each thing is told once, and again when it is over. A notice that could not go out is kept.
 
-- `watcher`, `told`, `settings`: what is new; what was told; what people want to know
+- `watcher`, `told`, `settings`: finds news; the record of past notices; the kinds and times of notices
 - `stuck`: receipts and files that wait for too long
-- `notices`, `sender`: the words; sends what the outbox has
+- `notices`, `sender`: the texts; sends the notices of the outbox
 - `channels`: the ways to tell
 - `heartbeat`: the dead man's switch
 

@@ -24,7 +24,7 @@ from receipt_watcher.report.balance.last_result import LastBalance
 
 logger = structlog.get_logger()
 
-#: How often it is looked whether a ping is due, and how soon one that failed is tried again.
+#: Seconds between two looks whether a ping is due, and before a failed ping is tried again.
 LOOK_SECONDS = 2.0
 RETRY_SECONDS = 30.0
 

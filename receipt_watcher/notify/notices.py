@@ -1,4 +1,4 @@
-"""What notices say: one text for each kind, in the words of the office and of the admin.
+"""The texts of notices: one for each kind, in the words of the office and of the admin.
 
 What it promises: pure functions. Each text says what happened, since when, to which files, and what to do, or that
 nothing is to be done; long lists are cut, with the rest counted. Names are shown so that they can steer nothing, and
@@ -25,7 +25,7 @@ NAMED = 10
 
 
 class Kind(StrEnum):
-    """What a notice is about."""
+    """The subject of a notice."""
 
     HELD = "held"
     RESUMED = "resumed"
@@ -40,7 +40,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is said to a person."""
+    """A notice to a person: its kind, title and text."""
 
     kind: Kind
     title: str
@@ -83,7 +83,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What a summary is of: the receipts that were recorded in a time, by what they are now, and what is amiss."""
+    """The facts of a daily summary: receipts recorded in a period by their present state, and troubles."""
 
     since: float
     until: float
@@ -201,7 +201,7 @@ class Wording:
         return Notice(Kind.DISAGREES, f"The balance disagrees about {what}", "\n\n".join(parts))
 
     def summary(self, day: Day) -> Notice:
-        """What became of the receipts of a day."""
+        """Return the summary of a day's receipts."""
         failed, received = len(day.failed), sum(day.counts.values())
         waiting = sum(day.counts[state] for state in (State.QUEUED, State.DELIVERING, State.PROCESSING))
         rows = {
@@ -240,7 +240,7 @@ class Wording:
 
 
 def example_notice() -> Notice:
-    """What `receipt-watcher notify --test` sends."""
+    """Return the notice that `receipt-watcher notify --test` sends."""
     return Notice(
         Kind.TEST,
         "This is a test",

@@ -1,4 +1,4 @@
-"""What people are told and when, as parts of notify are given it.
+"""The settings of notices, as the parts of notify are given them.
 
 A value; any thread may read it.
 """
@@ -14,7 +14,7 @@ from receipt_watcher.config.secrets import without_secrets
 
 @dataclass(frozen=True, slots=True)
 class NotificationSettings:
-    """What is told, and when; `kinds` as in the configuration."""
+    """The kinds of notices to send, and their times; `kinds` as in the configuration."""
 
     kinds: frozenset[str]
     after_seconds: float
@@ -26,7 +26,7 @@ class NotificationSettings:
     secrets: frozenset[str] = frozenset()
 
     def is_quiet(self, now: float) -> bool:
-        """Return whether nobody is to be disturbed now."""
+        """Return whether a moment lies in the quiet hours."""
         return self.quiet is not None and self.quiet.is_open(now)
 
     def cleaned(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""What people were told, as the job log keeps it: a restart tells nothing twice and forgets nothing.
+"""The record of past notices in the job log: after a restart nothing is told twice or forgotten.
 
 Values; the thread of notices reads and writes them.
 """
@@ -33,7 +33,7 @@ class AwayTold:
 
 @dataclass(slots=True)
 class Told:
-    """What was told, and what it takes to see what is new. `event` is the last line of the histories that was seen."""
+    """The record of past notices, from which new events are told apart; `event` is the last history line seen."""
 
     event: int
     holds: dict[str, HoldTold] = field(default_factory=dict)

@@ -34,7 +34,7 @@ from receipt_watcher.spool.route import InboxRoute
 
 logger = structlog.get_logger()
 
-#: How often it is looked at what is so.
+#: Seconds between two looks for news.
 LOOK_SECONDS = 2.0
 
 #: So many receipts are looked at, the oldest.
@@ -248,7 +248,7 @@ class NoticeWatcher:
     # --- the balance -----------------------------------------------------------------------------------------------
 
     def _of_balance(self, told: Told, words: Wording, now: float) -> Notice | None:
-        """What the log and the folders disagree about, once; and again when there is more, or something else."""
+        """Return a notice of disagreements between log and folders: once, then only of more or other ones."""
         found = last_balance(self._log)
         wrong, names = (found.wrong, found.names) if found is not None else (0, [])
         is_new = wrong > told.wrong or (wrong > 0 and not set(names) <= set(told.names))

@@ -2,12 +2,12 @@
 
 What it promises: a stop ends within its time and loses nothing; a refused reload changes nothing.
 
-- `process`: the daemon, its supervisor, tasks and stages, signals, what a reload keeps
+- `process`: the daemon, its supervisor, tasks and stages, signals, the resources that a reload keeps
 - `wiring`, `delivery_wiring`, `report_wiring`, `web_wiring`: build the parts: stages, delivery, reports, HTTP
 - `daemon_parts`: the parts of one daemon
-- `clients`, `loops`: the HTTP clients of a configuration; who does the rounds
+- `clients`, `loops`: the HTTP clients of a configuration; the threads of stages and periodic tasks
 - `once`: `run --once`
-- `systemd`, `watchdog`: what systemd is told; its watchdog, fed by work
+- `systemd`, `watchdog`: messages to systemd; its watchdog, fed by work
 - `logging`: log lines
 
 The main thread runs it. A crash leaves what the parts leave.

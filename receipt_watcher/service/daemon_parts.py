@@ -44,7 +44,7 @@ from receipt_watcher.web.pages.receipts.pictures import Pictures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What the command line says of a run; `is_once` is `run --once`, which sends no heartbeat and makes no balance."""
+    """The options of `run`; `is_once` is `run --once`, which sends no heartbeat and makes no balance."""
 
     take_over: bool = False
     accept_backlog: bool = False
@@ -53,7 +53,7 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Wakeups:
-    """How the threads of one daemon wake and stop each other."""
+    """The events by which the threads of one daemon wake and stop each other."""
 
     stopping: threading.Event = field(default_factory=threading.Event)
     deliveries: Bell = field(default_factory=Bell)
@@ -76,7 +76,7 @@ class Wakeups:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedParts:
-    """What all other parts work with."""
+    """Parts that all other parts use."""
 
     config: Config
     options: RunOptions
@@ -98,7 +98,7 @@ class SharedParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageParts:
-    """What a receipt passes through, and the examiners that look at it."""
+    """The stages that a receipt passes through, and the examiners."""
 
     routes: Sequence[InboxRoute]
     gates: Sequence[Gate]  # in the order of the routes
@@ -116,7 +116,7 @@ class StageParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportParts:
-    """What people and programs are told of the rest."""
+    """Parts that report on all others to people and programs."""
 
     overview: DaemonOverview
     audit: Audit
@@ -130,7 +130,7 @@ class ReportParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpParts:
-    """What the HTTP side keeps while the daemon runs."""
+    """Parts of the HTTP side that live as long as the daemon."""
 
     wrong_callback_tokens: WrongTokens
     wrong_api_tokens: WrongTokens

@@ -25,7 +25,7 @@ from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 
-#: How long any loop sleeps at most: the safety net under bells, and how soon what another process wrote is seen.
+#: Longest sleep of any loop: the safety net if a bell is missed, and the delay until another process's work is seen.
 TICK_SECONDS = 5.0
 
 _HAND_OVER_SECONDS = 0.001
@@ -98,7 +98,7 @@ class Loops:
 
 
 class PeriodicTasks:
-    """What is done every so many seconds, one after the other in the order given, by one loop."""
+    """Tasks that one loop does in the order given, each at its own interval in seconds."""
 
     def __init__(
         self, tasks: Mapping[str, Callable[[], object]], every: Mapping[str, float], monotonic: Callable[[], float]

@@ -27,7 +27,7 @@ _LOOK_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class OnceResult:
-    """What one run did: the jobs that it changed, what kept it from finishing, and whether its threads ended."""
+    """The result of one run: the jobs that it changed, the troubles that stopped it, and whether its threads ended."""
 
     jobs: list[Job]
     troubles: list[str]
@@ -35,7 +35,7 @@ class OnceResult:
 
     @property
     def is_fine(self) -> bool:
-        """Return whether every receipt got where it should be."""
+        """Return whether every receipt got to its place."""
         return not self.troubles and all(job.state in (State.SUCCESS, State.DUPLICATE) for job in self.jobs)
 
 

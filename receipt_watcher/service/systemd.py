@@ -1,4 +1,4 @@
-"""What systemd is told, and what it hands over: sd_notify(3) and sd_listen_fds(3), without its library.
+"""Messages to systemd, and the sockets that it hands over: sd_notify(3) and sd_listen_fds(3), without its library.
 
 What it promises: `Systemd` says nothing where nobody listens, and never raises or blocks for longer than a moment: the
 service must not stop for want of somebody to tell. The variables that systemd sets are taken out of the environment, so
@@ -23,7 +23,7 @@ _LISTENING_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 class Systemd:
-    """Whoever started the service; `watchdog_seconds` is how long it may say nothing, None where it need not."""
+    """The connection to systemd; within each `watchdog_seconds` the service must report (None: it need not)."""
 
     def __init__(self, address: str = "", watchdog_seconds: float | None = None) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address  # an abstract socket
@@ -31,7 +31,7 @@ class Systemd:
 
     @property
     def listens(self) -> bool:
-        """Return whether anybody is told anything."""
+        """Return whether systemd takes messages."""
         return bool(self._address)
 
     def ready(self, status: str = "") -> None:

@@ -23,11 +23,11 @@ from receipt_watcher.service.systemd import Systemd
 
 logger = structlog.get_logger()
 
-#: How often more time is asked for while a start or a reload goes on, and how much.
+#: Interval of requests for more time while a start or a reload goes on, and the time to ask for.
 _LOOK_SECONDS = 5.0
 _MORE_SECONDS = 30.0
 
-#: What has not gone on for so many seconds, in words; it asks nobody that could keep it waiting.
+#: Returns, in words, the work without progress for that many seconds; it never blocks.
 StandingStill = Callable[[float], list[str]]
 
 

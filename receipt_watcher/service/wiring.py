@@ -238,7 +238,7 @@ def _remover(
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What all destinations share: the client, and two things that are known only once the daemon has its port."""
+    """The parts that all destinations share: the client, and two functions known once the daemon has its port."""
 
     outbound: Outbound
     callback_token_of: Callable[[str], str | None]

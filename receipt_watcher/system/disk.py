@@ -32,13 +32,13 @@ from receipt_watcher.system.display import display_name
 PARTIAL_SUFFIX = ".receipt-watcher-partial"
 
 
-#: How a file of somebody else is opened: no link is followed, and opening a pipe would wait for a writer for ever.
+#: Flags to open files of others with: follow no link, and do not wait for the writer of a pipe.
 PLAINLY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
-#: What one file tells of its whole share. What FUSE was just asked when its server went is «aborted».
+#: Errors on one file that concern its whole share. A call that FUSE's server left open when it ended is «aborted».
 SHARE_IS_GONE = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT})
 
-#: What one file's move tells of all moves of its spool, besides: a full disk, or a share that became read-only.
+#: Errors of one move that concern all moves of its spool: also a full disk, or a share that became read-only.
 TROUBLE_OF_ALL = SHARE_IS_GONE | {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 _RENAME_NOREPLACE = 1  # linux/fs.h

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 NAME_MAX_BYTES = 255
 
 
-#: What stands behind the last dot is a suffix up to here; in «1. a whole sentence» it is not. By taste.
+#: Longest suffix: a longer text behind the last dot, as in «1. a whole sentence», is none. By taste.
 _SUFFIX_MAX_BYTES = 16
 
 
@@ -43,7 +43,7 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
-#: What N8N says is quoted so far.
+#: Characters of N8N's words that are quoted.
 _QUOTED = 300
 
 

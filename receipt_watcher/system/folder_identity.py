@@ -41,7 +41,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class FolderPlace:
-    """Where a folder is: its mount, what is mounted there, the root of that mount, and the folder itself."""
+    """The place of a folder: its mount point, the file system and source of the mount, its root, and the folder."""
 
     point: str
     file_system: str

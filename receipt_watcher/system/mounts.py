@@ -22,7 +22,7 @@ _POLLED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Where a file system is mounted, of what type it is, and from where; each "" if that is not known."""
+    """A mounted file system: its mount point, its type and its source; each "" if it is not known."""
 
     point: str
     file_system: str

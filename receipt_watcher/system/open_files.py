@@ -20,7 +20,7 @@ from receipt_watcher.system.disk import PLAINLY
 
 
 class Writers(Enum):
-    """What is known of those who write a file; the value says what that means for an inbox."""
+    """Knowledge about the writers of a file; the value says what it means for an inbox."""
 
     NONE = "files that a program has open are noticed"
     SOME = "a file is open right now"

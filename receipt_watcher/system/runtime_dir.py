@@ -1,4 +1,4 @@
-"""Where a running daemon leaves what other processes read: in memory, so that a disk may sleep.
+"""The folder for files that a running daemon leaves to other processes: in memory, so that a disk may sleep.
 
 What it promises: systemd's runtime folder, else the user's, else the state folder. The commands find the one that the
 daemon chose by a note in the state folder, which is written only when it changes.

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 _Result = TypeVar("_Result")
 
-#: How soon a stop is seen, in seconds.
+#: Seconds between two looks for a stop.
 _LOOK_SECONDS = 0.1
 
 

@@ -1,4 +1,4 @@
-"""Which channels there are: a new way to tell a person gets its line here."""
+"""The list of channels: each new kind of channel gets its line here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from receipt_watcher.notify.channels import Channel
 from receipt_watcher.notify.channels.apprise_url import AppriseChannel
 from receipt_watcher.notify.channels.webhook import WebhookChannel
 
-#: How long a channel may take to answer.
+#: Time limit for a channel's answer.
 LIMIT_SECONDS = 10.0
 
 

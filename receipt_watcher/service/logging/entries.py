@@ -1,4 +1,4 @@
-"""What a log line becomes in the journal: a sentence, a priority, and each field by itself.
+"""Journal entries made from log lines: a sentence, a priority, and each field by itself.
 
 What it promises: MESSAGE is one line of printable text, with the traceback of an error in the lines below; all other
 fields are printable too, so that no name steers the terminal of who reads them. `journalctl RECEIPT_JOB=…` finds
@@ -19,7 +19,7 @@ from receipt_watcher.system.display import printable
 
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 
-#: What the journal calls these by itself, or admins know better by another name; all others become RECEIPT_<NAME>.
+#: Fields with a name of the journal, or one that admins know better; all others become RECEIPT_<NAME>.
 _NAMES = {
     "pathname": "CODE_FILE",
     "lineno": "CODE_LINE",

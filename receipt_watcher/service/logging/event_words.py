@@ -13,7 +13,7 @@ REPORT = "Please report it, with the traceback."
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """How an event is said. `{field}` stands for a field, and `[…]` is left out where a field in it is missing."""
+    """The words for an event; `{field}` stands for a field, and `[…]` is left out if a field in it is missing."""
 
     text: str
     meaning: str

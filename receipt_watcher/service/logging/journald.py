@@ -19,10 +19,10 @@ import threading
 import weakref
 from collections.abc import Mapping
 
-#: Where the journal listens.
+#: The socket on which the journal listens.
 SOCKET = "/run/systemd/journal/socket"
 
-#: How long a journal that takes nothing is waited for: longer than a restart of it, by taste.
+#: Longest wait for a journal that takes nothing: longer than a restart of it, by taste.
 _PATIENCE_SECONDS = 1
 
 _TOO_LARGE = {errno.EMSGSIZE, errno.ENOBUFS}

@@ -21,10 +21,10 @@ from receipt_watcher.service.logging.event_words import Sentence
 from receipt_watcher.service.logging.events import SENTENCES
 from receipt_watcher.system.display import printable
 
-#: Where the ids of events come from: never to be changed, or filters and catalogs of admins would miss them.
+#: The namespace of the ids of events: never to be changed, or filters and catalogs of admins would miss them.
 _NAMESPACE = uuid.UUID("6f1c9a3e-5d0b-4c86-9b1e-2a7f4d8e0c53")
 
-#: What one value may take of a sentence; the field beside it has it whole. Names are never cut. By taste.
+#: Longest value in a sentence; the field beside it has it whole. Names are never cut. By taste.
 _MOST_CHARACTERS = 500
 
 

@@ -95,7 +95,7 @@ def configure(
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
 
 
-#: Where log lines go now: the stream, and the journal if there is one.
+#: The present outputs of log lines: the stream, and the journal if there is one.
 _outputs: list[LogStream | Journal] = []
 
 
@@ -135,7 +135,7 @@ def _lines(log_format: Format, stream: LogStream, *, colours: bool) -> _Way:
 
 
 class _LineLogger:
-    """What our events go through on their way to a stream, as finished lines."""
+    """A logger that writes our events, as finished lines, to a stream."""
 
     def __init__(self, stream: LogStream) -> None:
         self._stream = stream
@@ -152,7 +152,7 @@ class _LineLogger:
 
 
 class _JournalLogger:
-    """What our events and the words of libraries go through on their way to the journal."""
+    """A logger that sends our events and the lines of libraries to the journal."""
 
     def __init__(self, journal: Journal, stream: LogStream) -> None:
         self._journal = journal

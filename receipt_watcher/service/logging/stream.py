@@ -15,7 +15,7 @@ import select
 import threading
 from typing import TextIO
 
-#: How long a stream that takes nothing is waited for, once. The same as for the journal.
+#: Longest wait, once, for a stream that takes nothing. The same as for the journal.
 _PATIENCE_SECONDS = 1.0
 
 #: A pipe that is writable takes this much without blocking (PIPE_BUF, pipe(7)).

@@ -8,9 +8,9 @@
 - `stages`, `tasks`: the loops of the stages; the table of periodic work
 - `deadline_clock`: keeps deadlines right when the clock jumps or the daemon is away
 - `log_rescue`: writes the job log anew if it was deleted
-- `progress`: what systemd's watchdog and `systemctl status` are told
-- `held_resources`: what a reload keeps: lock, port, HTTP's thread
-- `signals`: what the main thread waits for
+- `progress`: the reports to systemd's watchdog and `systemctl status`
+- `held_resources`: the resources that a reload keeps: lock, port, HTTP's thread
+- `signals`: the signals that the main thread waits for
 
 The main thread runs it. A crash leaves what the parts leave.
 """

@@ -37,7 +37,7 @@ from receipt_watcher.web.uploads import reception
 
 logger = structlog.get_logger()
 
-#: How long callers that were accepted have to be answered, when deliveries took up all the time of a stop.
+#: Time to answer accepted callers if deliveries took up all the time of a stop.
 _HEARING_SECONDS = 5.0
 
 

@@ -1,4 +1,4 @@
-"""What a process holds for its daemons, and a reload keeps: the state directory's lock, the port, HTTP's thread.
+"""The resources that a process keeps over a reload: the state directory's lock, the port, HTTP's thread.
 
 What it promises: from the first `take` until `release` no other daemon gets in. From `answer` until `hang_up` each
 connection is accepted, and each request answered; between two daemons it waits, for as long as `pause` lasts. A

@@ -21,10 +21,10 @@ from receipt_watcher.service.process.held_resources import HeldResources
 from receipt_watcher.service.systemd import Systemd
 from receipt_watcher.service.watchdog import WorkWatchdog
 
-#: How long a start may take, for example if a long log is migrated or many folders are recovered. By taste.
+#: Time limit of a start, for example if a long log is migrated or many folders are recovered. By taste.
 _START_MOST_SECONDS = 900.0
 
-#: What a stop needs beyond its limit, to write down and to close.
+#: Time that a stop needs beyond its limit, to write down and to close.
 _CLOSING_SECONDS = 15.0
 
 #: A reload accepts nothing that the command line accepted at the start.

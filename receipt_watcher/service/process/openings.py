@@ -15,7 +15,7 @@ from receipt_watcher.service.daemon_parts import DaemonParts
 
 logger = structlog.get_logger()
 
-#: How long a start waits for inboxes to open. One whose file system hangs is opened when that answers again.
+#: Longest wait of a start for inboxes to open. An inbox on a file system that hangs opens when that answers again.
 OPEN_LIMIT_SECONDS = 6.0
 
 

@@ -14,7 +14,7 @@ from receipt_watcher.report.overview import DaemonOverview
 
 
 class WorkProgress:
-    """When the inboxes, the job log and HTTP last made progress; `ask_http` has HTTP's thread call what it is given."""
+    """Times of the last progress of inboxes, job log and HTTP; `ask_http` has HTTP's thread call its argument."""
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # the command that asks for a reload needs no daemon
 
 logger = structlog.get_logger()
 
-#: How soon a stop is noticed while a reload waits for answers.
+#: Seconds between two looks for a stop while a reload waits for answers.
 _STOP_LOOK_SECONDS = 0.2
 
 _OUTCOME_LOOK_SECONDS = 0.1

@@ -1,4 +1,4 @@
-"""What the main thread waits for: the word to end (SIGTERM, SIGINT), or to reload (SIGHUP).
+"""Signals that the main thread waits for: to end (SIGTERM, SIGINT), or to reload (SIGHUP).
 
 A threading.Event is no help here. Its lock is not reentrant, and a handler runs in the main thread, perhaps just when
 that holds it; and the kernel may hand a signal to another thread, which does not wake the main one. So Python writes

@@ -36,7 +36,7 @@ PERIODIC_TASKS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """What does tasks, beside the parts of the daemon."""
+    """Objects that do periodic tasks, besides the parts of the daemon."""
 
     deadlines: DeadlineClock
     rescue: LogRescue
