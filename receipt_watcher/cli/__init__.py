@@ -1,9 +1,9 @@
 """The commands that an admin types.
 
-- `main`, `context`, `table`, `times`, `completion`: what holds the commands together
+- `main`, `context`, `table`, `times`, `completion`: the common parts of the commands
 - `commands`: the commands, by the word that is typed
-- `check`, `setup`, `demo`, `documents`: what the larger of them do
-- `privileges`: whose rights a command works with
+- `check`, `setup`, `demo`, `documents`: the work of the larger ones
+- `privileges`: the user whose rights a command works with
 
 The only thread of a command runs it.
 """

@@ -1,4 +1,4 @@
-"""What a shell offers to complete: job ids, files' names, inboxes.
+"""Completion in a shell: job ids, files' names, inboxes.
 
 What it promises: whatever is wrong, nothing is offered and nothing is said; the shell's line stays as it is.
 """

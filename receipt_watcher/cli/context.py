@@ -1,4 +1,4 @@
-"""What the commands have in common: options, exit codes, the configuration, the job log, which job is meant.
+"""The common parts of the commands: options, exit codes, the configuration, the job log, finding a job.
 
 What it promises: nothing of ours that is slow to import is imported before a command needs it, so that `--help` is
 there at once.

@@ -1,4 +1,4 @@
-"""Whose rights a command works with, and where a service keeps its things when nobody says so.
+"""The user whose rights a command works with, and the default places of a service's files.
 
 What it promises: a command that an admin types as root works with the rights of the one who owns the state folder,
 which is the service's user: so it sees what the service sees, and leaves no file behind that the service cannot use.

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _GAP = "  "
 _COLOURS = {"success": "green", "failure": "red", "cancelled": "yellow", "processing": "cyan", "delivering": "cyan"}
 
-#: What gives way first where the terminal is narrow: a column, and to how few characters. By taste; the beginning of an
-#: id is enough to name a job.
+#: Columns that shrink on a narrow terminal, in this order, each with its fewest characters. By taste; the beginning of
+#: an id is enough to name a job.
 _YIELDING = ((3, 24), (5, 18), (4, 8), (3, 10), (2, 6))
 
 

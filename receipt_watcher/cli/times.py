@@ -1,4 +1,4 @@
-"""When an admin means: "yesterday", "2h", "2 hours ago", a date, a time; on the office's clock. Pure."""
+"""Times as an admin types them: "yesterday", "2h", "2 hours ago", a date, a time; on the office's clock. Pure."""
 
 from __future__ import annotations
 

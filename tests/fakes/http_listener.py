@@ -69,7 +69,7 @@ class Listener:
 
     @property
     def said(self) -> list[Any]:
-        """What was posted as JSON, in this order."""
+        """The bodies posted as JSON, in the order of their arrival."""
         return [json.loads(heard.body) for heard in tuple(self.heard)]
 
     @property

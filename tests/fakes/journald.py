@@ -33,7 +33,7 @@ _LARGEST_DATAGRAM = 1 << 20
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 _REMOTE = Path("/lib/systemd/systemd-journal-remote")
 
-#: What the journal itself writes beside the fields of an entry.
+#: An entry's fields as received: the journal adds some of its own.
 Received = Mapping[str, str]
 
 

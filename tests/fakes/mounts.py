@@ -49,7 +49,7 @@ class Mounts:
             said = self._holder.stderr.read().decode(errors="replace").strip()
             self.close()
             raise CannotMountError(errno.EPERM, f"no mount namespace can be made: {said}")
-        #: What goes before a command so that it runs in the namespace.
+        #: The words before a command that make it run in the namespace.
         self.prefix = ["nsenter", f"--target={self._holder.pid}", *enter, "--mount", "env", "-C", str(REPOSITORY)]
 
     def __enter__(self) -> Self:

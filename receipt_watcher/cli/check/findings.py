@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-#: How long one folder or server may take: a check is waited for by a person.
+#: Time limit for one folder or server: a person waits for the check.
 ANSWER_SECONDS = 10.0
 
 

@@ -69,7 +69,7 @@ class _Heard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """What one round trip needs."""
+    """The parts that a round trip uses."""
 
     config: Config
     outbound: Outbound

@@ -1,4 +1,4 @@
-"""What an admin accepts, once: `accept-backlog`, `take-over`."""
+"""Commands by which an admin accepts something once: `accept-backlog`, `take-over`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-#: How long a file system may answer nothing: a person waits.
+#: Time limit for a file system's answer: a person waits.
 _ANSWER_SECONDS = 10.0
 
 

@@ -21,7 +21,7 @@ _NO_PORT = Problem("configuration", "http.port", "is 0, so nobody knows where th
 
 @dataclass(frozen=True, slots=True)
 class HealthAnswer:
-    """What the daemon said, and whether that is good."""
+    """The daemon's answer about its health, and whether it is ready."""
 
     is_ready: bool
     text: str

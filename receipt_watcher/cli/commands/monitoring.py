@@ -1,4 +1,4 @@
-"""What monitoring asks: `health`, `metrics`."""
+"""Commands for monitoring: `health`, `metrics`."""
 
 from __future__ import annotations
 

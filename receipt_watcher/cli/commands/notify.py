@@ -1,4 +1,4 @@
-"""What `receipt-watcher notify` says: which channels there are, what waits for each, and whether a test goes out.
+"""The report of `receipt-watcher notify`: the channels, the notices that wait for each, and the result of a test.
 
 A test is sent at once, quiet hours or not, and leaves no trace in the job log; the daemon may run.
 """
@@ -23,7 +23,7 @@ from receipt_watcher.service.clients import notice_client
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What there is to say of one channel."""
+    """The report on one channel."""
 
     channel: str
     is_fine: bool

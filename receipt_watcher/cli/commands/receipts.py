@@ -1,4 +1,4 @@
-"""What became of receipts, and changing that: `jobs`, `show`, `explain`, `tail`, `retry`, `settle`, `cancel`.
+"""Commands that show and change jobs: `jobs`, `show`, `explain`, `tail`, `retry`, `settle`, `cancel`.
 
 They work on the job log itself, whether the daemon runs or not; a running one sees the change within a tick.
 """
@@ -40,7 +40,7 @@ from receipt_watcher.jobs.reasons import MAY_BE_BOOKED_WORDS
 from receipt_watcher.jobs.states import Event, State, next_state
 from receipt_watcher.system.display import display_name
 
-#: How often `tail` looks; a person reads no faster.
+#: Seconds between two looks of `tail`; a person reads no faster.
 _LOOK_SECONDS = 0.5
 _PAGE = 1000
 

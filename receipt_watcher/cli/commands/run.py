@@ -32,7 +32,7 @@ from receipt_watcher.cli.context import (
 from receipt_watcher.cli.table import print_jobs
 from receipt_watcher.system.permissions import give_away
 
-#: How often `status --watch` looks.
+#: Seconds between two looks of `status --watch`.
 _WATCH_SECONDS = 2.0
 
 if TYPE_CHECKING:

@@ -99,7 +99,7 @@ class DemoDaemon:
 
     @property
     def exit_code(self) -> int | None:
-        """What it ended with; None while it runs."""
+        """The exit code of the daemon; None while it runs."""
         return self._process.poll()
 
     def new_lines(self) -> list[dict[str, Any]]:
@@ -181,7 +181,7 @@ class Play:
 
     @property
     def recorded(self) -> int:
-        """How many jobs the daemon has recorded."""
+        """The number of jobs that the daemon has recorded."""
         return self._ways.events.count("job.recorded")
 
     def start(self) -> None:

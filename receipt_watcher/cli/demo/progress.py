@@ -35,7 +35,7 @@ _SPOKEN_ELSEWHERE = ("job.deferred", "job.concluded", "destination.held")
 
 
 class Tone(StrEnum):
-    """How a state looks; the values are ANSI colours."""
+    """The look of a state; the values are ANSI colours."""
 
     PLAIN = ""
     GOOD = "32"
@@ -62,7 +62,7 @@ class ProgressRow:
 
 
 class View(Protocol):
-    """Where changes are shown."""
+    """A display of changes."""
 
     def show_change(self, name: str, text: str, now: float) -> None:
         """Say that something happened to a receipt, or to the program of that name."""

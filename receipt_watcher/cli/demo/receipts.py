@@ -47,7 +47,7 @@ class Receipt:
 
     @property
     def folder(self) -> Folder:
-        """Where it should be filed."""
+        """The folder in which it should be filed."""
         return Folder.FAILED if self.status is State.FAILURE else Folder.DONE
 
     @property
@@ -58,7 +58,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What really became of a receipt: by the folders, by the job log, and by what reached the stand-in."""
+    """The actual end of a receipt, as folders, job log and stand-in show it."""
 
     folders: tuple[str, ...] = ()
     sha256: str = ""
@@ -73,7 +73,7 @@ class Found:
 
     @property
     def why(self) -> str:
-        """What there is to say about its end, in few words."""
+        """The explanation of its end, in few words."""
         if self.copy_of:
             return f"copy of {self.copy_of}"
         if self.uncounted_tries:

@@ -1,8 +1,8 @@
 """`service install` and `service uninstall`.
 
-- `steps`: the order of what is done
+- `steps`: the steps in their order
 - `host`: the machine that is changed, and its services while the program is replaced
-- `places`: where files, units and receipts are
+- `places`: the places of files, units and receipts
 - `files`: steps for one file or folder
 - `spools`, `configuration`: steps for the folders of receipts, and for watcher.yaml
 - `program`: the copy of the program that the service runs

@@ -66,7 +66,7 @@ class Host:
 
 
 class Pause:
-    """What runs of our services is stopped at `begin`, and runs again at the end, whatever came between."""
+    """A pause of our services: `begin` stops those that run, and the end starts them again, even after an error."""
 
     def __init__(self, host: Host) -> None:
         self._host = host

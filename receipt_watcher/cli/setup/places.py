@@ -1,4 +1,4 @@
-"""Where on a machine the service's files, units and receipts are, and what they are called."""
+"""The places and names of the service's files, units and receipts on a machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNITS = Path("/etc/systemd/system")
 DROP_IN = UNITS / f"{UNIT}.d" / "inbox.conf"
 SYSUSERS = Path("/etc/sysusers.d/receipt-watcher.conf")
 TMPFILES = Path("/etc/tmpfiles.d/receipt-watcher.conf")
-#: What lies in `systemd/`, and where it goes.
+#: The files in `systemd/`, and the folder that each is copied to.
 SHIPPED = {
     "*.service": UNITS,
     "*.socket": UNITS,

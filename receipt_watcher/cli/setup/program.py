@@ -26,7 +26,7 @@ from receipt_watcher import __version__
 from receipt_watcher.errors import ReceiptWatcherError
 
 NAME = "receipt-watcher"
-#: Where units, and what goes with them, lie below the environment; see pyproject.toml.
+#: The folder of the units and their companions below the environment; see pyproject.toml.
 SHARED = Path("share") / NAME
 
 _PACKAGE = Path(__file__).parents[2]

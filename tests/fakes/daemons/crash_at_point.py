@@ -114,7 +114,7 @@ BOUNDARIES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where to die: a boundary of the table, and the plug that is put behind it."""
+    """A point to die at: a boundary of the table, and the plug that is put behind it."""
 
     boundary: str
     plug: Callable[[], None]

@@ -28,7 +28,7 @@ from typing import IO, Any
 
 REPOSITORY = Path(__file__).parents[3]
 
-#: What each start of the daemon imports, and no more, so that a module which the daemon lacks is missed here too.
+#: Modules that each start of the daemon imports, and no more, so that a module which it lacks is missed here too.
 _IMPORTED = (
     "apscheduler.triggers.date",
     "encodings.idna",

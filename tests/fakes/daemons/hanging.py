@@ -18,7 +18,7 @@ from receipt_watcher.jobs.log.engine.sqlite import Database
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.server.thread import _Uvicorn
 
-#: What hangs, by its name in the log.
+#: The signal that makes each part hang, by its name in the log.
 SIGNALS = {"HTTP": signal.SIGUSR1, "the inbox office": signal.SIGUSR2, "the job log": signal.SIGWINCH}
 #: The next copy of the job log never ends.
 COPY_HANGS = signal.SIGURG

@@ -21,7 +21,7 @@ from typing import IO, Any, NoReturn
 from receipt_watcher.jobs.log.engine.sqlite import Database
 from receipt_watcher.system import disk
 
-#: How a process ends that died before its work was done; whatever else is an error in it.
+#: The exit code of a process that died before its work was done; any other is an error in it.
 DIED = -signal.SIGKILL
 _BROKEN = 98
 

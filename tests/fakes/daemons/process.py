@@ -137,7 +137,7 @@ class _GrowingLog:
 class RunningDaemon:
     """`receipt-watcher run` on a folder; may be started, stopped, killed and started again."""
 
-    #: How long a start is waited for.
+    #: Longest wait for a start.
     start_seconds = DEADLINE_SECONDS
 
     #: Whether a plain start and plain commands may be forked from a process that has imported the program. A test that
@@ -280,7 +280,7 @@ class RunningDaemon:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL that it listens at."""
         address: str = self.events("daemon.started")[-1]["public_url"]
         return address
 
