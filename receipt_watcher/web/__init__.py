@@ -1,13 +1,14 @@
 """The HTTP side: callbacks, the API, the status page, uploads, probes.
 
-What it promises: a caller that is hostile or slow costs others nothing. Who may not is told so before a body is read.
+What it promises: a caller that is hostile or slow costs others nothing. A caller without the right is refused before a
+body is read.
 
 - `app`: the application: its middlewares in one list, errors
 - `callback`, `probes`: verdicts of N8N; health and metrics
 - `server`: connections, bodies and headers in bounds; uvicorn's thread
-- `access`: who asks, and what the caller may
+- `access`: callers and their rights
 - `api`, `pages`, `files`, `uploads`: its parts
-- `actions`, `problem`: retry, cancel, resume; what a refused caller is told
+- `actions`, `problem`: retry, cancel, resume; the answer to a refused caller
 
 One thread runs the event loop; what may wait runs in threads beside it. A crash loses what was not answered.
 """

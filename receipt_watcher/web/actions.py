@@ -1,4 +1,4 @@
-"""What people change by the API: retry, settle, cancel, hold, resume; with their name, in the history or the log.
+"""Changes by the API: retry, settle, cancel, hold, resume; each with a person's name in the history or the log.
 
 What it promises: each change is one guarded step of the state machine; losing a race is an answer in words, not an
 error. Called in the worker threads of the HTTP side. A crash leaves whole steps or none.
@@ -24,13 +24,13 @@ from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 
-#: How many jobs one call may retry; the others by the cursor.
+#: Most jobs that one call may retry; the others by the cursor.
 MOST_RETRIED = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """What became of many jobs; `more` is what the next call begins before, None where this was all."""
+    """The counts of a retry of many jobs; `more` is the cursor of the next call, None if this was all."""
 
     retried: int
     refused: int

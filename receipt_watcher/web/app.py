@@ -39,7 +39,7 @@ _PATIENCE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteOptions:
-    """What of the configuration goes for all answers.
+    """The options for all answers.
 
     `origins` may call the API from a browser; `root_path` and `hsts_seconds` are for `AnswerHeaders`.
     """
@@ -103,7 +103,7 @@ def _cors(origins: Sequence[str]) -> list[Middleware]:
 
 
 class _Errors:
-    """How errors are answered."""
+    """The answers to errors."""
 
     def __init__(self, pages: ErrorPages | None) -> None:
         self._pages = pages

@@ -39,7 +39,7 @@ CALLBACK_MAX_BYTES = 1024 * 1024
 #: From this size on reading a callback's JSON takes milliseconds, and the event loop does not wait for it.
 _LONG_BYTES = 16 * 1024
 
-#: How many threads callbacks may occupy.
+#: Most threads that callbacks may occupy.
 _CONCLUDING_THREADS = 8
 
 #: For how long a callback waits while another program keeps the job log locked. It comes only once, and is kept when it
@@ -48,12 +48,12 @@ _PATIENCE_SECONDS = 5.0
 
 _SHOWN_CHARACTERS = 80
 
-#: Where the log keeps what was last called back for a made-up receipt of `check --live`.
+#: The fact of the job log that holds the last callback for a made-up receipt of `check --live`.
 REHEARSAL_FACT = "rehearsal"
 
 _WRONG_TOKEN = "The header X-Callback-Token is missing or wrong; compare it with callback.secret_token."  # noqa: S105 - no token
 
-#: Who reads this knows the shared token.
+#: Only a caller who knows the shared token gets this.
 _WHY_NOT_SHARED = (
     "This is the shared token, and callback.per_job_tokens is on: send the callback_token that came with this job. "
     "In n8n, as the value of the header X-Callback-Token: ={{ $('Webhook').item.json.body.callback_token }}"
@@ -64,7 +64,7 @@ Written = TypeVar("Written")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackKeeping:
-    """What is done with a callback that the job log does not take.
+    """The ways to keep a callback that the job log does not take.
 
     `keep` keeps one durably: its job's id, its body, and why it is no verdict, if it is none; it returns False if it
     cannot. So is one of a job that the log does not know while `may_know_more` says that a folder may still hold it.

@@ -21,7 +21,7 @@ from receipt_watcher.report.readiness import Readiness
 from receipt_watcher.web.access.authorization import Access, is_local
 from receipt_watcher.web.problem import RefusedError, problem_response
 
-#: How many threads probes may occupy.
+#: Most threads that probes may occupy.
 _LOOKING_THREADS = 4
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -29,7 +29,7 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSources:
-    """Where the answers come from.
+    """The sources of the answers.
 
     `checks` names each check, with what is wrong or None; `degraded` what works by halves, such as a destination that
     is held; `waiting` what waits as it should, such as for a delivery window. `metrics` are in Prometheus' text format.

@@ -1,4 +1,4 @@
-"""What a caller is told when a request cannot be answered as asked: application/problem+json (RFC 9457).
+"""Answers to requests that cannot be answered as asked: application/problem+json (RFC 9457).
 
 What it promises: each problem has a correlation id that is in the log, at level debug, too: that of the request, where
 it has one (`request_id`). Called in uvicorn's thread; nothing is kept.

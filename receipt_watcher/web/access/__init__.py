@@ -1,9 +1,9 @@
-"""The caller of a request, and what the caller may do.
+"""Callers of requests, and their rights.
 
-- `authorization`: who calls, and whether the caller has the right
+- `authorization`: the caller, and whether the caller has the right
 - `api_tokens`, `callback_tokens`: tokens of the API; tokens of callbacks
-- `jwt`, `sessions`: other issuers' tokens; who is signed in
-- `signatures`: how tokens, sessions and links are signed, and compared
+- `jwt`, `sessions`: tokens of an identity provider; people who are signed in
+- `signatures`: signs tokens, sessions and links, and compares
 - `wrong_tokens`: callers without a right token
 
 HTTP's thread runs it. Nothing is written.

@@ -44,7 +44,7 @@ _FORWARDING_HEADER = re.compile(
 )
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MOST_TOKEN_CHARACTERS = 8192
-#: How many proxies of ours a request may come through.
+#: Most proxies of ours that a request may come through.
 _MOST_HOPS = 20
 _JUDGING_THREADS = 2
 _ASK_FOR_TOKEN = {"WWW-Authenticate": 'Bearer realm="receipt-watcher"'}
@@ -69,7 +69,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What of a request's surroundings is believed; `local_role` is None where this machine is nobody special."""
+    """The trust in a request's origin; `local_role` is None if callers on this machine have no role of their own."""
 
     local_role: Role | None = None
     proxies: Sequence[str] = ()

@@ -19,7 +19,7 @@ _PURPOSE = b"receipt-watcher: token of one job"
 
 
 class TokenWorth(Enum):
-    """What a callback's token is worth."""
+    """The worth of a callback's token."""
 
     #: It may conclude the job.
     RIGHT = auto()

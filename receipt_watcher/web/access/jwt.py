@@ -37,7 +37,7 @@ _MOST_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class JwtSettings:
-    """What is believed: `read_keys` returns the text of the key set, and may raise what is no fault of the caller."""
+    """The trusted issuer and its claims; `read_keys` returns the key set's text; its errors are no fault of callers."""
 
     issuer: str
     audience: str

@@ -26,7 +26,7 @@ from receipt_watcher.web.access.signatures import are_equal, base64url, bytes_of
 _FOR_COOKIES = b"receipt-watcher: session"
 _FOR_FORMS = b"receipt-watcher: form"
 
-#: Where the log keeps which sessions were signed out.
+#: The fact of the job log that lists the sessions which were signed out.
 _FACT = "sessions_ended"
 
 _MOST_CHARACTERS = 1024

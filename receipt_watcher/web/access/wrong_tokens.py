@@ -35,7 +35,7 @@ LIMIT_TRIES = 60
 #: One wrong token is forgotten every so many seconds.
 FORGET_SECONDS = 1.0
 
-#: How many callers are answered late at a time.
+#: Most callers that are answered late at a time.
 MOST_DELAYED = 32
 
 MOST_ADDRESSES = 1024
@@ -46,7 +46,7 @@ _SHOWN_CHARACTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class TokenRefusal:
-    """How to answer: 401 after `delay_seconds`, or 429 where it is told when to come again."""
+    """The answer to a wrong token: 401 after `delay_seconds`, or 429 if `retry_after_seconds` is set."""
 
     delay_seconds: float = 0.0
     retry_after_seconds: int | None = None

@@ -50,7 +50,7 @@ _LOOKING_THREADS = 4
 _CHANGING_THREADS = 2
 _SHOWN_CHARACTERS = 80
 
-#: Who needs no right.
+#: The caller of operations that need no right.
 _NOBODY = Caller("nobody", Role.VIEWER)
 
 _Result = TypeVar("_Result")
@@ -58,7 +58,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiParts:
-    """What the API works on.
+    """The parts that the API uses.
 
     `inbox_views` returns each inbox as JSON takes it; `reach` asks whether a destination's server is there.
     """

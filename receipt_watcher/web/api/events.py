@@ -1,4 +1,4 @@
-"""What happens to all jobs, as it happens: server-sent events, read from the histories in the job log.
+"""The stream of all jobs' events, as they happen: server-sent events, read from the histories in the job log.
 
 What it promises: a listener who names the last event that they know gets all that came after it, in order, each once,
 also what another process wrote, and also after a restart. A listener who may hear no more is let go within seconds, and
@@ -45,7 +45,7 @@ class Feed:
 
     @property
     def listeners(self) -> int:
-        """How many there are."""
+        """The number of listeners."""
         return len(self._places)
 
     async def listen(

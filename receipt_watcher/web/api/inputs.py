@@ -18,7 +18,7 @@ from receipt_watcher.web.api import schemas
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.bodies import MOST_PARAMETERS, whole_body
 
-#: How large a body may be.
+#: Size limit of a body.
 _BODY_BYTES = 64 * 1024
 
 _Taken = TypeVar("_Taken", bound=schemas.Taken)

@@ -250,7 +250,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
 }
 
-#: What is answered elsewhere (`web`), for the sake of openapi.json.
+#: Operations that other parts of `web` answer, for the sake of openapi.json.
 BESIDE: dict[str, Operation] = {
     "callback": Operation(
         method="POST",

@@ -1,4 +1,4 @@
-"""What the API takes and gives, as models: what comes is checked by them, and openapi.json is made of them.
+"""The API's inputs and answers as models: they check inputs, and openapi.json is made of them.
 
 Pure; any thread may use them. Times are ISO 8601, in UTC where they are given, with an offset where they are taken.
 """
@@ -37,13 +37,13 @@ Moment = Annotated[
 
 
 class Taken(BaseModel):
-    """What comes from a caller: nothing that is not known."""
+    """An input from a caller, without unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Given(BaseModel):
-    """What goes to a caller."""
+    """An answer to a caller."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)  # only the documentation is made of them
 
@@ -56,7 +56,7 @@ class Nothing(Taken):
 
 
 class Choice(Taken):
-    """Which jobs."""
+    """The jobs to list."""
 
     status: list[State] = Field(default_factory=list, max_length=20, description="Of these states; several times.")
     inbox: Words | None = Field(default=None, description="Of this inbox.")
@@ -97,7 +97,7 @@ class EventsQuery(Taken):
 
 
 class RetryChoice(Choice):
-    """Which of the failed and cancelled jobs are retried."""
+    """The failed and cancelled jobs to retry."""
 
     status: list[Literal["failure", "cancelled"]] = Field(  # type: ignore[assignment]  # fewer of them
         default=["failure"], min_length=1, max_length=2, description="Of these states."
@@ -106,19 +106,19 @@ class RetryChoice(Choice):
 
 
 class RetryRequest(Taken):
-    """How a job is retried."""
+    """The options of a retry."""
 
     force: bool = Field(default=False, description="Also if it may have been booked, and would then be booked twice.")
 
 
 class SettleRequest(Taken):
-    """What became of a job that may have been booked."""
+    """The admin's word on a job that may have been booked."""
 
     delivered: bool = Field(description="Whether N8N has booked it.")
 
 
 class SignIn(Taken):
-    """Who signs in."""
+    """The token of a person who signs in."""
 
     token: Annotated[str, StringConstraints(min_length=1, max_length=8192)] = Field(description="A token.")
 
@@ -189,14 +189,14 @@ class HistoryPage(Given):
 
 
 class ChangedAnswer(Given):
-    """What became of a job."""
+    """The new status of a job."""
 
     job_id: str
     status: State
 
 
 class RetriedAnswer(Given):
-    """What became of many; with a `next_cursor` there are more."""
+    """The counts of a retry of many jobs; with a `next_cursor` there are more."""
 
     retried: int
     refused: int
@@ -238,7 +238,7 @@ class InboxesAnswer(Given):
 
 
 class HoldAnswer(Given):
-    """How one destination stands: `held` for its answers, or `by_hand`, or both."""
+    """The state of one destination: `held` for its answers, or `by_hand`, or both."""
 
     destination: str
     url: str
@@ -258,7 +258,7 @@ class HoldsAnswer(Given):
 
 
 class ReachAnswer(Given):
-    """Whether a destination is there."""
+    """The answer of a destination to a check, and whether it can be reached."""
 
     destination: str
     ok: bool
@@ -273,7 +273,7 @@ class ReachesAnswer(Given):
 
 
 class SessionAnswer(Given):
-    """Who asks."""
+    """The caller's name and role."""
 
     name: str
     role: Role
@@ -290,7 +290,7 @@ class StatusAnswer(Given):
 
 
 class ProblemAnswer(Given):
-    """What was wrong (RFC 9457)."""
+    """The problem with a request (RFC 9457)."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

@@ -1,4 +1,4 @@
-"""How destinations look in an answer. Pure."""
+"""Destinations as an answer shows them. Pure."""
 
 from __future__ import annotations
 

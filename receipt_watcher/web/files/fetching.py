@@ -25,11 +25,11 @@ from receipt_watcher.jobs.job import Job
 from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system.time_limit import within
 
-#: How long a file system may answer nothing. Longer to open a file, since one in failed/ is hashed before.
+#: Time limits for a file system's answer. The one to open a file is longer, since one in failed/ is hashed before.
 _OPEN_SECONDS = 30.0
 _READ_SECONDS = 10.0
 
-#: How often the log is asked where the file is: it may be moved between the question and the opening.
+#: Most times that the log is asked for the file's place: it may be moved between the question and the opening.
 _LOOKS = 3
 
 

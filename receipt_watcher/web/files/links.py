@@ -23,7 +23,7 @@ _PURPOSE = b"receipt-watcher: link to one file"
 
 
 class LinkWorth(Enum):
-    """What a link is worth."""
+    """The worth of a link."""
 
     #: It opens the file.
     RIGHT = auto()

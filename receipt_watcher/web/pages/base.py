@@ -1,7 +1,7 @@
-"""What all pages have: who may see one, how a button is answered, and what shows that there is news.
+"""The common base of all pages: the right to see one, the answer to a button, and the beat that shows news.
 
-What it promises: a page is shown only to who may see it; a button changes nothing unless its form is one that we made.
-The beat is taken before a page is made, so its script notices what comes meanwhile.
+What it promises: a page is shown only to callers who may see it; a button changes nothing unless we made its form. The
+beat is taken before a page is made, so its script notices what comes meanwhile.
 
 Runs in uvicorn's thread; what touches the job log runs in worker threads. Nothing is kept.
 """
@@ -31,7 +31,7 @@ from receipt_watcher.web.pages.rendering import LANGUAGE_HEADERS, PageRequest, R
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.bodies import form_fields
 
-#: How many requests may ask the job log at a time.
+#: Most requests that may ask the job log at a time.
 _LOOKING_THREADS = 4
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -39,7 +39,7 @@ _Result = TypeVar("_Result")
 
 
 class Pulse:
-    """How things stand at the moment. `webhook_urls` are the destinations that are configured."""
+    """The present state of destinations and inboxes; `webhook_urls` are the destinations that are configured."""
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ from receipt_watcher.web.pages import viewmodels
 from receipt_watcher.web.pages.texts.language import LANGUAGES, NAMES, Texts, language_of
 from receipt_watcher.web.pages.viewmodels import named
 
-#: What a page may say after a button.
+#: Words that a page may say after a button.
 _SAID = (
     "retried",
     "cancelled",
@@ -55,7 +55,7 @@ LANGUAGE_HEADERS = {"Vary": "Accept-Language, Cookie"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageSettings:
-    """What of the configuration the pages show."""
+    """The options that the pages show."""
 
     inbox_names: Sequence[str]
     webhook_urls: Sequence[str]
@@ -65,7 +65,7 @@ class PageSettings:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks: their rights, their name in the history, and what their forms must bear."""
+    """The reader of a page: their rights, their name in the history, and the token that their forms must bear."""
 
     may_follow: bool = False
     may_read: bool = False

@@ -25,7 +25,7 @@ from receipt_watcher.web.uploads.receive import Uploads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageParts:
-    """What the pages work with; `inboxes` says how each inbox is."""
+    """The parts that the pages use; `inboxes` returns the state of each inbox."""
 
     settings: PageSettings
     receipts: ReceiptSources

@@ -21,7 +21,7 @@ from receipt_watcher.web.pages.rendering import Rendering
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.bodies import form_fields
 
-#: What to say of a refusal by its status, in the reader's language.
+#: The text for a refusal by its status, in the reader's language.
 _REFUSALS = {401: "sign_in.wrong", 429: "sign_in.later"}
 
 

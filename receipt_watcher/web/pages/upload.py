@@ -73,7 +73,7 @@ class UploadPage:
 
 @dataclass(frozen=True, slots=True)
 class _Uploaded:
-    """What became of an upload, for the page; `status` is that of the answer."""
+    """The outcome of an upload, for the page; `status` is that of the answer."""
 
     status: int
     name: str

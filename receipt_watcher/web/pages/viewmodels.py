@@ -1,4 +1,4 @@
-"""What the status page shows, made from what is known: pure, so that templates only set it.
+"""The contents of the status page, made from jobs, inboxes and destinations: pure, so that templates only set them.
 
 What it promises: nothing is asked or read here. Words come from the catalogue (`texts`), and are safe to show: names
 of files have no control characters left. Times stay Unix seconds; the template writes them.
@@ -39,7 +39,7 @@ _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z")
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """How things stand, in a sentence or two; `level` is fine, warn or bad."""
+    """The present state in a sentence or two; `level` is fine, warn or bad."""
 
     level: str
     sentences: tuple[str, ...]
@@ -151,7 +151,7 @@ def answer(texts: Texts, job: Job, explained: str) -> str:
     return f"{said} {texts.meaning(job.reason)}" if job.reason and job.state is State.FAILURE else said
 
 
-#: What to say of a refusal by its status, where it is not the receipt's own.
+#: The text for a refusal by its status, if the receipt is not the cause.
 _REFUSALS = {413: "upload.too_large", 503: "upload.later", 507: "upload.no_room"}
 
 

@@ -1,7 +1,7 @@
 """Connections, headers and bodies in bounds, and the thread that serves them.
 
 - `thread`, `relay`, `tls`: uvicorn in a thread of its own; one application after another; certificates
-- `accepting`, `admission`: accepts and counts; which connection is closed for the next
+- `accepting`, `admission`: accepts and counts; chooses the connection that is closed for the next
 - `connections`, `bodies`, `headers`: each connection, body and header in bounds
 
 `connections` subclasses uvicorn's H11Protocol, `thread` its Server: tested with uvicorn 0.54.0.

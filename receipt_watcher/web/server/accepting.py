@@ -23,11 +23,11 @@ from receipt_watcher.web.server.connections import Connection
 #: others may displace it: so not too many.
 _ACCEPT_AT_ONCE = 8
 
-#: How long a TLS handshake may take, and how long a caller may take to consent to the end of TLS.
+#: Time limits for a TLS handshake, and for a caller's consent to the end of TLS.
 HANDSHAKE_SECONDS = 10.0
 _FAREWELL_SECONDS = 5.0
 
-#: When accepting is tried again after files were used up: what was closed for it is gone by then.
+#: Pause before the next accept after files were used up: the connections closed for it are gone by then.
 _RETRY_SECONDS = 0.05
 _OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -72,7 +72,7 @@ class Acceptor:
 
     @property
     def beginning(self) -> int:
-        """How many connections were accepted that have no protocol yet, or are in their TLS handshake."""
+        """The number of accepted connections that have no protocol yet or are in their TLS handshake."""
         return len(self._beginning)
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Which connections are open, and which one is closed when the next needs its place.
+"""The open connections, and the choice of one to close when the next needs its place.
 
 What it promises: a connection counts from the moment it is accepted, so one in its TLS handshake counts too. A new one
 always comes in. For it the oldest of its own address is closed when that address has too many, and else the oldest of

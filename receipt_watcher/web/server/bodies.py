@@ -20,22 +20,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receipt_watcher.web.problem import RefusedError, problem_response
 
-#: How long the body of a callback that bears a right token may take. By taste: its sender waits for us, too.
+#: Time limit for the body of a callback that bears a right token. By taste: its sender waits for us, too.
 BODY_SECONDS = 30.0
 
-#: How long, and how much of, a body that nobody wants is read and thrown away, so that its sender can read our answer.
+#: Limits for reading and dropping a body that nobody wants, so that its sender can read our answer.
 DRAIN_SECONDS = 10.0
 DRAIN_MAX_BYTES = 32 * 1024 * 1024
 
-#: What the forms of our pages need, and some more.
+#: Limits for forms: more than those of our pages need.
 _FORM_BYTES, _FORM_FIELDS = 16 * 1024, 20
 
-#: How many parameters a query may have: a status may be named for each state, and pages have some ten.
+#: Most parameters of a query: a status may be named for each state, and pages have some ten.
 MOST_PARAMETERS = 50
 
 _CLOSE = (b"connection", b"close")
 
-#: What a Host may be (RFC 9110, 7.2): a name or an address, and a port; no user before it.
+#: The form of a Host (RFC 9110, 7.2): a name or an address, and a port; no user before it.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]{0,5})?")
 
 
@@ -125,7 +125,7 @@ def _refusal(status: int, detail: str) -> Response:
 
 
 class _UnreadBody:
-    """What is still to come of a request's body."""
+    """The rest of a request's body that is still to come."""
 
     def __init__(self, receive: Receive, *, expects: bool) -> None:
         self._receive = receive

@@ -27,17 +27,17 @@ from uvicorn.server import ServerState
 from receipt_watcher.web.problem import MEDIA_TYPE, problem
 from receipt_watcher.web.server.admission import Admission
 
-#: How long the first line and the headers of a request may take, and a connection may say nothing at first.
+#: Time limit for a request's first line and headers, and for a new connection's first byte.
 HEAD_SECONDS = 10.0
 
-#: How long an answer may wait for a caller who does not read: so much of it must go within that time.
+#: Limits for a caller who does not read: in each such time that many bytes of an answer must go.
 WRITE_SECONDS = 10.0
 _WRITE_BYTES = 16 * 1024
 
-#: How much of a file the kernel may hold that is not sent yet (TCP_NOTSENT_LOWAT, tcp(7)).
+#: Most bytes of a file that the kernel may hold unsent (TCP_NOTSENT_LOWAT, tcp(7)).
 _UNSENT_BYTES = 64 * 1024
 
-#: How long the first line and the headers of a request may be together, and how many headers there may be.
+#: Size limit for a request's first line and headers together, and the most headers.
 HEAD_BYTES = 16 * 1024
 _MOST_HEADERS = 100
 
@@ -92,7 +92,7 @@ class _Parser(h11.Connection):
 
 
 class Connection(H11Protocol, asyncio.BufferedProtocol):
-    """One connection; `buffer` is what it reads into, and may be that of all others, too."""
+    """One connection; it reads into `buffer`, which all connections may share."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         #: Whether the request that is being answered, or an earlier one, bore a right token.
         self.is_trusted = self.was_trusted = False
         self.since = self.loop.time()
-        #: When the head of the last request had come, and when the last answer had gone.
+        #: The times when the head of the last request had come, and when the last answer had gone.
         self._asked_at = self.since
         self._answered_at: float | None = None
         self.host: str | None = None

@@ -1,4 +1,4 @@
-"""What goes around each answer: the request's id, how long it took, and what a browser must not do with it.
+"""Headers of each answer: the request's id, the time it took, and bans for browsers.
 
 What it promises: `X-Request-ID` comes back on each answer as it was sent, where it is short and printable, or is made
 here; problems and log lines have it as their correlation id. Each answer has its date (RFC 9110, 6.6.1). None can be
@@ -28,7 +28,7 @@ _CONTENT_POLICY = (
 #: The policy of what was drawn from a caller's file.
 SANDBOX_POLICY = "default-src 'none'; sandbox"
 
-#: What each answer has that says nothing else.
+#: Headers that each answer has unless it sets them itself.
 _ALWAYS = {
     "Content-Security-Policy": _CONTENT_POLICY,
     "X-Frame-Options": "DENY",

@@ -25,7 +25,7 @@ from receipt_watcher.web.server.admission import Admission
 from receipt_watcher.web.server.connections import BUFFER_BYTES, Connection
 from receipt_watcher.web.server.tls import Certificate, unusable_words
 
-#: What answers requests, in the words of ASGI.
+#: The application that answers requests, in the words of ASGI.
 App = ASGIApp
 
 logger = structlog.get_logger()
@@ -39,9 +39,9 @@ _SOCKET_MODE = 0o660
 #: side that sends must be the one that closes, or a callback may run into the closing.
 _KEEP_ALIVE_SECONDS = 15
 
-#: How often a stop looks whether all connections have ended.
+#: Seconds between two looks of a stop whether all connections have ended.
 _LOOK_SECONDS = 0.02
-#: What the thread needs after the time of its stop is over.
+#: Time that the thread needs after the time of its stop is over.
 _ENDING_SECONDS = 1.0
 
 _CLOSE = (b"connection", b"close")
@@ -120,7 +120,7 @@ class Server:
         Raises:
             ReceiptWatcherError: the certificate or its key cannot be used.
         """
-        #: Which connections there are; it may be told who is a proxy.
+        #: The open connections; it may be told which hosts are proxies.
         self.admission = Admission() if admission is None else admission
         # It warns of each malformed request, so whoever sends those could fill the log.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What TLS needs: the chain and its private key, in PEM."""
+    """The certificate of TLS: the chain and its private key, in PEM."""
 
     chain: Path
     key: Path
 
     @property
     def changed_at(self) -> tuple[int, int] | None:
-        """When the two files changed; None where they cannot be looked at."""
+        """The times when the two files changed; None if they cannot be looked at."""
         try:
             return self.chain.stat().st_mtime_ns, self.key.stat().st_mtime_ns
         except OSError:

@@ -1,4 +1,4 @@
-"""Which inbox, and which of its subfolders, an uploaded receipt goes to: by what its form says. Pure."""
+"""The inbox and subfolder for an uploaded receipt, from the fields of its form. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_DATABASE_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a receipt goes; `database` is what it named, if that is not its branch's."""
+    """The place of a receipt; `database` is the one that its form named, if that is not its branch's."""
 
     gate: Gate
     relative: Path

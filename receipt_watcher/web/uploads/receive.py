@@ -41,7 +41,7 @@ from receipt_watcher.web.uploads.reception import TURN_SECONDS, UNFINISHED, Uplo
 
 logger = structlog.get_logger()
 
-#: How long the gate may take, and how many threads take uploads in.
+#: Time limit for the gate, and the number of threads that take uploads in.
 _TAKEN_SECONDS = TURN_SECONDS + MOVE_LIMIT_SECONDS
 _TAKING_THREADS = 4
 

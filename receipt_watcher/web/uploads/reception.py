@@ -28,16 +28,16 @@ from receipt_watcher.web.uploads.places import CallerPlaces
 _FOLDER = "uploads"
 UNFINISHED = "receiving"
 
-#: How long the sender may take for so much, and how long an upload waits for its turn.
+#: Time limit for each part of this size, and the longest wait of an upload for its turn.
 _PART_SECONDS = 30.0
 _PART_BYTES = 64 * 1024
 TURN_SECONDS = 20.0
-#: How many uploads are under way, in all and of one caller; and how many threads receive them.
+#: Most uploads under way, in all and of one caller; and the number of threads that receive them.
 _AT_ONCE, _OF_CALLER = 16, 4
 _RECEIVING_THREADS = 2
 #: Handed to the disk at a time.
 _PIECE_BYTES = 256 * 1024
-#: What besides the file a form may hold.
+#: Most bytes of a form besides its file.
 _FORM_BYTES = 64 * 1024
 #: So much stays free for the job log, whoever uploads.
 _RESERVE_BYTES = 64 * 1024 * 1024

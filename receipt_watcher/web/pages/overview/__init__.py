@@ -1,4 +1,4 @@
-"""The overview: how things stand, what is on hold, the last day.
+"""The overview: the present state, holds, the last day.
 
 - `page`: the page, its pulse, and its buttons
 - `chart`: the drawing of the last day

@@ -44,7 +44,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What there is to draw of the last day."""
+    """The chart of the last day."""
 
     hours: Sequence[Hour]
     drawings: tuple[Drawing, ...]

@@ -34,7 +34,7 @@ from receipt_watcher.web.pages.receipts.pictures import Pictures, is_drawable
 from receipt_watcher.web.pages.rendering import PageRequest
 from receipt_watcher.web.server.headers import SANDBOX_POLICY
 
-#: How many pictures may be drawn at a time, and how many requests may wait for one.
+#: Most pictures that may be drawn at a time, and most requests that may wait for one.
 _PICTURES = 2
 _WAITING_FOR_PICTURES = 16
 _PICTURE_HEADERS = {"Content-Security-Policy": SANDBOX_POLICY, "Cache-Control": "private, max-age=3600"}
@@ -42,7 +42,7 @@ _PICTURE_HEADERS = {"Content-Security-Policy": SANDBOX_POLICY, "Cache-Control": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptSources:
-    """Where what is known of a receipt comes from; `explain` says why it is where it is, at a time."""
+    """The sources of a receipt's page; `explain` says why the receipt is where it is at a time."""
 
     log: JobLog
     routes: Sequence[InboxRoute]

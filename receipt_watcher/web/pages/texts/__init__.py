@@ -1,8 +1,8 @@
 """The status page's words, in English and German.
 
-- `language`: a text in the reader's language; how numbers, sizes and times are written
+- `language`: a text in the reader's language; numbers, sizes and times in words
 - `catalogue`: every text of the pages
-- `german_codes`: what codes mean, in German
+- `german_codes`: the meaning of codes, in German
 
 Pure; any thread may use it.
 """

@@ -1,4 +1,4 @@
-"""What codes mean, and what to do about each, in German.
+"""The meaning of codes, and advice for each, in German.
 
 Their English stands with the codes, since the command line says it, too. Pure.
 """
