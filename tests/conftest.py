@@ -1,4 +1,4 @@
-"""What many tests start from: a clock that only moves when told, a spool, a job log, a stand-in for N8N."""
+"""Fixtures that many tests start from: a clock that only moves when told, a spool, a job log, a stand-in for N8N."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def collected_garbage() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def plain_logging() -> Iterator[None]:
-    """Whatever a test does to logging is undone; tracebacks are plain, since one in colours takes two seconds."""
+    """Undo all changes to logging; tracebacks are plain, since one in colours takes two seconds."""
     *first, _ = structlog.get_config()["processors"]
     structlog.configure([*first, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
     yield

@@ -1,4 +1,4 @@
-"""What the code knows better: tables of the README, and what `journalctl -x` says.
+"""Texts that are made from the code: tables of the README, and the catalogue of `journalctl -x`.
 
 `python -m tests.docs_tables` writes them anew; tests compare them.
 """

@@ -1,4 +1,4 @@
-"""How the code is laid out: which way imports point, which module owns which library, and where the clock is read."""
+"""The layout of the code: the direction of imports, the owners of libraries, sizes, names, readers of the clock."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ service
 cli
 """
 
-#: What each folder may hold besides its `__init__`, and the folders that are lists of one kind of thing.
+#: Most entries of a folder besides its `__init__`, and the folders that are lists of one kind of thing.
 ENTRIES_OF_FOLDER = 12
 LISTS = {"docs", "migrations", "formats", "static", "templates", "commands", "workflows", "monitoring", "node"}
 LINES_OF_MODULE = 400
@@ -83,7 +83,7 @@ EXCUSED_NAMES = {
     "process": "a process of the operating system",
 }
 
-#: Where any error whatever is caught: (module, function), and why.
+#: The functions that catch any error: (module, function), and why.
 CATCH_ALL = {
     (
         "service.process.openings",
@@ -108,7 +108,7 @@ CATCH_ALL = {
     ("examine.judge", "_with_pillow_heif"): "likewise for HEIC",
 }
 
-#: Who reads the clock, and why; everybody else is told the time.
+#: Modules that read the clock, and why; all others are told the time.
 CLOCKS = {
     "cli.commands.notify": "a command is a moment of its own",
     "cli.check.check": "likewise",
@@ -143,7 +143,7 @@ _CLOCK_NAMES = {
     ("date", "today"),
 }
 
-#: What the repository shows first; hidden entries aside.
+#: The first level of the repository; hidden entries aside.
 TOP_LEVEL = {
     "CHANGELOG.md",
     "LICENSE",
@@ -245,7 +245,7 @@ def wrong_imports(modules: dict[str, Module]) -> set[tuple[str, str]]:
 
 
 def owned_by(name: str, owners: tuple[str, ...]) -> bool:
-    """Whether a module is one of a library's owners, or lies below one."""
+    """Return whether a module is one of a library's owners, or lies below one."""
     return any(name == owner or name.startswith(f"{owner}.") for owner in owners)
 
 
@@ -400,7 +400,7 @@ SIZES: dict[str, tuple[Callable[[], dict[str, int]], int]] = {
     ),
 }
 
-#: What is larger yet, and is to be split. A size that is no longer in excess must leave the list.
+#: Parts that are too large and are to be split. A size that is no longer in excess must leave the list.
 STILL_LARGE: dict[str, set[str]] = {
     "lines of a module": {
         "inbox.gate",
@@ -437,7 +437,7 @@ def test_nothing_is_large(what: str) -> None:
 
 
 def is_empty(name: str) -> bool:
-    """Whether a name has a word that says nothing, and no excuse."""
+    """Return whether a name has a word that says nothing, and no excuse."""
     return bool(words_of(name) & EMPTY_WORDS) and name not in EXCUSED_NAMES
 
 
@@ -521,7 +521,7 @@ def test_what_cannot_be_caught_is_passed_on() -> None:
 
 
 def reads_clock(module: Module) -> bool:
-    """Whether a module asks for the time, by an attribute or by a name that it imports."""
+    """Return whether a module asks for the time, by an attribute or by a name that it imports."""
     by_attribute = any(
         isinstance(node, ast.Attribute)
         and any(node.attr == clock for _, clock in _CLOCK_NAMES)  # taking an expression to text is slow

@@ -1,1 +1,1 @@
-"""How fast the daemon is, and what it costs, seen from outside: `python -m tests.benchmarks --help`."""
+"""Benchmarks of the daemon's speed and costs, seen from outside: `python -m tests.benchmarks --help`."""

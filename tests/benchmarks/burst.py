@@ -33,7 +33,7 @@ from tests.fakes.daemons.process import REPOSITORY, RunningDaemon
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the same work took without durability, and what of it did not arrive."""
+    """The time of the same work without durability, and the receipts of it that did not arrive."""
 
     seconds: float
     problems: list[str]
@@ -41,7 +41,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run gave; moments are Unix seconds."""
+    """The figures of one run; moments are Unix seconds."""
 
     receipts: int
     size: int
@@ -71,13 +71,13 @@ class Run:
 
     @property
     def reference_per_second(self) -> float:
-        """What the reference did."""
+        """The receipts that the reference finished a second."""
         return self.receipts / self.reference.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many receipts of which size (in bytes) come at once, how they are sent, and how often all of it is done."""
+    """The number and size (in bytes) of receipts that come at once, their payload, and the number of runs."""
 
     name: str
     receipts: int

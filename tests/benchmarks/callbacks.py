@@ -60,7 +60,7 @@ def _count(daemon: RunningDaemon, state: State) -> int:
 
 
 def _is_told(name: str) -> bool:
-    """Whether it is one of those that were called back for by the benchmark."""
+    """Return whether it is one of those that were called back for by the benchmark."""
     return name.startswith("receipt-")
 
 

@@ -1,4 +1,4 @@
-"""What the figures depend on besides the code: processors, file system, Python; and how to keep to two processors.
+"""The machine, on which the figures depend: processors, file system, Python; and how to keep to two processors.
 
 The daemon and the far side share the processors that are pinned, the benchmark itself keeps away from them where
 there are others: looking must not cost what is looked at.

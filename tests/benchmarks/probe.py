@@ -1,4 +1,4 @@
-"""What a process has cost so far, read from /proc and its clock, without asking it."""
+"""The costs of a process so far, read from /proc and its clock, without asking it."""
 
 from __future__ import annotations
 

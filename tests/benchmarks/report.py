@@ -1,4 +1,4 @@
-"""What a benchmark found, as a table for people and as JSON for programs; pure, and keeps nothing."""
+"""The result of a benchmark, as a table for people and as JSON for programs; pure, and keeps nothing."""
 
 from __future__ import annotations
 

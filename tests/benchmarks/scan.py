@@ -1,4 +1,4 @@
-"""What a scan costs: an inbox in which very many files wait, the first look at them and each later one."""
+"""The costs of a scan of an inbox in which very many files wait: the first look at them and each later one."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _PATIENCE_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How many mutants a module has, and those that no test noticed."""
+    """The number of a module's mutants, and those that no test noticed."""
 
     mutants: int
     survivors: list[Mutant]
@@ -76,7 +76,7 @@ def survivors_of(module: str, tests: Sequence[str]) -> Result:
 
 
 def _passes(name: str, source: str, path: Path, tests: Sequence[str]) -> bool:
-    """Whether the tests pass with this text as the module."""
+    """Return whether the tests pass with this text as the module."""
     child = os.fork()
     if child == 0:
         os._exit(_run(name, source, path, tests))

@@ -11,7 +11,7 @@ _SOURCE = '''
 LIMIT = 3
 
 def may(count: int, is_open: bool) -> bool:
-    """Whether it may."""
+    """Return whether it may."""
     return is_open and not count > LIMIT
 '''
 

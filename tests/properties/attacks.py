@@ -29,11 +29,11 @@ from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, jpegs, wait_u
 from tests.properties.attackers import ATTACKS, FIRST, TLS_ATTACKS
 from tests.unit.web.server.test_thread import certificate_for
 
-#: How many files the daemon may have open, as by default (ulimit -n).
+#: Most files that the daemon may have open, as by default (ulimit -n).
 FILES = 1024
 #: By how much an attack may delay a callback, by the median.
 DELAY_SECONDS = 0.05
-#: Whatever is locked or busy, a person gets some page within this time, and N8N an answer.
+#: Time within which a person gets some page, and N8N an answer, whatever is locked or busy.
 PAGE_SECONDS, CALLBACK_SECONDS = 3.0, 8.0
 _PAUSE_SECONDS = 0.05
 _BODY = b'{"status": "success", "message": "booked"}'
@@ -70,7 +70,7 @@ def _attacker(name: str, port: int, job_log: Path) -> Iterator[None]:
 
 @dataclass
 class Noticed:
-    """How long callbacks and pages took, in seconds; what was answered otherwise than it should be."""
+    """The times that callbacks and pages took, in seconds, and the wrong answers."""
 
     callbacks: list[float] = field(default_factory=list)
     pages: list[float] = field(default_factory=list)

@@ -57,7 +57,7 @@ _STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
 
 @dataclass
 class Target:
-    """What a caller knows: where to call, the right token, and the ids of receipts that are there."""
+    """The knowledge of a caller: the address, the right token, and the ids of receipts that are there."""
 
     port: int
     job_ids: list[str] = field(default_factory=lambda: [new_job_id(1_700_000_000.0)])
@@ -450,7 +450,7 @@ class WellBehaved:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process uses."""
+    """The resources that a process uses."""
 
     rss_bytes: int
     files: int

@@ -103,7 +103,7 @@ PICK = st.integers(0, 7)
 
 
 class Answer(Enum):
-    """What becomes of one delivery."""
+    """The end of one delivery."""
 
     ACCEPTED = "accepted"
     DONE = "concluded well"
@@ -151,7 +151,7 @@ class TickingClock(FakeClock):
 
 @dataclass
 class Ledger:
-    """What really happened, by those who did it. Seconds are those in which the program ran and could hear."""
+    """The true events, noted by those who caused them. Seconds are those in which the program ran and could hear."""
 
     #: The bytes that were dropped, by digest.
     dropped: Counter[str] = field(default_factory=Counter)
@@ -160,7 +160,7 @@ class Ledger:
     #: The jobs that are being sent, and since when an answer or a callback is awaited.
     in_flight: dict[str, object] = field(default_factory=dict)
     unanswered: dict[str, float] = field(default_factory=dict)
-    #: What N8N answered to a job.
+    #: N8N's answers to a job.
     answers: dict[str, Counter[Answer]] = field(default_factory=dict)
     #: Jobs that N8N called a success, or a failure; and those whose success the program said it has.
     succeeded: set[str] = field(default_factory=set)
@@ -193,7 +193,7 @@ class N8N:
 
     @property
     def sends_once(self) -> bool:
-        """Whether no callback can tell what became of a receipt whose answer is lost."""
+        """Return whether no callback can tell what became of a receipt whose answer is lost."""
         return self._office.sends_once
 
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
@@ -233,7 +233,7 @@ class N8N:
         return OUTCOMES[answer]
 
     def _is_still_claimed(self, job: Job) -> bool:
-        """Whether the claim is the newest thing that happened to the job, by what is committed."""
+        """Return whether the claim is the newest thing that happened to the job, by what is committed."""
         with contextlib.closing(sqlite3.connect(f"file:{self._log}?mode=ro", uri=True)) as log:
             found = log.execute("SELECT state, attempts FROM job WHERE job_id = ?", [job.job_id]).fetchall()
         return found == [(State.DELIVERING.value, job.attempts)]
@@ -362,7 +362,7 @@ class Process:
         self.spool.close()
 
 
-#: Who may have a turn, how often, and with what.
+#: The actors that may have a turn, with how often and with what.
 TURNS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     "wait": (3, {"seconds": st.sampled_from([1.0, 6.0, 61.0, DEADLINE / 2, DEADLINE + 1])}),
     "drop": (4, {"name": st.sampled_from(NAMES), "content": st.integers(0, len(CONTENTS) - 1)}),
@@ -614,7 +614,7 @@ class AnyInterleaving(RuleBasedStateMachine):
             self._forget_requests()
 
     def _forget_requests(self) -> None:
-        """What was being sent may have been read: its callback is awaited from the next start on."""
+        """Await callbacks from the next start on for requests under way: N8N may have read them."""
         for job_id in self.ledger.in_flight:
             self.ledger.unanswered[job_id] = self.heard_seconds()
             if self.sends_once:
@@ -704,7 +704,7 @@ class AnyInterleaving(RuleBasedStateMachine):
             assert (standing.probe_at or 0.0) <= at, "sent again while its destination was held"
 
     def _check_repetition(self, job_id: str, event: str) -> None:
-        """What may have been booked is sent again only if a person wants that, or somebody says that it was not."""
+        """Check that a receipt which may be booked is sent again only by a person's wish or word that it is not."""
         if event == Event.RETRY and job_id in self.ledger.perhaps_booked:
             job = self._log.lookups.get(job_id)
             assert job is not None
@@ -750,7 +750,7 @@ class AnyInterleaving(RuleBasedStateMachine):
             assert is_right[job.reason], job
 
     def _check_places(self) -> None:
-        """Where no move is due the file is where the log says, unless a person has taken it."""
+        """Check that a file without a due move is where the log says, unless a person has taken it."""
         for job in self._jobs():
             if job.move_due or self._was_taken_away(job):
                 continue
@@ -828,7 +828,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         return job.job_id in self.ledger.taken_away or job.sha256 in self.ledger.taken_away
 
     def _has_lost_its_file(self, job: Job) -> bool:
-        """Whether a person has taken the file, and it came back under another job."""
+        """Return whether a person has taken the file, and it came back under another job."""
         path = self.folders.path_of(job.folder) / job.stored_path
         others = [each for each in self._jobs() if (each.folder, each.stored_path) == (job.folder, job.stored_path)]
         return self._was_taken_away(job) and (

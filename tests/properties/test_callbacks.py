@@ -150,7 +150,7 @@ HEADERS = st.lists(st.tuples(NAMES, st.binary(max_size=40) | TOKENS), max_size=5
 
 @dataclass
 class Answered:
-    """What an application answered to one request."""
+    """The answer of an application to one request."""
 
     messages: list[Message] = field(default_factory=list)
 
@@ -232,7 +232,7 @@ def test_any_path(site: Site, path: str) -> None:
 
 @pytest.fixture
 def port(site: Site) -> Iterator[int]:
-    """Where the real server listens, before the application."""
+    """Return the port of the real server in front of the application."""
     bound = thread.bind("127.0.0.1", 0)
     running = thread.Server(site.app, bound)
     running.start()

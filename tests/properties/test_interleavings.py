@@ -170,7 +170,7 @@ def _without_patience(patch: pytest.MonkeyPatch) -> None:
 Scene = Callable[[AnyInterleaving, int], None]
 Fault = Callable[[pytest.MonkeyPatch], None]
 
-#: What happens, at which steps, and a fault that must be found at one of them.
+#: Cases: the events, the steps that they happen at, and a fault that must be found at one of them.
 SCENES: dict[str, tuple[Scene, int, Fault]] = {
     "dropped back while it is filed": (
         _dropped_back_while_it_is_filed,

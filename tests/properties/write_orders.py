@@ -202,7 +202,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert digest(path.read_bytes()) == job.sha256, job
 
     def teardown(self) -> None:
-        """When everybody has stopped, all that is left is taken, each file once with its last bytes."""
+        """Check that after all have stopped, every file that is left is taken, once and with its last bytes."""
         try:
             for name in tuple(self._writers):
                 self.close(name, told=False)

@@ -44,7 +44,7 @@ _WARM_UP = 1  # the receipt that `running_daemon` sends first
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the daemon holds after so many receipts."""
+    """The resources that the daemon holds after a number of receipts."""
 
     receipts: int
     megabytes: float
@@ -56,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """How much more of something may be held at the end than in the second tenth."""
+    """The growth of a resource that is allowed from the second tenth to the end."""
 
     noise: float
     per_receipt: float = 0.0

@@ -1,4 +1,4 @@
-"""What happens when the disk or the job log fails, before one's eyes.
+"""Failures of the disk and the job log, before one's eyes.
 
 `python -m tests.scenarios.faults` names the faults, `python -m tests.scenarios.faults NAME…` plays them: the real
 daemon, a stand-in for N8N, and a disk that is full, broken, read-only, or a job log that is locked, damaged, deleted,

@@ -1,4 +1,4 @@
-"""What an admin accepts by a command: the mark that it leaves, and the daemon that does it once."""
+"""Commands by which an admin accepts something: the mark that each leaves, and the daemon that does it once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHER = "99999999-2222-4333-8444-555555555555"
 
 @pytest.fixture
 def seen(spool: Spool) -> Sight:
-    """What an admin sees of a spool."""
+    """Return an admin's sight of a spool."""
     return sight_of(MarkKind.SPOOL, spool)
 
 

@@ -1,4 +1,4 @@
-"""What waits costs room in the job log and on disk, and none in memory: a start goes through it piece by piece."""
+"""Receipts that wait cost room in the job log and on disk, and none in memory: a start goes through them in pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What real clients do to a watched folder, replayed step by step: on a fake clock, and against the real daemon.
+"""Traces of real clients in a watched folder, replayed step by step: on a fake clock, and against the real daemon.
 
 The steps were recorded with inotify; C is create, m modify, a attributes, W close after writing, T moved to.
 """
@@ -42,10 +42,10 @@ PATIENCE_SECONDS = 60.0
 #: A pause that is longer than the settle time; the longest that was seen inside one upload; another that was.
 LONG_PAUSE_SECONDS, CIFS_PAUSE_SECONDS, STALL_SECONDS = 3.0, 2.85, 1.05
 
-#: How often the inbox is listed on the fake clock.
+#: Interval at which the inbox is listed on the fake clock.
 LOOK_SECONDS = 0.25
 
-#: How long after the settle time a file is looked at again that was open when it had settled.
+#: Time after the settle time until a second look at a file that was open when it had settled.
 AFTERWARDS_SECONDS = 5.0
 
 #: The real daemon settles, and all pauses pass, so many times as fast.
@@ -396,7 +396,7 @@ def test_the_time_0_tells_a_torso(office: Office, suffix: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of all the clients at once, when the daemon has ended."""
+    """The outcome of all the clients at once, when the daemon has ended."""
 
     daemon: RunningDaemon
     clients: Mapping[str, Future[None]]
@@ -418,7 +418,7 @@ def pause_for_real(seconds: float) -> None:
 
 
 def has_arrived(sha256: str, n8n: StandIn) -> bool:
-    """Whether a receipt with this digest was delivered."""
+    """Return whether a receipt with this digest was delivered."""
     return any(delivery.sha256 == sha256 for delivery in n8n.deliveries)
 
 

@@ -49,7 +49,7 @@ Lack = Callable[[pytest.MonkeyPatch], None]
 
 @dataclass(frozen=True)
 class Way:
-    """What lies between processing/ and the other three folders, and which calls there are; `steps` must be seen."""
+    """The way from processing/ to the other three folders, and the calls on it; `steps` must be seen."""
 
     border: Border
     lack: Lack
@@ -124,7 +124,7 @@ def _dropped_back_and_taken(office: Office) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """What happened before, what the process is about when it ends, and where that leads in the end."""
+    """A place to end at: the events before, the work under way, and the end that it leads to."""
 
     before: Callable[[Office], None]
     work: Callable[[Office], object]
@@ -209,7 +209,7 @@ def _receipts(office: Office) -> list[str]:
 def case(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Way, Callable[[int], Case]]]:
-    """What makes a fresh case with this way and place, by number."""
+    """Return the maker of a fresh case with this way and place, by number."""
     place, way = PLACES[request.param[0]], WAYS[request.param[1]]
     with way.border(tmp_path, monkeypatch) as away:
         way.lack(monkeypatch)

@@ -136,7 +136,7 @@ def test_multipart(tmp_path: Path, n8n: StandIn) -> None:
 
 
 def is_stopping(daemon: RunningDaemon) -> bool:
-    """Whether the daemon says that it is stopping."""
+    """Return whether the daemon says that it is stopping."""
     return "stopping" in httpx.get(f"{daemon.url}/health/ready").json().get("failing", {})
 
 

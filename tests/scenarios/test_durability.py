@@ -20,7 +20,7 @@ from tests.conftest import TOKEN
 from tests.fakes.api_client import SECRETS, bearer
 from tests.fakes.daemons.process import RunningDaemon, folder_on_another_device, wait_until
 
-#: What puts bytes and names on disk or on the wire. A `?` lets strace pass over calls that this machine has not.
+#: Calls that put bytes and names on disk or on the wire. A `?` lets strace pass over calls that this machine has not.
 CALLS = (
     *("fsync", "fdatasync", "?rename", "renameat", "renameat2", "?link", "linkat", "?unlink", "unlinkat"),
     *("?mkdir", "mkdirat", "write", "writev", "pwrite64", "sendto", "sendmsg", "recvfrom"),
@@ -40,7 +40,7 @@ class Call:
     result: int
 
     def precedes(self, other: Call) -> bool:
-        """Whether it had returned before the other was made."""
+        """Return whether it had returned before the other was made."""
         return self.ended < other.begun
 
 
@@ -65,7 +65,7 @@ def calls_of(trace: str) -> list[Call]:
 
 
 class Trace:
-    """What one daemon did, in order."""
+    """The calls of one daemon, in order."""
 
     def __init__(self, text: str) -> None:
         self.calls = calls_of(text)

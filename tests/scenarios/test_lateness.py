@@ -1,4 +1,4 @@
-"""What is not whole when it is looked at, and who writes on while a file is taken: nothing is lost, nothing is half."""
+"""Files that are not whole yet, and writers that go on while a file is taken: nothing is lost, nothing is half."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person reads about a receipt that waits for N8N or for its delivery window, and about N8N itself."""
+"""Reports to a person about a receipt that waits for N8N or for its delivery window, and about N8N itself."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Inbox:
 
     @property
     def inside(self) -> Path:
-        """Where receipts are dropped while it is there."""
+        """The folder that receipts are dropped into while it is there."""
         return self.path
 
     @property
@@ -65,7 +65,7 @@ class Away(Inbox):
 
     @property
     def inside_meanwhile(self) -> Path | None:
-        """How its inside is reached while it is away, if at all."""
+        """The path to its inside while it is away; None if there is none."""
         return None
 
     @property
@@ -199,7 +199,7 @@ class MemoryUnmounted(Unmounted):
 
     @property
     def inside(self) -> Path:
-        """What is mounted, seen from outside."""
+        """The mounted folder, seen from outside."""
         return self.mounts.seen(self.path)
 
     @property
@@ -222,7 +222,7 @@ class MountedOver(Mounted):
 
     @property
     def instead(self) -> Path | None:
-        """What was mounted."""
+        """The folder that was mounted."""
         return self.mounts.seen(self.path)
 
     def tear(self) -> None:

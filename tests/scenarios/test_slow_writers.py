@@ -32,7 +32,7 @@ SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 3.0
 DEADLINE_SECONDS = 40.0
 LONG_AGO = 1_000_000_000
 
-#: How each mode is asked for.
+#: The options that ask for each mode.
 MODES: dict[str, dict[str, object]] = {
     "native": {"observer": "native"},
     "polling": {"observer": "polling", "poll_seconds": 0.5},
@@ -79,7 +79,7 @@ def tiff(seed: int, pages: int = 3) -> bytes:
 
 KINDS = {"jpg": jpeg, "png": png, "pdf": pdf, "tif": tiff}
 
-#: What a writer that pauses just before the end has left to write: the end marker, or the end of the last directory.
+#: The rest that a writer which pauses before the end has to write: the end marker, or the last directory's end.
 LAST_BYTES = {"jpg": 2, "png": 12, "pdf": 5, "tif": 32}
 
 
@@ -147,7 +147,7 @@ def page_by_page(path: Path, states: Sequence[bytes]) -> None:
 
 
 def knows_writer(file: RawIOBase) -> bool:
-    """Whether the file system can tell that this file is open for writing, wherever the file is now."""
+    """Return whether the file system can tell that this file is open for writing, wherever the file is now."""
     with Path(f"/proc/self/fd/{file.fileno()}").open("rb") as reader:
         try:
             fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -161,7 +161,7 @@ def knows_writer(file: RawIOBase) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of all the files of one inbox, when the daemon has ended."""
+    """The outcome of all the files of one inbox, when the daemon has ended."""
 
     daemon: RunningDaemon
     writers: Mapping[str, Future[None]]
@@ -268,7 +268,7 @@ def test_the_mode_is_the_one_asked_for(outcomes: dict[str, Outcome], mode: str) 
 
 
 def is_whole(path: Path, content: bytes) -> bool:
-    """Whether the examination finds nothing wrong with such a file."""
+    """Return whether the examination finds nothing wrong with such a file."""
     path.write_bytes(content)
     return examine(path, FileLimits(10**9, 10**9)).refusal is None
 

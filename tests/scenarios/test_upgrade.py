@@ -20,7 +20,7 @@ from tests.fakes.daemons.process import RunningDaemon, wait_until
 from tests.unit.jobs.log.schemas.record import HERE, WEBHOOK_URL, picture
 
 RECORDINGS = sorted(HERE.glob("*.json"))
-#: What each recording holds: the receipt in the state that it was left in.
+#: The recordings: each holds a receipt in the state that it was left in.
 LEFT = {
     "good.gif": State.SUCCESS,
     "copy.gif": State.DUPLICATE,
@@ -32,7 +32,7 @@ LEFT = {
     "queued-1.gif": State.QUEUED,
     "queued-2.gif": State.QUEUED,
 }
-#: What is sent by the newer version; `awaited.gif` was sent by the earlier one, and N8N calls back only now.
+#: Receipts that the newer version sends; `awaited.gif` was sent by the earlier one, and N8N calls back only now.
 SENT = ("in-flight.gif", "queued-1.gif", "queued-2.gif")
 
 

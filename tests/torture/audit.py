@@ -51,7 +51,7 @@ KINDS = (
     "not quiet",
 )
 
-#: What explains that N8N took a receipt once more.
+#: Events that explain why N8N took a receipt once more.
 EXPLANATIONS = ("unanswered request", "callback never sent", "killed or stopped", "callback came late", "retried")
 
 #: Log lines that no torture explains.
@@ -62,7 +62,7 @@ _ON_THE_WAY_SECONDS = 3.0
 _NUMBER = re.compile(r"( \(\d+\))+(?=\.\w+$)")
 _HEARD, _TOO_LARGE, _UNREADABLE, _ERROR = 200, 413, 422, 500
 
-#: How long an order, or a file that is dropped once more, may take until it is carried out.
+#: Time limit for an order, or for a file that is dropped once more.
 _ORDER_SECONDS = 3.0
 
 #: So much earlier than its deadline a repetition may seem to be: N8N's side notes a delivery a little after it arrived.
@@ -108,7 +108,7 @@ class Row:
 
 @dataclass
 class Report:
-    """What was found, by kind; how much was done, by name."""
+    """The findings by kind, and the amounts of work by name."""
 
     findings: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     figures: Counter[str] = field(default_factory=Counter)
@@ -120,7 +120,7 @@ class Report:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was found."""
+        """Return whether nothing was found."""
         return not any(self.findings.values())
 
 
@@ -338,7 +338,7 @@ def _wrong_in(history: Sequence[Line], state: State) -> str:
 
 
 def _check_ids(report: Report, evidence: Evidence) -> None:
-    """What N8N got was whole, and each receipt came under one id, that of its job, in each of its places."""
+    """Check that all deliveries were whole, and each receipt came under its job's id in each of its places."""
     expected = {line["sha256"] for line in evidence.dropped}
     rows = {row.job_id: row for row in evidence.rows}
     ids: dict[str, set[str]] = defaultdict(set)
@@ -462,7 +462,7 @@ class Repetition:
 
     @property
     def _was_unreadable(self) -> bool:
-        """Whether a callback could not be read, and nobody has moved the file back since: it is sent no more."""
+        """Return whether a callback could not be read, and nobody has moved the file back since: it is sent no more."""
         return any(all(at < line["at"] - _ORDER_SECONDS for at in self.moved_back) for line in self.unread)
 
     def __str__(self) -> str:
@@ -515,7 +515,7 @@ def _repetitions(evidence: Evidence) -> Iterator[Repetition]:
 
 
 def _check_sink(report: Report, evidence: Evidence) -> None:
-    """What books each receipt that it is sent got none twice, unless a person moved its file back out of failed/."""
+    """Check that the sink, which books each receipt, got none twice, unless a person moved its file out of failed/."""
     booked: dict[str, list[Line]] = defaultdict(list)
     for line in evidence.delivered:
         if line["booked"]:

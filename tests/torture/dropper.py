@@ -1,4 +1,4 @@
-"""Whoever drops receipts: a process of its own that does it in every manner, and keeps a ledger of what it did.
+"""The process that drops receipts, in every manner, and keeps a ledger of its drops.
 
 `python -m tests.torture.dropper LEDGER FOLDERS` reads one JSON line for each round from its standard input, a list of
 `plan.Drop`, and answers with a line when it has dropped them all. FOLDERS are JSON: by inbox, where the inbox is, where
@@ -30,7 +30,7 @@ from tests.fakes.daemons.process import files_below, jpegs
 from tests.torture.ledger import Ledger
 from tests.torture.plan import Drop, Manner
 
-#: How long one waits for a name to become free, before the receipt gets a name of its own.
+#: Longest wait for a name to become free, before the receipt gets a name of its own.
 _NAME_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
 _THREADS = 12

@@ -58,7 +58,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a fault makes of a delivery. With `words_first` the answer waits for what became of the callbacks."""
+    """The reaction of a fault to a delivery. With `words_first` the answer waits for the end of the callbacks."""
 
     behaviour: Behaviour = _TAKEN
     words: tuple[Word, ...] = ()
@@ -104,7 +104,7 @@ def _booked(body: bytes, **more: Any) -> Reply:
 
 
 _VERDICT = b'{"status": "success", "message": "booked"}'
-#: What a fault makes of a delivery to the sink: each way to lose an answer, to wrap it, and to answer no verdict.
+#: The reaction of each fault to a delivery to the sink: ways to lose an answer, to wrap it, to answer no verdict.
 SINK_REPLIES: dict[Fault, Reply] = {
     Fault.HEALTHY: _booked(_VERDICT),
     Fault.FAILING: Reply(replace(_TAKEN, body=b'{"status": "failure", "message": "not booked"}')),

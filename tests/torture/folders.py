@@ -25,7 +25,7 @@ class Folders:
 
     @property
     def outside(self) -> Path:
-        """Where files are prepared, on the inbox's file system."""
+        """The folder in which files are prepared, on the inbox's file system."""
         return self.inbox.parent / "outside"
 
     def each(self) -> tuple[tuple[str, Path], ...]:

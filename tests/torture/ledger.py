@@ -1,4 +1,4 @@
-"""What somebody saw or did, one JSON line each, on disk as soon as it is written: what the audit goes by.
+"""Ledgers of acts and events for the audit: one JSON line each, on disk as soon as it is written.
 
 Each process of a run keeps a ledger of its own and only appends to it, so that whoever is killed takes nothing along.
 Times are Unix seconds. Any thread may write.
@@ -17,7 +17,7 @@ TOKEN = "a-token-for-torture-only"
 
 
 class Ledgers(NamedTuple):
-    """Where the ledgers of one run are."""
+    """The paths of one run's ledgers."""
 
     dropper: Path
     far_side: Path

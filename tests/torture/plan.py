@@ -1,4 +1,4 @@
-"""What a torture does, made from a seed: the same seed, the same plan. Pure.
+"""The plan of a torture, made from a seed: the same seed, the same plan. Pure.
 
 A plan begins with the opening rounds, in which each planted fault is sure to bite; the others are drawn at random,
 each fault of N8N coming up before any comes up again.
@@ -16,7 +16,7 @@ _Choice = TypeVar("_Choice")
 
 
 class Fault(StrEnum):
-    """What N8N does while it lasts."""
+    """A fault of N8N: its behaviour while the fault lasts."""
 
     HEALTHY = "healthy"
     FAILING = "says failure"
@@ -42,7 +42,7 @@ class Fault(StrEnum):
 
 
 class Manner(StrEnum):
-    """How a file comes into the inbox."""
+    """The manner in which a file comes into the inbox."""
 
     RENAME = "rename"
     COPY = "copy"
@@ -56,7 +56,7 @@ class Manner(StrEnum):
 
 
 class End(StrEnum):
-    """What becomes of the daemon at the end of a round; it is started again at once in each case but the first."""
+    """The daemon's end in a round; it is started again at once in each case but the first."""
 
     GO_ON = "go on"
     KILL = "kill"
@@ -68,7 +68,7 @@ class End(StrEnum):
 
 
 class Until(StrEnum):
-    """What is waited for before a round ends."""
+    """The event that a round waits for before it ends."""
 
     TIME = "its time is over"
     RECORDED = "all is recorded"
@@ -76,7 +76,7 @@ class Until(StrEnum):
 
 
 class Order(StrEnum):
-    """What the admin types meanwhile."""
+    """A command that the admin types meanwhile."""
 
     RETRY_FAILED = "retry --failed"
     RETRY = "retry"
@@ -117,7 +117,7 @@ INBOXES = ("office", "share", "sink")
 SINK = INBOXES[2]
 _DROPPING_SECONDS = 0.7
 
-#: How often each kind comes. The last five are no receipts, or no whole ones.
+#: The frequency of each kind. The last five are no receipts, or no whole ones.
 KINDS: dict[str, int] = {
     "jpeg": 60,
     "png": 5,

@@ -26,7 +26,7 @@ from tests.torture.ledger import Ledger, Ledgers, read
 from tests.torture.plan import KINDS, End, Fault, Manner, Plan, opening
 from tests.torture.watcher import PLANTED
 
-#: What a planted fault must be found as.
+#: The finding that each planted fault must cause.
 FOUND = {
     "claim": {"illegal histories", "unexplained deliveries"},
     "flush": {"lost", "torn"},
@@ -81,7 +81,7 @@ def test_planted_fault_is_found(
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a torture of one healthy round left."""
+    """Return the folder that a torture of one healthy round left."""
     root = tmp_path_factory.mktemp("clean")
     (root / "memory").mkdir()
     report = torture(root, root / "memory", [opening()[""]], seed=1)

@@ -140,7 +140,7 @@ class RunningDaemon:
     #: Longest wait for a start.
     start_seconds = DEADLINE_SECONDS
 
-    #: Whether a plain start and plain commands may be forked from a process that has imported the program. A test that
+    #: True if a plain start and plain commands may be forked from a process that has imported the program. A test that
     #: means the start itself, its time or its memory, sets this to False.
     is_forked = True
 

@@ -26,7 +26,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 DEADLINE_MILLISECONDS = 30_000
 
 
-#: Who comes from this machine is an admin; who comes by a proxy needs the token of a role, which is named so.
+#: The roles, each with a token of its name for callers by a proxy; a caller on this machine is an admin.
 _TOKENS = {role.value: {"role": role.value, "hash": hash_of(f"secret-of-{role}")} for role in Role}
 _HTTP = {"http": {"local_role": "admin", "tokens": _TOKENS}}
 
@@ -65,7 +65,7 @@ def no_thread_leaks() -> None:
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """What drives browsers: with an event loop in this thread, so other modules' tests come when it has ended."""
+    """Yield the driver of browsers; its event loop is in this thread, so other modules' tests come after its end."""
     with sync_playwright() as running:
         yield running
 

@@ -258,7 +258,7 @@ def test_the_file_is_saved(visit: Visit, receipts: dict[str, Job]) -> None:
     assert saving.value.path().read_bytes() == samples.pdf(1)
 
 
-#: What each role finds in the menu, and on the page of a receipt that N8N has.
+#: The entries of each role's menu, and the buttons on the page of a receipt that N8N has.
 OFFERED = {
     Role.VIEWER: (["Overview", "Receipts", "Failed"], {"Save the file"}),
     Role.OPERATOR: (["Overview", "Receipts", "Failed", "Add"], {"Save the file", "Cancel"}),

@@ -408,7 +408,7 @@ class SyncSide:
 
     @property
     def log_file(self) -> Path:
-        """Where it writes what it does."""
+        """The file of its log."""
         return self.home / "syncthing.out"
 
     def ask(self, what: str, **parameters: str) -> Any:
@@ -425,7 +425,7 @@ class SyncSide:
         return answer.raise_for_status()
 
     def is_idle(self) -> bool:
-        """Whether it knows all files of its folder and lacks none that it has heard of."""
+        """Return whether it knows all files of its folder and lacks none that it has heard of."""
         status = self.ask("db/status", folder=_FOLDER_ID)
         return (status["state"], status["needTotalItems"]) == ("idle", 0)
 
@@ -434,7 +434,7 @@ class SyncSide:
         self.tell("db/scan", folder=_FOLDER_ID)
 
     def is_connected(self, other: SyncSide) -> bool:
-        """Whether it speaks with the other side."""
+        """Return whether it speaks with the other side."""
         is_connected: bool = self.ask("system/connections")["connections"][other.device]["connected"]
         return is_connected
 

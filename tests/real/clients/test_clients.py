@@ -1,4 +1,4 @@
-"""What real programs drop into an inbox is delivered whole and once: each with the way it writes, pauses and aborts."""
+"""Real programs that drop files, each with its way to write, pause and abort: every file arrives whole and once."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def halves(content: bytes) -> tuple[bytes, bytes]:
 
 
 def is_begun(path: Path) -> bool:
-    """Whether there is something of a file."""
+    """Return whether there is something of a file."""
     return path.exists() and path.stat().st_size > 0
 
 
 def is_torso(path: Path, whole: Path) -> bool:
-    """Whether there is something of a file, but not all."""
+    """Return whether there is something of a file, but not all."""
     return is_begun(path) and path.stat().st_size < whole.stat().st_size
 
 

@@ -1,4 +1,4 @@
-"""What the daemon and a real n8n go through together. Each scenario drops receipts and sees every one end right.
+"""Scenarios for the daemon and a real n8n together. Each drops receipts and sees every one end right.
 
 The witness is the ledger of the services behind n8n: one page for each receipt that succeeded, with the very bytes that
 were dropped, and none for one that failed. All scenarios share one n8n, whose workflows are the shipped ones.
@@ -34,7 +34,7 @@ from tests.real.n8n.services import CREDENTIALS, DATABASE, INVOICE, FakeServices
 
 API_KEY, TOKEN = "the-key-of-the-tests", "the-token-of-the-tests"
 PATIENCE_SECONDS = 120.0
-#: How long a callback is waited for where n8n loses jobs on purpose: longer than any job takes here.
+#: Longest wait for a callback if n8n loses jobs on purpose: longer than any job takes here.
 _DEADLINE_SECONDS = 20
 #: Two workflows beside those that ship: their ids and paths.
 OTHER, CUT_OFF = "somebody-else", "cut-off"
@@ -298,7 +298,7 @@ def repeated(pair: Pair) -> str:
 
 
 def nodes_that_throw(pair: Pair) -> str:
-    """What fails in a node is told at once; what another try mends is mended in n8n."""
+    """A failure in a node is reported at once; one that another try fixes is fixed in n8n."""
     names = ["broken.jpg", "busy.jpg", "lost.jpg"]
     contents = dict(zip(names, jpegs(3, 3000), strict=True))
     with pair.daemon() as daemon:
@@ -342,7 +342,7 @@ def by_link(pair: Pair, count: int = 10) -> str:
 
 
 def signatures(pair: Pair) -> str:
-    """What is signed passes, by JSON, as a large JSON and by a form, and also while the secret is changed."""
+    """Signed requests pass, by JSON, as a large JSON and by a form, and also while the secret is changed."""
     contents = [*jpegs(10, 6000), samples.jpeg(6, 11 * 2**20)]
     for payload, some in (("json", contents[:6]), ("multipart", contents[6:8]), ("json", contents[10:])):
         with pair.daemon(SIGNED, n8n={"payload": payload, "signing_secret": SECRET}) as daemon:
@@ -357,7 +357,7 @@ def signatures(pair: Pair) -> str:
 
 
 def forged(pair: Pair) -> str:
-    """What is not signed by us, or not now, is answered 403; nothing is booked, and nobody is called back."""
+    """Requests not signed by us, or not now, get 403; nothing is booked, and nobody is called back."""
     content = jpegs(1, 7000)[0]
     before = len(pair.services.pages)
     now = int(time.time())
@@ -438,7 +438,7 @@ def large(pair: Pair, megabytes: int = 20) -> str:
 
 
 def extracted(pair: Pair) -> str:
-    """What Gemini reads is called back, and is on the page."""
+    """The fields that Gemini reads come with the callback, and are on the page."""
     data: list[Any] = []
     for number, workflow in enumerate(("extract", "notion-extract")):
         content = samples.pdf(number)

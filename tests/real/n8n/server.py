@@ -86,11 +86,11 @@ class RealN8N:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """The URL that it listens at."""
         return f"http://127.0.0.1:{self.port}"
 
     def webhook_url(self, path: str = "receipts") -> str:
-        """Where a published workflow takes receipts."""
+        """Return the URL at which a published workflow takes receipts."""
         return f"{self.address}/webhook/{path}"
 
     # --- its command line -------------------------------------------------------------------------------------------
@@ -149,11 +149,11 @@ class RealN8N:
 
     @property
     def is_running(self) -> bool:
-        """Whether its process is there."""
+        """Return whether its process is there."""
         return self.process is not None and self.process.poll() is None
 
     def _is_reached(self, path: str) -> bool:
-        """Whether a workflow listens there, by its refusal of a caller without a key."""
+        """Return whether a workflow listens there, by its refusal of a caller without a key."""
         try:
             return httpx.post(self.webhook_url(path), timeout=5).status_code == 403
         except httpx.HTTPError:

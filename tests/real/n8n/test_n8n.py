@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.daemons.process import REPOSITORY
 from tests.real.n8n.server import why_absent
 
-#: What costs one restart of n8n at most; the rest is in the full run of the command.
+#: Scenarios that cost one restart of n8n at most; the rest is in the full run of the command.
 _RUN = (
     "no_effect",
     "all_kinds",

@@ -42,7 +42,7 @@ SCENARIOS: tuple[Callable[[Office], str], ...] = (
     scenarios.upgraded,
     scenarios.purged,
 )
-#: What the others stand on.
+#: Scenarios that all others build on.
 _ALWAYS = frozenset({"packaged"})
 
 

@@ -24,9 +24,9 @@ from tests.fakes.daemons.process import wait_until
 
 BOOTS_WITHIN_SECONDS = 60.0
 ENDS_WITHIN_SECONDS = 30.0
-#: What a Debian of an office has, and the package depends on.
+#: Packages that a Debian of an office has and ours depends on.
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "acl", "procps")
-#: What this Debian's Python needs of another one.
+#: Files that this Debian's Python needs of another one.
 _PYTHON_NEEDS = ("libtirpc3t64", "libnsl2", "libdb5.3t64", "libreadline8t64", "media-types", "libsqlite3-0")
 _TOOLS = ("systemd-nspawn", "debootstrap", "unshare", "nsenter", "apt-get", "dpkg-deb")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -58,7 +58,7 @@ def own_debian() -> str:
 
 
 def tree_is_there() -> bool:
-    """Whether the tree was made before; to make it takes a minute and a mirror."""
+    """Return whether the tree was made before; to make it takes a minute and a mirror."""
     return _tree_folder(own_debian()).is_dir()
 
 

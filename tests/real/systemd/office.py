@@ -1,4 +1,4 @@
-"""What an admin and a scanner do with the service on a machine, and what can be seen of it from outside."""
+"""The acts of an admin and a scanner on a machine with the service, and views of it from outside."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Office:
         return sum("status=2/INVALIDARGUMENT" in line for line in lines)
 
     def is_active(self, unit: str = UNIT) -> bool:
-        """Whether a unit is up: of Type=notify, since it said that it is ready."""
+        """Return whether a unit is up: of Type=notify, since it said that it is ready."""
         return self.property("ActiveState", unit) == "active"
 
     def restart(self) -> None:

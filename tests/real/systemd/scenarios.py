@@ -1,4 +1,4 @@
-"""What a service lives through on a machine with a real systemd; each scenario returns its line of the summary."""
+"""Scenarios of a service on a machine with a real systemd; each returns its line of the summary."""
 
 from __future__ import annotations
 

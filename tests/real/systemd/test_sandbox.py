@@ -29,7 +29,7 @@ _FORBIDDEN = {
 
 @pytest.fixture
 def prefix() -> list[str]:
-    """What goes before a command to run it as the unit does, but for its file system."""
+    """Return the words before a command that run it as the unit does, but for its file system."""
     why = sandbox.missing()
     if why is not None:
         pytest.skip(why)

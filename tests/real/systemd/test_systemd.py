@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.daemons.process import REPOSITORY
 from tests.real.systemd.machine import tree_is_there, why_impossible
 
-#: What takes seconds; the rest is in the full run of the command.
+#: Scenarios that take seconds; the rest is in the full run of the command.
 _RUN = ("packaged", "killed", "misconfigured", "journalled")
 
 

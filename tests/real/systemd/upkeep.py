@@ -1,4 +1,4 @@
-"""What an admin does with a service over the years, on a machine with a real systemd; as in `scenarios`."""
+"""Scenarios of an admin with a service over the years, on a machine with a real systemd; as in `scenarios`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes the command line pleasant: filters, tables, live events, one screen, completion, manual, schema."""
+"""Comforts of the command line: filters, tables, live events, one screen, completion, manual, schema."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ JOB_FIELDS = (
 
 @dataclass(frozen=True)
 class Said:
-    """What a command left behind."""
+    """The exit code and output of a command."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""Whose rights a command works with: words for each way to be refused, and root leaves no file that is root's."""
+"""The rights that a command works with: words for each refusal, and root leaves no file that is root's."""
 
 from __future__ import annotations
 

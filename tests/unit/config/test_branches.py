@@ -1,4 +1,4 @@
-"""What applies in an inbox and in its subfolders: whose option counts."""
+"""The options that apply in an inbox and in its subfolders, and which one wins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the options may be, what follows from them, and how they are shown."""
+"""The values of options, the values derived from them, and their display."""
 
 from __future__ import annotations
 

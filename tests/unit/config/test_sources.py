@@ -1,4 +1,4 @@
-"""Where values come from, and what is said about mistakes."""
+"""The sources of values, and the words about mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be claimed, and until when nothing may: each condition alone, and at its edge."""
+"""Claims, and the times until which none is allowed: each condition alone, and at its edge."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class World:
 
     @property
     def destination(self) -> FakeDestination:
-        """Where the first inbox delivers to."""
+        """Return the destination of the first inbox."""
         return self.routes[0].destination
 
     def send_once(self, *, is_so: bool = True) -> None:
@@ -134,7 +134,7 @@ class World:
 
     @property
     def standing(self) -> DestinationState:
-        """How that destination stands."""
+        """Return the state of that destination."""
         return self.holds.of(URL)
 
     def record(self, count: int = 1, inbox: str = "office", **changes: object) -> list[Job]:
@@ -227,7 +227,7 @@ def in_thread(work: Callable[[], object]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Effect:
-    """What an outcome does to a receipt and to its destination."""
+    """The effect of an outcome on a receipt and on its destination."""
 
     outcome: Outcome
     state: State

@@ -43,7 +43,7 @@ def with_thumbnail(whole: bytes) -> bytes:
 
 
 def is_shown(content: bytes) -> bool:
-    """Whether a reader decodes all of it."""
+    """Return whether a reader decodes all of it."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()

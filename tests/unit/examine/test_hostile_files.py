@@ -25,7 +25,7 @@ from tests.unit.examine.test_pool import children_of
 
 LIMITS = FileLimits(max_file_bytes=52_428_800, max_pixels=250_000_000)
 
-#: What an examiner that comes through may have held at any time, in KiB.
+#: Most memory that an examiner that comes through may have held at any time, in KiB.
 PEAK_KIBIBYTES = 256 * 1024
 
 #: The largest square picture that is allowed.

@@ -253,7 +253,7 @@ def test_any_torso(name: str, missing: float, tmp_path: Path) -> None:
 
 SHARES = (10, 50, 90, 98)
 
-#: Where zeros at the end say nothing: no marker ends the format, and a whole file may end in them.
+#: Kinds in which zeros at the end say nothing: no marker ends the format, and a whole file may end in them.
 HOLLOW_UNSEEN = {
     "bmp old": SHARES,
     "bmp top-down": SHARES,

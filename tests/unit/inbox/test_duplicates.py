@@ -1,4 +1,4 @@
-"""Which job an arriving file belongs to, on a real job log; the folder failed/ is a set of job ids."""
+"""The job that an arriving file belongs to, on a real job log; the folder failed/ is a set of job ids."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _moments = itertools.count()
 
 @dataclass
 class Failed:
-    """What lies in failed/, by job id."""
+    """The files in failed/, by job id."""
 
     jobs: set[str] = field(default_factory=set)
 
     def holds(self, job: Job) -> bool:
-        """Whether a job's file lies there."""
+        """Return whether a job's file lies there."""
         return job.job_id in self.jobs
 
 
@@ -44,7 +44,7 @@ def failed() -> Failed:
 
 @pytest.fixture
 def intake(log: JobLog, failed: Failed) -> DuplicateCheck:
-    """What records arrivals."""
+    """Return the recorder of arrivals."""
     return DuplicateCheck(log, failed.holds)
 
 

@@ -81,7 +81,7 @@ def take_in(
 
 @dataclass
 class Desk:
-    """What takes in for one inbox, with its bells and what stayed."""
+    """A take-in for one inbox, with its bells and the files that stayed."""
 
     log: JobLog
     route: InboxRoute
@@ -102,12 +102,12 @@ class Desk:
 
     @property
     def inbox(self) -> Path:
-        """Where files are dropped."""
+        """The folder that files are dropped into."""
         return self.route.spool.folders.inbox
 
     @property
     def processing(self) -> Path:
-        """Where they are moved to."""
+        """The folder that they are moved to."""
         return self.route.spool.folders.processing
 
     def drop(self, name: str, content: bytes) -> Path:

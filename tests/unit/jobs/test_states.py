@@ -58,7 +58,7 @@ EVENTS = [
 
 PAIRS = list(itertools.product(STATES, EVENTS))
 
-#: How high each state stands: open < ended without success < success.
+#: The rank of each state: open < ended without success < success.
 HEIGHT = {
     State.QUEUED: 0,
     State.DELIVERING: 0,

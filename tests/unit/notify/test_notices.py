@@ -1,4 +1,4 @@
-"""What notices say, word for word: read them as the office worker, and as the admin."""
+"""The texts of notices, word for word: read them as the office worker, and as the admin."""
 
 from __future__ import annotations
 

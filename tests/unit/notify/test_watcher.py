@@ -1,4 +1,4 @@
-"""What is told when: once, after a while, never too often, not at night, and the same after a restart."""
+"""The times of notices: once, after a while, never too often, not at night, and the same after a restart."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class FakeChannel:
 
     @property
     def kinds(self) -> list[Kind]:
-        """What it was told about."""
+        """Return the kinds of the notices that were sent."""
         return [notice.kind for notice in self.sent]
 
 

@@ -1,4 +1,4 @@
-"""Whether it is ready: each check by name, what is degraded, the one line of it, and the command that asks."""
+"""Readiness: each check by name, degraded parts, the one line of it, and the command that asks."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ MONITORING = REPOSITORY / "receipt_watcher" / "report" / "monitoring"
 
 @dataclass(frozen=True)
 class Page:
-    """What was scraped: each sample by its name and labels."""
+    """A scraped page: each sample by its name and labels."""
 
     samples: dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -85,7 +85,7 @@ def put(log: JobLog, **changes: Any) -> Job:
 
 @pytest.fixture
 def counts(log: JobLog) -> Counts:
-    """What counts from now on."""
+    """Return the counts from now on."""
     counts = Counts(log, ["office"])
     counts.start()
     return counts

@@ -1,4 +1,4 @@
-"""Which folder is a spool's: bindings by identity and mount, and by files that the job log says are there."""
+"""The folder of a spool: bindings by identity and mount, and by files that the job log says are there."""
 
 from __future__ import annotations
 

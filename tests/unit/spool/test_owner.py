@@ -1,4 +1,4 @@
-"""Whose a spool is: the mark in processing/.owner, and the question that a lock cannot answer."""
+"""The owner of a spool: the mark in processing/.owner, and the question that a lock cannot answer."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ ELSEWHERE = Mark(INSTALLATION, "otherhost", "4711", "another-boot")
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the mark of a spool is."""
+    """Return the path of a spool's mark."""
     return tmp_path / ".owner"
 
 
 @pytest.fixture(autouse=True)
 def short_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who does not answer is not waited for as long as in earnest."""
+    """Shorten the wait for an owner that does not answer."""
     monkeypatch.setattr(module, "ANSWER_SECONDS", 1.0)
 
 

@@ -18,7 +18,7 @@ OTHER_JOB = "01900000-0000-7000-8000-000000000002"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the note about a failed scan stands."""
+    """Return the path of the note about a failed scan."""
     return note_path(tmp_path / "scan.pdf")
 
 

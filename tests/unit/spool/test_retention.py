@@ -94,7 +94,7 @@ class Archive(Office):
         return self.route.path_of(self.now(job))
 
     def is_removed(self, job: Job) -> bool:
-        """Whether a job's file is gone, and the log says so; the two must agree."""
+        """Return whether a job's file is gone, and the log says so; the two must agree."""
         is_gone = self.now(job).removed_at is not None
         assert is_gone is not self.path(job).exists()
         return is_gone

@@ -1,4 +1,4 @@
-"""What the system refuses us is reported with what to change, tried again, and never half done; seen from outside."""
+"""Refusals by the system: reported with the change that helps, tried again, and never half done; from outside."""
 
 from __future__ import annotations
 

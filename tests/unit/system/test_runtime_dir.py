@@ -1,4 +1,4 @@
-"""What a running daemon tells other processes: where it leaves that, and that an idle one writes to no disk."""
+"""Files that a running daemon leaves to other processes: their folder, and that an idle one writes to no disk."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ ALONE = [
     ),
 ]
 ESCAPES = re.compile(r"\x1b\[(\d*)([AJKm])|\x1b\[\?(25|7)([hl])")
-#: How each receipt of the demo ends: the word, and the folder without the month.
+#: The end of each receipt of the demo: the word, and the folder without the month.
 ENDS = {
     "phone-photo.jpg": ("success", "done"),
     "slow-scan.jpg": ("success", "done"),
@@ -305,7 +305,7 @@ def test_the_next_step_can_be_typed_as_it_is(
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this process makes its temporary folders."""
+    """Return the folder in which this process makes its temporary folders."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 

@@ -53,13 +53,13 @@ def options(
 ALL_OPTIONS = list(options())
 OPTION_NAMES = [".".join(key) for key, _ in ALL_OPTIONS]
 
-#: What a subfolder leaves to its inbox.
+#: Options that a subfolder leaves to its inbox.
 NONE: dict[str, object] = dict.fromkeys(name for name in Subfolder.model_fields if name != "webhook_url")
 
-#: What a rule about answers leaves open.
+#: Options that a rule about answers leaves open.
 RULE: dict[str, object] = dict.fromkeys(("status", "json_path", "contains"))
 
-#: What else must be set for an option to make sense.
+#: Other options that must be set for an option to make sense.
 NEEDED = {
     "inboxes.0.routes": {"INBOXES__0__RECURSIVE": "true"},
     "http.tls_certificate": {"HTTP__TLS_KEY": "/k"},

@@ -56,7 +56,7 @@ class FakeHost(Host):
             self.active = [*others, *words[2:]] if words[1] == "restart" else others
 
     def answers(self, *words: str) -> bool:
-        """Whether it is enabled, or runs."""
+        """Return whether it is enabled, or runs."""
         return self.is_on
 
     def ids(self) -> tuple[int, int] | None:
@@ -462,7 +462,7 @@ def test_a_purge_leaves_receipts_wherever_they_are(tmp_path: Path) -> None:
     assert not state.exists()
 
 
-#: What the package's script runs: each of them notes how it was called; systemctl and was-enabled say yes.
+#: Commands that the package's script runs: each notes its arguments; systemctl and was-enabled say yes.
 FAKES = ("systemd-sysusers", "systemd-tmpfiles", "journalctl", "deb-systemd-helper", "deb-systemd-invoke", "systemctl")
 
 
@@ -555,7 +555,7 @@ class Scripts:
 
     @property
     def is_held(self) -> bool:
-        """Whether a start only waits; of both units, or of none."""
+        """Return whether a start only waits; of both units, or of none."""
         [held] = {path.exists() for path in self.held}
         return held
 

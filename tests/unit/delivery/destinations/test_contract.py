@@ -1,4 +1,4 @@
-"""What every destination promises, and what N8N is sent and how its answers are read."""
+"""Promises of every destination, and N8N's requests and answers."""
 
 from __future__ import annotations
 

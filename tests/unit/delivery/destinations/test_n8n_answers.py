@@ -1,4 +1,4 @@
-"""Which answer of N8N is an acceptance, which one is the verdict, and which one is neither."""
+"""Answers of N8N: acceptances, verdicts, and those that are neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which names are no receipts, by which rule, and which are conflict copies."""
+"""Names that are no receipts, with the rule for each, and names of conflict copies."""
 
 from __future__ import annotations
 

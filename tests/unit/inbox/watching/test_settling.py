@@ -1,4 +1,4 @@
-"""When files have settled, on a clock that only moves when told; no file is needed."""
+"""The settling of files, on a clock that only moves when told; no file is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is noticed in an inbox, and when it has settled; on a clock that only moves when told."""
+"""The watch over an inbox: files that it notices, and their settling; on a clock that only moves when told."""
 
 from __future__ import annotations
 
@@ -322,7 +322,7 @@ class Writers(RuleBasedStateMachine):
         assert there == set(self._changed)
 
     def teardown(self) -> None:
-        """When everybody has stopped, everything is reported, whole."""
+        """Check that after all have stopped, every file is reported whole."""
         try:
             for _ in range(4):
                 self.look(SETTLE, ALL)

@@ -64,7 +64,7 @@ def beside(log: JobLog) -> list[str]:
 
 
 def is_in_trouble(log: JobLog) -> bool:
-    """Whether the log says that it cannot be used."""
+    """Return whether the log says that it cannot be used."""
     return log.database.trouble is not None
 
 

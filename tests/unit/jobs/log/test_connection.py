@@ -18,7 +18,7 @@ from tests.fakes.daemons.process import DEADLINE_SECONDS, wait_until
 
 Work = Callable[[], object]
 
-#: How long something is waited for that must not come.
+#: Wait for something that must not come.
 _SOON_SECONDS = 0.2
 
 

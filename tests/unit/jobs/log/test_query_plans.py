@@ -1,4 +1,4 @@
-"""What is asked of the job log is found by an index, and nothing is sorted that grows with it.
+"""Queries of the job log: each finds its rows by an index, and none sorts rows that grow with the log.
 
 The statements are those that the database is really given, with their values, while every method that asks it runs;
 the code is read to see that no place in it that asks was forgotten. SQLite plans as for a million rows in each table
@@ -43,7 +43,7 @@ URL = "https://n8n.example.com/webhook/receipts"
 #: The tables that grow with each receipt. Of the others each has a handful of rows.
 _GROWING = ("job", "attempt", "history")
 
-#: How the code gives something to the database.
+#: Methods by which the code gives something to the database.
 _ASKING = {
     "select",
     "select_as",
@@ -61,7 +61,7 @@ _WAYS_TO_IT = {"engine": "where all of it goes through", "migrations": "run once
 #: These hold only what is open, or under way; however much was concluded.
 _OF_WHAT_WAITS = {"job_open", "job_move_due"}
 
-#: What may look at more, or sort, by how it is asked; and why.
+#: Statements that may look at more rows, or sort, and why.
 _REASONS = {
     "ORDER BY COALESCE(destination_failed_at, 0), job_id LIMIT 1": "a probe: one in a while, of what waits",
     "AND deadline_at <= ? AND (? < 0 OR resends < ?) ORDER BY deadline_at LIMIT 100": "sorts what is overdue now",
@@ -82,7 +82,7 @@ _REASONS = {
 
 @dataclass
 class Asked:
-    """What the database was given, each with its values, and from which lines of the code."""
+    """The statements given to the database, each with its values and the lines of code that gave it."""
 
     statements: dict[str, Sequence[object]] = field(default_factory=dict)
     lines: set[tuple[str, int]] = field(default_factory=set)
@@ -99,7 +99,7 @@ class Asked:
 
 
 def is_growing(statement: str) -> bool:
-    """Whether a statement is about a table that grows."""
+    """Return whether a statement is about a table that grows."""
     return bool(re.match("SELECT|WITH|UPDATE|DELETE|INSERT", statement)) and bool(
         re.search(rf'\b(FROM|UPDATE|INTO|JOIN) "?({"|".join(_GROWING)})\b', statement)
     )
@@ -277,7 +277,7 @@ def plan_of(log: JobLog, statement: str, values: Sequence[object]) -> list[str]:
 
 
 def grows(step: str) -> bool:
-    """Whether a step takes longer the longer the log is: it looks at all rows, or sorts what it has found."""
+    """Return whether a step takes longer the longer the log is: it looks at all rows, or sorts what it has found."""
     if "TEMP B-TREE" in step or "AUTOMATIC" in step:
         return True
     index = re.search(r"INDEX (\w+)", step)

@@ -1,4 +1,4 @@
-"""What loops ask every few seconds is answered without a look at all that waits, until the log changes."""
+"""Questions that loops ask every few seconds: until the log changes, none looks at all that waits."""
 
 from __future__ import annotations
 

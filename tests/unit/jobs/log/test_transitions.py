@@ -35,7 +35,7 @@ from tests.unit.jobs.test_states import ALLOWED, EVENTS, STATES
 NOW = 1_700_000_000.0
 OFFICE = ["office"]
 
-#: How a job gets into each state.
+#: The events that bring a job into each state.
 WAYS: dict[State, list[Event]] = {
     State.QUEUED: [],
     State.DELIVERING: [Event.CLAIM],

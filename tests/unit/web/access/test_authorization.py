@@ -1,4 +1,4 @@
-"""Who may what: tokens, sessions, this machine, other sites; by trying."""
+"""Rights of callers: tokens, sessions, this machine, other sites; by trying."""
 
 from __future__ import annotations
 

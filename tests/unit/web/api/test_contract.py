@@ -1,4 +1,4 @@
-"""What is told of the API is so: openapi.json by a client that knows nothing else, the README's calls by curl."""
+"""The API keeps its word: openapi.json by a client that knows nothing else, the README's calls by curl."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def words_of(html: str) -> str:
 
 @pytest.fixture
 def examiners() -> Iterator[Examiners]:
-    """What draws pictures."""
+    """Yield examiners that draw pictures."""
     with Examiners(Bounds(cpu_seconds=20, memory_bytes=1024**3), kept=0) as found:
         yield found
 

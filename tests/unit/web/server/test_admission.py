@@ -1,4 +1,4 @@
-"""Which connections are open: counted from accept on, bounded per address, and closed in a just order."""
+"""Open connections: counted from accept on, bounded per address, and closed in a just order."""
 
 from __future__ import annotations
 

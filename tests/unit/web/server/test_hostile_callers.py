@@ -467,7 +467,7 @@ class Listening:
             return read_all(wire)
 
     def is_heard(self) -> bool:
-        """Whether a callback concludes its job."""
+        """Return whether a callback concludes its job."""
         (job,) = self.site.accepted()
         url = f"http://127.0.0.1:{self.port}/api/v1/jobs/{job.job_id}/callback"
         return httpx.post(url, content=SUCCESS, headers=AUTHENTIC, timeout=30).status_code == 200

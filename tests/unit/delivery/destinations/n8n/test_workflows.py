@@ -24,9 +24,9 @@ from receipt_watcher.errors import ReceiptWatcherError
 from tests.fakes.daemons.process import RunningDaemon
 
 CALLBACKS = {"Call back", "Call back with its token"}
-#: Where all errors go.
+#: The node that all errors go to.
 FAILED = "Failed"
-#: Where a message ends that is not proven to be ours: it is answered, and nobody is called back.
+#: The end of a message that is not proven to be ours: it is answered, and nobody is called back.
 NOT_SIGNED = "Not signed"
 BEHIND = {"Failed?", "Show it as failed", "Forget old ones"}
 
