@@ -65,6 +65,22 @@ class FakeClock:
         return self.now
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each worker begin with its share of the long tests: in the beginning it has one stretch of all tests."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    ordered: list[pytest.Item] = []
+    for number in range(workers):
+        share = long[number::workers]
+        length = (len(items) - len(ordered)) // (workers - number)  # as `--dist worksteal` divides them
+        ordered += [*share, *others[: length - len(share)]]
+        del others[: length - len(share)]
+    items[:] = ordered
+
+
 @pytest.fixture(autouse=True)
 def no_thread_leaks() -> Iterator[None]:
     """Each test ends the threads that it started."""

@@ -592,6 +592,7 @@ def test_a_window_is_one_inboxes(log: JobLog, spool: Spool, other_spool: Spool, 
     assert office.states(waiting) == {State.QUEUED}
 
 
+@pytest.mark.long
 def test_nothing_is_sent_outside_whatever_happens(punctual: Office) -> None:
     """Nine days with faults at random: nothing goes out outside the window, and nothing is failed or forgotten."""
     chance = random.Random(5)

@@ -493,6 +493,7 @@ def test_mounts_torn_away_and_given_back(tmp_path: Path, n8n: StandIn, mounts: M
         assert list((tmp_path / "bound-spool").iterdir()) == []  # nothing was made in the empty mount point
 
 
+@pytest.mark.long
 def test_shares_torn_away_and_given_back(tmp_path: Path, n8n: StandIn, mounts: Mounts) -> None:
     """Inboxes whose server is silent or gone hold up nobody else, and go on when it is back."""
     ways = [
@@ -606,6 +607,7 @@ def test_whoever_asks_a_silent_share_waits(tmp_path: Path, mounts: Mounts) -> No
     assert listing.wait(PATIENCE) == 0
 
 
+@pytest.mark.long
 def test_a_start_does_not_wait_for_a_silent_share(tmp_path: Path, n8n: StandIn, mounts: Mounts) -> None:
     """A share that hangs at the start delays no other inbox and no command, and is watched as soon as it answers."""
     way = Silent(tmp_path, "office", mounts)
@@ -628,6 +630,7 @@ def test_a_start_does_not_wait_for_a_silent_share(tmp_path: Path, n8n: StandIn, 
         daemon.assert_all_well(absences=1, returns=1)
 
 
+@pytest.mark.long
 def test_a_stop_does_not_wait_for_a_silent_share(tmp_path: Path, n8n: StandIn, mounts: Mounts) -> None:
     """SIGTERM ends the daemon in its time though a share hangs; the next start finds what came meanwhile."""
     way = Silent(tmp_path, "office", mounts)
@@ -643,6 +646,7 @@ def test_a_stop_does_not_wait_for_a_silent_share(tmp_path: Path, n8n: StandIn, m
         daemon.assert_all_well(absences=1, returns=0)
 
 
+@pytest.mark.long
 def test_a_reload_while_a_share_falls_silent(tmp_path: Path, n8n: StandIn, mounts: Mounts) -> None:
     """A thread that hangs through a reload gives its spool back when the share answers, and the inbox goes on."""
     way = Silent(tmp_path, "office", mounts)

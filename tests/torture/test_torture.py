@@ -45,6 +45,7 @@ def figures_of(said: str) -> Counter[str]:
     return Counter({row[0].strip(): int(row[1].replace(",", "")) for row in rows if row[-1].replace(",", "").isdigit()})
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_nothing_is_lost(tmp_path: Path) -> None:
     """Twenty rounds, with each fault of N8N, kills, stops and power cuts, end with nothing found."""
@@ -60,6 +61,7 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_fault_is_found(

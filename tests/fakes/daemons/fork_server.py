@@ -28,18 +28,21 @@ from typing import IO, Any
 
 REPOSITORY = Path(__file__).parents[3]
 
-#: Modules that each start of the daemon imports, and no more, so that a module which it lacks is missed here too.
+#: Modules that each daemon imports until its first answer, and no more: a module which it lacks is missed here too.
 _IMPORTED = (
+    "anyio._backends._asyncio",
     "apscheduler.triggers.date",
+    "encodings.ascii",
     "encodings.idna",
     "encodings.utf_8_sig",
     "httpcore",
     "receipt_watcher.cli.main",
-    "receipt_watcher.config.sources",
+    "receipt_watcher.config.sources.load",
     "receipt_watcher.service.logging.setup",
     "receipt_watcher.service.once",
     "receipt_watcher.service.process.supervisor",
     "uvicorn.lifespan.off",
+    "uvicorn.loops.asyncio",
     "uvicorn.loops.auto",
     "uvicorn.protocols.http.auto",
 )

@@ -23,6 +23,7 @@ def why_not() -> str:
     )
 
 
+@pytest.mark.long
 @pytest.mark.systemd
 @pytest.mark.timeout(400)
 def test_a_real_systemd() -> None:

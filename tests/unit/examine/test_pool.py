@@ -140,6 +140,7 @@ def test_the_systems_trouble_passes_through(
     assert genuine.examine(tmp_path / "scan.jpg", LIMITS).refusal is None
 
 
+@pytest.mark.long
 def test_one_examiner_for_many_files(genuine: Examiners, tmp_path: Path) -> None:
     """Ten thousand tiny files take one process after the other, no descriptor stays open, and each has its reason."""
     path = tmp_path / "tiny"
@@ -594,6 +595,7 @@ class HostileDaemon(RunningDaemon):
 CHANGES = {"limits": {"examination_seconds": 1, "examination_mb": 300}}
 
 
+@pytest.mark.long
 def test_bad_files_among_good_ones(n8n: StandIn, tmp_path: Path) -> None:
     """Files that break examiners are failed with a reason and a note; all others get through the same daemon.
 

@@ -37,6 +37,7 @@ def daemon(tmp_path: Path, n8n: StandIn) -> Iterator[RunningDaemon]:
         yield daemon
 
 
+@pytest.mark.long
 def test_openapi_is_true(daemon: RunningDaemon) -> None:
     """Whatever is sent, by the table or against it: no answer is a defect, and each is one that openapi.json names.
 
