@@ -21,15 +21,15 @@ def jobs(context: click.Context, _parameter: click.Parameter, incomplete: str) -
     """Offer the ids of the newest jobs, and their files' names."""
     try:
         with open_log(load_config(_config_file(context))) as log:
-            found = log.lookups.listing(limit=_LATEST)
+            latest = log.lookups.listing(limit=_LATEST)
     except (ReceiptWatcherError, OSError):
         return []
     ids = [
         CompletionItem(job.job_id, help=f"{job.filename} ({job.state.value})")
-        for job in found
+        for job in latest
         if job.job_id.startswith(incomplete)
     ]
-    names = dict.fromkeys(job.filename for job in found if incomplete and job.filename.startswith(incomplete))
+    names = dict.fromkeys(job.filename for job in latest if incomplete and job.filename.startswith(incomplete))
     return [*ids, *(CompletionItem(name) for name in names if name.isprintable())]
 
 
@@ -39,8 +39,8 @@ def inboxes(context: click.Context, _parameter: click.Parameter, incomplete: str
         config = load_config(_config_file(context))
     except (ReceiptWatcherError, OSError):
         return []
-    found = [CompletionItem(inbox.name, help=str(inbox.path)) for inbox in config.inboxes]
-    return [item for item in found if item.value.startswith(incomplete)]
+    items = [CompletionItem(inbox.name, help=str(inbox.path)) for inbox in config.inboxes]
+    return [item for item in items if item.value.startswith(incomplete)]
 
 
 def holdable(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -50,5 +50,5 @@ def holdable(context: click.Context, parameter: click.Parameter, incomplete: str
 
 
 def _config_file(context: click.Context) -> Path | None:
-    found: Path | None = context.params.get("config_file")
-    return found
+    config_file: Path | None = context.params.get("config_file")
+    return config_file

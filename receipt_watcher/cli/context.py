@@ -97,8 +97,8 @@ def load_config_with_origins(config_file: Path | None, *, as_owner: bool = True)
 
     path = find_config_file(config_file, os.environ, Path.cwd())
     if as_owner and path is not None and not os.access(path, os.R_OK, effective_ids=True):
-        said = f"cannot be read by you; type: {try_as(path)}"
-        raise ConfigError([Problem(str(path), "whole file", said)])
+        wrong = f"cannot be read by you; type: {try_as(path)}"
+        raise ConfigError([Problem(str(path), "whole file", wrong)])
     config, origin_of = load_with_origins(path, as_service(path, os.environ))
     if as_owner:
         become_owner(config.state_dir)
@@ -149,13 +149,13 @@ def find(log: JobLog, name: str) -> Job:
     """
     from receipt_watcher.system.display import display_name, printable
 
-    found = log.lookups.find(display_name(name))
-    if not found:
+    matches = log.lookups.find(display_name(name))
+    if not matches:
         raise click.UsageError(f"There is no job whose id begins with, or whose file is named, {name!r}.")
-    if len(found) > 1:
-        listing = "\n".join(f"  {job.job_id}  {job.state.value:10} {printable(job.filename)}" for job in found)
+    if len(matches) > 1:
+        listing = "\n".join(f"  {job.job_id}  {job.state.value:10} {printable(job.filename)}" for job in matches)
         raise click.UsageError(f"{name!r} may be several jobs; name one by its id:\n{listing}")
-    return found[0]
+    return matches[0]
 
 
 def path_of(config: Config, job: Job) -> Path | None:

@@ -30,18 +30,18 @@ def as_service(config_file: Path | None, environ: Mapping[str, str]) -> dict[str
     So for a configuration in /etc/receipt-watcher alone, where what is so found is there: watcher.yaml is that of
     receipt-watcher.service, NAME.yaml that of receipt-watcher@NAME.service.
     """
-    found = dict(environ)
+    completed = dict(environ)
     if config_file is None or config_file.parent != SYSTEM_CONFIG_FOLDER:
-        return found
+        return completed
     name = config_file.stem
     instance = "" if name == "watcher" else name
     unit = f"receipt-watcher@{instance}.service" if instance else "receipt-watcher.service"
     state = _STATE_FOLDER.with_name(f"{_STATE_FOLDER.name}-{instance}") if instance else _STATE_FOLDER
     places = {"STATE_DIRECTORY": state, "CREDENTIALS_DIRECTORY": _CREDENTIALS_FOLDER / unit}
     for variable, folder in places.items():
-        if variable not in found and folder.is_dir():
-            found[variable] = str(folder)
-    return found
+        if variable not in completed and folder.is_dir():
+            completed[variable] = str(folder)
+    return completed
 
 
 def become_owner(folder: Path) -> None:

@@ -29,7 +29,7 @@ _COLOURS = {"success": "green", "failure": "red", "cancelled": "yellow", "proces
 _YIELDING = ((3, 24), (5, 18), (4, 8), (3, 10), (2, 6))
 
 
-def print_jobs(found: Sequence[Job]) -> None:
+def print_jobs(jobs: Sequence[Job]) -> None:
     """Print them, a line each, below their titles."""
     from receipt_watcher.system.display import printable
 
@@ -41,7 +41,7 @@ def print_jobs(found: Sequence[Job]) -> None:
         ("reason", lambda job: job.reason.value if job.reason else ""),
         ("job", lambda job: job.job_id),
     ]
-    rows = [[title for title, _ in columns], *([printable(cell(job)) for _, cell in columns] for job in found)]
+    rows = [[title for title, _ in columns], *([printable(cell(job)) for _, cell in columns] for job in jobs)]
     is_terminal = sys.stdout.isatty()
     widths = widths_of(rows, shutil.get_terminal_size().columns if is_terminal else None)
     for row in rows:

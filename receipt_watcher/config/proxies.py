@@ -78,8 +78,8 @@ class Proxies:
             proxy = None if self._option == NONE else self._option
             return ProxyChoice(proxy, OPTION, "configuration", OPTION)
         scheme, host, port = _origin(url)
-        found = (_variable(f"{each}_proxy", self._environ) for each in (scheme, "all"))
-        name, text = next((each for each in found if each[1]), ("", ""))
+        candidates = (_variable(f"{each}_proxy", self._environ) for each in (scheme, "all"))
+        name, text = next((each for each in candidates if each[1]), ("", ""))
         if not text:
             return ProxyChoice(None)
         for each in self._exceptions:
@@ -139,8 +139,8 @@ def shown(url: str) -> str:
 
 def _variable(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return a variable's name as it is set, and its text; lower case wins, even when it is empty."""
-    found = name if name in environ else name.upper()
-    return found, environ.get(found, "").strip()
+    spelling = name if name in environ else name.upper()
+    return spelling, environ.get(spelling, "").strip()
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
@@ -157,18 +157,18 @@ def _port_of(parts: SplitResult) -> int | None:
 
 def _host_and_port(entry: str) -> tuple[str, int | None]:
     """Split an entry of NO_PROXY: `host:8080`, `[::1]:8080`; a bare IPv6 address has colons of its own."""
-    found = re.fullmatch(r"(\[[^\]]*\](?:/\d+)?|[^:]*):(\d{1,5})", entry)
-    host, port = (found[1], int(found[2])) if found else (entry, None)
+    match = re.fullmatch(r"(\[[^\]]*\](?:/\d+)?|[^:]*):(\d{1,5})", entry)
+    host, port = (match[1], int(match[2])) if match else (entry, None)
     return re.sub(r"^\[([^\]]*)\]", r"\1", host), port
 
 
 def _address(host: str) -> _Address | None:
     """Read an address; one of IPv4 that is written as IPv6 is the same, and its zone does not count."""
     try:
-        found = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return None
-    return getattr(found, "ipv4_mapped", None) or found
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _network(text: str) -> _Network | None:

@@ -74,12 +74,12 @@ def read_days(text: str) -> frozenset[int]:
     Raises:
         ValueError: it names none, or something else.
     """
-    found: set[int] = set()
+    days: set[int] = set()
     for part in text.lower().split(","):
         first, dash, last = (name.strip() for name in part.partition("-"))
         begin, end = DAYS.index(first), DAYS.index(last if dash else first)
-        found |= {day % _WEEK for day in range(begin, end + 1 if end >= begin else end + _WEEK + 1)}
-    return frozenset(found)
+        days |= {day % _WEEK for day in range(begin, end + 1 if end >= begin else end + _WEEK + 1)}
+    return frozenset(days)
 
 
 def read_hours(text: str) -> tuple[tuple[int, int], ...]:
@@ -92,10 +92,10 @@ def read_hours(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def _span(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})", text)
-    if found is None:
+    match = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})", text)
+    if match is None:
         raise ValueError(text)
-    hour, minute, end_hour, end_minute = (int(part) for part in found.groups())
+    hour, minute, end_hour, end_minute = (int(part) for part in match.groups())
     begin, end = hour * 60 + minute, end_hour * 60 + end_minute
     if minute >= 60 or end_minute >= 60 or begin >= _MINUTES_PER_DAY or end > _MINUTES_PER_DAY or begin == end:  # noqa: PLR2004
         raise ValueError(text)

@@ -26,9 +26,9 @@ def secrets_of(options: object) -> set[str]:
         case SecretStr():
             return {options.get_secret_value()}
         case BaseModel():
-            return {found for name in type(options).model_fields for found in secrets_of(getattr(options, name))}
+            return {secret for name in type(options).model_fields for secret in secrets_of(getattr(options, name))}
         case tuple():
-            return {found for item in options for found in secrets_of(item)}
+            return {secret for item in options for secret in secrets_of(item)}
     return set()
 
 
@@ -100,8 +100,8 @@ def without_secrets(text: str, secrets: Iterable[str], *, every_part: bool = Fal
 
     `every_part` is for texts that may quote a URL: each word of it goes. In a notice that would take out «receipts».
     """
-    found = {part for secret in secrets for part in (secret, *_parts_of(secret, every_part=every_part))}
-    for part in sorted(found, key=len, reverse=True):
+    hidden = {part for secret in secrets for part in (secret, *_parts_of(secret, every_part=every_part))}
+    for part in sorted(hidden, key=len, reverse=True):
         if len(part) >= _SECRET_CHARACTERS:
             text = text.replace(part, MASK)
     return text

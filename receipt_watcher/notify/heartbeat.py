@@ -79,15 +79,15 @@ class Heartbeat:
         return LOOK_SECONDS
 
     def _disagreement(self) -> list[str]:
-        found = self._balance()
-        if found is None or not found.wrong:
+        balance = self._balance()
+        if balance is None or not balance.wrong:
             return []
-        return [f"log and folders disagree about {found.wrong} files; receipt-watcher balance names them"]
+        return [f"log and folders disagree about {balance.wrong} files; receipt-watcher balance names them"]
 
     def _is_proven(self) -> bool:
         """Return whether each inbox was scanned since the last ping, and a balance is not overdue."""
-        found = self._balance()
-        is_balanced = found is not None and abs(self._clock() - found.at) < 2 * DAY_SECONDS
+        balance = self._balance()
+        is_balanced = balance is not None and abs(self._clock() - balance.at) < 2 * DAY_SECONDS
         return is_balanced and all(at is not None and at >= self._pinged_at for at in self._scans().values())
 
     def _ping(self, suffix: str, text: str = "") -> bool:

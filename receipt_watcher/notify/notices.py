@@ -172,19 +172,19 @@ class Wording:
             )
         return Notice(Kind.INBOX_BACK, f"{_named(inboxes)} back", "\n\n".join([*parts, "What to do: nothing."]))
 
-    def stuck(self, found: Sequence[Stuck], after_minutes: float) -> Notice:
+    def stuck(self, waiting: Sequence[Stuck], after_minutes: float) -> Notice:
         """Receipts that wait for longer than they should, each with its reason."""
         limit = duration_text(after_minutes * 60)
         parts = [
             f"{printable(each.name)} (inbox {each.inbox}), since {self._at(each.since)}\n"
             f"  {each.why}\n  → {each.advice}"
-            for each in found[:NAMED]
+            for each in waiting[:NAMED]
         ]
-        if len(found) > NAMED:
-            parts.append(f"… and {len(found) - NAMED} more; receipt-watcher status names them.")
+        if len(waiting) > NAMED:
+            parts.append(f"… and {len(waiting) - NAMED} more; receipt-watcher status names them.")
         parts.append("Nothing of it is lost. What to do (admin): receipt-watcher explain NAME says more.")
         return Notice(
-            Kind.STUCK, f"{receipts(len(found), 'is', 'are')} waiting for longer than {limit}", "\n\n".join(parts)
+            Kind.STUCK, f"{receipts(len(waiting), 'is', 'are')} waiting for longer than {limit}", "\n\n".join(parts)
         )
 
     def disagrees(self, wrong: int, names: Sequence[str]) -> Notice:
@@ -259,8 +259,8 @@ def _inboxes(names: Iterable[str]) -> str:
 
 def _failure(job: Job) -> str:
     reason = job.reason or Reason.N8N_FAILURE
-    said = f" «{quoted(job.message)}»" if job.message else ""
-    return f"{printable(job.filename)} (inbox {job.inbox})\n  {reason.meaning}{said}\n  → {reason.advice}"
+    quotation = f" «{quoted(job.message)}»" if job.message else ""
+    return f"{printable(job.filename)} (inbox {job.inbox})\n  {reason.meaning}{quotation}\n  → {reason.advice}"
 
 
 # --- secrets -------------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ class NoticeWatcher:
         if self._settings.is_quiet(now):
             return []
         words = Wording(now, self._settings.zone)
-        found = [
+        notices = [
             self._of_holds(told, words, now),
             self._of_resumed(told, words),
             self._of_inboxes(told, inboxes, words, now),
@@ -121,7 +121,7 @@ class NoticeWatcher:
             self._of_balance(told, words, now),
             self._of_the_day(told, held, inboxes, words, now),
         ]
-        return [notice for notice in found if notice is not None]
+        return [notice for notice in notices if notice is not None]
 
     def _may_tell(self, told: Told, kind: Kind, now: float) -> bool:
         """Return whether the last notice of a kind is long enough ago; a future time comes from a wrong clock."""
@@ -221,8 +221,8 @@ class NoticeWatcher:
         if not new or not self._has_lasted(new[0][1], now) or not self._may_tell(told, Kind.FAILED, now):
             return None
         told.event = new[-1][0]
-        found = [self._log.lookups.get(job_id) for job_id in dict.fromkeys(job_id for _, _, job_id in new)]
-        jobs = [job for job in found if job is not None and job.state is State.FAILURE]
+        changed = [self._log.lookups.get(job_id) for job_id in dict.fromkeys(job_id for _, _, job_id in new)]
+        jobs = [job for job in changed if job is not None and job.state is State.FAILURE]
         if not jobs or "failures" not in self._settings.kinds:
             return None
         told.told_at[Kind.FAILED] = now
@@ -249,8 +249,8 @@ class NoticeWatcher:
 
     def _of_balance(self, told: Told, words: Wording, now: float) -> Notice | None:
         """Return a notice of disagreements between log and folders: once, then only of more or other ones."""
-        found = last_balance(self._log)
-        wrong, names = (found.wrong, found.names) if found is not None else (0, [])
+        balance = last_balance(self._log)
+        wrong, names = (balance.wrong, balance.names) if balance is not None else (0, [])
         is_new = wrong > told.wrong or (wrong > 0 and not set(names) <= set(told.names))
         if is_new and (not self._may_tell(told, Kind.DISAGREES, now) or "balance" not in self._settings.kinds):
             return None

@@ -89,18 +89,18 @@ def handed_over(environ: MutableMapping[str, str], pid: int) -> socket.socket | 
     if number != "1":
         raise ReceiptWatcherError(f"systemd hands over {number} sockets; give the socket unit one ListenStream=")
     try:
-        found = socket.socket(fileno=_FIRST_DESCRIPTOR)
-        found.set_inheritable(False)
-        is_listening = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        listener = socket.socket(fileno=_FIRST_DESCRIPTOR)
+        listener.set_inheritable(False)
+        is_listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
         raise ReceiptWatcherError(f"the socket that systemd hands over cannot be used ({error})") from error
-    if not is_listening or found.family not in (socket.AF_INET, socket.AF_INET6):
-        found.close()
+    if not is_listening or listener.family not in (socket.AF_INET, socket.AF_INET6):
+        listener.close()
         raise ReceiptWatcherError(
             "the socket that systemd hands over is none that callbacks come by; write ListenStream=127.0.0.1:8000, "
             "or another address and port, and Accept=no"
         )
-    return found
+    return listener
 
 
 def _microseconds(seconds: float) -> int:

@@ -312,14 +312,14 @@ def beginnings(path: Path, lengths: Iterable[int]) -> dict[int, str]:
         OSError: it cannot be read.
     """
     digest, position = hashlib.sha256(), 0
-    found: dict[int, str] = {}
+    digests: dict[int, str] = {}
     with open_plainly(path) as file:
         for length in sorted(set(lengths)):
             while position < length:
                 piece = file.read(min(_DIGEST_PIECE_BYTES, length - position))
                 if not piece:
-                    return found
+                    return digests
                 digest.update(piece)
                 position += len(piece)
-            found[length] = digest.hexdigest()
-    return found
+            digests[length] = digest.hexdigest()
+    return digests

@@ -65,9 +65,9 @@ class FolderPlace:
         return cls(mount.point, mount.file_system, mount.source, root, folder)
 
     @classmethod
-    def from_json(cls, said: dict[str, Any]) -> Self:
+    def from_json(cls, fields: dict[str, Any]) -> Self:
         """Return the place that `as_json` made this of."""
-        return cls(**{**said, "root": Identity(**said["root"]), "folder": Identity(**said["folder"])})
+        return cls(**{**fields, "root": Identity(**fields["root"]), "folder": Identity(**fields["folder"])})
 
     def as_json(self) -> dict[str, Any]:
         """Return it as the job log and the state folder keep it."""

@@ -44,10 +44,10 @@ def mount_of(path: Path, mountinfo: Path = MOUNTINFO) -> Mount:
     except OSError:
         return Mount("", "")
     real = f"{os.path.realpath(path)}/"
-    best, found = -1, Mount("", "")
+    best, mount = -1, Mount("", "")
     for line in lines:
         mounted, _, kind = line.partition(" - ")
         point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mounted.split(" ")[4])
         if real.startswith(point.rstrip("/") + "/") and len(point) >= best:  # the last of equals is on top
-            best, found = len(point), Mount(point, *kind.split(" ")[:2])
-    return found
+            best, mount = len(point), Mount(point, *kind.split(" ")[:2])
+    return mount

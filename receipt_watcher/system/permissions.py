@@ -23,18 +23,18 @@ _REFUSALS = frozenset({errno.EACCES, errno.EPERM})
 
 def refusal(error: OSError, path: Path) -> str:
     """Return what the system said about `path`, who owns it, who we are, and what to change."""
-    said = error.strerror or str(error)
+    words = error.strerror or str(error)
     if error.errno in _READ_ONLY:
-        return f"{said}: the file system of {path} is mounted read-only; mount it with rw"
+        return f"{words}: the file system of {path} is mounted read-only; mount it with rw"
     if error.errno not in _REFUSALS:
-        return said
-    return f"{said}: {_owned(path)}; we are {_ourselves()}"
+        return words
+    return f"{words}: {_owned(path)}; we are {_ourselves()}"
 
 
 def refusal_and(advice: str, error: OSError, path: Path) -> str:
     """Return the refusal with advice for whoever owns `path`, which is no use where everything is read-only."""
-    said = refusal(error, path)
-    return said if error.errno in _READ_ONLY else f"{said}; {advice}"
+    words = refusal(error, path)
+    return words if error.errno in _READ_ONLY else f"{words}; {advice}"
 
 
 def folder_advice(folder: Path, path: Path | None = None) -> str:

@@ -43,11 +43,11 @@ def answering(
         TimeoutError: a step took longer; `what` names what did not answer.
         OSError: no thread can be started.
     """
-    found: list[_Result] = []
+    answers: list[_Result] = []
 
     def run_through() -> None:
         for step in steps:
-            found.append(step)
+            answers.append(step)
             if stopping is not None and stopping.is_set():
                 return
 
@@ -56,12 +56,12 @@ def answering(
     while not future.done():
         thread.join(look_seconds)
         if stopping is not None and stopping.is_set():
-            return list(found)
-        known, quiet_seconds = len(found), 0.0 if len(found) > known else quiet_seconds + look_seconds
+            return list(answers)
+        known, quiet_seconds = len(answers), 0.0 if len(answers) > known else quiet_seconds + look_seconds
         if quiet_seconds >= seconds and not future.done():
             raise _timed_out(seconds, what)
     future.result()
-    return found
+    return answers
 
 
 def _started(call: Callable[[], _Result], name: str) -> tuple[threading.Thread, Future[_Result]]:

@@ -107,10 +107,10 @@ def _check_files(inbox: Inbox) -> Iterator[CheckFinding]:
     told: set[str] = set()
     with contextlib.suppress(OSError):  # that it cannot be listed is said with the backlog
         for relative, _ in itertools.islice(listing.files(), _LOOKED_AT_FILES):
-            for found in _troubles_of(inbox.path / relative):
-                if found.advice not in told:
-                    told.add(found.advice)
-                    yield CheckFinding(found.level, f"inbox {inbox.name}: {found.what}", found.advice)
+            for trouble in _troubles_of(inbox.path / relative):
+                if trouble.advice not in told:
+                    told.add(trouble.advice)
+                    yield CheckFinding(trouble.level, f"inbox {inbox.name}: {trouble.what}", trouble.advice)
     for folder, error in listing.shut.items():
         path = inbox.path / folder
         yield CheckFinding("error", f"inbox {inbox.name}: {path}: {refusal(error, path)}", folder_advice(path))

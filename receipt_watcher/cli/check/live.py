@@ -101,12 +101,12 @@ def check_live(config: Config, *, may_book: bool = False, find_size: bool = Fals
 
 def _go_round(trip: _Round, url: str, *, may_book: bool, find_size: bool) -> Iterator[CheckFinding]:
     known = None
-    for found in _look(trip, url):
-        if isinstance(found, str):
-            known = found
+    for result in _look(trip, url):
+        if isinstance(result, str):
+            known = result
             continue
-        yield found
-        if found.level == "error":
+        yield result
+        if result.level == "error":
             return
     if known is None and not may_book:
         advice = (
@@ -130,12 +130,12 @@ def _look(trip: _Round, url: str) -> Iterator[CheckFinding | str]:
     host = parts.hostname or ""
     began = time.monotonic()
     try:
-        found = socket.getaddrinfo(host, parts.port, type=socket.SOCK_STREAM)
+        resolved = socket.getaddrinfo(host, parts.port, type=socket.SOCK_STREAM)
     except OSError as error:
         advice = f"look at {choice.key or 'n8n.webhook_url'} and at the DNS"
         yield CheckFinding("error", f"DNS: {host} is not found ({error.strerror})", advice)
         return
-    addresses = sorted({str(one[4][0]) for one in found})
+    addresses = sorted({str(one[4][0]) for one in resolved})
     yield CheckFinding("ok", f"DNS: {host} is {', '.join(addresses)} ({_ms(time.monotonic() - began)})")
     api_key = trip.config.n8n.api_key
     legs: dict[str, float] = {}
@@ -179,8 +179,8 @@ def _skew(answer: Answer, now: float) -> Iterator[CheckFinding]:
         return
     ahead = there - now
     if abs(ahead) > _SKEW_SECONDS:
-        said = f"the clock there is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} ours"
-        yield CheckFinding("warning", said, "have both machines keep time by NTP")
+        words = f"the clock there is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} ours"
+        yield CheckFinding("warning", words, "have both machines keep time by NTP")
     else:
         yield CheckFinding("ok", "the clocks agree")
 
@@ -283,8 +283,8 @@ def _find_size(trip: _Round, url: str) -> CheckFinding:
     for megabytes in _SIZES_MB:
         _, outcome = _post(trip, url, samples.jpeg(1, megabytes * MEBIBYTE), 2**30)
         if not isinstance(outcome, Accepted):
-            said = f"as JSON a receipt of {passed} MB is accepted, one of {megabytes} MB is not: {outcome.message}"
-            return CheckFinding("ok", said, "n8n.max_json_mb is for the whole message, which is a third larger")
+            words = f"as JSON a receipt of {passed} MB is accepted, one of {megabytes} MB is not: {outcome.message}"
+            return CheckFinding("ok", words, "n8n.max_json_mb is for the whole message, which is a third larger")
         passed = megabytes
     return CheckFinding("ok", f"as JSON a receipt of {passed} MB is accepted; larger ones were not tried")
 
@@ -340,8 +340,8 @@ def _hearing(config: Config, installation: Installation, tokens: CallbackTokens,
 
 def _kept(text: str | None, job_id: str) -> Verdict | None:
     """Read what `Web` kept of a test's callback, if it is this test's."""
-    said = json.loads(text or "{}")
-    return Verdict(success=said["success"], message=said["message"]) if said.get("job_id") == job_id else None
+    kept = json.loads(text or "{}")
+    return Verdict(success=kept["success"], message=kept["message"]) if kept.get("job_id") == job_id else None
 
 
 def _shown(url: str) -> str:

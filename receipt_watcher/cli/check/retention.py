@@ -47,8 +47,8 @@ def _old_files(log: JobLog, inbox: Inbox, retention: Retention, now: float) -> I
         before = now - days * DAY_SECONDS
         files, size = log.files.sum_of_old(inbox.name, folder, before, now)
         oldest = log.files.old(inbox.name, folder, before, now, 1)
-        said = "".join(
+        oldest_in_words = "".join(
             f"; the oldest is {display_name(job.stored_path)}, {iso_time(job.completed_at)}" for job in oldest
         )
         what = f"inbox {inbox.name}: retention would remove {files} files ({size:,} bytes) from {root}"
-        yield CheckFinding("ok", f"{what}, concluded {days:g} days ago or earlier{said}")
+        yield CheckFinding("ok", f"{what}, concluded {days:g} days ago or earlier{oldest_in_words}")

@@ -49,15 +49,15 @@ def accept_backlog(config_file: Path | None, inbox: str, *, as_json: bool) -> No
     from receipt_watcher.spool.accepted_marks import MarkKind
 
     config = load_config(config_file)
-    found = inbox_of(config, inbox)
+    chosen = inbox_of(config, inbox)
     if has_log(config):
         with open_log(config) as log:
             if log.facts.get(f"inbox_started:{inbox}") is not None:
-                _tell(config, found, "", ["nothing waits to be accepted: it has had its first start"], as_json=as_json)
+                _tell(config, chosen, "", ["nothing waits to be accepted: it has had its first start"], as_json=as_json)
                 return
-    waiting = _answered(found, lambda: sum(1 for _ in listing_of(found).files()))
-    owner = _leave(config, found, MarkKind.BACKLOG).owner
-    _tell(config, found, owner, [f"{waiting} files wait, and are taken in"], as_json=as_json)
+    waiting = _answered(chosen, lambda: sum(1 for _ in listing_of(chosen).files()))
+    owner = _leave(config, chosen, MarkKind.BACKLOG).owner
+    _tell(config, chosen, owner, [f"{waiting} files wait, and are taken in"], as_json=as_json)
 
 
 @click.command("take-over")
@@ -75,9 +75,9 @@ def take_over(config_file: Path | None, inbox: str, *, as_json: bool) -> None:
     from receipt_watcher.spool.accepted_marks import MarkKind
 
     config = load_config(config_file)
-    found = inbox_of(config, inbox)
-    seen = _leave(config, found, MarkKind.SPOOL)
-    _tell(config, found, seen.owner, list(_words_of(config, seen)), as_json=as_json)
+    chosen = inbox_of(config, inbox)
+    seen = _leave(config, chosen, MarkKind.SPOOL)
+    _tell(config, chosen, seen.owner, list(_words_of(config, seen)), as_json=as_json)
 
 
 def _leave(config: Config, inbox: Inbox, what: MarkKind) -> Sight:

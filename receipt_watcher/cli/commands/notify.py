@@ -22,12 +22,12 @@ from receipt_watcher.service.clients import notice_client
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ChannelReport:
     """The report on one channel."""
 
     channel: str
     is_fine: bool
-    said: str
+    words: str
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def _channels(config: Config) -> Iterator[list[Channel]]:
         yield channels_of(config.notify, outbound)
 
 
-def send_tests(config: Config) -> list[Said]:
+def send_tests(config: Config) -> list[ChannelReport]:
     """Send a test to each channel.
 
     Raises:
@@ -46,16 +46,16 @@ def send_tests(config: Config) -> list[Said]:
         return [_tested(channel, config) for channel in channels]
 
 
-def _tested(channel: Channel, config: Config) -> Said:
+def _tested(channel: Channel, config: Config) -> ChannelReport:
     try:
         channel.send(example_notice(), new_job_id(time.time()))
     except NotToldError as error:
         why = without_secrets(str(error), secrets_of(config), every_part=True)
-        return Said(channel.name, is_fine=False, said=f"not sent: {why}")
-    return Said(channel.name, is_fine=True, said="sent; look whether it arrived")
+        return ChannelReport(channel.name, is_fine=False, words=f"not sent: {why}")
+    return ChannelReport(channel.name, is_fine=True, words="sent; look whether it arrived")
 
 
-def waiting(config: Config, log: JobLog | None) -> list[Said]:
+def waiting(config: Config, log: JobLog | None) -> list[ChannelReport]:
     """Return how many notices wait for each channel; `log` is None before the first start.
 
     Raises:
@@ -64,7 +64,7 @@ def waiting(config: Config, log: JobLog | None) -> list[Said]:
     queued = log.outbox.queued() if log is not None else []
     with _channels(config) as channels:
         return [
-            Said(name, is_fine=not any(one.tries for one in own), said=_waiting(len(own)))
+            ChannelReport(name, is_fine=not any(one.tries for one in own), words=_waiting(len(own)))
             for name, own in ((each.name, [one for one in queued if one.channel == each.name]) for each in channels)
         ]
 

@@ -86,14 +86,14 @@ def jobs(
     config = load_config(config_file)
     with open_log(config) as log:
         chosen = [State(state) for state in states]
-        found = log.lookups.listing(states=chosen, inbox=inbox, since=begin, name=name, limit=limit)
+        listed = log.lookups.listing(states=chosen, inbox=inbox, since=begin, name=name, limit=limit)
     if as_lines:
-        for job in found:
+        for job in listed:
             click.echo(json.dumps(job_view(job, path_of(config, job)), ensure_ascii=False))
     elif as_json:
-        print_json([job_view(job, path_of(config, job)) for job in found])
+        print_json([job_view(job, path_of(config, job)) for job in listed])
     else:
-        print_jobs(found)
+        print_jobs(listed)
 
 
 @click.command()
@@ -107,14 +107,14 @@ def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
     """
     config = load_config(config_file)
     with open_log(config) as log:
-        found = find(log, job)
+        shown = find(log, job)
         view = full_view(
-            found, path_of(config, found), log.histories.attempts(found.job_id), log.histories.lines(found.job_id)
+            shown, path_of(config, shown), log.histories.attempts(shown.job_id), log.histories.lines(shown.job_id)
         )
     if as_json:
         print_json(view)
     else:
-        _print_job(found, view)
+        _print_job(shown, view)
 
 
 @click.command()
@@ -138,13 +138,13 @@ def explain(config_file: Path | None, what: str, *, as_json: bool) -> None:
             now=time.time(),
             wait=threading.Event().wait,
         )
-        found = _explained(explainer, log, what)
+        explanation = _explained(explainer, log, what)
     if as_json:
-        print_json(found.as_json())
+        print_json(explanation.as_json())
     else:
-        for line in found.lines():
+        for line in explanation.lines():
             say(line)
-    raise click.exceptions.Exit(FINE if found.is_fine else WRONG)
+    raise click.exceptions.Exit(FINE if explanation.is_fine else WRONG)
 
 
 def _explained(explainer: Explainer, log: JobLog | None, what: str) -> Explanation:
@@ -154,11 +154,11 @@ def _explained(explainer: Explainer, log: JobLog | None, what: str) -> Explanati
         return explainer.about_job(by_id[0], log)
     trouble = None
     try:
-        found = explainer.about_path(what, Path.cwd())
+        explanation = explainer.about_path(what, Path.cwd())
     except OSError as error:
-        found, trouble = None, error
-    if found is not None:
-        return found
+        explanation, trouble = None, error
+    if explanation is not None:
+        return explanation
     if log is not None and (trouble is None or log.lookups.find(display_name(what))):
         return explainer.about_job(find(log, what), log)
     if trouble is not None:
@@ -192,18 +192,18 @@ def tail(config_file: Path | None, lines: int, inbox: str | None, *, as_json: bo
     """
     pause = threading.Event()
     with open_log(load_config(config_file)) as log:
-        found = log.histories.last_events(lines)
-        last = found[-1].number if found else log.histories.last_event()
+        events = log.histories.last_events(lines)
+        last = events[-1].number if events else log.histories.last_event()
         try:
             while True:
-                for happening in found:
+                for happening in events:
                     if inbox in (None, happening.inbox):
                         _print_happening(happening, as_json=as_json)
                 sys.stdout.flush()
                 pause.wait(_LOOK_SECONDS)
-                found = log.histories.events_after(last, _PAGE)
+                events = log.histories.events_after(last, _PAGE)
                 last = (
-                    found[-1].number if found else min(last, log.histories.last_event())
+                    events[-1].number if events else min(last, log.histories.last_event())
                 )  # retention gives numbers back
         except KeyboardInterrupt:
             raise click.exceptions.Exit(FINE) from None

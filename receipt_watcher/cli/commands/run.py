@@ -101,15 +101,15 @@ def check(config_file: Path | None, *, live: bool, may_book: bool, find_size: bo
         raise click.UsageError("--may-book and --find-size go with --live.")
     config = load_config(config_file)
     findings: list[CheckFinding] = []
-    for found in _looked_at(config, live=live, may_book=may_book, find_size=find_size):
-        findings.append(found)
+    for finding in _looked_at(config, live=live, may_book=may_book, find_size=find_size):
+        findings.append(finding)
         if not as_json:  # one by one: a callback is waited for
-            say(f"{found.level:7}  {found.what}")
-            if found.advice:
-                say(f"         → {found.advice}")
+            say(f"{finding.level:7}  {finding.what}")
+            if finding.advice:
+                say(f"         → {finding.advice}")
     if as_json:
-        print_json([{"level": found.level, "what": found.what, "advice": found.advice} for found in findings])
-    raise click.exceptions.Exit(WRONG if any(found.level == "error" for found in findings) else FINE)
+        print_json([{"level": finding.level, "what": finding.what, "advice": finding.advice} for finding in findings])
+    raise click.exceptions.Exit(WRONG if any(finding.level == "error" for finding in findings) else FINE)
 
 
 def _looked_at(config: Config, *, live: bool, may_book: bool, find_size: bool) -> Iterable[CheckFinding]:
@@ -169,13 +169,13 @@ def _show_status(config: Config, *, as_json: bool) -> int:
     from receipt_watcher.system.state_dir import Installation
 
     with open_log(config) as log:
-        found = status_of(config, log, log.holds, Installation(config.state_dir), time.time())
+        status = status_of(config, log, log.holds, Installation(config.state_dir), time.time())
     if as_json:
-        print_json(found.as_json())
+        print_json(status.as_json())
     else:
-        for line in found.lines():
+        for line in status.lines():
             say(line)
-    return WRONG if found.troubles else FINE
+    return WRONG if status.troubles else FINE
 
 
 @click.command()
@@ -198,10 +198,10 @@ def notify(config_file: Path | None, *, is_test: bool, as_json: bool) -> None:
     else:
         rows = waiting(config, None)
     if as_json:
-        print_json([{"channel": row.channel, "ok": row.is_fine, "said": row.said} for row in rows])
+        print_json([{"channel": row.channel, "ok": row.is_fine, "said": row.words} for row in rows])
     else:
         for row in rows:
-            say(f"{row.channel}: {row.said}")
+            say(f"{row.channel}: {row.words}")
         if not rows:
             click.echo("No channel is configured; see notify.urls and notify.webhook_url.", err=True)
     raise click.exceptions.Exit(FINE if rows and all(row.is_fine for row in rows) else WRONG)

@@ -29,7 +29,7 @@ import click
 from receipt_watcher.cli.demo.play import DemoDaemon, Play, Stop, StoppedError, TroubleError
 from receipt_watcher.cli.demo.progress import INBOX, Journeys, ProgressRow, encodable, result_table, size_of, view_for
 from receipt_watcher.cli.demo.receipts import (
-    Found,
+    Outcome,
     Receipt,
     answer_for,
     differences,
@@ -133,9 +133,9 @@ def _show(root: Path, stop: Stop) -> list[str]:
     if not play.has_started:
         return troubles
     originals = {job["job_id"]: name for name, job in jobs.items()}
-    found = [find(receipt, root, jobs.get(receipt.name, {}), originals, n8n.deliveries) for receipt in receipts]
-    _say_results(receipts, found)
-    for receipt, end in zip(receipts, found, strict=True):
+    outcomes = [find(receipt, root, jobs.get(receipt.name, {}), originals, n8n.deliveries) for receipt in receipts]
+    _say_results(receipts, outcomes)
+    for receipt, end in zip(receipts, outcomes, strict=True):
         troubles += differences(receipt, end)
     return troubles + leftovers(root)
 
@@ -149,7 +149,7 @@ def _introduce(root: Path) -> None:
     _say("")
 
 
-def _say_results(receipts: Sequence[Receipt], found: Sequence[Found]) -> None:
+def _say_results(receipts: Sequence[Receipt], outcomes: Sequence[Outcome]) -> None:
     records = [
         (
             receipt.name,
@@ -159,7 +159,7 @@ def _say_results(receipts: Sequence[Receipt], found: Sequence[Found]) -> None:
             ", ".join(end.folders) or "nowhere",
             end.why,
         )
-        for receipt, end in zip(receipts, found, strict=True)
+        for receipt, end in zip(receipts, outcomes, strict=True)
     ]
     _say("\nWhat happened:\n")
     for line in result_table(_TITLES, records, _width()):
@@ -185,10 +185,10 @@ def _say_end(root: Path, troubles: Sequence[str], seconds: float, *, stays: bool
 def _program() -> str:
     """Return how this program is called: by its name, or by its path where a shell would not find it."""
     name = "receipt-watcher"
-    script, found = Path(sys.executable).with_name(name), shutil.which(name)
+    script, on_path = Path(sys.executable).with_name(name), shutil.which(name)
     if not script.exists():
         return f"{shlex.quote(sys.executable)} -m receipt_watcher"
-    if found and script.samefile(found):
+    if on_path and script.samefile(on_path):
         return name
     return shlex.quote(os.path.relpath(script) if script.is_relative_to(Path.cwd()) else str(script))
 

@@ -163,10 +163,10 @@ class Journeys:
 
     def _recorded(self, row: ProgressRow, line: Mapping[str, Any], now: float) -> None:
         row.began_at = row.began_at or now
-        found = {State.QUEUED: "it can be sent", State.DUPLICATE: "it is a copy"}.get(
+        verdict = {State.QUEUED: "it can be sent", State.DUPLICATE: "it is a copy"}.get(
             line["status"], "it cannot be sent"
         )
-        self._enter(row, Folder.PROCESSING, "waits for its turn", f"is in processing, and is checked: {found}", now)
+        self._enter(row, Folder.PROCESSING, "waits for its turn", f"is in processing, and is checked: {verdict}", now)
 
     def _enter(self, row: ProgressRow, place: str, state: str, text: str, now: float) -> None:
         if row.places[-1:] != [place]:

@@ -57,7 +57,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Outcome:
     """The actual end of a receipt, as folders, job log and stand-in show it."""
 
     folders: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ def find(
     job: Mapping[str, Any],
     originals: Mapping[str, str],
     deliveries: Sequence[ReceivedPost],
-) -> Found:
+) -> Outcome:
     """Look for a receipt in the four folders, in its job, and among what N8N got; `originals` are names by job id."""
     paths = [  # not by rglob, which fails when a folder of a job goes while it looks
         Path(place, receipt.name)
@@ -137,16 +137,16 @@ def find(
         for place, _, names in os.walk(root / folder)
         if receipt.name in names
     ]
-    found = Found(
+    outcome = Outcome(
         folders=tuple(_folder_in_words(path.parent.relative_to(root)) for path in paths),
         sha256=hashlib.sha256(paths[0].read_bytes()).hexdigest() if paths else "",
         has_note=any(note_path(path).is_file() for path in paths),
         arrived=tuple(delivery.sha256 for delivery in deliveries if delivery.filename == receipt.name),
     )
     if not job:
-        return found
+        return outcome
     return replace(
-        found,
+        outcome,
         **{name: job[name] for name in ("status", "reason", "message", "attempts")},
         uncounted_tries=sum(not delivery["counted"] for delivery in job["deliveries"]),
         copy_of=originals.get(job["duplicate_of"], ""),
@@ -157,19 +157,19 @@ def _folder_in_words(folder: Path) -> str:
     return folder.parts[0] if folder.parts[0] == Folder.PROCESSING else str(folder)  # job ids help nobody here
 
 
-def differences(receipt: Receipt, found: Found) -> list[str]:
+def differences(receipt: Receipt, outcome: Outcome) -> list[str]:
     """Compare how a receipt ended with how it should have; return a sentence for each difference."""
     digest = receipt.sha256
     facts: list[tuple[str, str, str]] = [
-        ("status", receipt.status.value, found.status),
-        ("reason", receipt.reason.value if receipt.reason else "none", found.reason or "none"),
-        ("folder", receipt.folder.value, ", ".join(folder.split("/")[0] for folder in found.folders) or "none"),
-        ("content", "unchanged", "unchanged" if found.sha256 == digest else "changed" if found.sha256 else "gone"),
-        ("note beside it", _yes(is_so=receipt.folder is Folder.FAILED), _yes(is_so=found.has_note)),
-        ("original", receipt.copy_of or "none", found.copy_of or "none"),
-        ("arrival at N8N", "once, unchanged" if receipt.is_sent else "none", _arrivals(found.arrived, digest)),
-        ("counted attempts", str(int(receipt.is_sent)), str(found.attempts)),
-        ("waiting for N8N", _yes(is_so=receipt.meets_outage), _yes(is_so=found.uncounted_tries > 0)),
+        ("status", receipt.status.value, outcome.status),
+        ("reason", receipt.reason.value if receipt.reason else "none", outcome.reason or "none"),
+        ("folder", receipt.folder.value, ", ".join(folder.split("/")[0] for folder in outcome.folders) or "none"),
+        ("content", "unchanged", "unchanged" if outcome.sha256 == digest else "changed" if outcome.sha256 else "gone"),
+        ("note beside it", _yes(is_so=receipt.folder is Folder.FAILED), _yes(is_so=outcome.has_note)),
+        ("original", receipt.copy_of or "none", outcome.copy_of or "none"),
+        ("arrival at N8N", "once, unchanged" if receipt.is_sent else "none", _arrivals(outcome.arrived, digest)),
+        ("counted attempts", str(int(receipt.is_sent)), str(outcome.attempts)),
+        ("waiting for N8N", _yes(is_so=receipt.meets_outage), _yes(is_so=outcome.uncounted_tries > 0)),
     ]
     return [
         f"{receipt.name}: {what} should be: {should}, but is: {real}" for what, should, real in facts if should != real

@@ -13,11 +13,11 @@ from receipt_watcher.config.options import Config
 
 def json_schema() -> dict[str, Any]:
     """Return the schema."""
-    found = Config.model_json_schema()
-    _drop_titles(found)
-    for section in (found, *found["$defs"].values()):
-        _let_be_empty(section, found["$defs"])
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "watcher.yaml", **found}
+    schema = Config.model_json_schema()
+    _drop_titles(schema)
+    for section in (schema, *schema["$defs"].values()):
+        _let_be_empty(section, schema["$defs"])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "watcher.yaml", **schema}
 
 
 def _let_be_empty(section: dict[str, Any], groups: dict[str, Any]) -> None:

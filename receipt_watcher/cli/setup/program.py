@@ -50,12 +50,12 @@ def shared_files() -> Path:
         ReceiptWatcherError: they are not there.
     """
     folders = (Path(sys.prefix) / SHARED / "systemd", _PACKAGE.parent / "systemd")
-    found = next((folder for folder in folders if (folder / f"{NAME}.service").is_file()), None)
-    if found is None:
+    shared = next((folder for folder in folders if (folder / f"{NAME}.service").is_file()), None)
+    if shared is None:
         raise ReceiptWatcherError(
             f"the units are not where pip puts them ({folders[0]}); install receipt-watcher by pip, as the README says"
         )
-    return found
+    return shared
 
 
 def system_python() -> Path:
@@ -66,13 +66,13 @@ def system_python() -> Path:
     """
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     own = Path(sys.base_prefix, "bin", name)
-    found = next((path for path in (Path("/usr/bin", name), own) if path.is_file()), own)
-    if found.is_relative_to("/home") or found.is_relative_to("/root"):
+    interpreter = next((path for path in (Path("/usr/bin", name), own) if path.is_file()), own)
+    if interpreter.is_relative_to("/home") or interpreter.is_relative_to("/root"):
         raise ReceiptWatcherError(
-            f"{found} lies in a home folder, where a service may not look; install {name} for the whole system, and "
-            "receipt-watcher with that"
+            f"{interpreter} lies in a home folder, where a service may not look; install {name} for the whole system, "
+            "and receipt-watcher with that"
         )
-    return found
+    return interpreter
 
 
 @contextlib.contextmanager
@@ -193,14 +193,14 @@ def _files() -> Iterator[tuple[Path, Path]]:
 
 def _needed() -> list[metadata.Distribution]:
     """Return our distribution and all that it requires, in turn, without what only its tests need."""
-    found: dict[str, metadata.Distribution] = {}
+    distributions: dict[str, metadata.Distribution] = {}
     wanted = [(NAME, False)]
     while wanted:
         name, is_optional = wanted.pop()
-        if name in found:
+        if name in distributions:
             continue
         try:
-            found[name] = metadata.distribution(name)
+            distributions[name] = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             if is_optional:  # for another system, or for an extra that nobody asked for
                 continue
@@ -208,8 +208,8 @@ def _needed() -> list[metadata.Distribution]:
                 f"{name} is missing here, and the service would not start without it; install receipt-watcher by pip, "
                 "as the README says"
             ) from None
-        wanted += _required_by(found[name])
-    return [found[name] for name in sorted(found)]
+        wanted += _required_by(distributions[name])
+    return [distributions[name] for name in sorted(distributions)]
 
 
 def _required_by(distribution: metadata.Distribution) -> Iterator[tuple[str, bool]]:

@@ -183,8 +183,8 @@ def kept(host: Host) -> list[str]:
         STATE: "the job log: what became of each receipt",
         RECEIPTS: "receipts",
     }
-    found = [f"{path}: {why}" for path, why in reasons.items() if host.at(path).exists()]
-    return found if host.ids() is None else [*found, f"the user {USER}, who owns them"]
+    kept_paths = [f"{path}: {why}" for path, why in reasons.items() if host.at(path).exists()]
+    return kept_paths if host.ids() is None else [*kept_paths, f"the user {USER}, who owns them"]
 
 
 # --- the program and its units -------------------------------------------------------------------------------------

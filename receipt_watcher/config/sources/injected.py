@@ -35,10 +35,10 @@ def is_injected(name: str, environ: Mapping[str, str]) -> bool:
     if _PORT.fullmatch(name):
         return _is_port(value)
     if _URL.fullmatch(name):
-        found = _URL_VALUE.fullmatch(value)
-        return found is not None and _is_address(found[2].strip("[]")) and _is_port(found[3])
-    if found := _PROTOCOL.fullmatch(name):
-        return value == found["protocol"].lower()
+        match = _URL_VALUE.fullmatch(value)
+        return match is not None and _is_address(match[2].strip("[]")) and _is_port(match[3])
+    if match := _PROTOCOL.fullmatch(name):
+        return value == match["protocol"].lower()
     if _LINK.fullmatch(name):
         return _LINK_VALUE.fullmatch(value) is not None
     links = (f"{name[: each.start()]}_NAME" for each in re.finditer("_ENV_", name))

@@ -88,10 +88,10 @@ def line_of(key: Key, root: yaml.Node) -> int | None:
             node = node.value[part]
             line = node.start_mark.line + 1
         elif isinstance(node, yaml.MappingNode):
-            found = [(name, value) for name, value in node.value if str(name.value) == part]
-            if not found:
+            entries = [(name, value) for name, value in node.value if str(name.value) == part]
+            if not entries:
                 break
-            name, node = found[-1]
+            name, node = entries[-1]
             line = name.start_mark.line + 1
     return line
 

@@ -39,9 +39,9 @@ class AppriseChannel:
         """
         from apprise import LogCapture, NotifyFormat  # noqa: PLC0415 - see the module's text
 
-        with LogCapture(level=logging.WARNING, fmt="%(message)s") as said:  # type: ignore[no-untyped-call]
+        with LogCapture(level=logging.WARNING, fmt="%(message)s") as captured:  # type: ignore[no-untyped-call]
             is_sent = self._apprise.notify(notice.text, notice.title, body_format=NotifyFormat.TEXT)
-            why = " ".join(said.getvalue().split())
+            why = " ".join(captured.getvalue().split())
         if not is_sent:
             raise NotToldError(why or "apprise does not say why")
 
@@ -51,10 +51,10 @@ def _loaded(url: str, name: str) -> Apprise:
         from apprise import Apprise  # noqa: PLC0415 - see the module's text
 
         logging.getLogger("apprise").propagate = False
-        found = Apprise()
+        channel = Apprise()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it loads all its plugins now, and what they load warns of this and that
-            is_known = found.add(url)
+            is_known = channel.add(url)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "apprise":
             advice = "pip install 'receipt-watcher[notify]', or take the URL out; notify.webhook_url needs nothing more"
@@ -64,7 +64,7 @@ def _loaded(url: str, name: str) -> Apprise:
     if not is_known:
         advice = "look up how it is written: https://github.com/caronc/apprise/wiki"
         raise _mistake(f"{name} is no URL that apprise knows", advice)
-    return found
+    return channel
 
 
 def _mistake(wrong: str, right: str) -> ConfigError:

@@ -18,7 +18,7 @@ def channels_of(settings: Notify, outbound: Outbound) -> list[Channel]:
     Raises:
         ConfigError: one cannot be used as it is written.
     """
-    found: list[Channel] = [AppriseChannel(url.get_secret_value()) for url in settings.urls]
+    channels: list[Channel] = [AppriseChannel(url.get_secret_value()) for url in settings.urls]
     if settings.webhook_url is not None:
-        found.append(WebhookChannel(settings.webhook_url.get_secret_value(), outbound))
-    return list({channel.name: channel for channel in found}.values())
+        channels.append(WebhookChannel(settings.webhook_url.get_secret_value(), outbound))
+    return list({channel.name: channel for channel in channels}.values())

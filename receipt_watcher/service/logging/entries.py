@@ -55,9 +55,9 @@ def entry_of(event: Mapping[str, Any]) -> dict[str, str]:
 
 def message_of(name: str, event: Mapping[str, Any]) -> str:
     """Return the one line that says an event; a library's words bear its name in front."""
-    said = say(name, event)
-    if said is not None:
-        return said
+    sentence = say(name, event)
+    if sentence is not None:
+        return sentence
     library = event.get("logger")
     return printable(name if library is None else f"{library}: {name}")
 

@@ -45,7 +45,7 @@ def say(event: str, fields: Mapping[str, Any]) -> str | None:
             return _shown(part["field"], fields) or "?"
         if any(not _shown(name, fields) for name in _FIELD.findall(part["optional"])):
             return ""
-        return _FIELD.sub(lambda found: _shown(found[1], fields), part["optional"])
+        return _FIELD.sub(lambda match: _shown(match[1], fields), part["optional"])
 
     return _PART.sub(fill, sentence.text)
 

@@ -198,9 +198,9 @@ class _FromLibraries(logging.Handler):
 
 def _name_error(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Name the error that is logged with its traceback, so that the sentence can."""
-    found = event.get("exc_info")
-    if found and "error" not in event:
-        error = found if isinstance(found, BaseException) else sys.exc_info()[1]
+    raised = event.get("exc_info")
+    if raised and "error" not in event:
+        error = raised if isinstance(raised, BaseException) else sys.exc_info()[1]
         event["error"] = f"{type(error).__name__}: {error}"
     return event
 
@@ -210,8 +210,8 @@ def _in_words(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mu
     name = event["event"]
     if name not in SENTENCES:
         return event
-    said = {"event": message_of(name, event), "logger": name}
-    return {field: value for field, value in event.items() if field not in fields_said(name)} | said
+    message = {"event": message_of(name, event), "logger": name}
+    return {field: value for field, value in event.items() if field not in fields_said(name)} | message
 
 
 def _as_argument(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> tuple[tuple[Any], dict[str, Any]]:

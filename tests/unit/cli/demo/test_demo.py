@@ -31,7 +31,7 @@ from receipt_watcher.cli.demo.progress import (
     result_table,
     view_for,
 )
-from receipt_watcher.cli.demo.receipts import Found, Receipt, differences, find, in_a_word, leftovers, make_receipts
+from receipt_watcher.cli.demo.receipts import Outcome, Receipt, differences, find, in_a_word, leftovers, make_receipts
 from receipt_watcher.jobs.job import Folder
 from tests.fakes.daemons.process import REPOSITORY
 
@@ -370,10 +370,10 @@ def test_a_full_disk_is_told(
 # --- what is compared --------------------------------------------------------------------------------------------
 
 
-def as_expected(receipt: Receipt) -> Found:
+def as_expected(receipt: Receipt) -> Outcome:
     """Return what is found where a receipt ended as it should."""
     digest = receipt.sha256
-    return Found(
+    return Outcome(
         folders=("done/2026-11" if receipt.folder is Folder.DONE else "failed",),
         sha256=digest,
         has_note=receipt.folder is Folder.FAILED,
