@@ -170,9 +170,9 @@ class Access:
                 return Caller(token.name, token.role)
             if self._jwts is not None and secret.count(".") == 2:  # noqa: PLR2004 - RFC 7515, 7.1
                 async with self._judging:
-                    found = await run_in_threadpool(self._jwts.judge, secret)
-                if found is not None:
-                    return Caller(*found)
+                    holder = await run_in_threadpool(self._jwts.judge, secret)
+                if holder is not None:
+                    return Caller(*holder)
         raise await self._wrong(request)
 
     async def _wrong(self, request: Request) -> RefusedError:
@@ -272,13 +272,13 @@ def _bearers(request: Request) -> list[str]:
 
 def cookie_of(request: Request, name: str) -> str:
     """Return a cookie as it came, or "": ours need no unquoting, which takes quadratic time in some Pythons."""
-    found = ""
+    cookie = ""
     for header in request.headers.getlist("cookie"):
         for part in header.split(";"):
             key, _, text = part.partition("=")
             if key.strip() == name:
-                found = text.strip()
-    return found
+                cookie = text.strip()
+    return cookie
 
 
 def _cookie_path(request: Request) -> str:

@@ -72,10 +72,10 @@ class Jwts:
         """Return whose token it is, and the role; None where it is not to be believed, or gives no role."""
         try:
             header = self._jwt.get_unverified_header(text)
-            found = self._key_for(header.get("kid") or "")
-            if found is None:
+            key_and_algorithm = self._key_for(header.get("kid") or "")
+            if key_and_algorithm is None:
                 return None
-            key, algorithm = found
+            key, algorithm = key_and_algorithm
             if algorithm not in (None, header.get("alg")):
                 raise ValueError(f"the token's alg is {header.get('alg')!r}, and its key is for {algorithm}")
             claims = self._jwt.decode(
@@ -95,12 +95,12 @@ class Jwts:
 
     def _role_in(self, claims: Mapping[str, Any]) -> Role | None:
         """Return the strongest role that the claim gives; a dot in its name goes into a group."""
-        said: Any = claims
+        claimed: Any = claims
         for part in self._settings.role_claim.split("."):
-            said = said.get(part) if isinstance(said, dict) else None
-        words = [said] if isinstance(said, str) else said if isinstance(said, list) else []
-        found = {self._settings.roles[word] for word in words if isinstance(word, str) and word in self._settings.roles}
-        return max(found, key=list(Role).index, default=None)
+            claimed = claimed.get(part) if isinstance(claimed, dict) else None
+        words = [claimed] if isinstance(claimed, str) else claimed if isinstance(claimed, list) else []
+        roles = {self._settings.roles[word] for word in words if isinstance(word, str) and word in self._settings.roles}
+        return max(roles, key=list(Role).index, default=None)
 
     def _key_for(self, key_id: str) -> tuple[Any, str | None] | None:
         """Return a key of the set, and the algorithm that it is for if it says one.
@@ -153,9 +153,9 @@ def _name_in(claims: Mapping[str, Any]) -> str:
     return f"{_PREFIX}{called} ({subject})" if called not in ("", subject) else _PREFIX + subject
 
 
-def _cleaned(said: object) -> str:
+def _cleaned(text: object) -> str:
     """Return a name on one line, without what is invisible, and bounded; "" where it is none."""
-    if not isinstance(said, str):
+    if not isinstance(text, str):
         return ""
-    shown = "".join(character if character.isprintable() else " " for character in said[:_MOST_CHARACTERS])
+    shown = "".join(character if character.isprintable() else " " for character in text[:_MOST_CHARACTERS])
     return " ".join(shown.split())

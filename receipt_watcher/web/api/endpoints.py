@@ -137,9 +137,9 @@ class Api:
         self, job_id: str, ask: Callable[[str, int, int], list[dict[str, Any]]], query: schemas.RowsQuery
     ) -> tuple[list[dict[str, Any]], int | None]:
         self._must_get(job_id)
-        found = ask(job_id, query.cursor or 0, query.limit + 1)
-        rows = found[: query.limit]
-        return rows, rows[-1]["id"] if len(found) > query.limit else None
+        rows_and_next = ask(job_id, query.cursor or 0, query.limit + 1)
+        rows = rows_and_next[: query.limit]
+        return rows, rows[-1]["id"] if len(rows_and_next) > query.limit else None
 
     async def _file(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
         notify_connection(request, "prefer")
@@ -234,8 +234,8 @@ class Api:
 
     async def _holds(self, _request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
         urls = self._destinations()
-        found = await self._look(lambda: [self._hold_view(url, caller) for url in urls.values()])
-        return JSONResponse({"destinations": found})
+        states = await self._look(lambda: [self._hold_view(url, caller) for url in urls.values()])
+        return JSONResponse({"destinations": states})
 
     async def _resume(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
         url = self._destination(request)
@@ -246,10 +246,10 @@ class Api:
 
     async def _test_connection(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
         async with self._changing:
-            found = await run_in_threadpool(
+            answers = await run_in_threadpool(
                 lambda: [reach_view(name, self._parts.reach(url)) for name, url in self._destinations().items()]
             )
-        return JSONResponse({"destinations": found})
+        return JSONResponse({"destinations": answers})
 
     def _destination(self, request: Request) -> str:
         """Return the URL of the destination that is asked for."""

@@ -112,7 +112,7 @@ class _Stream(StreamingResponse):
 
 
 def _event(row: JobEvent) -> bytes:
-    said = {
+    fields = {
         "job_id": row.job_id,
         "at": iso_time(row.at),
         "event": row.event,
@@ -122,4 +122,4 @@ def _event(row: JobEvent) -> bytes:
         "filename": row.filename,
         "detail": row.detail,
     }
-    return f"id: {row.number}\nevent: {row.event}\ndata: {json.dumps(said)}\n\n".encode("ascii")
+    return f"id: {row.number}\nevent: {row.event}\ndata: {json.dumps(fields)}\n\n".encode("ascii")

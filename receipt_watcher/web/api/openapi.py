@@ -10,14 +10,14 @@ from receipt_watcher.web.api.operations import BESIDE, BINARY, OPERATIONS, Opera
 
 def problems_of(operation: Operation) -> list[int]:
     """Return the statuses of all problems that a call may be answered with."""
-    found = {400, 503, *operation.problems}
+    statuses = {400, 503, *operation.problems}
     if operation.right is not None:
-        found |= {401, 403, 429}
+        statuses |= {401, 403, 429}
     if operation.query is not schemas.Nothing:
-        found |= {422}
+        statuses |= {422}
     if operation.body is not None:
-        found |= {408, 413, 415, 422}
-    return sorted(found - operation.answers.keys())
+        statuses |= {408, 413, 415, 422}
+    return sorted(statuses - operation.answers.keys())
 
 
 def openapi(version: str, root_path: str) -> dict[str, Any]:

@@ -303,11 +303,11 @@ class ProblemAnswer(Given):
 
 def wrong_in(error: ValidationError) -> str:
     """Return what is wrong with what came, in words."""
-    found = [
+    mistakes = [
         f"{'.'.join(map(str, each['loc'])) or 'the body'}: {each['msg']}"
         for each in error.errors(include_url=False)[:5]
     ]
-    return "; ".join(found)[:1000]
+    return "; ".join(mistakes)[:1000]
 
 
 def schema_of(model: type[Any], template: str, mode: Literal["validation", "serialization"]) -> dict[str, Any]:

@@ -49,31 +49,31 @@ class Downloads:
             RefusedError: there is none, or no such part of it.
         """
         async with self._reading:
-            found = await run_in_threadpool(self._fetching.open, job_id, sha256)
-        if isinstance(found, Absence):
-            logger.warning("file.refused", job_id=job_id, why=found.words)
-            later = {"Retry-After": "60"} if found is Absence.AWAY else None
-            raise RefusedError(found.status, found.words, headers=later)
-        headers = headers_of(found.job)
+            opened = await run_in_threadpool(self._fetching.open, job_id, sha256)
+        if isinstance(opened, Absence):
+            logger.warning("file.refused", job_id=job_id, why=opened.words)
+            later = {"Retry-After": "60"} if opened is Absence.AWAY else None
+            raise RefusedError(opened.status, opened.words, headers=later)
+        headers = headers_of(opened.job)
         part = None
         if has_parts:
-            headers |= {"Accept-Ranges": "bytes", "ETag": f'"{found.job.sha256}"'}
+            headers |= {"Accept-Ranges": "bytes", "ETag": f'"{opened.job.sha256}"'}
             try:
-                part = _part_asked_for(request, found.job)
+                part = _part_asked_for(request, opened.job)
             except RefusedError:
-                found.close()
+                opened.close()
                 raise
         if part is not None:
             first, last = part
             headers |= {
                 "Content-Length": str(last - first + 1),
-                "Content-Range": f"bytes {first}-{last}/{found.job.size}",
+                "Content-Range": f"bytes {first}-{last}/{opened.job.size}",
             }
         status = 200 if part is None else 206
         if request.method == "HEAD":
-            found.close()
+            opened.close()
             return Response(status_code=status, headers=headers)
-        return StreamingResponse(self._pieces(request, found, part), status, headers)
+        return StreamingResponse(self._pieces(request, opened, part), status, headers)
 
     async def _pieces(
         self, request: Request, receipt: OpenReceipt, part: tuple[int, int] | None

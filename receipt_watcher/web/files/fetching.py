@@ -94,13 +94,13 @@ class Fetching:
         Raises:
             JobLogError: the log cannot be read.
         """
-        found: OpenReceipt | Absence | None = None
+        opened: OpenReceipt | Absence | None = None
         for _ in range(_LOOKS):
             job = self._find_job(job_id)
-            found = Absence.UNKNOWN if job is None else self._look(job, sha256)
-            if found is not None:
+            opened = Absence.UNKNOWN if job is None else self._look(job, sha256)
+            if opened is not None:
                 break
-        return found or Absence.GONE
+        return opened or Absence.GONE
 
     def _look(self, job: Job, sha256: str | None) -> OpenReceipt | Absence | None:
         route = next((route for route in self._routes if route.name == job.inbox), None)

@@ -71,8 +71,8 @@ class FileLinks:
 
 
 def _only(pairs: Iterable[tuple[str, str]], name: str) -> str:
-    found = [text for key, text in pairs if key == name]
-    return found[0] if len(found) == 1 else ""
+    texts = [text for key, text in pairs if key == name]
+    return texts[0] if len(texts) == 1 else ""
 
 
 def _signature(key: bytes, job_id: str, expires: str, sha256: str) -> str:

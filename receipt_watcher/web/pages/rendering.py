@@ -171,11 +171,11 @@ class Rendering:
 
     @staticmethod
     def _said(page_request: PageRequest) -> str:
-        said = page_request.query.get("said", "")
+        word = page_request.query.get("said", "")
         count = page_request.query.get("count", "")
-        if said not in _SAID:
+        if word not in _SAID:
             return ""
-        return page_request.texts(f"said.{said}", int(count) if count.isdecimal() and len(count) < 7 else 0)  # noqa: PLR2004
+        return page_request.texts(f"said.{word}", int(count) if count.isdecimal() and len(count) < 7 else 0)  # noqa: PLR2004
 
     async def packaged(self, request: Request) -> Response:
         """Answer with a file that comes with the package.

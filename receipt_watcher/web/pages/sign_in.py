@@ -68,11 +68,11 @@ class SignInPage:
         """Return the form; after an error the address is as before, so that the language can be switched."""
         here = own_path(onward)
         page_request = replace(self._rendering.page_request(request), query={"next": here})
-        said = ""
+        wrong = ""
         if error is not None:
             key = None if page_request.texts.language == "en" else _REFUSALS.get(error.status)
-            said = error.detail if key is None else page_request.texts(key)
-        values = {"here": "", "failed_count": 0, "is_live": False, "next": here, "wrong": said}
+            wrong = error.detail if key is None else page_request.texts(key)
+        values = {"here": "", "failed_count": 0, "is_live": False, "next": here, "wrong": wrong}
         page = self._rendering.page(page_request, "sign_in.html", values, error.status if error else 200)
         page.headers.update(error.headers if error else {})
         self._rendering.remember_language(page_request, page)

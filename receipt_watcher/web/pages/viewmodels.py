@@ -64,7 +64,7 @@ class Row:
     name: str
     state: str
     took: float | None
-    said: str
+    words: str
     advice: str
     may_be_booked: bool
 
@@ -92,15 +92,15 @@ def headline(
     """Return how things stand."""
     away = sum(1 for inbox in inboxes if inbox.unavailable)
     is_held = any(standing.is_held for standing in standings)
-    said = []
+    sentences = []
     if away:
-        said.append(texts("overview.unavailable", away))
+        sentences.append(texts("overview.unavailable", away))
     if is_held:
-        said.append(texts("overview.held"))
+        sentences.append(texts("overview.held"))
     if by_hand:
-        said.append(texts("overview.by_hand"))
-    if said:
-        return Headline("bad" if away else "warn", tuple(said))
+        sentences.append(texts("overview.by_hand"))
+    if sentences:
+        return Headline("bad" if away else "warn", tuple(sentences))
     open_count = sum(sums.open.values())
     return Headline("fine", (texts("overview.flowing", open_count) if open_count else texts("overview.fine"),))
 
@@ -110,20 +110,20 @@ def holds(
 ) -> list[HoldView]:
     """Return what is held, and the destinations that have failed the last time; these are URLs by their short names."""
     paths = {url: f"/destinations/{name}/resume" for name, url in destinations.items()}
-    found = []
+    views = []
     for hold in by_hand:
         words = texts(f"hold.hand.{hold.kind}", name=printable(hold.short))
         path = f"/inboxes/{hold.name}/resume" if hold.kind is HoldTarget.INBOX else paths.get(hold.name, "")
-        found.append(HoldView(words, hold.since, printable(hold.why), None, path))
+        views.append(HoldView(words, hold.since, printable(hold.why), None, path))
     for standing in standings:
         message = printable(standing.hold_message or "")
         if standing.hold_kind is not None:
             kind = "silence" if standing.hold_kind is HoldKind.SILENCE else "answers"
             path = paths.get(standing.url, "")
-            found.append(HoldView(texts(f"hold.{kind}"), standing.held_since, message, standing.probe_at, path))
+            views.append(HoldView(texts(f"hold.{kind}"), standing.held_since, message, standing.probe_at, path))
         elif standing.misses:
-            found.append(HoldView(texts("hold.failing", standing.misses), None, message, standing.probe_at))
-    return found
+            views.append(HoldView(texts("hold.failing", standing.misses), None, message, standing.probe_at))
+    return views
 
 
 # --- receipts ------------------------------------------------------------------------------------------------------
@@ -132,10 +132,10 @@ def holds(
 def row(texts: Texts, job: Job) -> Row:
     """Return one receipt as a row of a list."""
     meaning = texts.meaning(job.reason) if job.reason else ""
-    said = printable(job.message or "") or meaning
+    words = printable(job.message or "") or meaning
     took = None if job.completed_at is None else max(0.0, job.completed_at - job.created_at)
     advice = advice_for(texts, job)
-    return Row(job, printable(job.filename), job.state.value, took, said, advice, may_be_booked(job))
+    return Row(job, printable(job.filename), job.state.value, took, words, advice, may_be_booked(job))
 
 
 def advice_for(texts: Texts, job: Job) -> str:
@@ -147,8 +147,8 @@ def answer(texts: Texts, job: Job, explained: str) -> str:
     """Return what there is to say of a receipt: as `explain` says it, or in the reader's language."""
     if texts.language == "en":
         return printable(explained)
-    said = texts(f"answer.{job.state.value}")
-    return f"{said} {texts.meaning(job.reason)}" if job.reason and job.state is State.FAILURE else said
+    words = texts(f"answer.{job.state.value}")
+    return f"{words} {texts.meaning(job.reason)}" if job.reason and job.state is State.FAILURE else words
 
 
 #: The text for a refusal by its status, if the receipt is not the cause.
@@ -168,13 +168,13 @@ def refusal(texts: Texts, error: RefusedError, max_size: str) -> str:
 
 def beside(page: Page, query: Mapping[str, str]) -> dict[str, str]:
     """Return the query strings of the pages beside one, by their names: older, newer, newest."""
-    found = {}
+    queries = {}
     for name, place in (("older", page.older), ("newer", page.newer)):
         if place is not None:
-            found[name] = _query_of(query, place)
+            queries[name] = _query_of(query, place)
     if page.newer is not None:
-        found["newest"] = urlencode(query)
-    return found
+        queries["newest"] = urlencode(query)
+    return queries
 
 
 def _query_of(query: Mapping[str, str], place: Cursor) -> str:
@@ -200,17 +200,17 @@ def moments(texts: Texts, history: Sequence[Mapping[str, Any]]) -> list[Moment]:
 def _words_of(detail: str) -> str:
     """Return the message of a callback, which the history keeps as it was sent; any other text as it is."""
     try:
-        said = json.loads(detail)
+        verdict = json.loads(detail)
     except ValueError:
         return detail
-    if not isinstance(said, dict) or said.keys() - {"status", "message", "notion_page_url", "execution_id"}:
+    if not isinstance(verdict, dict) or verdict.keys() - {"status", "message", "notion_page_url", "execution_id"}:
         return detail
-    return str(said.get("message") or "")
+    return str(verdict.get("message") or "")
 
 
 def pieces(text: str) -> list[tuple[str, bool]]:
     """Return a text in pieces, each with whether it is a time (ISO 8601), so that it can be shown as one."""
-    times = [(found.start(), found.end()) for found in _ISO.finditer(text)]
+    times = [(match.start(), match.end()) for match in _ISO.finditer(text)]
     edges = [0, *(edge for time in times for edge in time), len(text)]
     cut = [(text[start:end], number % 2 == 1) for number, (start, end) in enumerate(pairwise(edges))]
     return [piece for piece in cut if piece[0]]

@@ -70,13 +70,13 @@ class Pictures:
             return picture
 
     def _drawn(self, job: Job, sha256: str, mime_type: str) -> bytes | None:
-        found = self._fetching.open(job.job_id, sha256)
-        if isinstance(found, Absence):
-            raise FileNotFoundError(found.words)
+        opened = self._fetching.open(job.job_id, sha256)
+        if isinstance(opened, Absence):
+            raise FileNotFoundError(opened.words)
         try:
-            return self._examiners.draw(found.fileno(), mime_type, self._max_pixels)
+            return self._examiners.draw(opened.fileno(), mime_type, self._max_pixels)
         finally:
-            found.close()
+            opened.close()
 
     def _remember_undrawn(self, sha256: str) -> None:
         self._undrawn[sha256] = None
@@ -104,12 +104,12 @@ class Pictures:
                     path.unlink()
 
     def _all(self) -> list[tuple[Path, os.stat_result]]:
-        found = []
+        pictures = []
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._folder):
                 with contextlib.suppress(OSError):
-                    found.append((Path(entry.path), entry.stat(follow_symlinks=False)))
-        return found
+                    pictures.append((Path(entry.path), entry.stat(follow_symlinks=False)))
+        return pictures
 
 
 def is_drawable(job: Job) -> bool:

@@ -142,16 +142,18 @@ class ReceiptPage:
         is_delivered = {"yes": True, "no": False}.get(form.get("delivered", ""))
         if is_delivered is None:
             raise HTTPException(422, "delivered")
-        said = "settled_delivered" if is_delivered else "settled_not_delivered"
-        return self._advanced(page_request, partial(self._actions.settle, is_delivered=is_delivered), said)
+        done_word = "settled_delivered" if is_delivered else "settled_not_delivered"
+        return self._advanced(page_request, partial(self._actions.settle, is_delivered=is_delivered), done_word)
 
     def _cancel(self, page_request: PageRequest, _form: Mapping[str, str]) -> str:
         return self._advanced(page_request, self._actions.cancel, "cancelled")
 
-    def _advanced(self, page_request: PageRequest, change: Callable[[str, str], Job | str | None], said: str) -> str:
+    def _advanced(
+        self, page_request: PageRequest, change: Callable[[str, str], Job | str | None], done_word: str
+    ) -> str:
         job_id = str(page_request.request.path_params["job_id"])
         after = change(job_id, page_request.visitor.name)
         if after is None:
             raise HTTPException(404)
         page = "/failed" if page_request.query.get("from") == "failed" else f"/receipts/{job_id}"
-        return f"{page}?said={said if isinstance(after, Job) else 'too_late'}"
+        return f"{page}?said={done_word if isinstance(after, Job) else 'too_late'}"

@@ -140,10 +140,10 @@ def language_of(chosen: str | None, accepted: str) -> Language:
 
 def _wishes(accepted: str) -> Iterator[tuple[Language, float]]:
     for part in accepted[:500].split(","):
-        found = _WISH.fullmatch(part)
+        match = _WISH.fullmatch(part)
         for language in LANGUAGES:
-            if found and found[1].lower() == language:
+            if match and match[1].lower() == language:
                 try:
-                    yield language, float(found[2] or 1)
+                    yield language, float(match[2] or 1)
                 except ValueError:
                     continue
