@@ -105,7 +105,6 @@ def every_processor() -> Iterator[None]:
     os.sched_setaffinity(0, before)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_benchmark_verifies_and_prints_every_figure(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
