@@ -17,6 +17,7 @@ from receipt_watcher.cli import privileges
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.system.state_dir import Installation
 from tests.conftest import make_job
+from tests.fakes.daemons.fork_server import fork_server
 from tests.fakes.daemons.process import REPOSITORY, without_capabilities
 
 #: The service's user; there is one of that number everywhere.
@@ -51,10 +52,12 @@ class Place:
 
     def typed(self, *words: str, program: str = "receipt_watcher", is_root: bool = False) -> Ended:
         """Type a command, as one who owns nothing of this, or with root's power over it."""
+        command = [sys.executable, "-m", program, *words, "--config", str(self.config_file)]
+        if is_root:
+            return subprocess.CompletedProcess(command, *fork_server().run(command, os.environ, timeout=60))
         power = ("dac_override", "dac_read_search", "fowner", "chown", "setuid", "setgid")
-        prefix = [] if is_root else without_capabilities(*power)
         return subprocess.run(
-            [*prefix, sys.executable, "-m", program, *words, "--config", str(self.config_file)],
+            [*without_capabilities(*power), *command],
             cwd=REPOSITORY,
             capture_output=True,
             text=True,
