@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -15,7 +15,8 @@ from receipt_watcher.cli.demo import stand_in
 from receipt_watcher.jobs.states import State
 from tests.benchmarks.start import queue_jobs
 from tests.conftest import TOKEN
-from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, wait_until
+from tests.fakes.daemons.fork_server import fork_server
+from tests.fakes.daemons.process import RunningDaemon, wait_until
 from tests.scenarios.bounds import GROWTH, Sample, problems_of
 
 STEADY = Sample(receipts=0, megabytes=70, descriptors=25, threads=17, log_bytes_per_job=1500, per_second=200)
@@ -37,10 +38,10 @@ def run_of(samples: int, **a_receipt: float) -> list[Sample]:
 
 def test_the_command_runs_and_verifies() -> None:
     """A short run ends well, says what it verified, and prints every figure of every sample."""
-    command = [sys.executable, "-m", "tests.scenarios.bounds", "--receipts", "600", "--every", "100"]
-    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=100)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    head, *rows, verdict = ended.stdout.splitlines()
+    command = [sys.executable, "-m", "tests.scenarios.bounds", "--receipts", "180", "--every", "30"]
+    code, printed, wrong = fork_server().run(command, os.environ, timeout=100)
+    assert code == 0, printed + wrong
+    head, *rows, verdict = printed.splitlines()
     assert re.split(r"\s{2,}", head.strip()) == [
         "receipts",
         "memory, MB",
@@ -50,8 +51,8 @@ def test_the_command_runs_and_verifies() -> None:
         "a second",
     ]
     assert [len(row.split()) for row in rows] == [6] * 7
-    assert rows[-1].split()[0] == "600"
-    assert verdict == "600 receipts: each arrived once; too few samples to tell what grows"
+    assert rows[-1].split()[0] == "180"
+    assert verdict == "180 receipts: each arrived once; too few samples to tell what grows"
 
 
 def test_what_is_flat_is_within_bounds() -> None:
