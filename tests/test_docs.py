@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,14 @@ from receipt_watcher.cli.main import commands
 from receipt_watcher.config.fields import known_keys
 from receipt_watcher.config.options import Config
 from tests.docs_tables import README, written
-from tests.test_layout import LISTS, PACKAGE
+from tests.test_layout import LISTS, PACKAGE, paths_of
 
 REPOSITORY = README.parent
 TEXT = README.read_text("utf-8")
+
+#: Words that begin a clause which says what something is only by its end, and packages that still have such texts.
+RELATIVE_WORDS = re.compile(r"(What|Who|Whose|Whoever|Whatever|Where|How|Which)\b")
+STILL_RELATIVE = {"examine", "inbox", "jobs", "report", "spool"}
 
 
 def test_tables_say_what_the_code_says() -> None:
@@ -61,6 +67,39 @@ def test_every_module_is_in_the_man_page_of_its_package() -> None:
             for name in re.findall("`([a-z0-9_]+)`", line.partition(":")[0])
         }
         assert named == beside - LISTS | (named & LISTS), path.parent
+
+
+def summaries(path: Path) -> Iterator[str]:
+    """Yield the beginning of each docstring and of each `#:` comment of a module."""
+    source = path.read_text("utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield (ast.get_docstring(node) or "").partition("\n")[0]
+    lines = ["", *(line.strip() for line in source.splitlines())]
+    for before, line in itertools.pairwise(lines):
+        if line.startswith("#:") and not before.startswith("#:"):
+            yield line.removeprefix("#:").strip()
+
+
+def test_summaries_begin_with_their_subject() -> None:
+    """No docstring or comment of a name begins with a relative clause, such as «What the others wait for»."""
+    wrong = {
+        (name, summary)
+        for name, path in paths_of(PACKAGE).items()
+        for summary in summaries(path)
+        if RELATIVE_WORDS.match(summary)
+    }
+    assert {package for package in STILL_RELATIVE if not any(name.startswith(package) for name, _ in wrong)} == set()
+    assert {(name, summary) for name, summary in wrong if name.split(".")[0] not in STILL_RELATIVE} == set()
+
+
+def test_all_summaries_are_seen(tmp_path: Path) -> None:
+    """The test sees the summaries that it judges: of modules, classes and functions, and the first line of comments."""
+    path = tmp_path / "module.py"
+    path.write_text(
+        '"""A."""\n\n#: B\n#: b\nNAME = 1\n\n\nclass C:\n    """C.\n\n    c"""\n\n    def d(self):\n        """D."""\n'
+    )
+    assert sorted(summaries(path)) == ["A.", "B", "C.", "D."]
 
 
 @pytest.mark.parametrize("heading", ["Try it", "Test it"])

@@ -26,12 +26,12 @@ from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 
-#: What of an unreadable callback goes into a job's message; its history has more.
+#: Characters of an unreadable callback in a job's message; its history has more.
 _SHOWN_CHARACTERS = 500
 
 
 class Reception(StrEnum):
-    """What became of a callback."""
+    """The outcome of a callback."""
 
     #: The verdict is durable, now or since an earlier callback.
     RECEIVED = "received"
@@ -177,5 +177,5 @@ class Callbacks:
         return after
 
     def _was_sent(self, job: Job) -> bool:
-        """Whether a job that waits was sent before, so that a callback may be about that."""
+        """Return whether a job that waits was sent before, so that a callback may be about that."""
         return job.deadline_at is not None or bool(self._log.histories.attempts(job.job_id))

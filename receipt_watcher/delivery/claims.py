@@ -45,7 +45,7 @@ class WaitUntil:
 
 
 class Queue(Protocol):
-    """What is known of one destination's queue at a moment. Each answer may cost a query, so `decide` asks in order."""
+    """The queue of one destination at a moment. Each answer may cost a query, so `decide` asks in order."""
 
     @property
     def inboxes(self) -> Mapping[str, Sequence[str]]:
@@ -53,23 +53,23 @@ class Queue(Protocol):
 
     @property
     def due_at(self) -> float | None:
-        """When the next job of those is due; None if none is queued."""
+        """The time when the next job of those is due; None if none is queued."""
 
     @property
     def opens_at(self) -> float | None:
-        """When the next job whose window is closed now may go out; None if none is queued."""
+        """The time when the next job whose window is closed now may go out; None if none is queued."""
 
     @property
     def is_held_by_hand(self) -> bool:
-        """Whether an admin holds the destination."""
+        """Return whether an admin holds the destination."""
 
     @property
     def state(self) -> DestinationState:
-        """Whether it is held, and what it last did."""
+        """Return whether it is held, and what it last did."""
 
     @property
     def pace(self) -> Pace | None:
-        """How fast it drains; None for as fast as it goes."""
+        """The pace at which it drains; None for as fast as it goes."""
 
     @property
     def oldest_due_id(self) -> str | None:
@@ -77,15 +77,15 @@ class Queue(Protocol):
 
     @property
     def has_free_worker(self) -> bool:
-        """Whether fewer receipts are being sent than there may be."""
+        """Return whether fewer receipts are being sent than there may be."""
 
     @property
     def is_sending(self) -> bool:
-        """Whether a job of this destination is being sent."""
+        """Return whether a job of this destination is being sent."""
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether a job of this destination is being sent, or waits for its callback."""
+        """Return whether a job of this destination is being sent, or waits for its callback."""
 
     @property
     def served(self) -> str | None:
@@ -123,7 +123,7 @@ def in_turn(inboxes: Mapping[str, Sequence[str]], served: str | None) -> tuple[t
 
 
 def _is_draining(state: DestinationState, queue: Queue) -> bool:
-    """Whether what is due waited for the end of a hold, and is to go out at a pace: by when it came."""
+    """Return whether what is due waited for the end of a hold, and is to go out at a pace: by when it came."""
     if state.is_held or state.resumed_at is None:
         return False
     oldest = queue.oldest_due_id

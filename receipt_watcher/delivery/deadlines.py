@@ -1,4 +1,4 @@
-"""What happens to a job whose callback does not come by its deadline: it is sent again, or given up.
+"""Jobs whose callback does not come by its deadline: each is sent again, or given up.
 
 What it promises: a deadline that passes while the destination is held, or while we were not running, expires nothing.
 A callback that is kept (`kept_callbacks`) is applied first: nothing expires before.
@@ -30,7 +30,7 @@ _HEARD_LATELY_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DeadlineSettings:
-    """How long a callback is awaited, how often a job is sent again, and when a hold that begins then is probed."""
+    """The wait for a callback, the number of resends, and the pause before a hold that begins then is probed."""
 
     deadline_seconds: float
     max_resends: int
@@ -85,7 +85,7 @@ class Deadlines:
         return expired
 
     def _may_expire(self, url: str, branches: Sequence[str], job: Job, now: float) -> bool:
-        """Whether an overdue job may go on: not under a hold, unless no other could be its probe.
+        """Return whether an overdue job may go on: not under a hold, unless no other could be its probe.
 
         Else a hold would last until the next receipt is dropped, perhaps for ever: the overdue job becomes its probe.
         A job without resends left, or one that is sent once, waits for another one's luck, so the hold stays until that
@@ -100,12 +100,12 @@ class Deadlines:
         return self._log.lookups.next_due(ready) is None and not self._log.statistics.count(branches, State.DELIVERING)
 
     def _is_sent_once(self, job: Job) -> bool:
-        """Whether a job must not be sent again: no callback can be expected from where it goes."""
+        """Return whether a job must not be sent again: no callback can be expected from where it goes."""
         route = next((route for route in self._routes if route.name == job.inbox), None)
         return route is not None and route.branch_of(job).sends_once
 
     def _is_silence(self, url: str, job: Job) -> bool:
-        """Whether a job without a callback is evidence that none arrives.
+        """Return whether a job without a callback is evidence that none arrives.
 
         It is not where nobody knows that N8N took it, nor where a callback was heard just now: else many that N8N lost
         in a crash would go out again three by three, with a hold and a probe between them.

@@ -40,10 +40,10 @@ MOST_CALLBACKS = 10_000
 MOST_BYTES = 128 * 1024 * 1024
 MOST_UNKNOWN = 1000
 
-#: How long a callback for a job that is not there is kept.
+#: Time for which a callback for an unknown job is kept.
 UNKNOWN_SECONDS = 24 * 3600.0
 
-#: What keeps a file from being read for a while: it is neither damaged nor gone.
+#: Errors that keep a file from being read for a while: it is neither damaged nor gone.
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT})
 
 _SUFFIX = ".json"
@@ -94,13 +94,13 @@ class KeptCallbacks:
         """Find what an earlier process kept."""
         for path in sorted(self._folder.glob(f"*{_PARTIAL_SUFFIX}")):
             path.unlink(missing_ok=True)
-        found = sorted(self._folder.glob(f"[0-9]*-*{_SUFFIX}"))
+        paths = sorted(self._folder.glob(f"[0-9]*-*{_SUFFIX}"))
         with self._changing:
-            self._waiting = {path: path.stat().st_size for path in found}
+            self._waiting = {path: path.stat().st_size for path in paths}
 
     @property
     def are_due(self) -> bool:
-        """Whether any is to be applied before anything else happens to a job."""
+        """Return whether any is to be applied before anything else happens to a job."""
         return bool(self._waiting or self._being_written)
 
     def keep(self, job_id: str, body: bytes, why: str | None) -> bool:
@@ -212,5 +212,7 @@ def _kept_at(path: Path) -> float:
 
 
 def _read(path: Path) -> KeptCallback:
-    said = json.loads(path.read_bytes())
-    return KeptCallback(said["job_id"], base64.b64decode(said["body"], validate=True), said["why"], float(said["at"]))
+    fields = json.loads(path.read_bytes())
+    return KeptCallback(
+        fields["job_id"], base64.b64decode(fields["body"], validate=True), fields["why"], float(fields["at"])
+    )

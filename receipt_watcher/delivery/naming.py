@@ -1,4 +1,4 @@
-"""What destinations are called, and which branches go to one."""
+"""The names of destinations, and the branches that go to each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from each outcome of a delivery: for its job, and for the destination.
+"""The consequences of each outcome of a delivery: for its job, and for the destination.
 
 What it promises: an outcome is written down in one commit, with the attempt. One that the log does not take is kept in
 memory until it does. A failure that is the destination's costs the receipt no attempt, and `hold_after` of them in a

@@ -1,7 +1,7 @@
-"""How fast things may go: a token bucket that holds one token, and is asked with the time. Pure; one thread at a time.
+"""A token bucket that holds one token, and is asked with the time. Pure; one thread at a time.
 
-Who comes late has that made up for by one interval, no more: two go at once at the most, and in any time span one for
-each interval in it, and two more.
+At most one missed interval is made up: two go at once at the most, and in any time span one for each interval in it,
+and two more.
 """
 
 from __future__ import annotations

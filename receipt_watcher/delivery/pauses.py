@@ -1,4 +1,4 @@
-"""How long a job waits for its next try, and a destination for its next probe. Pure, but for the jitter."""
+"""The pauses before a job's next try and a destination's next probe. Pure, but for the jitter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from receipt_watcher.jobs.log.holds import DestinationState
 
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
-    """How patient delivery is; seconds, and numbers of tries. `drain_per_minute` 0 is as fast as it goes."""
+    """The patience of delivery: seconds, and numbers of tries; `drain_per_minute` 0 is as fast as it goes."""
 
     max_attempts: int
     backoff_initial_seconds: float
@@ -52,7 +52,7 @@ class Pauses:
 
 
 def others_passed(job: Job, state: DestinationState) -> bool:
-    """Whether the destination works but for this job: it took another one after it had failed this one."""
+    """Return whether the destination works but for this job: it took another one after it had failed this one."""
     failed_at = job.destination_failed_at
     return failed_at is not None and not state.is_held and (state.accepted_at or 0.0) > failed_at
 

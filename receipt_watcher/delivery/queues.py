@@ -39,12 +39,12 @@ class LoggedQueue:
 
     @property
     def due_at(self) -> float | None:
-        """When the next job of those is due; None if none is queued."""
+        """The time when the next job of those is due; None if none is queued."""
         return self.log.lookups.next_due(self._keys)
 
     @property
     def opens_at(self) -> float | None:
-        """When the next job whose window is closed now may go out; None if none is queued."""
+        """The time when the next job whose window is closed now may go out; None if none is queued."""
         closed = [branch for branch in self.branches if not self._is_open(branch)]
         times = [
             max(due_at, branch.opens_at(self.now))
@@ -55,18 +55,18 @@ class LoggedQueue:
 
     @property
     def is_due(self) -> bool:
-        """Whether a job is due whose window is open."""
+        """Return whether a job is due whose window is open."""
         due_at = self.due_at
         return due_at is not None and due_at <= self.now
 
     @property
     def is_held_by_hand(self) -> bool:
-        """Whether an admin holds the destination."""
+        """Return whether an admin holds the destination."""
         return self.log.manual_holds.of_destination(self.url) is not None
 
     @property
     def state(self) -> DestinationState:
-        """Whether it is held, and what it last did."""
+        """Return whether it is held, and what it last did."""
         return self.holds.of(self.url)
 
     @property
@@ -77,17 +77,17 @@ class LoggedQueue:
 
     @property
     def has_free_worker(self) -> bool:
-        """Whether fewer receipts are being sent than there may be."""
+        """Return whether fewer receipts are being sent than there may be."""
         return self.may_send_more()
 
     @property
     def is_sending(self) -> bool:
-        """Whether a job of this destination is being sent."""
+        """Return whether a job of this destination is being sent."""
         return self.log.statistics.count(self._keys, State.DELIVERING) > 0
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether a job of this destination is being sent, or waits for its callback."""
+        """Return whether a job of this destination is being sent, or waits for its callback."""
         return self.log.statistics.count(self._keys, State.DELIVERING, State.PROCESSING) > 0
 
     @property

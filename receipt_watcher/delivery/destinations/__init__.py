@@ -1,11 +1,11 @@
-"""Where receipts are delivered to. One file per destination; the daemon builds them.
+"""The destinations of receipts. One file per destination; the daemon builds them.
 
 A destination turns whatever its far side answers into one `Outcome`; what follows from it is the pipeline's. It is
 called by the delivery workers, several at once, and keeps nothing on disk.
 
 - `n8n`: N8N's webhook
 - `http_client`: the HTTP client
-- `signature`, `verified_file`: signatures of what is sent; the bytes of a file on their way out, proven
+- `signature`, `verified_file`: signatures of requests; the bytes of a file on their way out, proven
 - `reachability`: whether a server is there, asked without posting anything
 """
 
@@ -94,11 +94,11 @@ class Destination(Protocol):
 
     @property
     def url(self) -> str:
-        """Where receipts are handed over."""
+        """The URL that receipts are posted to."""
 
     @property
     def sends_once(self) -> bool:
-        """Whether a receipt must not be sent again when its answer is lost."""
+        """Return whether a receipt must not be sent again when its answer is lost."""
 
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
         """Hand one receipt over, once.

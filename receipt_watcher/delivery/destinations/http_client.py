@@ -46,16 +46,16 @@ _CONNECT_TIMEOUT_SECONDS = 10.0
 #: closed looks like a lost answer; so none is reused after a shorter while, and nothing has to be guessed.
 _KEEPALIVE_SECONDS = 2.0
 
-#: What is read of an answer: as much as a callback may have, since it may be the verdict.
+#: Most bytes read of an answer: as many as a callback may have, since it may be the verdict.
 _ANSWER_MAX_BYTES = 1024 * 1024
 
-#: What httpx tells of making a connection, in an admin's words.
+#: The steps of making a connection, by httpx's names, in an admin's words.
 _LEGS = {"connect_tcp": "connection", "start_tls": "TLS"}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. Header names are lower-case.
+    """An answer to a request; header names are lower-case.
 
     `proxy` names the proxy that may have answered itself, as those can that forward plain HTTP; "" if none can.
     `cut` says why the text has no end, if it has none: it is too long, or, with `is_broken`, the connection broke.

@@ -1,4 +1,4 @@
-"""Whether N8N's server is there: asked without posting anything to a webhook, since that would book a receipt.
+"""A check whether N8N's server is there, without a post to a webhook, since that would book a receipt.
 
 Any thread may ask, and waits for the answer. Nothing is kept.
 """
@@ -14,10 +14,10 @@ from receipt_watcher.errors import NotSentError
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What was found; `seconds` is how long the answer took, None where there was none."""
+    """The result of the check; `seconds` is the time that the answer took, None if there was none."""
 
     is_there: bool
-    said: str
+    words: str
     seconds: float | None = None
 
 
@@ -28,9 +28,9 @@ def reach(url: str, outbound: Outbound) -> Reach:
     try:
         answer = outbound.get(f"{address}/healthz")
     except NotSentError as error:
-        return Reach(is_there=False, said=f"{address} cannot be reached: {error}")
+        return Reach(is_there=False, words=f"{address} cannot be reached: {error}")
     if answer.status == 200 and '"ok"' in answer.text:  # noqa: PLR2004 - RFC 9110
-        return Reach(is_there=True, said=f"N8N at {address} answers and is healthy", seconds=answer.elapsed_seconds)
+        return Reach(is_there=True, words=f"N8N at {address} answers and is healthy", seconds=answer.elapsed_seconds)
     through = f" through the proxy {answer.proxy}" if answer.proxy else ""
-    said = f"{address} answers{through}, but /healthz says {answer.status}: a proxy, a starting N8N, or no N8N at all"
-    return Reach(is_there=False, said=said, seconds=answer.elapsed_seconds)
+    words = f"{address} answers{through}, but /healthz says {answer.status}: a proxy, a starting N8N, or no N8N at all"
+    return Reach(is_there=False, words=words, seconds=answer.elapsed_seconds)

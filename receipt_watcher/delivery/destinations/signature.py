@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from receipt_watcher.config.secrets import key_of
 
-#: What the workflows that ship answer, with 403, to a message that they cannot tell to be ours.
+#: The answer, with 403, of the workflows that ship to a message without a proof that it is ours.
 NOT_PROVEN = "The signature of this message is not proven"
 
 

@@ -38,4 +38,4 @@ def hold_view(
 def reach_view(name: str, reach: Reach) -> dict[str, Any]:
     """Return whether a destination is there, as JSON takes it."""
     milliseconds = None if reach.seconds is None else round(reach.seconds * 1000, 1)
-    return {"destination": name, "ok": reach.is_there, "said": reach.said, "milliseconds": milliseconds}
+    return {"destination": name, "ok": reach.is_there, "said": reach.words, "milliseconds": milliseconds}

@@ -1,4 +1,4 @@
-"""What an answer of N8N with a status of 2xx means, by `n8n.accept`.
+"""The meaning of an answer of N8N with a status of 2xx, by `n8n.accept`.
 
 What it promises: a status alone is never an acceptance, since n8n's start-up page comes with 200. What certainly was
 not taken is deferred. What may have started a workflow, but is not the answer that was agreed on, is a lost answer.
@@ -41,26 +41,26 @@ _NOTHING = object()
 def outcome_of_success(answer: Answer, accept: Accept) -> Outcome:
     """Say what an answer with a status of 2xx means."""
     shown = shown_answer(answer)
-    said = _json_of(answer)
-    if said is _NOTHING and "n8n is starting up" in answer.text:
+    parsed = _json_of(answer)
+    if parsed is _NOTHING and "n8n is starting up" in answer.text:
         return Deferred("N8N is still starting up and did not take the receipt", answer.status)
     is_answering = accept.mode in ANSWERING_MODES
     if is_answering and (verdict := _verdict_of(answer)) is not None:
         return Concluded(verdict, shown, answer.status)
-    if _is_agreed_on(answer, said, accept):
+    if _is_agreed_on(answer, parsed, accept):
         return Accepted(shown, answer.status)
-    if _is_page(answer, said) and _KNOWN_PAGE.search(answer.text):
+    if _is_page(answer, parsed) and _KNOWN_PAGE.search(answer.text):
         return Deferred(
             f"a web page came instead of an answer of the webhook ({shown}); is n8n.webhook_url right, "
             "and no login page before it?",
             answer.status,
         )
-    return _not_agreed_on(answer, said, shown, is_answering=is_answering)
+    return _not_agreed_on(answer, parsed, shown, is_answering=is_answering)
 
 
-def _not_agreed_on(answer: Answer, said: Any, shown: str, *, is_answering: bool) -> Outcome:
+def _not_agreed_on(answer: Answer, parsed: Any, shown: str, *, is_answering: bool) -> Outcome:
     """Say what an answer means that is neither what was agreed on nor a page that is known."""
-    if is_answering and said is not _NOTHING:
+    if is_answering and parsed is not _NOTHING:
         words = 'no "status": "success" or "failure" is in it; compare it with what the workflow is to answer'
         return Unreadable(f"N8N answered {shown}; {words}", answer.text[:KEPT_CHARACTERS], answer.status)
     if is_answering:
@@ -72,18 +72,18 @@ def _not_agreed_on(answer: Answer, said: Any, shown: str, *, is_answering: bool)
     )
 
 
-def _is_agreed_on(answer: Answer, said: Any, accept: Accept) -> bool:
-    """Whether an answer is, without a look at a verdict in it, the acceptance that `accept` names."""
-    is_started = isinstance(said, dict) and said.get("message") == _STARTED
+def _is_agreed_on(answer: Answer, parsed: Any, accept: Accept) -> bool:
+    """Return whether an answer is, without a look at a verdict in it, the acceptance that `accept` names."""
+    is_started = isinstance(parsed, dict) and parsed.get("message") == _STARTED
     match accept.mode:
         case "auto":
-            return not _is_page(answer, said) and not answer.is_broken
+            return not _is_page(answer, parsed) and not answer.is_broken
         case "immediately" | "last_node" | "respond":
             return is_started
         case "any_2xx":
             return True
         case None:
-            return _meets(answer, said, accept)
+            return _meets(answer, parsed, accept)
 
 
 def shown_answer(answer: Answer) -> str:
@@ -113,32 +113,34 @@ def _json_of(answer: Answer) -> Any:
         return _NOTHING
 
 
-def _is_page(answer: Answer, said: Any) -> bool:
-    """Whether it is a page that a person is to read; n8n says text/html of JSON and of words, too."""
+def _is_page(answer: Answer, parsed: Any) -> bool:
+    """Return whether it is a page that a person is to read; n8n says text/html of JSON and of words, too."""
     beginning = answer.text.lstrip()[:15].lower()
     is_said = answer.headers.get("content-type", "").startswith("text/html") and beginning.startswith("<")
-    return said is _NOTHING and (is_said or beginning.startswith(_PAGES))
+    return parsed is _NOTHING and (is_said or beginning.startswith(_PAGES))
 
 
-def _meets(answer: Answer, said: Any, accept: Accept) -> bool:
-    """Whether an answer meets the admin's own rule, in each of its parts."""
+def _meets(answer: Answer, parsed: Any, accept: Accept) -> bool:
+    """Return whether an answer meets the admin's own rule, in each of its parts."""
     if accept.status is not None and answer.status != accept.status:
         return False
     if accept.json_path is None:
         return accept.contains is None or accept.contains in answer.text
-    found = _at(said, accept.json_path)
+    selected = _at(parsed, accept.json_path)
     if accept.contains is None:
-        return found is not _NOTHING and bool(found)
-    return found is not _NOTHING and accept.contains in (found if isinstance(found, str) else json.dumps(found))
+        return selected is not _NOTHING and bool(selected)
+    return selected is not _NOTHING and accept.contains in (
+        selected if isinstance(selected, str) else json.dumps(selected)
+    )
 
 
-def _at(said: Any, path: str) -> Any:
+def _at(value: Any, path: str) -> Any:
     """Return what stands at a path such as $.items[0].state."""
     for name, number in re.findall(r"([^.\[\]$]+)|\[(\d+)\]", path):
-        if number and isinstance(said, list) and int(number) < len(said):
-            said = said[int(number)]
-        elif name and isinstance(said, dict) and name in said:
-            said = said[name]
+        if number and isinstance(value, list) and int(number) < len(value):
+            value = value[int(number)]
+        elif name and isinstance(value, dict) and name in value:
+            value = value[name]
         else:
             return _NOTHING
-    return said
+    return value

@@ -56,7 +56,7 @@ _ADVICE = {
     504: "the proxy waited too long for N8N",
 }
 _NEVER_THE_RECEIPT = frozenset({*range(300, 400), 401, 403, 404, 405, 407, 408, 410, 425, 429, 502, 503, 504})
-#: What a proxy between us and N8N answers by itself, when it refuses a host or cannot reach it.
+#: Statuses that a proxy between us and N8N answers by itself, when it refuses a host or cannot reach it.
 _OF_PROXIES = frozenset({400, 403, 407, 500, 502, 503, 504, 511})
 _WRONG_CREDENTIAL = "Authorization data is wrong"
 #: A gateway passed the request on and gave up waiting: 504, and 524 of Cloudflare.
@@ -67,7 +67,7 @@ _OWN_FAILURES = {413: Reason.REFUSED_TOO_LARGE, 415: Reason.REFUSED_TYPE, 422: R
 
 @dataclass(frozen=True, slots=True)
 class N8NSettings:
-    """What the N8N destination needs of the configuration; `api_key` may be empty.
+    """The settings of the N8N destination; `api_key` may be empty.
 
     `callback_token_of` returns the token that only this job's callback may bear, or None where all share one;
     `file_url_of` a link to a job's file, for `payload` link. `signing_secrets` are the current one and the one before.
@@ -162,8 +162,8 @@ def outcome_of(answer: Answer, now: float, accept: Accept = AUTO) -> Outcome:
         return Lost(f"N8N answered {shown}; {why}. Raise the proxy's time limit", answer.status)
     if is_of_proxy(answer):
         advice = f"look at the proxy's rules, or lead past it by NO_PROXY or {OPTION}: none"
-        said = f"{shown} came through the proxy {answer.proxy}, not in N8N's words: most likely the proxy refuses"
-        return Deferred(f"{said}; {advice}", answer.status, _retry_after(answer, now))
+        message = f"{shown} came through the proxy {answer.proxy}, not in N8N's words: most likely the proxy refuses"
+        return Deferred(f"{message}; {advice}", answer.status, _retry_after(answer, now))
     if answer.status in _OWN_FAILURES:
         return Refused(_OWN_FAILURES[answer.status], f"N8N answered {shown}", answer.status)
     if 300 <= answer.status < 400:  # noqa: PLR2004 - RFC 9110, 15.4
@@ -184,7 +184,7 @@ def outcome_of(answer: Answer, now: float, accept: Accept = AUTO) -> Outcome:
 
 
 def is_of_proxy(answer: Answer) -> bool:
-    """Whether an answer is most likely the proxy's own: one may have answered, and N8N does not speak like this.
+    """Return whether an answer is most likely the proxy's own: one may have answered, and N8N does not speak like this.
 
     n8n refuses a credential in words of its own, and reports all other trouble as JSON.
     """
@@ -210,8 +210,8 @@ def _with_execution(outcome: Outcome, answer: Answer) -> Outcome:
     if not isinstance(outcome, Accepted | Concluded | Unreadable):
         return outcome
     named: list[Any] = [answer.headers.get(name) for name in _EXECUTION_HEADERS]
-    said = _as_json(answer.text)
-    item = said[0] if isinstance(said, list) and said else said
+    parsed = _as_json(answer.text)
+    item = parsed[0] if isinstance(parsed, list) and parsed else parsed
     if isinstance(item, dict):
         named += [item.get(name) for name in _EXECUTION_FIELDS]
     return replace(outcome, execution_id=next(filter(None, map(execution_id_of, named)), None))

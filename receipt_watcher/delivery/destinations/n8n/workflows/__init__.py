@@ -36,7 +36,7 @@ from typing import Any
 from receipt_watcher.config.secrets import text_key_of
 from receipt_watcher.errors import ReceiptWatcherError
 
-#: What a GET at the webhook answers, with the workflow's name.
+#: The key of the workflow's name in the answer to a GET at the webhook.
 IDENTITY_KEY = "receipt_watcher_workflow"
 
 API_KEY_CREDENTIAL = {"id": "receiptWatcherKey", "name": "receipt-watcher: API key"}
@@ -48,7 +48,7 @@ _NEEDED = "two credentials that `receipt-watcher n8n-workflow --credentials`"
 _NEEDED_SIGNED = "three credentials that `receipt-watcher n8n-workflow --credentials --signed`"
 #: The nodes that take the receipt, that go on when the signature is proven, and that get all errors.
 _WEBHOOK, _PROVEN, _FAILED = "Webhook", "Take it", "Failed"
-#: How much room the proof takes in n8n's editor.
+#: The room that the proof takes in n8n's editor.
 _RIGHT, _DOWN = 1100, 180
 
 
