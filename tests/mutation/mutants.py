@@ -55,8 +55,13 @@ def _nodes(tree: ast.Module) -> Iterator[tuple[str, int, ast.expr]]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             around |= {id(inner): node.name for inner in ast.walk(node)}
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    # How a class is made (frozen, with slots) is no rule of the program; the type checker looks after it.
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    left_alone = docstrings | {
+        id(inner) for each in classes for made in each.decorator_list for inner in ast.walk(made)
+    }
     for index, node in enumerate(ast.walk(tree)):
-        if isinstance(node, ast.expr) and id(node) not in docstrings:
+        if isinstance(node, ast.expr) and id(node) not in left_alone:
             yield around.get(id(node), "<module>"), index, node
 
 

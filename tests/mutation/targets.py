@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TARGETS: dict[str, list[str]] = {
     "jobs.states": ["tests/unit/jobs/test_states.py"],
-    "jobs.verdict": ["tests/unit/web/test_app.py", "tests/properties/test_callbacks.py"],
+    "jobs.verdict": ["tests/unit/jobs/test_verdict.py", "tests/properties/test_callbacks.py"],
     "jobs.log.holds": ["tests/unit/jobs/log/test_holds.py"],
     "inbox.turns": ["tests/unit/inbox/test_turns.py"],
     "inbox.watching.settling": ["tests/unit/inbox/watching/test_settling.py"],

@@ -10,6 +10,10 @@ _SOURCE = '''
 """Words are left alone."""
 LIMIT = 3
 
+@dataclass(frozen=True)
+class Count:
+    number: int
+
 def may(count: int, is_open: bool) -> bool:
     """Return whether it may."""
     return is_open and not count > LIMIT

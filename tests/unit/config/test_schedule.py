@@ -45,6 +45,7 @@ def at(text: str, zone: str = BERLIN, fold: int = 0) -> float:
         ("sat", "00:00-24:00", "2026-11-21 00:00", None),
         ("sat", "00:00-24:00", "2026-11-22 00:00", "2026-11-28 00:00"),
         ("sat, sun", "00:00-24:00", "2026-11-22 00:00", None),
+        ("mon", "08:00-09:00", "2026-11-23 09:00", "2026-11-30 08:00"),
         ("mon-sun", "08:00-12:00, 13:00-18:00", "2026-11-20 12:30", "2026-11-20 13:00"),
         ("mon-sun", "08:00-12:00, 13:00-18:00", "2026-11-20 18:00", "2026-11-21 08:00"),
         # Over midnight: the hours belong to the day on which they begin.
@@ -103,6 +104,12 @@ def here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         time.tzset()
         yield request.param
     time.tzset()
+
+
+@pytest.mark.parametrize(("zone", "shown"), [("", "local time"), (BERLIN, BERLIN)])
+def test_a_window_says_whose_clock_it_goes_by(zone: str, shown: str) -> None:
+    """The text of a window has its days, its hours and its time zone, or says that it is this machine's."""
+    assert window_of("mon", "08:00-09:00", zone).text == f"mon, 08:00-09:00, {shown}"
 
 
 def test_without_a_time_zone_it_is_this_machines(here: str) -> None:
@@ -175,6 +182,8 @@ def test_what_names_no_days(text: str) -> None:
         "24:00-06:00",
         "07:00-24:01",
         "07:60-08:00",
+        "07:60-09:00",
+        "07:00-08:60",
         "07:00-07:00",
         "٠٧:٠٠-٠٨:٠٠",
         "a:b-c:d",
@@ -236,4 +245,5 @@ def test_times_and_spans_for_people() -> None:
     assert clock_text(now - 3600, now, OFFICE) == "13:05"
     assert clock_text(now - 86400, now, OFFICE) == "2026-11-19 14:05"
     spans = {20: "less than a minute", 60: "1 minute", 5400: "1 hour 30 minutes", 216_000: "2 days 12 hours"}
+    spans |= {90_060: "1 day 1 hour"}
     assert {seconds: duration_text(seconds) for seconds in spans} == spans

@@ -104,6 +104,17 @@ def test_a_turn_that_counts_for_neither_side() -> None:
     assert turns.take(0)
 
 
+def test_a_turn_taken_in_passing_is_nobody_elses() -> None:
+    """A turn that is taken in passing keeps rounds, uploads and others who pass out, until it is given back."""
+    turns = Turns()
+    assert turns.take_if_free()
+    assert not turns.take_if_free()
+    assert not turns.take_round()
+    assert not turns.take(0)
+    turns.give_back()
+    assert turns.take_round()
+
+
 @pytest.mark.parametrize("is_refused", [True, False])
 def test_uploads_wait_for_no_round_once_there_are_none(is_refused: bool) -> None:
     """When rounds have ended, a round that was refused keeps no place."""

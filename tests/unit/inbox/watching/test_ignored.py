@@ -117,3 +117,23 @@ def test_what_lies_below_a_subfolder() -> None:
     assert not lies_below(Path("a/bc"), "a/b")
     assert not lies_below(Path(), "a")
     assert lies_below(Path(), "")
+
+
+@pytest.mark.parametrize(
+    ("glob", "ignored", "taken"),
+    [
+        ("list", "list", "list/scan.pdf"),
+        ("scan*", "scan.pdf", "scans/receipt.pdf"),
+        ("old/", "old/scan.pdf", "old"),
+        ("a*b/", "a-b/scan.pdf", "ax/yb/scan.pdf"),
+        ("private/list", "private/list", "private/list/scan.pdf"),
+        ("private/old/", "private/old/scan.pdf", "private/old"),
+        ("private/old/", "private/old/scan.pdf", "old/scan.pdf"),
+    ],
+)
+def test_a_pattern_means_files_or_folders_by_name_or_by_path(glob: str, ignored: str, taken: str) -> None:
+    """A pattern with a slash at its end means folders, one with a slash within means a path; others mean file names."""
+    names = Ignored(packs=(), globs=[glob])
+    for relative, is_ignored in ((ignored, True), (taken, False)):
+        assert names.ignores(relative) is is_ignored
+        assert (names.rule_for(relative) is not None) is is_ignored

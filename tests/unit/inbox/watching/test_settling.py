@@ -339,3 +339,21 @@ def test_subfolders_have_their_own_times(desk: Desk) -> None:
     assert desk.after(SLOW.settle_seconds - SETTLE - 0.01) == []
     assert desk.after(0.01) == ["slow/a"]
     assert desk.after(SLOW.patience_seconds - SLOW.settle_seconds) == ["slow/c"]
+
+
+def test_what_was_parked_comes_before_what_still_settles(desk: Desk) -> None:
+    """A file whose pause has ended is given out although a younger one still settles."""
+    pause = desk.park("parked", WaitReason.OPEN)
+    desk.now += pause - 0.1
+    desk.put("younger")
+    assert desk.after(0.1) == ["parked"]
+    assert desk.after(SETTLE) == ["younger"]
+
+
+def test_a_moved_file_is_known_by_size_and_time() -> None:
+    """On another file system a file has another inode; its size and its time still tell that it is the same."""
+    signature = Signature(10, 1_700_000_000_000_000_000, 7)
+    assert not signature.is_unallocated
+    assert signature.is_same_content(signature._replace(inode=8, is_unallocated=True))
+    assert not signature.is_same_content(signature._replace(size=11))
+    assert not signature.is_same_content(signature._replace(mtime_ns=signature.mtime_ns + 1))

@@ -169,3 +169,48 @@ def test_an_everyday_callback_writes_nothing(log: JobLog, holds: Holds) -> None:
     changes = connection.total_changes
     holds.called_back(URL, NOW + 1)
     assert connection.total_changes == changes
+
+
+def test_failures_in_a_row_are_counted(holds: Holds) -> None:
+    """Failures in a row are counted and put into words; an acceptance begins the count anew."""
+    assert holds.of(URL).trouble is None
+    assert holds.missed(URL, "N8N answered 503") == 1
+    assert holds.of(URL).trouble == "has failed once: N8N answered 503"
+    assert holds.missed(URL, "no connection") == 2
+    assert holds.of(URL).trouble == "has failed 2 times in a row: no connection"
+    holds.accepted(URL, NOW)
+    assert holds.of(URL).trouble is None
+    assert holds.missed(URL, "no connection") == 1
+    holds.hold(URL, HoldKind.ANSWERS, "no connection", NOW, NOW + 5)
+    assert holds.of(URL).trouble == "is held: no connection"
+
+
+def test_failures_before_the_first_probe_count_for_nothing(holds: Holds) -> None:
+    """What was under way when a hold began and fails before the first probe changes nothing about the hold."""
+    assert holds.hold(URL, HoldKind.ANSWERS, "N8N answered 503", NOW, NOW + 5)
+    before = holds.of(URL)
+    assert holds.hold(URL, HoldKind.ANSWERS, "no connection", NOW + 4.9, NOW + 9) is False
+    assert holds.of(URL) == before
+
+
+def test_a_pause_is_never_shortened(holds: Holds) -> None:
+    """Of the pauses that a destination asks for, the one that ends last counts."""
+    for until in (NOW + 60, NOW + 5):
+        holds.pause(URL, until)
+        assert holds.of(URL).probe_at == NOW + 60
+    holds.pause(URL, NOW + 90)
+    assert holds.of(URL).probe_at == NOW + 90
+
+
+def test_three_unreadable_verdicts_hold(holds: Holds) -> None:
+    """The third verdict in a row that cannot be read holds the destination, and no earlier one."""
+    begun = [holds.unreadable(URL, job, "no verdict", NOW, NOW + 5) for job in ("a", "a", "b", "c")]
+    assert begun == [False, False, False, True]
+    assert holds.of(URL).hold_kind is HoldKind.SILENCE
+
+
+def test_two_receipts_are_kept_as_evidence_of_a_limit(holds: Holds) -> None:
+    """Of the receipts that were too large the first two are named, however many there are."""
+    for job in ("a", "b", "c"):
+        holds.too_large(URL, job)
+    assert holds.of(URL).too_large_job == "a b"

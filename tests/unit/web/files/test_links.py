@@ -49,6 +49,14 @@ def test_a_link_is_good_for_its_time(seconds: float) -> None:
     assert judged(clock, query).worth is LinkWorth.EXPIRED
 
 
+def test_a_link_ends_at_its_second() -> None:
+    """A link is expired from the very second that it names."""
+    clock = FakeClock(1_700_000_000.0)
+    _, query = link_of(clock)
+    clock.advance(SECONDS)
+    assert judged(clock, query).worth is LinkWorth.EXPIRED
+
+
 def test_links_outlive_a_change_of_the_token(clock: FakeClock) -> None:
     """A link that was made with the token before is good until that is taken out; then it is none."""
     _, query = link_of(clock, SECRETS[1])
