@@ -30,7 +30,8 @@ from receipt_watcher.notify.watcher import NoticeWatcher
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.wakeup import Bell
 from tests.conftest import FakeClock
-from tests.unit.delivery.test_worker import (
+from tests.unit.delivery.conftest import other_spool
+from tests.unit.delivery.worker_world import (
     ACCEPTED,
     BROKEN,
     DOWN,
@@ -40,7 +41,6 @@ from tests.unit.delivery.test_worker import (
     URL,
     FakeDestination,
     World,
-    other_spool,
     route_to,
 )
 from tests.unit.notify.test_watcher import OFFICE, FakeChannel

@@ -23,7 +23,7 @@ from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import Verdict, parse_verdict
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock, examples
-from tests.unit.delivery.test_worker import ACCEPTED, BROKEN, DOWN, LOST, URL, FakeDestination, World, route_to
+from tests.unit.delivery.worker_world import ACCEPTED, BROKEN, DOWN, LOST, URL, FakeDestination, World, route_to
 
 SUCCESS = Verdict(success=True, message="booked", notion_page_url="https://notion.example/1", details={"total": 12})
 FAILURE = Verdict(success=False, message="no total found")

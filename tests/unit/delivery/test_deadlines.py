@@ -12,7 +12,7 @@ from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock
 from tests.unit.delivery.test_callbacks import DEADLINE_SECONDS, FAILURE, SUCCESS, Concluding
-from tests.unit.delivery.test_worker import ACCEPTED, LOST, URL
+from tests.unit.delivery.worker_world import ACCEPTED, LOST, URL
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import INSTALLATION, FakeClock, make_job
-from tests.unit.delivery.test_worker import URL, FakeDestination, route_to
+from tests.unit.delivery.worker_world import URL, FakeDestination, route_to
 
 SECRET = "Tr0ub4dor-and-3-horses"
 NO_PACKS: tuple[IgnorePack, ...] = ()

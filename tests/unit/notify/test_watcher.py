@@ -29,7 +29,7 @@ from receipt_watcher.notify.watcher import LOOK_SECONDS, NoticeWatcher, forget
 from receipt_watcher.report.balance.last_result import LastBalance, keep_balance
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock, examples, make_job, open_log
-from tests.unit.delivery.test_worker import URL, FakeDestination, route_to
+from tests.unit.delivery.worker_world import URL, FakeDestination, route_to
 
 HOUR, DAY = 3600.0, 86400.0
 SECRET = "Tr0ub4dor-and-3-horses"

@@ -19,7 +19,7 @@ from receipt_watcher.spool.folders import Spool
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, wait_until
 from tests.unit.delivery.test_callbacks import DEADLINE_SECONDS, Concluding
-from tests.unit.delivery.test_worker import DOWN, URL, FakeDestination, World, route_to
+from tests.unit.delivery.worker_world import DOWN, URL, FakeDestination, World, route_to
 from tests.unit.inbox.test_status_file import Share, share
 from tests.unit.notify.test_watcher import Office, office
 

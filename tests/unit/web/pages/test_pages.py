@@ -57,7 +57,7 @@ from receipt_watcher.web.uploads.receive import Uploads
 from tests.conftest import TOKEN, FakeClock, examples
 from tests.fakes.daemons.process import digest
 from tests.unit.delivery.test_callbacks import Concluding
-from tests.unit.delivery.test_worker import URL
+from tests.unit.delivery.worker_world import URL
 from tests.unit.jobs.log.test_search import record as record_at
 from tests.unit.web.test_app import LOCAL, OFFICE, ask, assert_problem
 
