@@ -26,19 +26,10 @@ from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 
 # How fast an example is drawn or checked depends on what else the machine does: that is no property of the program.
-# `pytest --hypothesis-profile=thorough` draws twice as many examples as the suite does.
-_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("unhurried", _UNHURRIED, max_examples=50)
-settings.register_profile("thorough", _UNHURRIED, max_examples=100)
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
-
-def examples(thorough: int) -> int:
-    """Return how many examples a property is tried with, if they are so many with the profile «thorough»."""
-    return thorough if settings.get_current_profile_name() == "thorough" else thorough // 2
-
-
-# Many tests start Python: it need not compile the program anew each time, whatever the environment says of bytecode.
+# Many tests start Python. It compiles the program once, even if the environment forbids Python to keep bytecode.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 if "PYTEST_XDIST_WORKER" not in os.environ:

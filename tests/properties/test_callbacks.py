@@ -26,14 +26,12 @@ from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.server import thread
-from tests.conftest import TOKEN, FakeClock, examples
+from tests.conftest import TOKEN, FakeClock
 from tests.fakes.api_client import no_pause
 from tests.properties.interleavings import be_quiet
 from tests.unit.web.test_app import SUCCESS, Site
 
-OFTEN = settings(
-    max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+OFTEN = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 RIGHT = b"X-Callback-Token: " + TOKEN.encode()
 
 
@@ -266,7 +264,7 @@ PIECES = st.sampled_from(
 ) | st.binary(max_size=30)
 
 
-@settings(OFTEN, max_examples=examples(100))
+@settings(OFTEN, max_examples=100)
 @given(changes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 30), PIECES), min_size=1, max_size=3))
 def test_any_bytes_over_the_wire(
     site: Site, port: int, caplog: pytest.LogCaptureFixture, changes: list[tuple[int, int, bytes]]

@@ -20,7 +20,6 @@ from receipt_watcher.config.secrets import redacted
 from receipt_watcher.config.sources.load import load
 from receipt_watcher.config.sources.merged import PREFIX, SHORT_NAMES
 from receipt_watcher.errors import ConfigError
-from tests.conftest import examples
 
 SECRET = "Tr0ub4dor-and-3-horses"
 HOME = {"HOME": "/home/admin"}
@@ -37,7 +36,7 @@ EXAMPLE: dict[str, Any] = yaml.safe_load(
         }
     )
 )
-OFTEN = settings(max_examples=examples(100))
+OFTEN = settings(max_examples=100)
 
 
 def judged(

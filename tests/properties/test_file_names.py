@@ -25,7 +25,7 @@ from receipt_watcher.jobs.states import Event
 from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.reason_file import note_path
 from receipt_watcher.system.display import NAME_MAX_BYTES, display_name, numbered_name
-from tests.conftest import INSTALLATION, FakeClock, examples, open_log
+from tests.conftest import INSTALLATION, FakeClock, open_log
 from tests.properties.interleavings import be_quiet, picture
 from tests.unit.inbox.test_take_in import route_on
 from tests.unit.spool.test_filing import MONTH, Office
@@ -48,7 +48,7 @@ def _is_name(name: bytes) -> bool:
 
 
 A_NAME = NAMES.map(lambda name: name.translate(None, b"\0/")).filter(_is_name)
-OFTEN = settings(max_examples=examples(40))
+OFTEN = settings(max_examples=40)
 
 
 @pytest.fixture(autouse=True)

@@ -24,10 +24,9 @@ from receipt_watcher.jobs.log.queries.lookups import Lookups
 from receipt_watcher.jobs.log.transitions import Jobs
 from receipt_watcher.jobs.states import TRANSITIONS, Event, State
 from receipt_watcher.spool.route import Branch
-from tests.conftest import examples
 from tests.properties.interleavings import DEADLINE, TO_THE_END, Answer, AnyInterleaving, be_quiet
 
-AnyInterleaving.TestCase.settings = settings(max_examples=examples(30), stateful_step_count=50)
+AnyInterleaving.TestCase.settings = settings(max_examples=30, stateful_step_count=50)
 test_whatever_comes_in_between = AnyInterleaving.TestCase
 
 

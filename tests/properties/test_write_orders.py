@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-from tests.conftest import examples
 from tests.properties.write_orders import AnyOrder
 
-AnyOrder.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=40)
+AnyOrder.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 test_whatever_writers_do = AnyOrder.TestCase

@@ -32,7 +32,7 @@ _CALLS_BACK = {
         ("inbox.watching.kernel_events", "inbox.watching.watch"): "the functions that watchdog's events are given to",
         ("inbox.watching.settling", "inbox.watching.watch"): "the function that knows the times of a subfolder",
         ("jobs.log.engine.sqlite", "jobs.log.holds"): "the function that reads a row",
-        ("jobs.log.queries.known_answers", "jobs.log.queries.statistics"): "the function that asks anew",
+        ("jobs.log.queries.known_answers", "jobs.log.queries.statistics"): "the function that counts in the log",
         ("spool.filing", "spool.folders"): "an iterator of paths",
         ("web.callback", "web.server.bodies"): "ASGI",
         ("web.server.accepting", "web.server.thread"): "the function that makes a connection",

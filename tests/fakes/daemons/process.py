@@ -313,7 +313,7 @@ class RunningDaemon:
         return found[0]
 
     def is_quiet(self, jobs: int) -> bool:
-        """Return whether so many jobs are recorded, each concluded and filed, and nothing waits or is under way."""
+        """Return whether this number of jobs is recorded, all are concluded and filed, and no work is left."""
         open_states = ", ".join(f"'{state.value}'" for state in OPEN_STATES)
         query = f"SELECT COUNT(*), TOTAL(move_due OR state IN ({open_states})) FROM job"
         address = f"file:{self.state / 'receipts.db'}?mode=ro"

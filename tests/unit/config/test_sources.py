@@ -19,7 +19,6 @@ from receipt_watcher.config.secrets import redacted
 from receipt_watcher.config.sources.load import find_config_file, load
 from receipt_watcher.config.sources.merged import NOT_SET_CREDENTIAL, SHORT_NAMES
 from receipt_watcher.errors import ConfigError, Problem
-from tests.conftest import examples
 
 MINIMAL = "inboxes: [{path: /x/inbox}]\nn8n: {webhook_url: http://n8n/hook}\n"
 SECRET = "Tr0ub4dor-and-3-horses"
@@ -559,7 +558,7 @@ YAML_PARTS = [
 ]
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=300)
 @given(
     text=st.text()
     | st.lists(st.sampled_from(YAML_PARTS), max_size=25).map("".join)

@@ -22,7 +22,7 @@ from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import Verdict, parse_verdict
 from receipt_watcher.spool.folders import Spool
-from tests.conftest import FakeClock, examples
+from tests.conftest import FakeClock
 from tests.unit.delivery.worker_world import ACCEPTED, BROKEN, DOWN, LOST, URL, FakeDestination, World, route_to
 
 SUCCESS = Verdict(success=True, message="booked", notion_page_url="https://notion.example/1", details={"total": 12})
@@ -426,7 +426,7 @@ def do(world: Concluding, job: Job, step: str) -> None:
             world.deliver_all()
 
 
-@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(STEPS), max_size=12))
 def test_success_is_never_lost_and_never_invented(world: Concluding, steps: list[str]) -> None:
     """Whatever happens in whatever order: the job has succeeded if, and only if, a success was ever received."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from structlog.testing import capture_logs
 
@@ -21,8 +19,8 @@ from tests.unit.delivery.worker_world import (
     TOO_LARGE,
     URL,
     World,
-    in_thread,
     resend,
+    while_sending,
 )
 
 # --- a hold --------------------------------------------------------------------------------------------------------
@@ -34,19 +32,9 @@ def test_held_destination_is_probed_with_one_receipt_at_a_time(known: World) -> 
     known.destination.script = lambda _: DOWN
     assert known.deliver_all() == 1
     known.clock.now = known.standing.probe_at or 0.0
-    is_out, answer = threading.Event(), threading.Event()
-
-    def slow(_: Job) -> Outcome:
-        is_out.set()
-        assert answer.wait(10)
-        return DOWN
-
-    known.destination.script = slow
-    with in_thread(known.delivery.deliver_due):
-        assert is_out.wait(10)
+    with while_sending(known, DOWN):
         assert known.delivery.deliver_due() is False
         assert known.delivery.wait_seconds(5) == 5
-        answer.set()
     assert len(known.destination.calls) == 2
 
 
@@ -114,7 +102,7 @@ def test_acceptance_ends_the_hold(known: World) -> None:
 
 
 def test_trouble_with_one_receipt_is_told(known: World) -> None:
-    """What held N8N is told by the hold; what is the receipt's own is a warning, and so is said when it passes."""
+    """A failure that holds N8N is logged by the hold; one of the receipt alone is a warning, and its end is logged."""
     (poison,) = known.record()
     pass_all_but(known, poison, BROKEN)
     with capture_logs() as lines:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
-from receipt_watcher.delivery.destinations import Outcome
-from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
@@ -18,8 +14,8 @@ from tests.unit.delivery.worker_world import (
     TOO_LARGE,
     FakeDestination,
     World,
-    in_thread,
     route_to,
+    while_sending,
 )
 
 # --- who may go ----------------------------------------------------------------------------------------------------
@@ -39,18 +35,8 @@ def test_one_receipt_is_out_until_the_first_callback_ever(world: World) -> None:
 def test_one_receipt_is_out_while_the_first_is_being_sent(world: World) -> None:
     """That holds while the first one is still on the wire, too."""
     world.record(2)
-    is_out, answer = threading.Event(), threading.Event()
-
-    def slow(_: Job) -> Outcome:
-        is_out.set()
-        assert answer.wait(10)
-        return ACCEPTED
-
-    world.destination.script = slow
-    with in_thread(world.delivery.deliver_due):
-        assert is_out.wait(10)
+    with while_sending(world, ACCEPTED):
         assert world.delivery.deliver_due() is False
-        answer.set()
 
 
 def test_failed_first_receipt_lets_the_next_go(world: World) -> None:

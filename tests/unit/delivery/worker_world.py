@@ -191,6 +191,23 @@ def in_thread(work: Callable[[], object]) -> Iterator[None]:
     thread.join()
 
 
+@contextlib.contextmanager
+def while_sending(world: World, outcome: Outcome) -> Iterator[None]:
+    """Have a receipt on its way to the destination, which answers with the outcome at the end."""
+    is_out, answer = threading.Event(), threading.Event()
+
+    def slow(_: Job) -> Outcome:
+        is_out.set()
+        assert answer.wait(10)
+        return outcome
+
+    world.destination.script = slow
+    with in_thread(world.delivery.deliver_due):
+        assert is_out.wait(10)
+        yield
+        answer.set()
+
+
 def resend(world: World, job: Job) -> None:
     """Send a job again for which no callback came, once its destination may be asked."""
     world.clock.now = max(world.clock.now, world.standing.probe_at or 0.0)

@@ -28,7 +28,6 @@ from receipt_watcher.examine import judge
 from receipt_watcher.examine.judge import ACCEPTED_MIME_TYPES, Examination, FileLimits, Refusal, examine
 from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
 from receipt_watcher.system import disk
-from tests.conftest import examples
 
 LIMITS = FileLimits(max_file_bytes=5_000_000, max_pixels=100_000_000)
 
@@ -515,7 +514,7 @@ def test_many_threads(tmp_path: Path) -> None:
 
 
 EAGER = settings(
-    max_examples=examples(150),
+    max_examples=150,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     database=None,
 )

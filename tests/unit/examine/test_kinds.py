@@ -30,7 +30,6 @@ from PIL import Image
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.examine.judge import TELLING_BYTES, FileLimits, examine
 from receipt_watcher.jobs.reasons import Reason
-from tests.conftest import examples
 from tests.fakes import receipt_variants
 from tests.fakes.receipt_variants import VARIANTS, content_of, decodes, opens
 from tests.unit.examine.test_judge import (
@@ -232,7 +231,7 @@ def test_a_picture_behind_the_picture_that_was_cut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(
-    max_examples=examples(25),
+    max_examples=25,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     database=None,
 )

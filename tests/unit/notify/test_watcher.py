@@ -28,7 +28,7 @@ from receipt_watcher.notify.settings import NotificationSettings
 from receipt_watcher.notify.watcher import LOOK_SECONDS, NoticeWatcher, forget
 from receipt_watcher.report.balance.last_result import LastBalance, keep_balance
 from receipt_watcher.spool.folders import Spool
-from tests.conftest import FakeClock, examples, make_job, open_log
+from tests.conftest import FakeClock, make_job, open_log
 from tests.unit.delivery.worker_world import URL, FakeDestination, route_to
 
 HOUR, DAY = 3600.0, 86400.0
@@ -641,7 +641,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_whatever_happens(tmp_path_factory: pytest.TempPathFactory, spool: Spool, steps: Sequence[str]) -> None:
     """In any order of events and restarts each beginning has its end, and each failure is counted once."""

@@ -31,7 +31,7 @@ from receipt_watcher.jobs.states import CLOSED_STATES, Event, State
 from receipt_watcher.report import metrics
 from receipt_watcher.report.metrics import BUCKETS, Counts
 from receipt_watcher.service.daemon_parts import DaemonParts
-from tests.conftest import TOKEN, FakeClock, examples, make_job
+from tests.conftest import TOKEN, FakeClock, make_job
 from tests.fakes.daemons.process import REPOSITORY, RunningDaemon, jpegs, wait_until
 from tests.fakes.daemons.unstarted import unstarted_parts
 
@@ -175,7 +175,7 @@ def test_a_log_that_fails_takes_no_sums_away(log: JobLog, counts: Counts) -> Non
 STEPS = st.lists(st.sampled_from(["record", "count", "deliver"]) | st.sampled_from([*Event]), max_size=40)
 
 
-@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, page_lines=st.integers(1, 5))
 def test_any_history_is_counted_whole(log: JobLog, steps: list[str], page_lines: int) -> None:
     """Whatever happens to receipts, and whenever somebody scrapes, each end is counted once, in pages of any size."""

@@ -38,7 +38,7 @@ from receipt_watcher.spool.folders import Spool, SpoolFolders
 from receipt_watcher.spool.retention import BelievedTime, Remover, Tally, Trimmer
 from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system import disk
-from tests.conftest import INSTALLATION, TOKEN, FakeClock, examples, make_job, open_log
+from tests.conftest import INSTALLATION, TOKEN, FakeClock, make_job, open_log
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until
 from tests.unit.inbox.test_take_in import route_on
 from tests.unit.spool.test_filing import Office
@@ -877,7 +877,7 @@ def carry_out(archive: Archive, number: int, plan: Plan) -> Job:
     return job
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=40)
 @given(plans=st.lists(PLANS, max_size=6), done_days=DAYS, failed_days=DAYS, dead=st.booleans())
 def test_nothing_else_is_ever_removed(
     plans: list[Plan], done_days: int | None, failed_days: int | None, dead: bool

@@ -40,7 +40,7 @@ from receipt_watcher.web.files.linked_file import LinkedFile
 from receipt_watcher.web.files.links import FileLinks
 from receipt_watcher.web.probes import Probes, ProbeSources
 from receipt_watcher.web.server import thread as server
-from tests.conftest import TOKEN, FakeClock, examples
+from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import wait_until
 from tests.unit.delivery.test_callbacks import Concluding
 
@@ -486,7 +486,7 @@ VERDICTS = st.fixed_dictionaries(
 ).map(lambda said: json.dumps(said).encode())
 
 
-@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(body=st.binary(max_size=200) | JSON.map(lambda said: json.dumps(said).encode()) | VERDICTS)
 def test_no_body_is_an_error_of_ours(site: Site, body: bytes) -> None:
     """Whatever bytes are posted with the token, the answer says what is wrong with them; it is never a 500."""
@@ -498,7 +498,7 @@ def test_no_body_is_an_error_of_ours(site: Site, body: bytes) -> None:
     assert (site.job(job).state is State.QUEUED or is_unreadable) == (answer.status_code != 200)
 
 
-@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(job_id=st.text(min_size=1).map(lambda text: text.encode("utf-8", "replace")))
 def test_no_job_id_is_an_error_of_ours(site: Site, job_id: bytes) -> None:
     """Whatever stands where the job's id is expected, there is no such job."""

@@ -23,7 +23,7 @@ from receipt_watcher.inbox.watching.kernel_events import _reader_of
 from receipt_watcher.inbox.watching.watch import RETRY_WATCHES_SECONDS, InboxWatch
 from receipt_watcher.spool.reason_file import write_note
 from receipt_watcher.system.mounts import Mount, mount_of
-from tests.conftest import FakeClock, examples
+from tests.conftest import FakeClock
 from tests.fakes.daemons.process import wait_until
 from tests.unit.inbox.watching.test_ignored import IGNORED, TAKEN
 from tests.unit.system.test_disk import AT_ONCE
@@ -333,7 +333,7 @@ class Writers(RuleBasedStateMachine):
             shutil.rmtree(self._root)
 
 
-Writers.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=40)
+Writers.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 test_whatever_writers_do = Writers.TestCase
 
 

@@ -16,7 +16,7 @@ from receipt_watcher.jobs.log.queries import search
 from receipt_watcher.jobs.log.queries.search import Cursor, Page, Search, Wanted
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
-from tests.conftest import examples, make_job, open_log
+from tests.conftest import make_job, open_log
 
 HOUR = 3600.0
 NOON = 1_700_006_400.0  # a full hour
@@ -113,7 +113,7 @@ WANTED = st.builds(
 
 
 @given(wanted=WANTED, limit=st.integers(1, 40), stretch=st.integers(1, 150))
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_pages_hold_what_fits_once_and_in_order(filled: Filled, wanted: Wanted, limit: int, stretch: int) -> None:
     """All pages together are what fits, the newest first, whatever the size of pages and stretches; back again, too."""
     log = filled.log

@@ -41,7 +41,7 @@ from receipt_watcher.spool.reason_file import note_path
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.time_limit import answering
-from tests.conftest import INSTALLATION, TOKEN, FakeClock, examples, make_job, open_log
+from tests.conftest import INSTALLATION, TOKEN, FakeClock, make_job, open_log
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until
 from tests.unit.cli import test_main
 from tests.unit.cli.test_main import Command
@@ -565,7 +565,7 @@ class Tampered:
         return Finding.ARCHIVED if job.folder is Folder.DONE else Finding.MISSING
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=40)
 @given(
     ends=st.lists(st.tuples(st.sampled_from(ENDS), st.integers(0, 5)), min_size=1, max_size=6),
     steps=st.lists(st.tuples(st.sampled_from(TAMPERINGS), st.integers(0, 5)), max_size=6),

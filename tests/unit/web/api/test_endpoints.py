@@ -25,13 +25,11 @@ from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.api import schemas
 from receipt_watcher.web.api.operations import OPERATIONS
-from tests.conftest import FakeClock, examples, make_job
+from tests.conftest import FakeClock, make_job
 from tests.fakes.api_client import ApiSite
 from tests.unit.web.test_app import LOCAL, ask, assert_problem
 
-OFTEN = settings(
-    max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+OFTEN = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

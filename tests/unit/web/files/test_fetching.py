@@ -37,7 +37,7 @@ from receipt_watcher.web.files.links import FileLinks
 from receipt_watcher.web.server import connections, thread
 from receipt_watcher.web.server.admission import Admission
 from tests.benchmarks import probe
-from tests.conftest import TOKEN, FakeClock, examples, make_job
+from tests.conftest import TOKEN, FakeClock, make_job
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 from tests.unit.web.test_app import OFFICE, Site, assert_problem, served
 
@@ -407,7 +407,7 @@ def test_an_opening_that_never_ends_is_given_up(site: Fetchable, monkeypatch: py
     answers.set()
 
 
-@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_no_query_string_breaks_anything(site: Fetchable, query: bytes) -> None:
     """Whatever bytes stand behind the question mark, the answer is that it is no link."""

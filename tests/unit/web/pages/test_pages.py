@@ -54,7 +54,7 @@ from receipt_watcher.web.pages.texts.german_codes import WAITS_DE
 from receipt_watcher.web.pages.texts.language import Texts
 from receipt_watcher.web.probes import Probes, ProbeSources
 from receipt_watcher.web.uploads.receive import Uploads
-from tests.conftest import TOKEN, FakeClock, examples
+from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import digest
 from tests.unit.delivery.test_callbacks import Concluding
 from tests.unit.delivery.worker_world import URL
@@ -943,7 +943,7 @@ def test_each_role_sees_and_does_what_it_may(
         max_size=4,
     ),
 )
-@settings(max_examples=examples(120), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_no_question_breaks_a_page(office: Office, path: str, query: dict[str, str]) -> None:
     """Whatever stands in an address, the answer is a page, or says what is wrong with it."""
     answer = ask(office.app, "GET", path, LOCAL, params=query, headers={"Accept": "text/html"})

@@ -48,7 +48,7 @@ from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server import bodies, connections, thread
 from receipt_watcher.web.server.admission import Admission
 from receipt_watcher.web.uploads.form import Form
-from tests.conftest import TOKEN, FakeClock, examples
+from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 from tests.properties.attacks import attack
 from tests.properties.fuzz_http import faults_in, fuzz
@@ -393,7 +393,7 @@ LEGAL = {State.SUCCESS: {State.SUCCESS}, State.FAILURE: {State.FAILURE, State.SU
 OPEN = {State.QUEUED, State.DELIVERING, State.PROCESSING}
 
 
-@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     state=st.sampled_from([state for state in State if state is not State.DUPLICATE]),
     sent=st.lists(
@@ -419,7 +419,7 @@ def test_callbacks_change_a_job_legally_or_not_at_all(site: Site, state: State, 
             assert after.state in LEGAL.get(before.state, {State.CANCELLED, State.SUCCESS})
 
 
-@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     headers=st.lists(
         st.tuples(
