@@ -404,13 +404,11 @@ SIZES: dict[str, tuple[Callable[[], dict[str, int]], int]] = {
 STILL_LARGE: dict[str, set[str]] = {
     "lines of a module": {
         "inbox.gate",
-        "report.balance.balance",
         "spool.folders",
     },
     "lines of a class": {
         "inbox.gate.Gate",
         "inbox.watching.watch.InboxWatch",
-        "report.balance.balance.Balance",
         "spool.filing.Filing",
         "spool.folders.Spool",
     },

@@ -22,7 +22,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("config.schedule", "opens_at: 1 -> 2 (2)"): _DAY_MORE,
     ("config.schedule", "opens_at: begin > now -> begin >= now"): "at its beginning a window is open",
     ("config.schedule", "_spans: end > begin -> end >= begin"): "hours that end when they begin are refused",
-    ("inbox.watching.settling", "Seen: 0 -> 1"): "a growing file is never parked, so the first look counts as one in both cases",
+    (
+        "inbox.watching.settling",
+        "Seen: 0 -> 1",
+    ): "no growing file is parked: the first look is number one either way",
     ("inbox.watching.settling", "Seen: 0.0 -> 1.0"): "only what is parked has a time to wait for",
     ("inbox.watching.settling", "park: 30 -> 31"): "the longest pause is reached long before",
     ("inbox.watching.settling", "<module>: 15.0 -> 16.0"): _BY_TASTE,

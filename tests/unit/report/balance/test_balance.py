@@ -29,7 +29,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
-from receipt_watcher.report.balance import balance, daily
+from receipt_watcher.report.balance import balance, daily, folders, lookup
 from receipt_watcher.report.balance.balance import Balance
 from receipt_watcher.report.balance.csv_export import COLUMNS, exporting, guarded, row_of, unguarded
 from receipt_watcher.report.balance.daily import Audit
@@ -418,7 +418,7 @@ def test_a_folder_that_is_away(office: Office, folder: Folder) -> None:
 def test_a_share_that_does_not_answer(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that falls silent costs its own receipts their proof, once the time is over, and nobody else's."""
     jobs = one_of_each(office)
-    monkeypatch.setattr(balance, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(folders, "ANSWER_SECONDS", 0.3)
     speaks = threading.Event()
     status_of = contents.status_of
 
@@ -427,7 +427,7 @@ def test_a_share_that_does_not_answer(office: Office, monkeypatch: pytest.Monkey
             speaks.wait(60)
         return status_of(path)
 
-    monkeypatch.setattr(balance, "status_of", silent_in_done)
+    monkeypatch.setattr(lookup, "status_of", silent_in_done)
     sums = proof(office)
     speaks.set()
     assert sums.findings == Counter({Finding.UNREACHABLE: 3, Finding.OK: 4})
@@ -447,7 +447,7 @@ def test_what_cannot_be_read(office: Office, monkeypatch: pytest.MonkeyPatch) ->
             raise OSError(5, "Input/output error")
         return hashing(path)
 
-    monkeypatch.setattr(balance, "hashing", failing)
+    monkeypatch.setattr(lookup, "hashing", failing)
     sums = proof(office)
     assert named(sums) == [("unreadable", "b.jpg")]
     assert sums.named[0].detail == "Input/output error"
