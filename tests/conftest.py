@@ -23,7 +23,8 @@ from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.paths import SpoolFolders
 
 # How fast an example is drawn or checked depends on what else the machine does: that is no property of the program.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

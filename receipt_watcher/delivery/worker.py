@@ -183,7 +183,7 @@ class Deliveries:
         except ChangedOnDiskError as error:
             return Refused(Reason.CHANGED, str(error))
         except FileNotFoundError as error:
-            if not route.spool.is_missing(route.path_of(job)):
+            if not route.spool.presence.is_missing(route.path_of(job)):
                 raise  # its folder is away, or was a moment ago: no fault of the receipt
             return Refused(Reason.FILE_MISSING, f"{error.filename} is not there any more")
 

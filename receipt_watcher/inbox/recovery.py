@@ -60,7 +60,7 @@ class Recovery:
         """
         unrecorded = functools.partial(self._log.files.unrecorded_in_processing, route.name)
         unknown = []
-        for job_id, relative in route.spool.orphans(unrecorded):
+        for job_id, relative in route.spool.processing.orphans(unrecorded):
             job = self._log.lookups.get(job_id)
             if job is None:
                 unknown.append((job_id, relative))
@@ -68,14 +68,13 @@ class Recovery:
                 self._take_up(route, job, relative)
         orphans = list({job_id: (job_id, relative) for job_id, relative in reversed(unknown)}.values())[::-1]
         folder = route.spool.folders.processing
-        for stranger in [*route.spool.strangers(), *(folder.joinpath(*one) for one in unknown if one not in orphans)]:
-            logger.warning(
-                "file.unknown", inbox=route.name, path=str(stranger), advice="not ours; move it into the inbox"
-            )
+        doubled = [folder.joinpath(*one) for one in unknown if one not in orphans]
+        for path in [*route.spool.processing.foreign_entries(), *doubled]:
+            logger.warning("file.unknown", inbox=route.name, path=str(path), advice="not ours; move it into the inbox")
         self._recording.stuck[route.name] = 0
         quiet = self._quiet(route, orphans)
         for job_id, relative in quiet:
-            copied = route.spool.drop_copied_original(job_id, relative)
+            copied = route.spool.processing.drop_copied_original(job_id, relative)
             logger.info("job.adopted", job_id=job_id, inbox=route.name, filename=relative.name, original_removed=copied)
         return [
             job

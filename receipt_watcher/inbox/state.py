@@ -1,9 +1,10 @@
-"""What the daemon knows of its inboxes, for the commands: how each is watched, and what waits in it since when.
+"""How an inbox is, as its daemon knows it: how it is watched, whether it can be used, and what waits in it since when.
 
-What it promises: one small file for each inbox in the runtime folder, always whole, written when something changed and
-not more often than every two seconds. When the inbox was scanned is told by a file beside it, and only where that
-folder is in memory: an idle daemon writes nothing to a disk. It is a help, not a record: nothing depends on it, it is
-not flushed, and one that is damaged or missing reads as None.
+What it promises: one frozen value, which the gate makes anew after each round and which status, page, API, health and
+notices read. It is also written as a small file for each inbox in the runtime folder, for the commands: always whole,
+when something changed and not more often than every two seconds. When the inbox was scanned is told by a file beside
+it, and only if that folder is in memory: an idle daemon writes nothing to a disk. The file is a help, not a record:
+nothing depends on it, it is not flushed, and one that is damaged or missing reads as None.
 
 The inbox's thread and the supervision write it, any process reads it.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.json_view import iso_time
+from receipt_watcher.system.open_files import Writers
 
 _SCAN_SUFFIX = ".scanned"
 
@@ -55,7 +57,11 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxState:
-    """An inbox as its daemon sees it; `unavailable` is why nothing is taken now. Unix seconds."""
+    """An inbox as its daemon sees it; `unavailable` is why nothing is taken now. Unix seconds.
+
+    `scanned_at` is when the inbox was last read whole, told once a minute; None if that is told to nobody. `writers`
+    says whether it can be told who has a file open. `closed` is known to the job log only, and not in the file.
+    """
 
     name: str
     path: str
@@ -65,35 +71,20 @@ class InboxState:
     is_ready: bool
     unavailable: str | None
     unavailable_since: float | None
+    writers: str = Writers.UNKNOWN.value
     waiting: tuple[Waiting, ...] = ()
     closed: tuple[Closed, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One inbox as its daemon sees it. Unix seconds; `unavailable` is why nothing is taken now.
-
-    `scanned_at` is when the inbox was last read whole, told once a minute; None where that is told to nobody.
-    """
-
-    name: str
-    mode: str
-    why_mode: str
-    writers: str
-    unavailable: str | None
-    unavailable_since: float | None
-    waiting: tuple[Waiting, ...]
     scanned_at: float | None = None
 
 
 def snapshot_file(runtime_folder: Path, name: str) -> Path:
-    """Return where the snapshot of an inbox is kept."""
+    """Return where the state of an inbox is written."""
     return runtime_folder / "inboxes" / f"{name}.json"
 
 
-def write(path: Path, snapshot: Snapshot) -> None:
-    """Keep a snapshot, but for the time of the scan; a disk that is full costs the snapshot, nothing else."""
-    text = json.dumps(dataclasses.asdict(dataclasses.replace(snapshot, scanned_at=None)))
+def write(path: Path, state: InboxState) -> None:
+    """Write a state, but for the time of the scan; a disk that is full costs the file, nothing else."""
+    text = json.dumps(dataclasses.asdict(dataclasses.replace(state, closed=(), scanned_at=None)))
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{threading.get_ident()}")
@@ -102,29 +93,29 @@ def write(path: Path, snapshot: Snapshot) -> None:
 
 
 def note_scan(path: Path, scanned_at: float) -> None:
-    """Tell when the inbox of this snapshot was scanned, as the time of a file beside it."""
+    """Tell when the inbox of this state was scanned, as the time of a file beside it."""
     with contextlib.suppress(OSError):
         mark = path.with_suffix(_SCAN_SUFFIX)
         mark.touch()
         os.utime(mark, (scanned_at, scanned_at))
 
 
-def read(path: Path) -> Snapshot | None:
-    """Return the last snapshot that was kept; None where there is none that can be read."""
+def read(path: Path) -> InboxState | None:
+    """Return the last state that was written; None if there is none that can be read."""
     try:
         fields = json.loads(path.read_text("ascii"))
         waiting = tuple(
-            Waiting(**(each | {"why": WaitReason._value2member_map_[each["why"]]})) for each in fields["waiting"]
+            Waiting(**(file | {"why": WaitReason._value2member_map_[file["why"]]})) for file in fields["waiting"]
         )
         mark = path.with_suffix(_SCAN_SUFFIX)
         scanned_at = mark.stat().st_mtime if mark.exists() else None
-        return Snapshot(**(fields | {"waiting": waiting, "scanned_at": scanned_at}))
+        return InboxState(**(fields | {"waiting": waiting, "closed": (), "scanned_at": scanned_at}))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def remove(path: Path) -> None:
-    """Forget a snapshot: the daemon has stopped."""
-    for each in (path, path.with_suffix(_SCAN_SUFFIX)):
+    """Remove a state that was written: the daemon has stopped."""
+    for file in (path, path.with_suffix(_SCAN_SUFFIX)):
         with contextlib.suppress(OSError):
-            each.unlink()
+            file.unlink()

@@ -123,7 +123,7 @@ class StatusFile:
     def _write(self, text: str, now: float) -> None:
         """Write it; a disk that is full, or a folder that is shut, costs the file, nothing else."""
         text = without_secrets(text, self._secrets)
-        if not self._route.spool.is_inbox_present():
+        if not self._route.spool.presence.is_inbox_there():
             return  # what is there instead is no inbox
         try:
             if self._is_foreign():

@@ -110,7 +110,7 @@ class TakeIn:
             OSError: the disk does not take it; where it was moved already, it is an orphan, which `recovery` records.
             SpoolError: processing/ is away.
         """
-        if upload.is_known() or route.spool.has_orphan(upload.job_id):
+        if upload.is_known() or route.spool.processing.has_orphan(upload.job_id):
             return None
         if upload.database is not None:
             self._log.facts.keep(DATABASE_FACT + upload.job_id, upload.database)

@@ -17,7 +17,7 @@ from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
-from receipt_watcher.inbox.state import Snapshot
+from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.inbox.wait_reasons import NEVER, WAITS_FOR_PATIENCE, WaitReason
 from receipt_watcher.jobs.job import Folder, Job, job_id_prefix
 from receipt_watcher.jobs.json_view import full_view, iso_time
@@ -162,7 +162,7 @@ class Explainer:
 
     # --- a file ------------------------------------------------------------------------------------------------
 
-    def _snapshot_of(self, inbox: Inbox) -> Snapshot | None:
+    def _snapshot_of(self, inbox: Inbox) -> InboxState | None:
         if not self._is_running:
             return None
         folder = noted_runtime_folder(self._config.state_dir)

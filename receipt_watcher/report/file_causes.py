@@ -18,7 +18,7 @@ from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.process import file_limits_of
 from receipt_watcher.examine.result import Examination, FileLimits
-from receipt_watcher.inbox.state import Snapshot, Waiting
+from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.inbox.wait_reasons import LONG_SECONDS, WaitReason
 from receipt_watcher.inbox.watching.ignored import UNFINISHED
 from receipt_watcher.inbox.watching.listing import listing_of, signature
@@ -60,7 +60,7 @@ class InboxContext:
 
     config: Config
     inbox: Inbox
-    snapshot: Snapshot | None
+    snapshot: InboxState | None
     log: JobLog | None
     examine: Callable[[Path, FileLimits], Examination]
 

@@ -66,9 +66,9 @@ class Health:
         for gate in self._gates:
             name, folders = gate.route.name, gate.route.spool.folders
             not_open = None if gate.route.is_ready else "it is not open yet; the log says what keeps it"
-            away = gate.unavailable or not_open
+            away = gate.state.unavailable or not_open
             found[f"inbox:{name}"] = away
-            is_away = gate.unavailable is not None  # then that is the trouble
+            is_away = gate.state.unavailable is not None  # then that is the trouble
             found[f"filing:{name}"] = None if is_away else self._filing.troubles.get(name)
             found[f"disk:{name}"] = (
                 None if away else self._asked(name, (folders.processing, folders.done, folders.failed))
@@ -77,7 +77,9 @@ class Health:
 
     def degraded(self) -> dict[str, str]:
         """Return what is degraded, by name: held destinations, folders without events, log lines that are lost."""
-        watches = {f"watch:{gate.route.name}": gate.watch.degraded for gate in self._gates if gate.route.is_ready}
+        watches = {
+            f"watch:{gate.route.name}": gate.watch.source.degraded for gate in self._gates if gate.route.is_ready
+        }
         found = {**watches, "log_output": self._tell_log_trouble()}
         return self._held() | {name: why for name, why in found.items() if why is not None}
 

@@ -170,7 +170,7 @@ class Present(Collector):
         available = _gauge("inbox_available", "Whether receipts can be taken from an inbox.", "inbox")
         scanned = _gauge("last_scan_timestamp_seconds", "When an inbox was last read whole, in Unix seconds.", "inbox")
         for gate in self._gates:
-            available.add_metric([gate.route.name], gate.route.is_ready and gate.unavailable is None)
+            available.add_metric([gate.route.name], gate.state.is_ready and gate.state.unavailable is None)
             scanned_at = gate.watch.scanned_at
             if scanned_at is not None:
                 scanned.add_metric([gate.route.name], round(self._clock() - (self._monotonic() - scanned_at), 3))
@@ -181,7 +181,7 @@ class Present(Collector):
         waiting = _gauge("receipts_waiting", "Receipts by where they wait: from the inbox to done.", "inbox", "state")
         for gate in self._gates:
             name = gate.route.name
-            counts = Counter({"settling": gate.files, "filing": self._log.statistics.moves_due(name)})
+            counts = Counter({"settling": gate.watch.files, "filing": self._log.statistics.moves_due(name)})
             for branch in gate.route.branches:
                 counts.update(
                     {state.value: number for state, number in self._log.statistics.waiting_on(branch.key).items()}
@@ -194,7 +194,7 @@ class Present(Collector):
         oldest = _gauge("oldest_waiting_seconds", "Age of the oldest receipt that waits or is under way.", "inbox")
         now = self._clock()
         for gate in self._gates:
-            began = [each.first_seen_at for each in gate.waiting]
+            began = [each.first_seen_at for each in gate.state.waiting]
             opened_at = self._log.statistics.oldest_open_in(gate.route.name)
             if opened_at is not None:
                 began.append(opened_at)

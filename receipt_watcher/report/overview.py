@@ -9,6 +9,7 @@ Any thread may ask. A crash leaves nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from receipt_watcher.config.options import Config
@@ -22,7 +23,6 @@ from receipt_watcher.jobs.states import State
 from receipt_watcher.report import status_line
 from receipt_watcher.report.closed_windows import closed_windows
 from receipt_watcher.spool.filing import Filing
-from receipt_watcher.system.display import display_name
 
 
 class DaemonOverview:
@@ -54,7 +54,7 @@ class DaemonOverview:
             self._log.statistics.count(keys, State.QUEUED),
             self._log.statistics.count(keys, State.DELIVERING, State.PROCESSING),
             {each.url: each.held_since for each in self._holds.all() if each.is_held and each.url in urls},
-            [gate.route.name for gate in self._gates if gate.unavailable],
+            [gate.route.name for gate in self._gates if gate.state.unavailable],
             lambda at: datetime.fromtimestamp(at).astimezone(self._config.notify.zone).strftime("%H:%M"),
         )
 
@@ -72,7 +72,9 @@ class DaemonOverview:
 
     def troubles(self) -> list[str]:
         """Return what is wrong with us; that N8N is held is not."""
-        found = [f"the inbox {gate.route.name}: {gate.unavailable}" for gate in self._gates if gate.unavailable]
+        found = [
+            f"the inbox {gate.route.name}: {gate.state.unavailable}" for gate in self._gates if gate.state.unavailable
+        ]
         found += [f"filing of {name}: {why}" for name, why in self._filing.troubles.copy().items()]
         return found if self._log.database.trouble is None else [*found, self._log.database.trouble]
 
@@ -80,31 +82,20 @@ class DaemonOverview:
         """Return how the inboxes are, for those who tell people and for the status page."""
         now = self._clock()
         return [
-            InboxState(
-                name=gate.route.name,
-                path=display_name(inbox.path),
-                failed_dir=str(inbox.failed_dir),
-                mode=gate.watch.mode,
-                why_mode=gate.watch.why_mode,
-                is_ready=gate.route.is_ready,
-                unavailable=gate.unavailable,
-                unavailable_since=gate.unavailable_since,
-                waiting=tuple(gate.waiting),
-                closed=tuple(closed_windows(self._config, inbox, self._log, now)),
-            )
+            replace(gate.state, closed=tuple(closed_windows(self._config, inbox, self._log, now)))
             for inbox, gate in zip(self._config.inboxes, self._gates, strict=True)
         ]
 
     def is_quiet(self) -> bool:
         """Whether nothing is left to settle, to take in, to deliver, to hear of, or to file."""
-        if not all(gate.is_idle or gate.unavailable for gate in self._gates):
+        if not all(gate.is_idle or gate.state.unavailable for gate in self._gates):
             return False
         names = [route.name for route in self._routes if route.is_ready]
         if self._log.statistics.open_jobs_of(names) > self._waiting_for_windows() or self._log.files.due_moves(
             names, 1
         ):
             return False
-        return all(gate.is_idle or gate.unavailable for gate in self._gates)
+        return all(gate.is_idle or gate.state.unavailable for gate in self._gates)
 
     def _waiting_for_windows(self) -> int:
         """Return how many receipts nothing will be done for before a delivery window opens, or a hold by hand ends."""

@@ -19,7 +19,7 @@ from receipt_watcher.config.secrets import masked
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
-from receipt_watcher.inbox.state import Closed, Snapshot
+from receipt_watcher.inbox.state import Closed, InboxState
 from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import iso_time
@@ -69,7 +69,7 @@ class InboxStatus:
     waiting: int | None
     trouble: str | None
     since: float | None
-    snapshot: Snapshot | None
+    snapshot: InboxState | None
     long_waits: list[LongWait]
     closed: list[Closed] = field(default_factory=list)
 

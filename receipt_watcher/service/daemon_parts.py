@@ -30,9 +30,9 @@ from receipt_watcher.report.metrics import MetricsRegistry
 from receipt_watcher.report.metrics_file import Textfile
 from receipt_watcher.report.overview import DaemonOverview
 from receipt_watcher.spool.filing import Filing
+from receipt_watcher.spool.identity.start_counter import Starts
 from receipt_watcher.spool.retention import Remover, Trimmer
 from receipt_watcher.spool.route import InboxRoute
-from receipt_watcher.spool.start_counter import Starts
 from receipt_watcher.system.clock import SteadyClock
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.system.wakeup import Bell

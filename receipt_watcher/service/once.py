@@ -69,7 +69,7 @@ def _wait(parts: DaemonParts, stop: StopSignal) -> None:
     while not stop.wait(_LOOK_SECONDS) and not parts.reports.overview.is_quiet():
         counts = log.statistics.counts()
         now = _progress(counts)
-        if now != before or not all(gate.is_idle or gate.unavailable for gate in gates):
+        if now != before or not all(gate.is_idle or gate.state.unavailable for gate in gates):
             changed_at, before = time.monotonic(), now
         # What is being sent is waited for: its outcome says what is wrong, and comes within n8n.timeout_seconds.
         patience_seconds = parts.shared.config.callback.deadline_seconds
@@ -88,7 +88,7 @@ def _progress(counts: Mapping[State, int]) -> dict[State, int]:
 
 def _troubles(parts: DaemonParts, jobs: list[Job]) -> list[str]:
     urls, gates = set(parts.shared.config.webhook_urls()), parts.stages.gates
-    troubles = [f"{gate.route.name}: {gate.unavailable}" for gate in gates if gate.unavailable]
+    troubles = [f"{gate.route.name}: {gate.state.unavailable}" for gate in gates if gate.state.unavailable]
     troubles += [
         f"{gate.route.name}: {display_name(relative)} is still in the inbox ({parked.why}: {parked.why.meaning})"
         for gate in gates

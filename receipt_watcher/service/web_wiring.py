@@ -228,14 +228,15 @@ def _fetched(url: str, outbound: Outbound) -> str:
 
 def _inbox_view(gate: Gate, log: JobLog, now: float) -> dict[str, Any]:
     route = gate.route
-    is_available = route.is_ready and gate.unavailable is None
+    state = gate.state
+    is_available = state.is_ready and state.unavailable is None
     return {
         "name": route.name,
         "path": str(gate.watch.path),
-        "mode": gate.watch.mode,
+        "mode": state.mode,
         "available": is_available,
-        "why": None if is_available else gate.unavailable or "it is not open yet",
-        "since": iso_time(gate.unavailable_since),
+        "why": None if is_available else state.unavailable or "it is not open yet",
+        "since": iso_time(state.unavailable_since),
         "waiting": len(gate.watch.settler),
         "open": log.statistics.open_in(route.name, now + 1)[0],
         "held": hand_hold_view(log.manual_holds.of_inbox(route.name)),

@@ -24,7 +24,8 @@ from receipt_watcher.delivery.kept_callbacks import KeptCallbacks, conclude_kept
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.examine.pool import ExaminerPool
 from receipt_watcher.examine.process import file_limits_of
-from receipt_watcher.inbox.gate import Gate, GateSettings
+from receipt_watcher.inbox.gate import Gate
+from receipt_watcher.inbox.opening import GateSettings, GateStages
 from receipt_watcher.inbox.state import snapshot_file
 from receipt_watcher.inbox.status_file import StatusFile
 from receipt_watcher.inbox.take_in import TakeIn
@@ -36,12 +37,13 @@ from receipt_watcher.service import delivery_wiring, report_wiring, web_wiring
 from receipt_watcher.service.clients import n8n_client
 from receipt_watcher.service.daemon_parts import DaemonParts, RunOptions, SharedParts, StageParts, Wakeups
 from receipt_watcher.service.process.held_resources import HeldResources
-from receipt_watcher.spool.accepted_marks import MarkKind, Marks
 from receipt_watcher.spool.filing import Filing
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.identity.accepted_marks import MarkKind, Marks
+from receipt_watcher.spool.identity.start_counter import Starts
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.retention import BelievedTime, Remover, Trimmer
 from receipt_watcher.spool.route import Branch, InboxRoute
-from receipt_watcher.spool.start_counter import Starts
 from receipt_watcher.system.clock import SteadyClock
 from receipt_watcher.system.permissions import to_type
 from receipt_watcher.system.runtime_dir import runtime_folder
@@ -182,11 +184,12 @@ def _stages(shared: SharedParts) -> StageParts:
 def _wait_for_examiner(gates: Sequence[Gate]) -> None:
     """Tell the gate that the calling thread works at: to wait for an examiner is not to wait for a disk."""
     for gate in gates:
-        gate.wait_for_examiner()
+        gate.limit.restart_for_examiner()
 
 
 def _gate(shared: SharedParts, inbox: Inbox, route: InboxRoute, take_in: TakeIn, filing: Filing) -> Gate:
     bell = Bell()
+    has_status_file = inbox.status_file and not shared.options.is_once
     settings = gate_settings(
         shared.config,
         inbox,
@@ -194,22 +197,19 @@ def _gate(shared: SharedParts, inbox: Inbox, route: InboxRoute, take_in: TakeIn,
         runtime_folder=shared.runtime_folder,
         take_over=shared.options.take_over,
         accept_backlog=shared.options.accept_backlog,
+        status_file=_status_file(shared, route) if has_status_file else None,
     )
-    has_status_file = inbox.status_file and not shared.options.is_once
     return Gate(
         route,
         InboxWatch(inbox, bell.ring),
         bell,
         settings,
+        stages=GateStages(take_in, filing, shared.wakeups.ring_stages),
         log=shared.log,
-        take_in=take_in,
-        filing=filing,
-        ring=shared.wakeups.ring_stages,
         stopping=shared.wakeups.stopping,
         monotonic=shared.monotonic,
         clock=shared.clock,
         starts=shared.starts,
-        status_file=_status_file(shared, route) if has_status_file else None,
     )
 
 
@@ -300,8 +300,9 @@ def gate_settings(
     runtime_folder: Path,
     take_over: bool,
     accept_backlog: bool,
+    status_file: StatusFile | None,
 ) -> GateSettings:
-    """Return what an inbox's gate is told; the last two are the command line's."""
+    """Return what an inbox's gate is told; `take_over` and `accept_backlog` are the command line's."""
     return GateSettings(
         installation_id=installation_id,
         take_over=take_over,
@@ -311,4 +312,5 @@ def gate_settings(
         tells_scans=runtime_folder != config.state_dir,
         marks=Marks(config.state_dir, inbox.name),
         accept_command=to_type(MarkKind.BACKLOG, inbox.name),
+        status_file=status_file,
     )

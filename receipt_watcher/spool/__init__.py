@@ -2,11 +2,13 @@
 
 What it promises: each move is one rename that is flushed, and overwrites nothing. A spool belongs to one installation.
 
-- `folders`: the four folders and the moves
-- `owner`, `start_counter`: whose a spool is; by which a restored job log is recognised
-- `bindings`, `accepted_marks`: which folders are the spool's; what an admin accepted by a command
+- `paths`: where the four folders are
+- `presence`: whether they are still the folders that were opened
+- `folders`: opening the spool, and the moves
+- `processing`: what lies in processing/ and has no row
+- `identity`: which folders are the spool's, and whose it is
 - `filing`: moves each file to where the job log says it belongs
-- `reason_file`: the note beside a failed receipt
+- `failure_notes`, `reason_file`: what the note beside a failed receipt says; the note as a file
 - `contents`, `rebuild`: what lies on disk; what a lost job log leaves
 - `retention`: the only deletion, if it is switched on
 - `route`: what belongs to one inbox

@@ -21,11 +21,11 @@ import structlog
 from receipt_watcher.config.sections.inbox import Duplicates
 from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolError
 from receipt_watcher.examine.result import Examination, FileLimits
-from receipt_watcher.jobs.job import Folder, Job, may_be_booked
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
+from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import OPEN_STATES, Event, State
-from receipt_watcher.spool import reason_file
+from receipt_watcher.spool.failure_notes import FailureNotes
 from receipt_watcher.spool.route import InboxRoute, log_concluded
 from receipt_watcher.system import disk
 from receipt_watcher.system.wakeup import Bell
@@ -37,9 +37,6 @@ BATCH_FILES = 64
 
 #: What keeps the other files of a round where they are, too. A disk that fails at one file would be asked 64 times.
 _TROUBLE_OF_ALL = disk.TROUBLE_OF_ALL | {errno.EIO}
-
-#: Where the same file would end the same way once more.
-_NOT_BY_THE_SAME_FILE = EXAMINATION_REASONS | {Reason.ALREADY_SEEN, Reason.CHANGED}
 
 Move = tuple[Job, Folder, Path]
 
@@ -60,6 +57,7 @@ class Filing:
         self._routes = routes
         self._examine = examine
         self._deliveries = deliveries
+        self._notes = FailureNotes(log, clock)
         self._clock = clock
         self._locks = {route.name: threading.Lock() for route in routes}
         self.troubles: dict[str, str] = {}  # what keeps the files of an inbox where they are; told once
@@ -70,14 +68,14 @@ class Filing:
 
         Of all routes where none is named.
         """
-        return sum(self._file_away_or_tell(route) for route in routes or self._routes if route.is_ready)
+        return sum(self._file_away_or_note_trouble(route) for route in routes or self._routes if route.is_ready)
 
-    def _file_away_or_tell(self, route: InboxRoute) -> int:
+    def _file_away_or_note_trouble(self, route: InboxRoute) -> int:
         """Keep the trouble of one spool, such as a flush that fails, from the others."""
         try:
             return self.file_away(route)
         except OSError as error:
-            self._tell_trouble(route, error)
+            self._note_trouble(route, error)
             return 0
 
     def file_away(self, route: InboxRoute) -> int:
@@ -96,10 +94,10 @@ class Filing:
             self._end_trouble(route)
             return 0
         try:
-            route.spool.check_present()
+            route.spool.presence.check()
         except SpoolError as error:
             if error.path != route.spool.folders.processing:  # then nothing is taken either, and the gate says so
-                self._tell_trouble(route, error)
+                self._note_trouble(route, error)
             return 0
         begun = [
             (job, job.moving_to_folder, job.moving_to_path)
@@ -118,7 +116,7 @@ class Filing:
         for job in jobs:
             folder = self._log.files.home_of(job)
             if folder is job.folder:  # a copy whose original is open again, a verdict or a reason that changed
-                self._renew_note(route, job)
+                self._notes.renew(route, job)
                 self._log.moves.finish_moves([(job, job.folder, job.stored_path)], self._clock())
                 continue
             wanted = self._wanted_path(route, job, folder)
@@ -126,7 +124,7 @@ class Filing:
             try:
                 path = route.spool.free_path(folder, wanted, names)
             except OSError as error:  # one name that the disk does not tell of must not stop the others
-                self._tell_trouble(route, error)
+                self._note_trouble(route, error)
                 if error.errno in _TROUBLE_OF_ALL:
                     break
                 continue
@@ -162,7 +160,7 @@ class Filing:
                 # Somebody put a file there since the name was chosen. Choose another in the next round.
                 self._log.moves.finish_moves([(job, job.folder, job.stored_path)], self._clock())
             except (OSError, SpoolError) as error:
-                self._tell_trouble(route, error)
+                self._note_trouble(route, error)
                 if isinstance(error, SpoolError) or error.errno in _TROUBLE_OF_ALL:
                     break
             else:
@@ -177,7 +175,7 @@ class Filing:
         try:
             route.check_is_its_own(job)
         except OSError as error:
-            self._tell_trouble(route, error)
+            self._note_trouble(route, error)
             return False
         return True
 
@@ -185,13 +183,13 @@ class Filing:
         """Put the notes right, make moves and notes durable, then commit where the files are now."""
         folders = route.spool.folders
         notes = {
-            job.job_id: self._write_note(route, job, path) for job, folder, path in moved if folder is Folder.FAILED
+            job.job_id: self._notes.write(route, job, path) for job, folder, path in moved if folder is Folder.FAILED
         }
         route.spool.flush_moves(folders.path_of(folder) / path for _, folder, path in moved)
         for job, folder, _ in moved:
-            self._remove_notes(route, job, folder, notes.get(job.job_id))
-        found = self._examined(route, moved)  # before the transaction, which would keep callbacks waiting
-        moved = [move for move in moved if move[1] is not Folder.PROCESSING or move[0].job_id in found]
+            self._notes.remove_older(route, job, folder, notes.get(job.job_id))
+        examinations = self._examined(route, moved)  # before the transaction, which would keep callbacks waiting
+        moved = [move for move in moved if move[1] is not Folder.PROCESSING or move[0].job_id in examinations]
         with self._log.database.transaction():
             now = self._clock()
             self._log.moves.finish_moves(moved, now)
@@ -199,7 +197,7 @@ class Filing:
                 if job.note_path != notes.get(job.job_id):
                     self._log.moves.keep_note_path(job.job_id, notes.get(job.job_id))
                 if folder is Folder.PROCESSING:
-                    self._go_on(job, found[job.job_id], route.branch_of(job).duplicates)
+                    self._examine_again(job, examinations[job.job_id], route.branch_of(job).duplicates)
         for job, folder, path in moved:
             self._clean_up(route, job, folder, path)
         if any(folder is Folder.PROCESSING for _, folder, _ in moved):
@@ -208,27 +206,20 @@ class Filing:
 
     def _examined(self, route: InboxRoute, moved: Sequence[Move]) -> dict[str, Examination]:
         """Examine the files that came back to processing/; without those that the disk does not give."""
-        found: dict[str, Examination] = {}
+        examinations: dict[str, Examination] = {}
         for job, folder, path in moved:
             if folder is Folder.PROCESSING:
                 try:
-                    found[job.job_id] = self._examine(route.spool.folders.processing / path, route.limits)
+                    examinations[job.job_id] = self._examine(route.spool.folders.processing / path, route.limits)
                 except OSError as error:  # one file that the disk does not give must not stop the others
-                    self._tell_trouble(route, error)
-        return found
+                    self._note_trouble(route, error)
+        return examinations
 
     def _clean_up(self, route: InboxRoute, job: Job, folder: Folder, path: Path) -> None:
         """Remove the empty folder that the file left; a crash before it leaves that to the next start."""
         if job.folder is Folder.PROCESSING:
-            route.spool.tidy(job.stored_path.parts[0])
+            route.spool.processing.tidy(job.stored_path.parts[0])
         logger.debug("file.filed", job_id=job.job_id, inbox=job.inbox, folder=folder.value, path=str(path))
-
-    def _remove_notes(self, route: InboxRoute, job: Job, folder: Folder, written: Path | None) -> None:
-        """Remove older notes about a file; before the commit, after which nobody would come back for them."""
-        if job.note_path is not None and job.note_path != written:
-            reason_file.remove_note(route.spool.folders.failed / job.note_path, job.job_id)
-        if folder is Folder.DONE:  # people move the note back into the inbox together with the file
-            reason_file.remove_note(reason_file.note_path(route.spool.folders.inbox / job.relative_path), job.job_id)
 
     def _missing(self, route: InboxRoute, job: Job, message: str, reason: Reason) -> None:
         """Stop trying to move a file that is gone, or whose place another one has taken."""
@@ -243,22 +234,14 @@ class Filing:
                 after = self._log.jobs.advance(job.job_id, Event.FAIL, now, reason=reason, message=message)
                 self._log.moves.abandon_move(job.job_id, now, "nothing to file")
         if job.folder is Folder.PROCESSING:  # somebody took it from where a crash had left it, half-way out
-            route.spool.tidy(job.stored_path.parts[0])
+            route.spool.processing.tidy(job.stored_path.parts[0])
         if after is not None:
             log_concluded(after, now)
         if job.note_path is not None:
-            self._put_note_right(route, job, after, job.note_path)
+            self._notes.put_right(route, job, after, job.note_path)
         logger.error("file.missing", job_id=job.job_id, inbox=job.inbox, filename=job.filename, message=message)
 
-    def _put_note_right(self, route: InboxRoute, job: Job, after: Job | None, path: Path) -> None:
-        """Keep the note of a job that failed again where it stands; with the file gone for good it goes as well."""
-        place = route.spool.folders.failed / path
-        if after is not None and after.reason is Reason.CHANGED and reason_file.is_about(place, job.job_id):
-            self._write_note(route, after, job.stored_path)
-        else:
-            reason_file.remove_note(place, job.job_id)
-
-    def _tell_trouble(self, route: InboxRoute, error: Exception) -> None:
+    def _note_trouble(self, route: InboxRoute, error: Exception) -> None:
         if route.name not in self.troubles:
             logger.error("file.not_filed", inbox=route.name, message=str(error), advice="mend it; it is tried again")
         self.troubles[route.name] = str(error)
@@ -270,70 +253,26 @@ class Filing:
 
     # --- a file that came back for a retry ---------------------------------------------------------------------
 
-    def _go_on(self, job: Job, found: Examination, duplicates: Duplicates) -> None:
+    def _examine_again(self, job: Job, examination: Examination, duplicates: Duplicates) -> None:
         """A retry of what examination refused may succeed under new limits; anything else must still be itself."""
         current = self._log.lookups.get(job.job_id)
         if current is None or current.state is not State.QUEUED:
             return
-        refused = self._refusal(job, found, duplicates)
+        refused = self._refusal(job, examination, duplicates)
         if refused is None:
-            self._log.jobs.complete(job.job_id, found.sha256, found.mime_type, found.size)
+            self._log.jobs.complete(job.job_id, examination.sha256, examination.mime_type, examination.size)
             return
         after = self._log.jobs.advance(job.job_id, Event.FAIL, self._clock(), reason=refused[0], message=refused[1])
         if after is not None:
             log_concluded(after, self._clock())
 
-    def _refusal(self, job: Job, found: Examination, duplicates: Duplicates) -> tuple[Reason, str] | None:
-        if None not in (job.sha256, found.sha256) and found.sha256 != job.sha256:
+    def _refusal(self, job: Job, examination: Examination, duplicates: Duplicates) -> tuple[Reason, str] | None:
+        if None not in (job.sha256, examination.sha256) and examination.sha256 != job.sha256:
             return Reason.CHANGED, "The file in failed/ is not the one that was recorded."
-        if found.refusal is not None:
-            return found.refusal.reason, found.refusal.detail
-        if duplicates != "send" and found.sha256 is not None:
-            for other in self._log.lookups.same_receipts(found.sha256, job.target, OPEN_STATES | {State.SUCCESS}):
+        if examination.refusal is not None:
+            return examination.refusal.reason, examination.refusal.detail
+        if duplicates != "send" and examination.sha256 is not None:
+            for other in self._log.lookups.same_receipts(examination.sha256, job.target, OPEN_STATES | {State.SUCCESS}):
                 if other.job_id != job.job_id:
                     return Reason.ALREADY_SEEN, f"The same receipt is there as {other.filename} (job {other.job_id})."
         return None
-
-    # --- notes -------------------------------------------------------------------------------------------------
-
-    def _write_note(self, route: InboxRoute, job: Job, path: Path) -> Path | None:
-        """Write the note beside a failed file, and return where it stands, relative to failed/."""
-        root = route.spool.folders.failed
-        beside = reason_file.note_path(root / path)
-        if not route.spool.is_present():  # the next opening of the inbox finds the file without a note, which is less
-            return None
-        try:
-            written = reason_file.write_note(beside, job.job_id, self._note_text(job))
-        except OSError as error:
-            logger.error("note.not_written", job_id=job.job_id, path=str(beside), message=str(error))  # noqa: TRY400 - the text says it
-            return None
-        return beside.relative_to(root) if written else None
-
-    def _renew_note(self, route: InboxRoute, job: Job) -> None:
-        """Write the note beside a failed file again if it stands there: what it says may have changed."""
-        if job.folder is Folder.FAILED and job.note_path is not None and job.removed_at is None:
-            place = route.spool.folders.failed / job.note_path
-            if reason_file.is_about(place, job.job_id):
-                self._write_note(route, job, job.stored_path)
-
-    def _note_text(self, job: Job) -> str:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.completed_at or self._clock()))
-        if job.state is State.DUPLICATE:
-            original = self._log.lookups.get(job.duplicate_of or "")
-            return (
-                f"{job.filename}\n\nWhat happened ({when}):\nThis is a copy of a receipt that did not get through"
-                f"{f': {original.filename}' if original else ''} (job {job.duplicate_of}).\n\n"
-                "What to do:\nSee the note beside the original."
-            )
-        reason = job.reason or Reason.N8N_FAILURE
-        said = f"\n{job.message}" if job.message else ""
-        again = "" if reason in _NOT_BY_THE_SAME_FILE else "\nTo try again: move the file back into the inbox."
-        if may_be_booked(job):
-            again = (
-                "\nIf it was not booked: move the file back into the inbox, and it is sent again."
-                "\nIf it was booked: leave the file here, or it is booked twice. Ask an admin to mark it delivered:"
-                f"\nreceipt-watcher settle {job.job_id} --delivered"
-            )
-        return (
-            f"{job.filename}\n\nWhat happened ({when}):\n{reason.meaning}{said}\n\nWhat to do:\n{reason.advice}{again}"
-        )

@@ -177,7 +177,7 @@ class Remover:
         Raises:
             SpoolError: one is away.
         """
-        self.route.spool.check_present()
+        self.route.spool.presence.check()
 
     def _remove_old(self, folder: Folder, days: float, tally: Tally) -> None:
         now = self._believed()

@@ -114,7 +114,7 @@ class InboxRoute:
         Raises:
             SpoolError: a folder of the spool is away.
         """
-        self.spool.check_present()
+        self.spool.presence.check()
         with contextlib.suppress(ChangedOnDiskError, OSError):  # what cannot be read is no reason to refuse a good copy
             self.check_is_its_own(job)
             if self.path_of(job).is_file():

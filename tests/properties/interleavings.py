@@ -57,7 +57,7 @@ from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
 from receipt_watcher.jobs.states import CLOSED_STATES, INITIAL_STATES, OPEN_STATES, TRANSITIONS, Event, State
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.spool.filing import Filing
-from receipt_watcher.spool.folders import SpoolFolders
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from receipt_watcher.system.wakeup import Bell

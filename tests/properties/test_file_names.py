@@ -22,7 +22,8 @@ from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.json_view import full_view
 from receipt_watcher.jobs.states import Event
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.reason_file import note_path
 from receipt_watcher.system.display import NAME_MAX_BYTES, display_name, numbered_name
 from tests.conftest import INSTALLATION, FakeClock, open_log

@@ -24,7 +24,8 @@ from receipt_watcher.examine.judge import examine
 from receipt_watcher.inbox.take_in import ParkedFile, TakeIn
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.states import State
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock, open_log
 from tests.fakes.daemons.process import digest
@@ -93,7 +94,7 @@ class AnyOrder(RuleBasedStateMachine):
         if (self._inbox / name).exists():
             os.utime(self._inbox / name, ns=(stamp, stamp))
         if told:
-            self._watch._hint(f"{self._inbox}/{name}")
+            self._watch.source._hint(f"{self._inbox}/{name}")
 
     @rule(name=st.sampled_from(NAMES), whole=st.sampled_from(WHOLE), cut=PARTS, told=st.booleans())
     def write(self, name: str, whole: bytes, cut: int, *, told: bool) -> None:
@@ -142,7 +143,7 @@ class AnyOrder(RuleBasedStateMachine):
         if name in self._writers:
             self._writers.pop(name).close()
             if told:
-                self._watch._hint(f"{self._inbox}/{name}")
+                self._watch.source._hint(f"{self._inbox}/{name}")
 
     @rule(name=st.sampled_from(NAMES), to=st.sampled_from(NAMES), told=st.booleans())
     def rename(self, name: str, to: str, *, told: bool) -> None:

@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo.stand_in import StandIn
-from receipt_watcher.spool.accepted_marks import FOLDER, LIFE_SECONDS, MarkKind, Marks, Sight, sight_of
 from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.identity.accepted_marks import FOLDER, LIFE_SECONDS, MarkKind, Marks, Sight, sight_of
 from receipt_watcher.system.folder_identity import FolderPlace, Identity
 from receipt_watcher.system.permissions import to_type
 from tests.conftest import INSTALLATION, TOKEN

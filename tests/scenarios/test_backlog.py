@@ -37,7 +37,7 @@ def assign(log: JobLog, _spool: Spool) -> None:
 
 def look_for_orphans(log: JobLog, spool: Spool) -> None:
     """Do what the opening of an inbox does."""
-    assert list(spool.orphans(partial(log.files.unrecorded_in_processing, "office"))) == []
+    assert list(spool.processing.orphans(partial(log.files.unrecorded_in_processing, "office"))) == []
 
 
 def look_for_strangers(_log: JobLog, spool: Spool) -> None:

@@ -13,7 +13,8 @@ import structlog
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.states import CLOSED_STATES, OPEN_STATES, Event, State
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from receipt_watcher.system import disk
 from tests.conftest import INSTALLATION, FakeClock, open_log

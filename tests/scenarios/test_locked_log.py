@@ -19,7 +19,7 @@ import pytest
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.errors import JobLogError
-from receipt_watcher.inbox import gate
+from receipt_watcher.inbox import turns
 from receipt_watcher.jobs.log.engine import connection as log_connection
 from receipt_watcher.jobs.log.engine import locked
 from receipt_watcher.jobs.log.engine.locked import holders_of, patience_seconds
@@ -309,9 +309,9 @@ def test_a_lock_is_told_of_although_nothing_is_to_be_written(tmp_path: Path, n8n
 def test_a_gate_that_waits_for_the_log_does_not_blame_the_share(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
     """While an upload waits for the log, and not for the share, its inbox stays open, and the receipt is taken then."""
     monkeypatch.setattr(log_connection, "BUSY_TIMEOUT_SECONDS", 600)
-    monkeypatch.setattr(gate, "LOOK_LIMIT_SECONDS", 1.0)
-    monkeypatch.setattr(gate, "MOVE_LIMIT_SECONDS", 1.0)
-    monkeypatch.setattr(porch.gate, "_monotonic", time.monotonic)
+    monkeypatch.setattr(turns, "LOOK_LIMIT_SECONDS", 1.0)
+    monkeypatch.setattr(turns, "MOVE_LIMIT_SECONDS", 1.0)
+    monkeypatch.setattr(porch.gate.limit, "_monotonic", time.monotonic)
     holder = Holder(porch.log.database.path)
     try:
         upload = porch.bring(porch.uploads(), samples.jpeg(1))
@@ -319,9 +319,9 @@ def test_a_gate_that_waits_for_the_log_does_not_blame_the_share(porch: Porch, mo
             lambda: porch.log.database.locked.seconds > 1.5,
             "the log has been locked for longer than any share may take",
         )
-        assert porch.gate._answers_by is not None
+        assert porch.gate.limit._answers_by is not None
         porch.gate.supervise()
-        assert porch.gate.unavailable is None
+        assert porch.gate.state.unavailable is None
     finally:
         holder.end()
     assert upload.result(30).status == 202

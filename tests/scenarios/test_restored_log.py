@@ -19,8 +19,9 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool import rebuild
-from receipt_watcher.spool.folders import Spool, SpoolFolders
-from receipt_watcher.spool.start_counter import Starts
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.identity.start_counter import Starts
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.system.state_dir import Installation
 from tests.conftest import INSTALLATION, TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until

@@ -19,9 +19,10 @@ from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
 from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.spool.accepted_marks import MarkKind
-from receipt_watcher.spool.bindings import Bindings
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.identity.accepted_marks import MarkKind
+from receipt_watcher.spool.identity.bindings import Bindings
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.system.open_files import Writers
 from receipt_watcher.system.permissions import file_advice, folder_advice, refusal, to_type
 from receipt_watcher.system.state_dir import Installation
@@ -63,7 +64,7 @@ def _look_at_inbox(config: Config, inbox: Inbox) -> Iterator[CheckFinding]:
 def _check_places(config: Config, inbox: Inbox) -> Iterator[CheckFinding]:
     """Find folders that are away, and a spool of another installation, as the daemon does."""
     spool = Spool(inbox.name, SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir))
-    ours, owner = Installation(config.state_dir).known_id(), spool.owner()
+    ours, owner = Installation(config.state_dir).known_id(), spool.owner.installation
     take_over = to_type(MarkKind.SPOOL, inbox.name)
     if owner and owner != ours:
         what = f"inbox {inbox.name}: {inbox.processing_dir} belongs to another installation ({owner})"
@@ -95,7 +96,7 @@ def _check_watch(inbox: Inbox) -> Iterator[CheckFinding]:
         return  # that no file can be made there was said
     finally:
         watch.stop()
-    yield CheckFinding("ok", f"inbox {inbox.name}: on {mount}; watched by {watch.mode}: {watch.why_mode}")
+    yield CheckFinding("ok", f"inbox {inbox.name}: on {mount}; watched by {watch.source.mode}: {watch.source.why_mode}")
     level: Literal["ok", "warning"] = "ok" if watch.writers is Writers.NONE else "warning"
     advice = "" if level == "ok" else "choose settle_seconds longer than any pause of a scanner or a copy"
     yield CheckFinding(level, f"inbox {inbox.name}: {watch.writers.value}", advice)

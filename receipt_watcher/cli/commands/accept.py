@@ -25,8 +25,8 @@ from receipt_watcher.errors import ReceiptWatcherError
 if TYPE_CHECKING:
     from receipt_watcher.config.options import Config
     from receipt_watcher.config.sections.inbox import Inbox
-    from receipt_watcher.spool.accepted_marks import MarkKind, Sight
     from receipt_watcher.spool.folders import Spool
+    from receipt_watcher.spool.identity.accepted_marks import MarkKind, Sight
 
 Answer = TypeVar("Answer")
 
@@ -46,7 +46,7 @@ def accept_backlog(config_file: Path | None, inbox: str, *, as_json: bool) -> No
     Example: receipt-watcher accept-backlog office
     """
     from receipt_watcher.inbox.watching.listing import listing_of
-    from receipt_watcher.spool.accepted_marks import MarkKind
+    from receipt_watcher.spool.identity.accepted_marks import MarkKind
 
     config = load_config(config_file)
     chosen = inbox_of(config, inbox)
@@ -72,7 +72,7 @@ def take_over(config_file: Path | None, inbox: str, *, as_json: bool) -> None:
 
     Example: receipt-watcher take-over office
     """
-    from receipt_watcher.spool.accepted_marks import MarkKind
+    from receipt_watcher.spool.identity.accepted_marks import MarkKind
 
     config = load_config(config_file)
     chosen = inbox_of(config, inbox)
@@ -86,7 +86,7 @@ def _leave(config: Config, inbox: Inbox, what: MarkKind) -> Sight:
     Raises:
         ReceiptWatcherError: a folder is not there, or does not answer.
     """
-    from receipt_watcher.spool.accepted_marks import MarkKind, Marks, Sight, sight_of
+    from receipt_watcher.spool.identity.accepted_marks import MarkKind, Marks, Sight, sight_of
     from receipt_watcher.system.state_dir import Installation
 
     installation = Installation(config.state_dir)
@@ -108,7 +108,8 @@ def _leave(config: Config, inbox: Inbox, what: MarkKind) -> Sight:
 
 
 def _spool_of(inbox: Inbox) -> Spool:
-    from receipt_watcher.spool.folders import Spool, SpoolFolders
+    from receipt_watcher.spool.folders import Spool
+    from receipt_watcher.spool.paths import SpoolFolders
 
     return Spool(inbox.name, SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir))
 

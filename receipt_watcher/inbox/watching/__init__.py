@@ -1,6 +1,7 @@
 """What lies in an inbox, and when it has settled.
 
 - `watch`: one inbox, by events or by polling
+- `event_source`: by what new files are noticed, proven by a probe file
 - `kernel_events`, `listing`: what inotify tells; what the folder shows
 - `settling`: when a file has settled; pure
 - `ignored`: names that are no receipts

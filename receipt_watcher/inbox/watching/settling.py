@@ -88,11 +88,11 @@ class Settler:
     """Decides when files have settled. It is told what was seen, and when."""
 
     def __init__(self, times_of: Callable[[str], Times]) -> None:
-        self.tell: Callable[[str, Seen], None] = lambda _relative, _seen: None  # told of each file that is parked
         self._times_of = times_of
         # One queue for each settle time, the longest unchanged first: what is due is then always at a front.
         self._pending: dict[float, OrderedDict[str, Seen]] = {}
         self.parked: dict[str, Seen] = {}
+        self._newly_parked: list[tuple[str, Seen]] = []
 
     def __len__(self) -> int:
         return sum(len(queue) for queue in tuple(self._pending.values()))  # metrics ask from another thread
@@ -137,7 +137,13 @@ class Settler:
                 until = min(until, overdue_at)
         parked = replace(before, why=why, detail=detail, looks=looks, until=until)
         self.parked[settled.relative] = parked
-        self.tell(settled.relative, parked)
+        if looks == 1:
+            self._newly_parked.append((settled.relative, parked))
+
+    def newly_parked(self) -> list[tuple[str, Seen]]:
+        """Return what was parked for another reason than before since the last time this was asked."""
+        newly_parked, self._newly_parked = self._newly_parked, []
+        return newly_parked
 
     def next_due(self) -> float | None:
         """Return when there is something to decide next, on the monotonic clock."""

@@ -1,4 +1,4 @@
-"""Watch one inbox: by events where they are proven to come, by listing it elsewhere; the scan is the truth.
+"""Watch one inbox: by events if they are proven to come, else by listing it; the scan is the truth.
 
 What it promises: events are hints and may be lost (the kernel's queue holds 16,384); the scan finds what they missed,
 and comes at once when the kernel says that it dropped some. What has settled is decided in `settling`. A folder that
@@ -15,19 +15,17 @@ import contextlib
 import errno
 import os
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from receipt_watcher.config.branches import branch_at, branches_of
 from receipt_watcher.config.sections.inbox import Inbox
+from receipt_watcher.inbox.watching.event_source import EventSource
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
-from receipt_watcher.inbox.watching.kernel_events import Events
 from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.inbox.watching.settling import Settled, Settler, Signature, Times
-from receipt_watcher.system.display import display_name
 from receipt_watcher.system.mounts import Mount, mount_of
 from receipt_watcher.system.open_files import Writers, writers_of
 
@@ -35,12 +33,6 @@ logger = structlog.get_logger()
 
 #: How often the folder itself is looked at, however quiet it is: a share that is gone sends no event.
 LOOK_SECONDS = 2.0
-
-#: How often watches that could not be had are tried again.
-RETRY_WATCHES_SECONDS = 60.0
-
-#: How long the event of the probe file may take. By taste: it comes in milliseconds, or never.
-PROOF_SECONDS = 2.0
 
 
 class InboxWatch:
@@ -51,25 +43,14 @@ class InboxWatch:
         self.path = settings.path
         self.listing = listing_of(settings)
         self.settler = Settler(_times(settings))
-        self.mode = "polling"
-        self.why_mode = "not opened yet"
+        self.source = EventSource(settings, ring)
         self.writers = Writers.UNKNOWN
         self.scanned_at: float | None = None
         self._settings = settings
-        self._ring = ring
-        self._hints: deque[str] = deque()
-        self._events: Events | None = None
         self._identity: tuple[int, int] | None = None
         self._mount = Mount("", "")
-        self._has_missed_events = False
         self._looked_at = 0.0
         self._shut: set[str] = set()
-        self._is_fallback = False
-        self._lacks_watch = False  # the fallback is for want of a watch, which may be had later
-        self._new_folders: deque[str] = deque()
-        self._suspects: set[str] = set()  # subfolders that were not watched when they were last looked at
-        self._unwatched: set[str] = set()  # those that were not the time before, either
-        self._retry_at: float | None = None
         self.progress: Callable[[], None] = lambda: None  # called while a scan goes on: the file system answers
 
     # --- how it is watched -------------------------------------------------------------------------------------
@@ -81,14 +62,14 @@ class InboxWatch:
             OSError: the folder cannot be written to, so that nothing could ever be taken out of it.
         """
         mount = self.prove()
-        if self._is_fallback:
-            logger.warning("inbox.polled", inbox=self.name, why=self.why_mode)
+        if self.source.is_fallback:
+            logger.warning("inbox.polled", inbox=self.name, why=self.source.why_mode)
         logger.info(
             "inbox.watched",
             inbox=self.name,
             path=str(self.path),
-            mode=self.mode,
-            why=self.why_mode,
+            mode=self.source.mode,
+            why=self.source.why_mode,
             file_system=mount.file_system,
             writers=self.writers.value,
         )
@@ -106,45 +87,13 @@ class InboxWatch:
         self._remove_old_probes()
         probe = self.path / f"{OWN_PREFIX}probe-{uuid.uuid4().hex}"
         try:
-            self._choose_mode(mount, probe)
+            self.source.start(mount, probe)
             probe.touch()
             self.writers = Writers.UNKNOWN if mount.is_polled else writers_of(probe)
         finally:
             with contextlib.suppress(OSError):
                 probe.unlink(missing_ok=True)
         return mount
-
-    def _choose_mode(self, mount: Mount, probe: Path) -> None:
-        """Decide by the mount table and by proof: no part of the decision looks at the path's text."""
-        wanted = self._settings.observer
-        self.mode = "polling"
-        self._is_fallback = self._lacks_watch = False
-        if wanted == "polling":
-            self.why_mode = "configured"
-        elif wanted == "auto" and mount.is_polled:
-            self.why_mode = f"events do not cross {mount.file_system}"
-        else:
-            self._listen(mount, probe)
-
-    def _listen(self, mount: Mount, probe: Path) -> None:
-        events = Events(self.path, self._hint, self._on_overflow, self._note_folder)
-        try:
-            events.start(recursive=self._settings.recursive)
-        except OSError as error:
-            self.why_mode = f"no events ({error}); listing the folder instead"
-            self._is_fallback = self._lacks_watch = True
-            return
-        self._events = events
-        if self._settings.observer == "native":
-            self.why_mode = "configured"
-        elif events.hears(probe, probe.touch, PROOF_SECONDS):
-            self.why_mode = f"a probe file was heard of on {mount.file_system or 'this file system'}"
-        else:
-            self.stop()
-            self.why_mode = f"a probe file on {mount.file_system or 'this file system'} caused no event"
-            self._is_fallback = True
-            return
-        self.mode = "native"
 
     def _remove_old_probes(self) -> None:
         for old in self.path.glob(f"{OWN_PREFIX}probe-*"):
@@ -154,63 +103,7 @@ class InboxWatch:
 
     def stop(self) -> None:
         """Stop listening; harmless when called twice."""
-        if self._events is not None:
-            self._events.stop()
-            self._events = None
-
-    def _on_overflow(self) -> None:
-        self._has_missed_events = True
-        self._ring()
-
-    def _hint(self, path: str) -> None:
-        self._hints.append(path)
-        self._ring()
-
-    def _note_folder(self, path: str) -> None:
-        self._new_folders.append(path)
-        self._ring()
-
-    @property
-    def degraded(self) -> str | None:
-        """Why new files are noticed later than they should be, in words that anybody may read; None if they are not."""
-        if self._unwatched:
-            return f"{_are_unwatched(len(self._unwatched))}; the inbox is listed instead, and status says more"
-        return "no events can be had; the inbox is listed instead, and status says more" if self._lacks_watch else None
-
-    def _look_for_unwatched(self, subfolders: Iterable[str]) -> None:
-        """Find subfolders that the kernel does not watch, each seen twice: a new one is watched in a moment."""
-        if self._events is None:
-            return
-        missing = set(self._events.unwatched(subfolders))
-        before, self._unwatched, self._suspects = self._unwatched, missing & self._suspects, missing
-        if not self._unwatched:
-            if before:
-                self.why_mode = "all subfolders are watched again"
-                logger.info("inbox.watches_back", inbox=self.name)
-            return
-        self.why_mode = (
-            f"{_are_unwatched(len(self._unwatched))}, such as {display_name(min(self._unwatched))}: raise "
-            f"fs.inotify.max_user_watches; until then the inbox is listed every {self._settings.poll_seconds:g} s"
-        )
-        if not before:
-            logger.warning("inbox.watches_lacking", inbox=self.name, why=self.why_mode)
-
-    def _retry_watches(self, now: float) -> None:
-        """Try again, once a minute, to have the watches that could not be had.
-
-        Raises:
-            OSError: the folder cannot be written to.
-        """
-        if self.degraded is None:
-            self._retry_at = None
-        elif self._retry_at is None or now < self._retry_at:
-            self._retry_at = self._retry_at or now + RETRY_WATCHES_SECONDS
-        else:
-            self._retry_at = None
-            lacked_watch = self._lacks_watch
-            self.prove()
-            if lacked_watch and not self._lacks_watch:
-                logger.info("inbox.watches_back", inbox=self.name)
+        self.source.stop()
 
     # --- one round ---------------------------------------------------------------------------------------------
 
@@ -223,18 +116,28 @@ class InboxWatch:
         self._looked_at = now
         self._check_is_there()
         self._follow_hints(now)
-        if self._has_missed_events:
+        if self.source.has_missed_events():
             logger.warning(
                 "inbox.overflowed", inbox=self.name, why="more came at once than the kernel keeps events for"
             )
-            self._has_missed_events, self.scanned_at = False, None  # in this order: the next overflow is another one
-        self._retry_watches(now)
-        if self._suspects or self._new_folders:
-            new = {path[len(str(self.path)) + 1 :] for path in _drain(self._new_folders)}
-            self._look_for_unwatched(self._suspects | set(filter(self.listing.reads_folder, new)))
+            self.scanned_at = None
+        if self.source.is_retry_due(now):
+            self._retry_watches()
+        self.source.check_new_folders(self.listing.reads_folder)
         if self.scanned_at is None or now >= self.scanned_at + self._interval_seconds:
             self.scan(now)
         return self.settler.settled(now, self.listing.signature_of, limit)
+
+    def _retry_watches(self) -> None:
+        """Try again to have the watches that could not be had.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        lacked_watch = self.source.lacks_watch
+        self.prove()
+        if lacked_watch and not self.source.lacks_watch:
+            logger.info("inbox.watches_back", inbox=self.name)
 
     def _check_is_there(self) -> None:
         """Look whether the folder is the one that is watched, and can be used; no event would say so.
@@ -249,7 +152,7 @@ class InboxWatch:
                     errno.ESTALE, f"was on {self._mount}, and is on {now}: unmounted, or mounted over", str(self.path)
                 )
             raise OSError(errno.ESTALE, "was replaced by another folder", str(self.path))
-        if self._events is not None and not self._events.is_watching():
+        if self.source.is_lost:
             raise OSError(errno.ESTALE, "was removed and made anew, or unmounted and mounted again", str(self.path))
         if not os.access(self.path, os.W_OK | os.X_OK, effective_ids=True):
             is_read_only = os.statvfs(self.path).f_flag & os.ST_RDONLY
@@ -267,8 +170,7 @@ class InboxWatch:
 
     @property
     def _interval_seconds(self) -> float:
-        is_listed = self.mode == "polling" or self._unwatched
-        return self._settings.poll_seconds if is_listed else self._settings.scan_seconds
+        return self._settings.poll_seconds if self.source.is_listed else self._settings.scan_seconds
 
     def next_due(self) -> float:
         """Return when `settled` is to be called next, on the monotonic clock; a hint may make it sooner."""
@@ -278,7 +180,7 @@ class InboxWatch:
 
     def _follow_hints(self, now: float) -> None:
         prefix = len(str(self.path)) + 1
-        for relative in dict.fromkeys(path[prefix:] for path in _drain(self._hints)):
+        for relative in dict.fromkeys(path[prefix:] for path in self.source.hints()):
             if not relative or self.listing.is_ignored(relative):
                 continue
             signature = self.listing.signature_of(relative)
@@ -289,31 +191,32 @@ class InboxWatch:
 
     def scan(self, now: float) -> None:
         """Read the whole inbox: the truth about what is in it."""
-        found: set[str] = set()
+        present: set[str] = set()
         for relative, signature in self.listing.files():
             self.progress()
-            found.add(relative)
+            present.add(relative)
             self.settler.seen(relative, signature, now)
-        for relative in [name for name in self.settler.parked if name not in found]:
+        for relative in [name for name in self.settler.parked if name not in present]:
             self.settler.gone(relative)
-        self._tell_shut_folders()
-        self._look_for_unwatched(self.listing.folders)
+        self._log_shut_folders()
+        self.source.look_for_unwatched(self.listing.folders)
         self.scanned_at = now
 
-    def _tell_shut_folders(self) -> None:
+    def _log_shut_folders(self) -> None:
         for folder, error in self.listing.shut.items():
             if folder not in self._shut:
                 path = self.path / folder
                 logger.warning("folder.shut", inbox=self.name, path=str(path), why=error.strerror or str(error))
         self._shut = set(self.listing.shut)
 
+    @property
+    def files(self) -> int:
+        """How many files of the inbox are known and not taken yet."""
+        return len(self.settler) + len(self.settler.parked)
+
     def signature_of(self, relative: str) -> Signature | None:
         """Return a file's signature; None where it is no file that is to be taken."""
         return self.listing.signature_of(relative)
-
-
-def _are_unwatched(number: int) -> str:
-    return "1 subfolder is not watched" if number == 1 else f"{number} subfolders are not watched"
 
 
 def _times(settings: Inbox) -> Callable[[str], Times]:
@@ -324,8 +227,3 @@ def _times(settings: Inbox) -> Callable[[str], Times]:
     if all(own == usual for own in times.values()):
         return lambda _: usual
     return lambda relative: times[branch_at(branches, Path(relative)).key]
-
-
-def _drain(queue: deque[str]) -> Iterator[str]:
-    while queue:
-        yield queue.popleft()

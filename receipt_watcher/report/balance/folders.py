@@ -18,9 +18,9 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.queries.files import Claim
 from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.report.balance.findings import BalanceSums, Disagreement, Finding
-from receipt_watcher.spool.bindings import Bindings
 from receipt_watcher.spool.contents import is_there
-from receipt_watcher.spool.folders import SpoolFolders
+from receipt_watcher.spool.identity.bindings import Bindings
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.time_limit import answering
 

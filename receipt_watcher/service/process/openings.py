@@ -71,5 +71,5 @@ class InboxOpenings:
         """Notice inboxes whose file system answers nothing, which they cannot say themselves."""
         for gate in self._gates:
             gate.supervise()
-        if any(gate.is_hanging for gate in self._gates):
+        if any(gate.limit.is_exceeded for gate in self._gates):
             self._deliveries.ring()  # its workers are replaced now

@@ -56,7 +56,7 @@ class WorkProgress:
         overdue = [
             f"the inbox {gate.route.name}"
             for gate in self._gates
-            if gate.worked_at < before and not gate.unavailable and not gate.is_hanging
+            if gate.limit.worked_at < before and not gate.state.unavailable and not gate.limit.is_exceeded
         ]
         if self._log_answered_at < before:
             overdue.append("the job log")

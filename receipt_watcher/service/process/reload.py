@@ -97,7 +97,7 @@ class Reload:
         ]
         if problems:
             raise ConfigError(problems)
-        hanging = [gate.route.name for gate in daemon.parts.stages.gates if gate.is_hanging]
+        hanging = [gate.route.name for gate in daemon.parts.stages.gates if gate.limit.is_exceeded]
         if hanging:
             raise ReceiptWatcherError(
                 f"the file system of the inbox {hanging[0]} answers nothing, so it cannot be given back; reload when "

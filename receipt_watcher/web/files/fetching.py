@@ -143,7 +143,7 @@ def _opened(route: InboxRoute, job: Job) -> OpenReceipt | None:
         if stat.S_ISREG(status.st_mode) and status.st_size == job.size:
             return OpenReceipt(job, file, path)
         file.close()
-    if not route.spool.is_present():
+    if not route.spool.presence.is_complete():
         raise FileNotFoundError(errno.ENOENT, "a folder of its spool is away", str(route.path_of(job)))
     return None
 

@@ -25,8 +25,9 @@ from receipt_watcher.config.roles import Right
 from receipt_watcher.config.secrets import without_paths
 from receipt_watcher.errors import SpoolError
 from receipt_watcher.examine.result import Examination, FileLimits
-from receipt_watcher.inbox.gate import MOVE_LIMIT_SECONDS, Gate
+from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.take_in import Upload
+from receipt_watcher.inbox.turns import MOVE_LIMIT_SECONDS
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import OPEN_STATES, State

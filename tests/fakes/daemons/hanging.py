@@ -13,7 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from receipt_watcher.cli.main import main
-from receipt_watcher.inbox.gate import Gate
+from receipt_watcher.inbox.observer import InboxObserver
 from receipt_watcher.jobs.log.engine.sqlite import Database
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.server.thread import _Uvicorn
@@ -50,7 +50,7 @@ def _hang_log() -> None:
     database._turns._lock.acquire()  # by the main thread, which never gives it back
 
 
-def _keep_snapshot(_gate: Gate) -> None:
+def _refresh(_observer: InboxObserver) -> None:
     """Hang where no file system is asked: that would be its own fault, and make the inbox unavailable."""
     if _inbox_hangs.is_set():
         _for_ever()
@@ -67,7 +67,7 @@ if __name__ == "__main__":
     _Uvicorn.__init__ = _noting("server", _Uvicorn.__init__)  # type: ignore[method-assign]
     Database.__init__ = _noting("log", Database.__init__)  # type: ignore[method-assign]
     Installation.restore = _make_folder  # type: ignore[assignment,method-assign]
-    Gate._keep_snapshot = _keep_snapshot  # type: ignore[assignment,method-assign]
+    InboxObserver.refresh = _refresh  # type: ignore[assignment,method-assign]
     hangs: dict[str, Callable[[], None]] = {
         "HTTP": _hang_http,
         "the inbox office": _inbox_hangs.set,

@@ -16,7 +16,9 @@ from pathlib import Path
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.log.engine.sqlite import Database
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.paths import SpoolFolders
+from receipt_watcher.spool.processing import Processing
 
 _DEADLOCK_SECONDS = 60.0
 
@@ -150,11 +152,25 @@ class SteppingLog(JobLog):
         self.database.die()
 
 
+class SteppingProcessing(Processing):
+    """A folder processing/ whose tidying is a step."""
+
+    def __init__(self, folders: SpoolFolders, life: Life) -> None:
+        super().__init__(folders)
+        self._life = life
+
+    def tidy(self, job_id: str) -> None:
+        """Tidy after a step."""
+        self._life.step()
+        super().tidy(job_id)
+
+
 class SteppingSpool(Spool):
     """A spool whose moves and flushes are steps."""
 
     def __init__(self, name: str, folders: SpoolFolders, life: Life) -> None:
         super().__init__(name, folders)
+        self.processing = SteppingProcessing(folders, life)
         self._life = life
 
     def take(self, relative: Path, job_id: str) -> Path:
@@ -181,8 +197,3 @@ class SteppingSpool(Spool):
         kept = list(targets)
         self._life.step()
         super().flush_moves(kept)
-
-    def tidy(self, job_id: str) -> None:
-        """Tidy after a step."""
-        self._life.step()
-        super().tidy(job_id)

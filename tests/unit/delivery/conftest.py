@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.paths import SpoolFolders
 from tests.conftest import INSTALLATION, FakeClock
 from tests.unit.delivery.worker_world import (
     FakeDestination,

@@ -18,10 +18,11 @@ from starlette.requests import Request
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.judge import Examination, FileLimits, examine
-from receipt_watcher.inbox.gate import MOVE_LIMIT_SECONDS, Gate, GateSettings
+from receipt_watcher.inbox.gate import Gate
+from receipt_watcher.inbox.opening import GateSettings, GateStages
 from receipt_watcher.inbox.recording import TakenFile
 from receipt_watcher.inbox.take_in import ParkedFile, TakeIn
-from receipt_watcher.inbox.turns import Turns
+from receipt_watcher.inbox.turns import MOVE_LIMIT_SECONDS, Turns
 from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
@@ -65,10 +66,12 @@ class Porch:
             InboxWatch(settings),
             Bell(),
             GateSettings(lambda: INSTALLATION, take_over=False, accept_backlog=True, backlog_files=10),
+            stages=GateStages(
+                take_in,
+                Filing(log, [self.route], examine=examine, deliveries=deliveries, clock=clock),
+                ring=lambda: None,
+            ),
             log=log,
-            take_in=take_in,
-            filing=Filing(log, [self.route], examine=examine, deliveries=deliveries, clock=clock),
-            ring=lambda: None,
             stopping=self.stopping,
             monotonic=clock,
             clock=clock,
@@ -389,13 +392,13 @@ def test_to_wait_for_an_examiner_is_not_to_wait_for_a_disk(porch: Porch, monkeyp
     def wait_for_long(path: Path, limits: FileLimits) -> Examination:
         for _ in range(10):
             porch.clock.advance(MOVE_LIMIT_SECONDS - 1)
-            gate.wait_for_examiner()
+            gate.limit.restart_for_examiner()
         gate.supervise()
-        seen.append(gate.is_hanging)
+        seen.append(gate.limit.is_exceeded)
         porch.clock.advance(MOVE_LIMIT_SECONDS + 1)
         with ThreadPoolExecutor(1) as other:
-            other.submit(gate.wait_for_examiner).result()
-        seen.append(gate.is_hanging)
+            other.submit(gate.limit.restart_for_examiner).result()
+        seen.append(gate.limit.is_exceeded)
         return examine(path, limits)
 
     monkeypatch.setattr(gate._take_in, "_examine", wait_for_long)
@@ -405,8 +408,8 @@ def test_to_wait_for_an_examiner_is_not_to_wait_for_a_disk(porch: Porch, monkeyp
     gate.round()
     assert seen == [False, True]
     assert [job.filename for job in porch.jobs()] == ["scan.jpg"]
-    gate.wait_for_examiner()  # nobody is asked anything now
-    assert not gate.is_hanging
+    gate.limit.restart_for_examiner()  # nobody is asked anything now
+    assert not gate.limit.is_exceeded
 
 
 def test_a_folder_that_goes_away_while_the_inbox_opens_is_not_bound(
@@ -430,8 +433,8 @@ def test_a_folder_that_goes_away_while_the_inbox_opens_is_not_bound(
     with monkeypatch.context() as patch:
         patch.setattr(Spool, "open", swap_and_open)
         reopen()
-    assert f"{folders.processing} was on" in (porch.gate.unavailable or "")
+    assert f"{folders.processing} was on" in (porch.gate.state.unavailable or "")
     shutil.rmtree(folders.processing)
     aside.rename(folders.processing)
     reopen()
-    assert porch.gate.unavailable is None
+    assert porch.gate.state.unavailable is None

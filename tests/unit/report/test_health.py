@@ -117,7 +117,7 @@ def test_a_folder_that_is_away_is_the_inboxs_trouble(parts: DaemonParts) -> None
     assert trouble_of_disk(Path("/nowhere/at/all"), ENDLESS) is None
     parts.stages.filing.troubles["office"] = "done/ is full"
     assert failing(health_of(parts)) == {"filing:office": "done/ is full"}
-    parts.stages.gates[0].unavailable = "the share is not mounted"
+    parts.stages.gates[0].observer.lose("the share is not mounted")
     assert failing(health_of(parts, ENDLESS)).keys() == {"disk:state_dir", "inbox:office"}
 
 
@@ -299,7 +299,7 @@ def test_what_ran_out_after_the_start_is_degraded(parts: DaemonParts, monkeypatc
         tell_log_trouble=lambda: "nobody reads it",
     )
     assert found.degraded() == {"log_output": "nobody reads it"}
-    monkeypatch.setattr(parts.stages.gates[0].watch, "_unwatched", {"secret/a", "secret/b"})
+    monkeypatch.setattr(parts.stages.gates[0].watch.source, "_unwatched", {"secret/a", "secret/b"})
     told = "2 subfolders are not watched; the inbox is listed instead, and status says more"
     name = parts.stages.gates[0].route.name
     assert found.degraded() == {f"watch:{name}": told, "log_output": "nobody reads it"}

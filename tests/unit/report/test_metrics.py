@@ -300,7 +300,7 @@ def test_the_oldest_may_still_be_in_the_inbox(parts: DaemonParts, clock: FakeClo
     gate = parts.stages.gates[0]
     gate.watch.scan(clock.now)
     clock.advance(300)
-    gate._keep_snapshot()
+    gate.observer.refresh()
     put(parts.shared.log, now=clock.now - 60)
     assert scraped(parts)("oldest_waiting_seconds", inbox="office") == 300
 

@@ -28,7 +28,9 @@ from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.service.loops import Loops
 from receipt_watcher.spool import route
 from receipt_watcher.spool.filing import BATCH_FILES, Filing
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.paths import SpoolFolders
+from receipt_watcher.spool.processing import Processing
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX, is_note, write_note
 from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system import disk
@@ -1227,7 +1229,7 @@ BOUNDARIES = {
     "before the commit": _instead_of(Moves, "finish_moves"),
     "in the commit": _after(Moves, "finish_moves"),
     "in the examination": _instead_of(Filing, "_examined"),
-    "after the commit": _instead_of(Spool, "tidy"),
+    "after the commit": _instead_of(Processing, "tidy"),
     "in the clean-up": _instead_of(Filing, "_clean_up"),
 }
 

@@ -17,7 +17,8 @@ import pytest
 
 from receipt_watcher.errors import FileVanishedError, ForeignSpoolError, LockedError, SpoolError
 from receipt_watcher.jobs.job import Folder
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.system import disk
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from tests.conftest import INSTALLATION
@@ -144,7 +145,7 @@ def test_a_folder_that_we_may_not_write_is_told(folders: SpoolFolders, monkeypat
 def test_the_spool_names_its_owner(spool: Spool) -> None:
     """processing/.owner names the installation, and the process that has the spool open, for whoever looks."""
     assert owner_of(spool.folders)[:3] == [INSTALLATION, os.uname().nodename, str(os.getpid())]
-    assert spool.is_present()
+    assert spool.presence.is_complete()
     spool.close()
     assert (spool.folders.processing / ".owner").read_text() == f"{INSTALLATION}\n"
 
@@ -186,7 +187,8 @@ def test_a_mark_that_a_crash_left_empty_is_written_again(folders: SpoolFolders) 
 def test_another_process_is_locked_out(folders: SpoolFolders, spool: Spool) -> None:
     """While one process has the spool open another cannot, not even by taking over; afterwards it can."""
     program = (
-        "import sys; from pathlib import Path; from receipt_watcher.spool.folders import Spool, SpoolFolders\n"
+        "import sys; from pathlib import Path; from receipt_watcher.spool.folders import Spool\n"
+        "from receipt_watcher.spool.paths import SpoolFolders\n"
         "from receipt_watcher.errors import LockedError\n"
         "spool = Spool('office', SpoolFolders(*map(Path, sys.argv[1:])))\n"
         f"try: spool.open('{INSTALLATION}', take_over=True)\n"
@@ -215,7 +217,7 @@ def test_a_mount_without_locks_can_be_used(folders: SpoolFolders, monkeypatch: p
     monkeypatch.setattr(fcntl, "flock", refusing(number))
     spool = Spool("office", folders)
     spool.open(INSTALLATION)
-    assert spool.is_present()
+    assert spool.presence.is_complete()
     spool.close()
 
 
@@ -254,19 +256,19 @@ def test_who_is_still_at_work_after_a_close_finds_another_folder_out(spool: Spoo
         spool.move(taken, Folder.DONE, Path("a.jpg"))
     assert not (spool.folders.done / "a.jpg").exists()
     spool.open(INSTALLATION)
-    assert spool.is_present()
+    assert spool.presence.is_complete()
 
 
 def test_an_unmounted_spool_is_not_present(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty mount point, a missing folder and a dead mount are all a spool that is away."""
     with monkeypatch.context() as patch:
         _kill_mount(spool.folders.processing, patch)
-        assert not spool.is_present()
-    assert spool.is_present()
+        assert not spool.presence.is_complete()
+    assert spool.presence.is_complete()
     (spool.folders.processing / ".owner").unlink()
-    assert not spool.is_present()
+    assert not spool.presence.is_complete()
     spool.folders.processing.rmdir()
-    assert not spool.is_present()
+    assert not spool.presence.is_complete()
 
 
 # --- taking ---
@@ -393,7 +395,7 @@ def test_orphans_are_found_with_their_subfolders(spool: Spool) -> None:
     for name, job_id in (("scan.pdf", OTHER_JOB), ("sub/deeper/scan.pdf", JOB)):
         drop(spool.folders, name)
         spool.take(Path(name), job_id)
-    assert list(spool.orphans(set)) == [(JOB, Path("sub/deeper/scan.pdf")), (OTHER_JOB, Path("scan.pdf"))]
+    assert list(spool.processing.orphans(set)) == [(JOB, Path("sub/deeper/scan.pdf")), (OTHER_JOB, Path("scan.pdf"))]
 
 
 def test_what_is_recorded_is_no_orphan(spool: Spool) -> None:
@@ -402,7 +404,7 @@ def test_what_is_recorded_is_no_orphan(spool: Spool) -> None:
         drop(spool.folders)
         spool.take(SCAN, job_id)
     (spool.folders.processing / JOB / f".abc{PARTIAL_SUFFIX}").touch()
-    assert list(spool.orphans(lambda names: {*names} - {JOB})) == [(OTHER_JOB, SCAN)]
+    assert list(spool.processing.orphans(lambda names: {*names} - {JOB})) == [(OTHER_JOB, SCAN)]
     assert files(spool.folders.processing / JOB) == [f".abc{PARTIAL_SUFFIX}", "scan.pdf"]
 
 
@@ -411,7 +413,7 @@ def test_a_receipt_of_that_name_is_no_unfinished_copy(spool: Spool, name: str) -
     """A receipt whose name only ends as those of our copies do was moved, and is the only one there is."""
     drop(spool.folders, name)
     spool.take(Path(name), JOB)
-    assert list(spool.orphans(set)) == [(JOB, Path(name))]
+    assert list(spool.processing.orphans(set)) == [(JOB, Path(name))]
     assert (spool.folders.processing / JOB / name).read_bytes() == CONTENT
 
 
@@ -421,7 +423,7 @@ def test_unfinished_copies_and_empty_folders_are_removed(spool: Spool) -> None:
     torso.parent.mkdir(parents=True)
     torso.write_bytes(CONTENT[:10])
     (spool.folders.processing / OTHER_JOB / "empty").mkdir(parents=True)
-    assert list(spool.orphans(set)) == []
+    assert list(spool.processing.orphans(set)) == []
     assert files(spool.folders.processing) == []
 
 
@@ -433,8 +435,8 @@ def test_strangers_are_told_and_left_alone(spool: Spool) -> None:
         (spool.folders.processing / name / "scan.pdf").touch()
     (spool.folders.processing / strange[0]).touch()
     (spool.folders.processing / OTHER_JOB).touch()  # a file under a job's name
-    assert sorted(path.name for path in spool.strangers()) == sorted([*strange, OTHER_JOB])
-    assert list(spool.orphans(set)) == []
+    assert sorted(path.name for path in spool.processing.foreign_entries()) == sorted([*strange, OTHER_JOB])
+    assert list(spool.processing.orphans(set)) == []
     assert len(list(spool.folders.processing.iterdir())) == len(strange) + 2
 
 
@@ -446,7 +448,7 @@ def _crash_while_removing(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> Path
         with pytest.raises(Crash):
             spool.take(SCAN, JOB)
     assert original.exists()
-    assert list(spool.orphans(set)) == [(JOB, SCAN)]
+    assert list(spool.processing.orphans(set)) == [(JOB, SCAN)]
     return original
 
 
@@ -473,10 +475,10 @@ def interrupted(
 def test_the_original_of_a_whole_copy_is_removed(interrupted: tuple[Spool, Path]) -> None:
     """A crash between the copy and the removal of its original leaves both: recovery removes the original, once."""
     spool, original = interrupted
-    assert spool.drop_copied_original(JOB, SCAN)
+    assert spool.processing.drop_copied_original(JOB, SCAN)
     assert not original.exists()
     assert (spool.folders.processing / JOB / SCAN).read_bytes() == CONTENT
-    assert not spool.drop_copied_original(JOB, SCAN)
+    assert not spool.processing.drop_copied_original(JOB, SCAN)
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-1] + b"?", CONTENT + b"more"])
@@ -487,7 +489,7 @@ def test_another_file_under_the_originals_name_stays(interrupted: tuple[Spool, P
     original.unlink()
     original.write_bytes(content)
     os.utime(original, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert not spool.drop_copied_original(JOB, SCAN)
+    assert not spool.processing.drop_copied_original(JOB, SCAN)
     assert original.read_bytes() == content
 
 
@@ -496,7 +498,7 @@ def test_the_same_bytes_of_another_time_stay(interrupted: tuple[Spool, Path]) ->
     spool, original = interrupted
     original.unlink()
     original.write_bytes(CONTENT)
-    assert not spool.drop_copied_original(JOB, SCAN)
+    assert not spool.processing.drop_copied_original(JOB, SCAN)
     assert original.exists()
 
 
@@ -505,7 +507,7 @@ def test_a_link_to_the_copy_stays(interrupted: tuple[Spool, Path]) -> None:
     spool, original = interrupted
     original.unlink()
     original.symlink_to(spool.folders.processing / JOB / SCAN)
-    assert not spool.drop_copied_original(JOB, SCAN)
+    assert not spool.processing.drop_copied_original(JOB, SCAN)
     assert original.is_symlink()
 
 
@@ -743,9 +745,9 @@ def _refusing_in(folder: Path, call: Callable[..., object]) -> Callable[..., obj
 def test_tidying_removes_only_what_is_empty(spool: Spool, taken: Path) -> None:
     """A job's empty folders go, also below each other; whatever holds a file stays; a job without folders is fine."""
     (taken.parent / "a/b").mkdir(parents=True)
-    spool.tidy(JOB)
+    spool.processing.tidy(JOB)
     assert files(spool.folders.processing) == [JOB, f"{JOB}/scan.pdf"]
     taken.unlink()
-    spool.tidy(JOB)
-    spool.tidy(JOB)
+    spool.processing.tidy(JOB)
+    spool.processing.tidy(JOB)
     assert files(spool.folders.processing) == []

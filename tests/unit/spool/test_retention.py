@@ -34,7 +34,8 @@ from receipt_watcher.jobs.log.transitions import Attempt
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool import reason_file, retention
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.retention import BelievedTime, Remover, Tally, Trimmer
 from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system import disk

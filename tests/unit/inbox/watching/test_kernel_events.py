@@ -75,7 +75,7 @@ def watcher(folder: Path, request: pytest.FixtureRequest) -> Iterator[Watcher]:
     """A watched inbox that is scanned once, at the start, and never again."""
     watcher = Watcher(folder, **getattr(request, "param", {}))
     watcher.start()
-    assert watcher.watch.mode == "native"
+    assert watcher.watch.source.mode == "native"
     yield watcher
     watcher.watch.stop()
 
@@ -199,14 +199,14 @@ def test_a_file_that_was_moved_away_holds_up_nothing(watcher: Watcher) -> None:
 def _heard_names(watcher: Watcher) -> list[str]:
     """Return a list that each name is added to as its event comes."""
     names: list[str] = []
-    hint = watcher.watch._hint
+    hint = watcher.watch.source._hint
 
     def listen(path: str) -> None:
         names.append(Path(path).name)
         hint(path)
 
-    assert watcher.watch._events is not None
-    watcher.watch._events._pass_on = listen
+    assert watcher.watch.source._events is not None
+    watcher.watch.source._events._pass_on = listen
     return names
 
 
@@ -234,7 +234,7 @@ def test_a_polled_inbox_needs_no_events(folder: Path) -> None:
     threads = set(threading.enumerate())
     watcher = Watcher(folder, observer="polling", poll_seconds=0.1)
     watcher.start()
-    assert watcher.watch.mode == "polling"
+    assert watcher.watch.source.mode == "polling"
     assert set(threading.enumerate()) == threads
     for arrive in (write, move_in, link, rename):
         arrive(folder / f"{arrive.__name__}.pdf")
@@ -262,7 +262,7 @@ def test_an_inbox_that_is_not_there_costs_no_thread(folder: Path) -> None:
     watcher = Watcher(folder)
     with pytest.raises(FileNotFoundError):
         watcher.start()
-    assert watcher.watch.mode == "polling"
+    assert watcher.watch.source.mode == "polling"
 
 
 def test_a_watch_goes_on_after_the_folder_was_away(folder: Path) -> None:

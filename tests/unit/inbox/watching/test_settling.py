@@ -18,8 +18,6 @@ class Desk:
 
     def __init__(self) -> None:
         self.settler = Settler(lambda name: SLOW if name.startswith("slow/") else Times(SETTLE, PATIENCE))
-        self.told: list[tuple[str, WaitReason]] = []
-        self.settler.tell = lambda name, seen: self.told.append((name, seen.why))
         self.now = 100.0
         self.files: dict[str, Signature] = {}
 
@@ -315,7 +313,11 @@ def test_each_parking_is_told(desk: Desk) -> None:
     desk.put("b", size=0)
     desk.settler.gone("a")
     desk.after(SETTLE)
-    assert desk.told == [("a", WaitReason.OPEN), ("b", WaitReason.EMPTY)]
+    assert [(name, seen.why) for name, seen in desk.settler.newly_parked()] == [
+        ("a", WaitReason.OPEN),
+        ("b", WaitReason.EMPTY),
+    ]
+    assert desk.settler.newly_parked() == []
 
 
 def test_growth_is_remembered(desk: Desk) -> None:

@@ -19,8 +19,9 @@ from watchdog.observers import Observer, inotify_c
 
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.watching import watch as inbox
+from receipt_watcher.inbox.watching.event_source import RETRY_WATCHES_SECONDS
 from receipt_watcher.inbox.watching.kernel_events import _reader_of
-from receipt_watcher.inbox.watching.watch import RETRY_WATCHES_SECONDS, InboxWatch
+from receipt_watcher.inbox.watching.watch import InboxWatch
 from receipt_watcher.spool.reason_file import write_note
 from receipt_watcher.system.mounts import Mount, mount_of
 from tests.conftest import FakeClock
@@ -108,7 +109,7 @@ def test_ignored_names_are_not_even_waited_for(folder: Path, clock: FakeClock) -
             (folder / relative).write_bytes(b"content")
     watch = watch_on(folder, recursive=True)
     for relative in IGNORED:
-        watch._hint(f"{folder}/{relative}")
+        watch.source._hint(f"{folder}/{relative}")
     assert settled(watch, clock) == []
     assert len(watch.settler) == 0
 
@@ -127,7 +128,7 @@ def test_our_notes_are_not_taken_and_others_are(folder: Path, clock: FakeClock) 
     (folder / "x.reason.txt").write_text("Receipt of the Reason Ltd")
     watch = watch_on(folder)
     for name in ("scan.pdf.reason.txt", "x.reason.txt"):
-        watch._hint(f"{folder}/{name}")
+        watch.source._hint(f"{folder}/{name}")
     assert settled(watch, clock) == ["x.reason.txt"]
 
 
@@ -155,7 +156,7 @@ def test_links_and_pipes_are_never_taken(folder: Path, tmp_path: Path, clock: Fa
     watch = watch_on(folder, recursive=True)
     for name in ("file.pdf", "folder/file.pdf", "dangling.pdf", "pipe.pdf", "pipe.reason.txt"):
         if name != "folder/file.pdf":  # an event never comes from behind a link
-            watch._hint(f"{folder}/{name}")
+            watch.source._hint(f"{folder}/{name}")
     assert settled(watch, clock) == []
 
 
@@ -252,7 +253,7 @@ class Writers(RuleBasedStateMachine):
 
     def _tell(self, name: str, *, told: bool) -> None:
         if told:
-            self._watch._hint(f"{self._inbox}/{name}")
+            self._watch.source._hint(f"{self._inbox}/{name}")
 
     def _forget(self, name: str) -> None:
         del self._changed[name], self._whole[name]
@@ -425,7 +426,7 @@ def test_events_are_expected_where_they_can_come(
     with capture_logs() as lines:
         watch.start()
     watch.stop()
-    assert watch.mode == mode
+    assert watch.source.mode == mode
     assert [(line["event"], line["mode"]) for line in lines] == [("inbox.watched", mode)]
 
 
@@ -448,10 +449,10 @@ def test_without_inotify_an_inbox_is_polled(
 
     monkeypatch.setattr("receipt_watcher.inbox.watching.kernel_events.Observer", observer)
     watch = watch_on(folder, observer="native")
-    watch.mode = "native"  # as it was before the inbox was away for a while
+    watch.source.mode = "native"  # as it was before the inbox was away for a while
     with capture_logs() as lines:
         watch.start()
-    assert watch.mode == "polling"
+    assert watch.source.mode == "polling"
     assert lines[:-1] == [
         {
             "event": "inbox.polled",
@@ -494,27 +495,27 @@ def test_subfolders_without_a_watch_are_told_and_listed(
     watch.start()
     try:
         (folder / "before").mkdir()
-        wait_until(lambda: watch._new_folders, "the new folder is heard of")
+        wait_until(lambda: watch.source._new_folders, "the new folder is heard of")
         look(watch, clock.advance(61))
         look(watch, clock.advance(2))
-        assert watch.degraded is None
+        assert watch.source.degraded is None
         kernel.left = 0
         with capture_logs() as lines:
             (folder / "after").mkdir()
             (folder / "after" / "later").mkdir()
-            wait_until(lambda: watch._new_folders, "the new folder is heard of")
+            wait_until(lambda: watch.source._new_folders, "the new folder is heard of")
             look(watch, clock.advance(2))
-            early = watch.degraded  # it may be watched in a moment
+            early = watch.source.degraded  # it may be watched in a moment
             look(watch, clock.advance(2))
-            assert str(watch.degraded).startswith("1 subfolder is not watched; ")
+            assert str(watch.source.degraded).startswith("1 subfolder is not watched; ")
             look(watch, clock.advance(2))
             look(watch, clock.advance(2))
         assert early is None
-        assert watch.why_mode.startswith(
+        assert watch.source.why_mode.startswith(
             "2 subfolders are not watched, such as after: raise fs.inotify.max_user_watches"
         )
         assert [line["event"] for line in lines] == ["inbox.watches_lacking"]
-        assert (watch.mode, watch.next_due() <= clock() + 0.2) == ("native", True)
+        assert (watch.source.mode, watch.next_due() <= clock() + 0.2) == ("native", True)
         (folder / "after" / "later" / "scan.pdf").write_bytes(b"content")
         clock.advance(1)
         assert settled(watch, clock) == ["after/later/scan.pdf"]
@@ -522,7 +523,7 @@ def test_subfolders_without_a_watch_are_told_and_listed(
         with capture_logs() as lines:
             look(watch, clock.advance(RETRY_WATCHES_SECONDS))
         assert [line["event"] for line in lines] == ["inbox.watches_back"]
-        assert watch.degraded is None
+        assert watch.source.degraded is None
     finally:
         watch.stop()
 
@@ -538,10 +539,10 @@ def test_subfolders_that_are_not_looked_into_need_no_watch(
     try:
         kernel.left = 0
         (folder / name).mkdir(parents=True)
-        wait_until(lambda: watch._new_folders, "the new folder is heard of")
+        wait_until(lambda: watch.source._new_folders, "the new folder is heard of")
         for _ in range(3):
             look(watch, clock.advance(2))
-        assert (watch.degraded, watch.why_mode) == (None, "configured")
+        assert (watch.source.degraded, watch.source.why_mode) == (None, "configured")
     finally:
         watch.stop()
 
@@ -555,13 +556,13 @@ def test_a_watch_that_could_not_be_had_is_tried_again(
     watch = watch_on(folder, observer="native")
     watch.start()
     try:
-        assert (watch.mode, bool(watch.degraded)) == ("polling", True)
+        assert (watch.source.mode, bool(watch.source.degraded)) == ("polling", True)
         look(watch, clock.advance(1))
-        assert watch.mode == "polling"
+        assert watch.source.mode == "polling"
         kernel.left = 10
         with capture_logs() as lines:
             look(watch, clock.advance(RETRY_WATCHES_SECONDS))
-        assert (watch.mode, watch.degraded) == ("native", None)
+        assert (watch.source.mode, watch.source.degraded) == ("native", None)
         assert [line["event"] for line in lines] == ["inbox.watches_back"]
     finally:
         watch.stop()
@@ -572,7 +573,7 @@ def test_a_dead_reader_of_events_is_noticed(folder: Path, clock: FakeClock) -> N
     watch = watch_on(folder, observer="native")
     watch.start()
     try:
-        observer = watch._events._observer if watch._events else None
+        observer = watch.source._events._observer if watch.source._events else None
         assert observer is not None
         (reader,) = map(_reader_of, observer.emitters)
         assert reader is not None
@@ -581,7 +582,7 @@ def test_a_dead_reader_of_events_is_noticed(folder: Path, clock: FakeClock) -> N
         with pytest.raises(OSError, match="was removed and made anew"):
             look(watch, clock.advance(1))
         watch.start()
-        assert watch.mode == "native"
+        assert watch.source.mode == "native"
         look(watch, clock.advance(1))
     finally:
         watch.stop()

@@ -36,7 +36,8 @@ from receipt_watcher.report.balance.daily import Audit
 from receipt_watcher.report.balance.findings import BalanceSums, Finding, selection_of
 from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.spool import contents
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.reason_file import note_path
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from receipt_watcher.system.display import display_name

@@ -26,7 +26,7 @@ from receipt_watcher.errors import SpoolError
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.contents import difference, status_of
-from receipt_watcher.spool.folders import SpoolFolders
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.folder_identity import FolderPlace
 from receipt_watcher.system.mounts import mount_of

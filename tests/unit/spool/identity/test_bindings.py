@@ -12,9 +12,10 @@ from receipt_watcher.errors import SpoolError
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event
-from receipt_watcher.spool import bindings as module
-from receipt_watcher.spool.bindings import Bindings
-from receipt_watcher.spool.folders import Spool, SpoolFolders
+from receipt_watcher.spool.folders import Spool
+from receipt_watcher.spool.identity import bindings as module
+from receipt_watcher.spool.identity.bindings import Bindings
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.system.folder_identity import FolderPlace, Identity
 from receipt_watcher.system.mounts import Mount
 from tests.conftest import INSTALLATION, make_job

@@ -34,6 +34,9 @@ logger = structlog.get_logger()
 #: How long a daemon that is asked has for its answer. By taste: it looks every two seconds, and between two receipts.
 ANSWER_SECONDS = 5.0
 
+#: The name of the file, in processing/.
+OWNER_NAME = ".owner"
+
 _LOOK_SECONDS = 0.1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _UNKNOWN = "-"

@@ -83,7 +83,7 @@ def sight_of(what: MarkKind, spool: Spool) -> Sight:
     """
     folders = spool.folders
     seen = (folders.inbox,) if what is MarkKind.BACKLOG else (folders.inbox, *map(folders.path_of, Folder))
-    return Sight.of(spool.owner(), *seen)
+    return Sight.of(spool.owner.installation, *seen)
 
 
 class Marks:

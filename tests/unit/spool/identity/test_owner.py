@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_watcher.errors import ForeignSpoolError, LockedError
-from receipt_watcher.spool import owner as module
-from receipt_watcher.spool.owner import Mark, Owner
+from receipt_watcher.spool.identity import owner as module
+from receipt_watcher.spool.identity.owner import Mark, Owner
 from tests.conftest import INSTALLATION
 from tests.fakes.daemons.process import wait_until
 from tests.unit.system.test_disk import refusing

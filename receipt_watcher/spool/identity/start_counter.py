@@ -64,13 +64,13 @@ class Starts:
 
         Nobody knows what another installation did there since, whose spool we take over: its log may have been ours.
         """
-        owner = spool.owner()
+        owner = spool.owner.installation
         if not self._counter or not owner or (owner != installation_id and not takes_over):
             return False
         if owner != installation_id:
             self._log.facts.keep(_fact_of(spool), _NEVER_AGREED)  # also after a crash in the middle
             return True
-        known, counter = self._known(spool), spool.counter()
+        known, counter = self._known(spool), spool.owner.counter
         if counter > known and spool.name not in self._due:
             self._tell(f"{spool.folders.processing}/.owner")
         return counter > known or _number(self._log.facts.get(_RESTORED_FACT)) > known
@@ -96,14 +96,14 @@ class Starts:
         self._going_on.discard(spool.name)
         if not self._counter:
             return
-        counter = max(self._counter, spool.counter())
+        counter = max(self._counter, spool.owner.counter)
         if self._known(spool) != counter:
             with self._log.database.transaction():
                 if counter > self._counter:  # the state folder had been restored, too
                     self._log.facts.keep(COUNTER_FACT, str(counter))
                 self._log.facts.keep(_fact_of(spool), str(counter))
         self._counter = counter
-        spool.keep_counter(counter)
+        spool.owner.keep_counter(counter)
 
     @property
     def is_rebuilding(self) -> bool:
