@@ -3,7 +3,7 @@
 What it promises: no file is taken before it is whole, each is taken once, and the reason why one waits can be told.
 
 - `gate`, `opening`: one inbox, open while its folders are there; how it is opened
-- `watching`: what lies in it, and when it has settled
+- `watching`: its files, and when each has settled
 - `take_in`, `recording`, `recovery`: examine and move; record; what a start or a crash left in processing/
 - `duplicates`: which job a file belongs to
 - `turns`: folder and uploads in turn, and by when the file system must answer

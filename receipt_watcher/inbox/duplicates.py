@@ -1,4 +1,4 @@
-"""Which job an arriving file belongs to: a new one, a copy of an earlier one, or one that failed and is retried.
+"""Decide which job an arriving file belongs to: a new one, a copy of an earlier one, or one that failed and is retried.
 
 What it promises: the decision and the row are one transaction, so that two copies that arrive together are not
 both sent; every file gets a row; a failed receipt that is dropped in again goes on under its old id. A copy of one that
@@ -22,11 +22,11 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import CLOSED_STATES, OPEN_STATES, Event, State
 
-#: How the name of the fact begins that keeps the database that an upload named, if it is not its branch's. It is kept
+#: The beginning of the fact's name that keeps the database an upload named, if it is not its branch's. It is kept
 #: before the file is moved, so that a crash in between does not book the receipt in the inbox's database.
 DATABASE_FACT = "database:"
 
-#: How the names of facts begin that keep which job an Idempotency-Key stands for.
+#: The beginning of the names of facts that keep which job an Idempotency-Key stands for.
 UPLOAD_FACT = "upload:"
 
 #: Among how many jobs of the same bytes such an upload is looked for.
@@ -59,7 +59,7 @@ class Arrival:
 
     @property
     def message(self) -> str | None:
-        """What the examination found, in a sentence."""
+        """The findings of the examination, in a sentence."""
         return self.examination.refusal.detail if self.examination.refusal else None
 
 

@@ -32,7 +32,7 @@ from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.system.wakeup import Bell
 
-#: How soon a folder that is away is looked for again.
+#: A folder that is away is looked for again so soon.
 RETRY_SECONDS = 2.0
 
 

@@ -1,4 +1,4 @@
-"""What is known of one inbox: its state for all screens, and the log lines about its files and about itself.
+"""Knowledge of one inbox: its state for all screens, and the log lines about its files and about itself.
 
 What it promises: an inbox that cannot be used is logged once when that begins, and once when it ends. A file that
 waits is logged when it is parked, and once more when it has waited for long. The state is made anew at most every two
@@ -34,7 +34,7 @@ _SHOWN_AFTER_SECONDS = 5.0
 _REFRESH_SECONDS = 2.0
 _SHOWN_FILES = 1000
 
-#: How often it is told when the inbox was scanned.
+#: The time of the last scan is told so often.
 _SCAN_TOLD_SECONDS = 60.0
 
 _NEEDS_A_PERSON = frozenset({WaitReason.UNREADABLE, WaitReason.UNEXAMINED, WaitReason.IMMOVABLE})

@@ -35,7 +35,7 @@ from receipt_watcher.system.permissions import folder_advice, refusal_and
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """What a gate needs of the configuration and the command line.
+    """The options of a gate, from the configuration and the command line.
 
     `take_over` accepts whatever is there at the start. Later, or by a command, that takes one of the `marks`.
     """

@@ -33,7 +33,7 @@ logger = structlog.get_logger()
 #: Files that share one commit. By taste: the gain is spent by then, and the first of them waits for the last.
 BATCH_FILES = 16
 
-#: What the log says of a claim that nobody holds.
+#: The log's words for a claim that nobody holds.
 LOST_LOG = "the job log had been lost: it may have been sent before"
 
 
@@ -105,10 +105,10 @@ class Recording:
     def _arrivals(self, route: InboxRoute, taken: Sequence[TakenFile]) -> list[Arrival | None]:
         """Flush, and examine what was not; None in the place of a file that the disk does not give: others go on."""
         try:
-            route.spool.flush(route.spool.folders.processing / one.job_id / one.relative for one in taken)
+            route.spool.flush(route.spool.folders.processing / file.job_id / file.relative for file in taken)
         except OSError:
-            return [self._arrival_or_none(route, one, flush=True) for one in taken]
-        return [self._arrival_or_none(route, one, flush=False) for one in taken]
+            return [self._arrival_or_none(route, file, flush=True) for file in taken]
+        return [self._arrival_or_none(route, file, flush=False) for file in taken]
 
     def _arrival_or_none(self, route: InboxRoute, taken: TakenFile, *, flush: bool) -> Arrival | None:
         path = route.spool.folders.processing / taken.job_id / taken.relative
@@ -123,7 +123,7 @@ class Recording:
     def _is_in_failed(self, job: Job) -> bool:
         """Whether a failed job's file still lies in the failed/ of its own inbox.
 
-        An inbox that is configured no more, or was renamed, keeps no file from going on under the new one.
+        An inbox that is configured no more, or was renamed, keeps no file from going on under the new file.
         """
         return any(route.is_in_failed(job) for route in self._routes if route.name == job.inbox)
 

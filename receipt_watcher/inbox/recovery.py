@@ -30,7 +30,7 @@ logger = structlog.get_logger()
 #: An orphan whose writers cannot be told is recorded when it did not change for so long. By taste, as settle_seconds.
 ORPHAN_QUIET_SECONDS = 2.0
 
-#: How long files that the disk does not give are left alone.
+#: Files that the disk does not give are left alone for so long.
 STUCK_PAUSE_SECONDS = 30.0
 
 
@@ -68,7 +68,7 @@ class Recovery:
                 self._take_up(route, job, relative)
         orphans = list({job_id: (job_id, relative) for job_id, relative in reversed(unknown)}.values())[::-1]
         folder = route.spool.folders.processing
-        doubled = [folder.joinpath(*one) for one in unknown if one not in orphans]
+        doubled = [folder.joinpath(*orphan) for orphan in unknown if orphan not in orphans]
         for path in [*route.spool.processing.foreign_entries(), *doubled]:
             logger.warning("file.unknown", inbox=route.name, path=str(path), advice="not ours; move it into the inbox")
         self._recording.stuck[route.name] = 0
@@ -109,7 +109,7 @@ class Recovery:
         logger.info("job.adopted", job_id=job.job_id, inbox=route.name, filename=job.filename, original_removed=False)
 
     def _pass_key_on(self, arrival: Arrival, job: Job) -> None:
-        """Where an upload goes on as an earlier job of its bytes, let its Idempotency-Key stand for that one."""
+        """Let an upload's Idempotency-Key stand for the earlier job of the same bytes, if it goes on as that one."""
         if job.job_id != arrival.job_id:
             self._log.facts.replace(UPLOAD_FACT, arrival.job_id, job.job_id)
 

@@ -1,4 +1,4 @@
-"""How an inbox is, as its daemon knows it: how it is watched, whether it can be used, and what waits in it since when.
+"""The state of an inbox, as its daemon knows it: how it is watched, whether it can be used, and what waits in it.
 
 What it promises: one frozen value, which the gate makes anew after each round and which status, page, API, health and
 notices read. It is also written as a small file for each inbox in the runtime folder, for the commands: always whole,
@@ -51,7 +51,7 @@ class Closed:
 
     @property
     def words(self) -> str:
-        """What is so, and until when."""
+        """The state in words, and until when it lasts."""
         return f"of {self.branch} wait for deliver_when ({self.text}), which opens at {iso_time(self.opens_at)}"
 
 

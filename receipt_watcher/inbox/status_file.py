@@ -35,10 +35,10 @@ from receipt_watcher.system.display import printable, quoted, receipts
 
 logger = structlog.get_logger()
 
-#: How often it is looked whether there is something else to say.
+#: The file is compared with the facts so often.
 PAUSE_SECONDS = 3.0
 
-#: What has waited for less is on its way.
+#: A receipt that has waited for less is on its way.
 _PATIENT_SECONDS = 60.0
 
 #: So many files are named.
@@ -50,7 +50,7 @@ _TEMPORARY_NAME = f"{OWN_PREFIX}status.tmp"
 
 @dataclass(frozen=True, slots=True)
 class StatusFacts:
-    """What there is to say of an inbox."""
+    """The facts about an inbox that people at the share should know."""
 
     unavailable: str | None
     inbox_hold: ManualHold | None
@@ -77,7 +77,7 @@ class StatusFile:
         self._secrets = secrets
         self._written = ""
         self._looked_at: float | None = None
-        self._told: str | None = None
+        self._logged_why: str | None = None
 
     @property
     def _path(self) -> Path:
@@ -92,7 +92,7 @@ class StatusFile:
         if self._looked_at is not None and self._looked_at <= now < self._looked_at + PAUSE_SECONDS:
             return
         self._looked_at = now
-        self._write("\n".join(_lines(self._picture(unavailable, waiting, now), now, self._zone)), now)
+        self._write("\n".join(_lines(self._facts(unavailable, waiting, now), now, self._zone)), now)
 
     def stopped(self, now: float) -> None:
         """Say that the daemon has stopped; what waits waits for its start."""
@@ -103,7 +103,7 @@ class StatusFile:
             now,
         )
 
-    def _picture(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> StatusFacts:
+    def _facts(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> StatusFacts:
         name = self._route.name
         urls = dict.fromkeys(branch.url for branch in self._route.branches)
         opens_at = min(branch.opens_at(now) for branch in self._route.branches)
@@ -112,8 +112,8 @@ class StatusFile:
             unavailable,
             self._hand_holds.of_inbox(name),
             [hold for hold in map(self._hand_holds.of_destination, urls) if hold is not None],
-            [standing for standing in map(self._holds.of, urls) if standing.is_held],
-            [each for each in waiting if each.first_seen_at <= now - _PATIENT_SECONDS],
+            [destination for destination in map(self._holds.of, urls) if destination.is_held],
+            [file for file in waiting if file.first_seen_at <= now - _PATIENT_SECONDS],
             opens_at if opens_at > now else None,
             count,
             since,
@@ -133,7 +133,7 @@ class StatusFile:
                 temporary = self._path.with_name(_TEMPORARY_NAME)
                 content = f"{_FIRST_LINE}\n\nInbox {self._route.name}, since {stamp}:\n\n{text}\n"
                 self._replace(temporary, content)
-                self._written, self._told = text, None
+                self._written, self._logged_why = text, None
         except OSError as error:
             self._tell(error.strerror or str(error))
 
@@ -163,52 +163,52 @@ class StatusFile:
             return file.read(len(_FIRST_LINE)) != _FIRST_LINE.encode()
 
     def _tell(self, why: str) -> None:
-        if why != self._told:
+        if why != self._logged_why:
             logger.warning("statusfile.not_written", inbox=self._route.name, path=str(self._path), why=why)
-        self._told = why
+        self._logged_why = why
 
 
-def _lines(found: StatusFacts, now: float, zone: tzinfo | None) -> Iterator[str]:
+def _lines(facts: StatusFacts, now: float, zone: tzinfo | None) -> Iterator[str]:
     """Yield what it says, for the office worker first."""
 
     def at(moment: float) -> str:
         return clock_text(moment, now, zone)
 
     is_fine = True
-    if found.unavailable is not None:
-        yield f"Nothing is taken from here: {quoted(found.unavailable)}"
+    if facts.unavailable is not None:
+        yield f"Nothing is taken from here: {quoted(facts.unavailable)}"
         is_fine = False
-    for line in _held_by_hand(found, at):
+    for line in _held_by_hand(facts, at):
         yield line
         is_fine = False
-    for standing in found.held:
+    for destination in facts.held:
         yield (
-            f"N8N is on hold since {at(standing.held_since or now)}: {quoted(standing.hold_message or '')}\n"
+            f"N8N is on hold since {at(destination.held_since or now)}: {quoted(destination.hold_message or '')}\n"
             "Nothing is lost: receipts are taken as ever, wait, and go out by themselves when N8N is back."
         )
         is_fine = False
-    if found.waiting:
-        yield f"Not taken yet ({len(found.waiting)}):"
-        for each in found.waiting[:_NAMED]:
-            yield f"  {printable(each.path)}, since {at(each.first_seen_at)}: {each.why.meaning}"
-            yield f"    → {each.why.advice}"
-        yield from _more(len(found.waiting))
-    yield from _under_way(found, at)
-    if found.failed:
-        yield f"Failed today ({len(found.failed)}); each lies in the failed folder, with a note beside it:"
-        for job in found.failed[:_NAMED]:
+    if facts.waiting:
+        yield f"Not taken yet ({len(facts.waiting)}):"
+        for file in facts.waiting[:_NAMED]:
+            yield f"  {printable(file.path)}, since {at(file.first_seen_at)}: {file.why.meaning}"
+            yield f"    → {file.why.advice}"
+        yield from _more(len(facts.waiting))
+    yield from _under_way(facts, at)
+    if facts.failed:
+        yield f"Failed today ({len(facts.failed)}); each lies in the failed folder, with a note beside it:"
+        for job in facts.failed[:_NAMED]:
             reason = job.reason or Reason.N8N_FAILURE
             yield f"  {printable(job.filename)}, {at(job.completed_at or now)}: {reason.meaning}\n    → {reason.advice}"
-        yield from _more(len(found.failed))
-    if is_fine and not (found.waiting or found.open_count or found.failed):
+        yield from _more(len(facts.failed))
+    if is_fine and not (facts.waiting or facts.open_count or facts.failed):
         yield "All is well: nothing waits, and nothing failed today."
 
 
-def _held_by_hand(found: StatusFacts, at: Callable[[float], str]) -> Iterator[str]:
-    if found.inbox_hold is not None:
-        why = f": {quoted(found.inbox_hold.why)}" if found.inbox_hold.why else "."
-        yield f"Your admin holds this inbox since {at(found.inbox_hold.since)}, so nothing is taken{why}"
-    for hold in found.hand_held:
+def _held_by_hand(facts: StatusFacts, at: Callable[[float], str]) -> Iterator[str]:
+    if facts.inbox_hold is not None:
+        why = f": {quoted(facts.inbox_hold.why)}" if facts.inbox_hold.why else "."
+        yield f"Your admin holds this inbox since {at(facts.inbox_hold.since)}, so nothing is taken{why}"
+    for hold in facts.hand_held:
         why = f": {quoted(hold.why)}" if hold.why else "."
         yield (
             f"Your admin holds what goes to N8N since {at(hold.since)}{why}\n"
@@ -216,12 +216,12 @@ def _held_by_hand(found: StatusFacts, at: Callable[[float], str]) -> Iterator[st
         )
 
 
-def _under_way(found: StatusFacts, at: Callable[[float], str]) -> Iterator[str]:
-    if found.open_count:
-        since = "" if found.open_since is None else f", the oldest since {at(found.open_since)}"
-        yield f"{receipts(found.open_count, 'was', 'were')} taken and not answered by N8N yet{since}."
-        if found.opens_at is not None:
-            yield f"Receipts are sent to N8N from {at(found.opens_at)} on; until then they wait."
+def _under_way(facts: StatusFacts, at: Callable[[float], str]) -> Iterator[str]:
+    if facts.open_count:
+        since = "" if facts.open_since is None else f", the oldest since {at(facts.open_since)}"
+        yield f"{receipts(facts.open_count, 'was', 'were')} taken and not answered by N8N yet{since}."
+        if facts.opens_at is not None:
+            yield f"Receipts are sent to N8N from {at(facts.opens_at)} on; until then they wait."
 
 
 def _more(count: int) -> Iterator[str]:

@@ -40,7 +40,7 @@ from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 
-#: What the examination says of files that may yet become whole, or readable.
+#: The findings of files that may yet become whole, or readable.
 _MAY_CHANGE = {
     Reason.INCOMPLETE: WaitReason.INCOMPLETE,
     Reason.EMPTY: WaitReason.EMPTY,

@@ -14,14 +14,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-#: How long the file system may answer nothing: while the folder is looked at, and while a receipt is moved. By taste:
+#: The file system may answer nothing for so long: while a folder is read, and while a receipt is moved. By taste:
 #: a share that is slow answers each call within a second, but a copy across file systems is one long call.
 LOOK_LIMIT_SECONDS = 5.0
 MOVE_LIMIT_SECONDS = 60.0
 
 
 class Turns:
-    """Who may work now."""
+    """The turn of one thread, and those that wait for it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

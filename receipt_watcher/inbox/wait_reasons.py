@@ -101,7 +101,7 @@ class WaitReason(Code):
     )
 
 
-#: What ends the wait is a change, or the end of the patience.
+#: A change ends the wait, or the end of the patience.
 WAITS_FOR_PATIENCE = frozenset({WaitReason.EMPTY, WaitReason.UNDATED, WaitReason.INCOMPLETE})
 
 #: Waiting changes nothing.

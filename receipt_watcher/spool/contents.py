@@ -1,4 +1,4 @@
-"""What lies in the folders of a spool: everything below them, and what tells one file from another.
+"""List the folders of a spool: everything below them, and what tells one file from another.
 
 What it promises: no link is followed, nothing is opened but ordinary files, nothing is written. Whatever is asked may
 hang as long as the file system does, so the balance asks step by step, in a thread of its own (see `timelimit`).

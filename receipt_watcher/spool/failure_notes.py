@@ -23,7 +23,7 @@ from receipt_watcher.spool.route import InboxRoute
 
 logger = structlog.get_logger()
 
-#: Where the same file would end the same way once more.
+#: The reasons for which the same file would fail once more.
 _NOT_BY_THE_SAME_FILE = EXAMINATION_REASONS | {Reason.ALREADY_SEEN, Reason.CHANGED}
 
 

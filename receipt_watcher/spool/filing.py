@@ -35,7 +35,7 @@ logger = structlog.get_logger()
 #: Files that share the commits and flushes of one round. By taste.
 BATCH_FILES = 64
 
-#: What keeps the other files of a round where they are, too. A disk that fails at one file would be asked 64 times.
+#: The errors that end a round for the other files, too. A disk that fails at one file would be asked 64 times.
 _TROUBLE_OF_ALL = disk.TROUBLE_OF_ALL | {errno.EIO}
 
 Move = tuple[Job, Folder, Path]
@@ -243,7 +243,7 @@ class Filing:
 
     def _note_trouble(self, route: InboxRoute, error: Exception) -> None:
         if route.name not in self.troubles:
-            logger.error("file.not_filed", inbox=route.name, message=str(error), advice="mend it; it is tried again")
+            logger.error("file.not_filed", inbox=route.name, message=str(error), advice="fix it; it is tried again")
         self.troubles[route.name] = str(error)
         self._troubled.add(route.name)
 

@@ -1,4 +1,4 @@
-"""Where the four folders of one inbox are."""
+"""The paths of the four folders of one inbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in processing/: a folder for each job, orphans that no row tells of, and what is not ours.
+"""The content of processing/: a folder for each job, orphans that no row tells of, and what is not ours.
 
 What it promises: only what a crash left unfinished is removed, while its original is still in the inbox. A file is
 removed from the inbox only if its copy in processing/ is the same.

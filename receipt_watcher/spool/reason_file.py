@@ -63,8 +63,8 @@ def job_id_of(path: Path) -> str | None:
         lines = path.read_text("utf-8", "replace").splitlines() if is_note(path) else []
     except OSError:
         return None
-    found = lines[-1].removeprefix(_JOB_BEGINS) if lines and lines[-1].startswith(_JOB_BEGINS) else ""
-    return found if is_job_id(found) else None
+    job_id = lines[-1].removeprefix(_JOB_BEGINS) if lines and lines[-1].startswith(_JOB_BEGINS) else ""
+    return job_id if is_job_id(job_id) else None
 
 
 def remove_note(path: Path, job_id: str) -> None:

@@ -1,4 +1,4 @@
-"""What a job log that was lost, or restored from a backup, does not know: receipts in processing/, done/ and failed/.
+"""Rebuild what a job log that was lost or restored does not know: receipts in processing/, done/ and failed/.
 
 What it promises: nothing that is in done/ or failed/ is sent again by itself. What is in processing/, or waits by the
 log, may have been sent: it goes out under its old id only after its callback had its chance. The folders are read once,
@@ -45,7 +45,7 @@ _FAILED_MESSAGE = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _StoredFile:
     """A file in done/ or failed/ whose row is to be written; `job` if the log has one for it."""
 
     path: Path
@@ -68,18 +68,18 @@ def rebuild(route: InboxRoute, log: JobLog, now: float, progress: Callable[[], N
     Raises:
         OSError: a folder cannot be read.
     """
-    batch: list[_Found] = []
+    batch: list[_StoredFile] = []
     count = 0
     for folder in (Folder.DONE, Folder.FAILED):
         for path in _files(route.spool.folders.path_of(folder)):
             progress()
             if not reads_all and log.files.stored_at(route.name, folder, path) is not None:
                 continue
-            found = _unknown(route, log, folder, path, now)
-            if found is not None:
-                batch.append(found)
+            stored = _unknown(route, log, folder, path, now)
+            if stored is not None:
+                batch.append(stored)
                 count += 1
-            is_linked = found is not None and (found.job is not None or folder is Folder.FAILED)
+            is_linked = stored is not None and (stored.job is not None or folder is Folder.FAILED)
             if is_linked or len(batch) == _BATCH_ROWS:  # before the next one is looked up
                 _record(route, log, batch, now)
                 batch = []
@@ -107,7 +107,7 @@ def await_open_jobs(route: InboxRoute, log: JobLog, now: float) -> None:
 _MAY_HAVE_BEEN_SENT = "the job log was restored: it may have been sent since"
 
 
-def _unknown(route: InboxRoute, log: JobLog, folder: Folder, path: Path, now: float) -> _Found | None:
+def _unknown(route: InboxRoute, log: JobLog, folder: Folder, path: Path, now: float) -> _StoredFile | None:
     """Return a file with the job that it belongs to; None if the log knows that job to have its file here."""
     file = route.spool.folders.path_of(folder) / path
     status = file.stat()
@@ -121,7 +121,7 @@ def _unknown(route: InboxRoute, log: JobLog, folder: Folder, path: Path, now: fl
     if job is None:
         job = next((job for job in jobs if _is_astray(route, job)), None)
     job_id = noted if noted and log.lookups.get(noted) is None else new_job_id(came_at)
-    return _Found(path, folder, sha256, status.st_size, came_at, job, job_id)
+    return _StoredFile(path, folder, sha256, status.st_size, came_at, job, job_id)
 
 
 def _has_its_file(route: InboxRoute, job: Job) -> bool:
@@ -150,26 +150,26 @@ def _passed_on(error: OSError) -> None:
     raise error
 
 
-def _job(route: InboxRoute, found: _Found) -> Job:
-    branch, relative = _way_of(route, found.path, found.folder)
-    note = note_path(found.path) if found.folder is Folder.FAILED else None
+def _job(route: InboxRoute, stored: _StoredFile) -> Job:
+    branch, relative = _way_of(route, stored.path, stored.folder)
+    note = note_path(stored.path) if stored.folder is Folder.FAILED else None
     has_note = note is not None and is_note(route.spool.folders.failed / note)
     return Job(
-        job_id=found.job_id,
+        job_id=stored.job_id,
         state=State.QUEUED,
         inbox=route.name,
         filename=display_name(relative.name),
         relative_path=relative,
-        folder=found.folder,
-        stored_path=found.path,
+        folder=stored.folder,
+        stored_path=stored.path,
         note_path=note if has_note else None,
         mime_type=None,
-        size=found.size,
-        sha256=found.sha256,
+        size=stored.size,
+        sha256=stored.sha256,
         target=branch.target,
         notion_database_id=branch.notion_database_id,
-        created_at=found.came_at,
-        updated_at=found.came_at,
+        created_at=stored.came_at,
+        updated_at=stored.came_at,
         branch=branch.key,
     )
 
@@ -193,15 +193,15 @@ def _without_subfolder(branch: Branch, path: Path) -> Path:
     return Path(*path.parts[min(before, len(path.parts) - 1) :])
 
 
-def _record(route: InboxRoute, log: JobLog, batch: list[_Found], now: float) -> None:
+def _record(route: InboxRoute, log: JobLog, batch: list[_StoredFile], now: float) -> None:
     with log.database.transaction():
-        for found in batch:
-            detail = _DETAILS[found.folder]
-            if found.job is None:
-                job = log.jobs.insert(_job(route, found))
+        for stored in batch:
+            detail = _DETAILS[stored.folder]
+            if stored.job is None:
+                job = log.jobs.insert(_job(route, stored))
             else:
-                job = log.moves.find_again(found.job, found.folder, found.path, now, detail)
-            if found.folder is Folder.DONE:
+                job = log.moves.find_again(stored.job, stored.folder, stored.path, now, detail)
+            if stored.folder is Folder.DONE:
                 log.jobs.advance(job.job_id, Event.SUCCEED, now, detail=detail)
             elif job.state in OPEN_STATES:
                 reason = Reason.OUTCOME_UNKNOWN

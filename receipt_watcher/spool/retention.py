@@ -44,7 +44,7 @@ from receipt_watcher.system import disk
 
 logger = structlog.get_logger()
 
-#: How long each waits between two rounds.
+#: Each waits so long between two rounds.
 PAUSE_SECONDS = 3600.0
 
 #: Files that one round looks at: a mistake is not everything at once. By taste.
@@ -54,7 +54,7 @@ ROUND_FILES = 1000
 BATCH_FILES = 32
 BATCH_HISTORIES = 200
 
-#: How much faster than the daemon runs the time may move by which days are counted: four hours a day keep up. By taste.
+#: The time by which days are counted may move so much faster than the daemon runs: four hours a day keep up. By taste.
 HASTE = 6.0
 
 DAY_SECONDS = 86400.0
@@ -62,7 +62,7 @@ _BELIEVED = "believed_time"
 
 _Item = TypeVar("_Item")
 
-#: What tells whether a file is still the one that was read: inode, size, and times of content and of status.
+#: The marks of a file that was read: inode, size, and times of content and of status.
 Signature = tuple[int, ...]
 
 
@@ -105,7 +105,7 @@ class BelievedTime:
 
 @dataclass(slots=True)
 class Tally:
-    """What one round did: files removed and their bytes, files kept since they changed, files that are not there."""
+    """The result of one round: files removed and their bytes, kept since they changed, and not there."""
 
     removed: int = 0
     size: int = 0
@@ -183,8 +183,8 @@ class Remover:
         now = self._believed()
         ignored = self._passed_over | self._refused
         limit = ROUND_FILES + len(ignored)
-        found = self._log.files.old(self.route.name, folder, now - days * DAY_SECONDS, now, limit)
-        old = [job for job in found if job.job_id not in ignored][:ROUND_FILES]
+        stored = self._log.files.old(self.route.name, folder, now - days * DAY_SECONDS, now, limit)
+        old = [job for job in stored if job.job_id not in ignored][:ROUND_FILES]
         for batch in _batches(old, BATCH_FILES):
             if self._stopping.is_set():
                 return
@@ -308,7 +308,7 @@ class Remover:
 
     def _tell_trouble(self, why: str) -> None:
         if self._trouble is None:  # once is enough
-            logger.error("retention.put_off", inbox=self.route.name, why=why, advice="mend it; it is tried every hour")
+            logger.error("retention.put_off", inbox=self.route.name, why=why, advice="fix it; it is tried every hour")
         self._trouble = why
 
 

@@ -1,4 +1,4 @@
-"""What belongs to one inbox on its way, and the bell by which one stage wakes another.
+"""The route of one inbox: its spool, and where its receipts go.
 
 A stage never calls the next one: it writes to the job log and rings. Every loop looks at the log at least once a
 tick all the same, so a bell that is not heard costs seconds, never a receipt.
@@ -28,7 +28,7 @@ logger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """Where the receipts of an inbox go, or those of a `subfolder` of it that has settings of its own.
+    """The destination of an inbox's receipts, or of those of a `subfolder` that has settings of its own.
 
     `url` is the destination's. One that `sends_once` may have been booked when an answer is lost: it is not sent again.
     `window` says when they are sent; None for always.
@@ -54,7 +54,7 @@ class Branch:
 
     @property
     def target(self) -> str:
-        """What makes two receipts with the same bytes the same: where they are sent and booked."""
+        """The place where receipts are sent and booked: two with the same bytes and target are the same."""
         return self.target_in(self.notion_database_id)
 
     def target_in(self, database_id: str) -> str:

@@ -1,4 +1,4 @@
-"""What lies in an inbox, and when it has settled.
+"""The files of an inbox, and when each has settled.
 
 - `watch`: one inbox, by events or by polling
 - `event_source`: by what new files are noticed, proven by a probe file

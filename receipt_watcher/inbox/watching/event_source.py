@@ -1,4 +1,4 @@
-"""How new files of one inbox are noticed: by the kernel's events if they are proven to come, else by listing it.
+"""Notice new files of one inbox: by the kernel's events if they are proven to come, else by listing it.
 
 What it promises: no part of the decision looks at the path's text. The mount table says which file systems send no
 events, and a probe file proves that they come. Subfolders that the kernel does not watch are found, and named once.
@@ -21,15 +21,15 @@ from receipt_watcher.system.mounts import Mount
 
 logger = structlog.get_logger()
 
-#: How often watches that could not be had are tried again.
+#: Watches that could not be had are tried again so often.
 RETRY_WATCHES_SECONDS = 60.0
 
-#: How long the event of the probe file may take. By taste: it comes in milliseconds, or never.
+#: The event of the probe file may take so long. By taste: it comes in milliseconds, or never.
 PROOF_SECONDS = 2.0
 
 
 class EventSource:
-    """What tells of new files in one inbox; `ring` is called, from watchdog's thread, when something was noticed."""
+    """The source of events of one inbox; watchdog's thread calls `ring` when it has noticed something."""
 
     def __init__(self, settings: Inbox, ring: Callable[[], None]) -> None:
         self.mode = "polling"

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-#: How the name of each file of our own begins that is in an inbox for a moment.
+#: The beginning of the names of our own files that are in an inbox for a moment.
 OWN_PREFIX = ".receipt-watcher-"
 
-#: What `statusfile` writes for people at the share.
+#: The file that `status_file` writes for people at the share.
 STATUS_FILE_NAME = "_receipt-watcher status.txt"
 
 #: The packs in the order in which they are asked: the most telling first. A pattern that ends in / is for folders.
@@ -46,7 +46,7 @@ PACKS: dict[str, tuple[str, ...]] = {
     "hidden": (".*", ".*/"),
 }
 
-#: What these packs ignore is on its way to become a receipt; when it stays, somebody should know.
+#: Files that these packs ignore are on their way to become receipts; when one stays, an admin should know.
 UNFINISHED = frozenset({"syncthing", "nextcloud", "browser", "temporary"})
 
 #: The pack of the admin's own patterns, and of ours.
@@ -126,5 +126,5 @@ _CONFLICTS = re.compile(
 
 def original_of(relative: Path) -> Path | None:
     """Return the path that a conflict copy of a sync client is a copy of; None where it is none."""
-    found = _CONFLICTS.fullmatch(relative.name)
-    return relative.with_name(found["stem"] + (found["suffix"] or "")) if found else None
+    match = _CONFLICTS.fullmatch(relative.name)
+    return relative.with_name(match["stem"] + (match["suffix"] or "")) if match else None

@@ -41,7 +41,7 @@ from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
 # waits. Each receipt that we take is moved away, and we need no pairs.
 InotifyMoveEventGrouper.delay = 0.0
 
-#: What is asked of the kernel: all that begins, goes on with, or ends the writing of a file, and a change of its mode.
+#: The events asked of the kernel: all that begins, continues or ends the writing of a file, and a change of its mode.
 _EVENTS: tuple[type[FileSystemEvent], ...] = (
     FileCreatedEvent,
     FileModifiedEvent,
@@ -52,7 +52,7 @@ _EVENTS: tuple[type[FileSystemEvent], ...] = (
     DirMovedEvent,
 )
 
-#: Where watchdog says that the kernel dropped events, and nowhere else.
+#: The only place at which watchdog says that the kernel dropped events.
 _OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 
 
@@ -135,8 +135,8 @@ class Events(FileSystemEventHandler):
         watched = self._watched()
         if watched is None:
             return []
-        missing = [each for each in subfolders if os.fsencode(f"{self._path}/{each}") not in watched]
-        return [each for each in missing if os.path.isdir(f"{self._path}/{each}")]  # noqa: PTH112 - a plain text
+        missing = [folder for folder in subfolders if os.fsencode(f"{self._path}/{folder}") not in watched]
+        return [folder for folder in missing if os.path.isdir(f"{self._path}/{folder}")]  # noqa: PTH112 - a plain text
 
     def _watched(self) -> Container[bytes] | None:
         """Return the paths that the kernel watches for us; None if watchdog has no such table."""

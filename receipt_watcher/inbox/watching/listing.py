@@ -1,4 +1,4 @@
-"""What lies in an inbox: which files are to be taken, and why the others are not.
+"""List an inbox: which files are to be taken, and why the others are not.
 
 What it promises: links are never followed, nothing is opened but what is named like one of our notes. The daemon's
 scan, `status`, `check` and `explain` all read an inbox through here, so that they agree.
@@ -74,8 +74,8 @@ class Listing:
                     if entry.is_dir(follow_symlinks=False):
                         if self._recursive and not self._ignored.ignores_folder(relative):
                             folders.append(f"{relative}/")
-                    elif not self._ignored.ignores(relative) and (found := self._signature_of_entry(entry, relative)):
-                        yield relative, found
+                    elif not self._ignored.ignores(relative) and (current := self._signature_of_entry(entry, relative)):
+                        yield relative, current
         self.shut, self.folders = shut, read
 
     def _signature_of_entry(self, entry: os.DirEntry[str], relative: str) -> Signature | None:

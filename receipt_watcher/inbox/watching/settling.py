@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from receipt_watcher.inbox.wait_reasons import WAITS_FOR_PATIENCE, WaitReason
 
-#: How long a parked file is left alone before it is looked at again: the first pause, and the longest; it doubles.
-#: By taste: a writer closes within seconds, permissions are mended by people. Any event ends a pause at once.
+#: A parked file is left alone for so long before it is looked at again: first pause, longest pause; it doubles.
+#: By taste: a writer closes within seconds, people fix permissions. Any event ends a pause at once.
 PAUSES_SECONDS: dict[WaitReason, tuple[float, float]] = {
     WaitReason.OPEN: (0.5, 15.0),
     WaitReason.PLACEHOLDER: (5.0, 60.0),
@@ -27,12 +27,12 @@ PAUSES_SECONDS: dict[WaitReason, tuple[float, float]] = {
     WaitReason.IMMOVABLE: (1.0, 300.0),
 }
 
-#: What a file is given out in spite of, when it has not changed for the patience.
+#: The reasons in spite of which a file is given out when it has not changed for the patience.
 BOUNDED_BY_PATIENCE = WAITS_FOR_PATIENCE | {WaitReason.UNREADABLE}
 
 
 class Signature(NamedTuple):
-    """What tells one content of a file from the next without reading it."""
+    """The marks that tell one content of a file from the next without reading it."""
 
     size: int
     mtime_ns: int
@@ -51,7 +51,7 @@ class Signature(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of a file that is in the inbox. Monotonic seconds.
+    """A file in the inbox, as it was seen. Monotonic seconds.
 
     `first_size` and `first_seen_at` tell by how much it grew and since when; `looks` how often it was parked for
     `why` without having changed.
@@ -78,7 +78,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """How long files of one subfolder settle, and how long what is not whole is waited for, in seconds."""
+    """The settle time of one subfolder, and the patience with files that are not whole, in seconds."""
 
     settle_seconds: float
     patience_seconds: float

@@ -31,7 +31,7 @@ from receipt_watcher.system.open_files import Writers, writers_of
 
 logger = structlog.get_logger()
 
-#: How often the folder itself is looked at, however quiet it is: a share that is gone sends no event.
+#: The folder itself is looked at so often, however quiet it is: a share that is gone sends no event.
 LOOK_SECONDS = 2.0
 
 
@@ -211,7 +211,7 @@ class InboxWatch:
 
     @property
     def files(self) -> int:
-        """How many files of the inbox are known and not taken yet."""
+        """The number of files of the inbox that are known and not taken yet."""
         return len(self.settler) + len(self.settler.parked)
 
     def signature_of(self, relative: str) -> Signature | None:

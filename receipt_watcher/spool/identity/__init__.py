@@ -1,4 +1,4 @@
-"""Which folders are the spool, and whose it is.
+"""The identity of a spool: which folders belong to it, and whose it is.
 
 What it promises: two daemons never work on one spool, another folder in its place is not taken for it, and a job log
 that was restored from a backup is recognised.

@@ -29,12 +29,12 @@ logger = structlog.get_logger()
 
 FOLDER = "marks"
 
-#: How long a mark is good for.
+#: A mark is valid for so long.
 LIFE_SECONDS = 86400.0
 
 
 class MarkKind(StrEnum):
-    """What a mark is left for; each is also the name of the command that leaves it."""
+    """The purpose of a mark; each is also the name of the command that leaves it."""
 
     BACKLOG = "accept-backlog"
     SPOOL = "take-over"
@@ -42,7 +42,7 @@ class MarkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What an admin sees of a spool: whose it is, and where its folders are (None: not there)."""
+    """The spool as an admin sees it: whose it is, and where its folders are (None: not there)."""
 
     owner: str
     folders: dict[str, FolderPlace | None]
@@ -68,10 +68,10 @@ class Sight:
         return {"owner": self.owner, "folders": places}
 
     @classmethod
-    def from_json(cls, said: dict[str, Any]) -> Sight:
+    def from_json(cls, fields: dict[str, Any]) -> Sight:
         """Return what `as_json` made this of."""
         return cls(
-            said["owner"], {path: place and FolderPlace.from_json(place) for path, place in said["folders"].items()}
+            fields["owner"], {path: place and FolderPlace.from_json(place) for path, place in fields["folders"].items()}
         )
 
 
@@ -147,8 +147,8 @@ class Marks:
 def _why_void(text: str, seen: Sight, now: float) -> str:
     """Return why a mark says nothing about what is seen now, or "" if it does."""
     try:
-        said = json.loads(text)
-        left_at, before = float(said["left_at"]), Sight.from_json(said)
+        fields = json.loads(text)
+        left_at, before = float(fields["left_at"]), Sight.from_json(fields)
     except (ValueError, TypeError, KeyError, AttributeError):
         return "it cannot be read"
     if not 0 <= now - left_at < LIFE_SECONDS:
@@ -160,7 +160,7 @@ def _why_void(text: str, seen: Sight, now: float) -> str:
     return ""
 
 
-def _are_same(one: FolderPlace | None, other: FolderPlace | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return one.is_same_in_another_namespace(other)
+def _are_same(place: FolderPlace | None, other: FolderPlace | None) -> bool:
+    if place is None or other is None:
+        return place is other
+    return place.is_same_in_another_namespace(other)

@@ -31,13 +31,13 @@ from receipt_watcher.system.display import display_name
 from receipt_watcher.system.folder_identity import FolderPlace
 from receipt_watcher.system.mounts import mount_of
 
-#: How many of the newest files are looked for as proof. By taste: people archive the older ones first.
+#: So many of the newest files are looked for as proof. By taste: people archive the older ones first.
 _SAMPLE_FILES = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What is known of one folder.
+    """The knowledge of one folder.
 
     `place` is None until a file has been found there. Only a file that was concluded before `unproven_since` proves
     that it is the folder of the log's receipts; None if that is proven, or the folder was new.
@@ -50,7 +50,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class InboxPlace:
-    """Where an inbox is: its mount, its inode there, and whether the rest of its spool is on the same mount."""
+    """The place of an inbox: its mount, its inode there, and whether the rest of its spool is on the same mount."""
 
     point: str
     file_system: str
@@ -222,9 +222,9 @@ class Bindings:
         fact = self._log.facts.get(_fact(path))
         if fact is None:
             return None
-        said = json.loads(fact)
-        place = None if said["place"] is None else FolderPlace.from_json(said["place"])
-        return Binding(place, said["unproven_since"], said["is_used"])
+        fields = json.loads(fact)
+        place = None if fields["place"] is None else FolderPlace.from_json(fields["place"])
+        return Binding(place, fields["unproven_since"], fields["is_used"])
 
 
 def recovered_fact(processing: Path) -> str:

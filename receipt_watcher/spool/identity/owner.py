@@ -1,11 +1,12 @@
-"""Whose a spool is: the file processing/.owner, by which two daemons that take one spool for theirs find out.
+"""Owner of a spool: the file processing/.owner, by which two daemons that take one spool for theirs find out.
 
 What it promises: one daemon for each spool. On one machine the kernel's lock (flock) sees to it. Where two machines
 see the same share that lock may not reach the other one, so the file itself says who has the spool open:
 `<installation id> <host> <process> <boot id>`; after a stop only the installation id is left, as in older versions.
 The next line is the counter of the job log that was in use here last: a log with a smaller one was restored.
-Who finds a daemon there that the lock cannot vouch for asks it, by one more line; a running one, which looks every two
-seconds, takes that line away, and the one who asked is refused. One that was killed with its machine does not answer.
+A daemon that finds another one there, for which the lock cannot vouch, asks it by one more line. A running one, which
+looks every two seconds, takes that line away, and the asking one is refused. One that was killed with its machine
+does not answer.
 A daemon that finds another one in the first line has lost the spool, and is told so.
 
 Called by the thread of the inbox. A crash leaves the file as it was while the daemon ran: the next start on the same
@@ -31,7 +32,7 @@ from receipt_watcher.system.permissions import refusal_and
 
 logger = structlog.get_logger()
 
-#: How long a daemon that is asked has for its answer. By taste: it looks every two seconds, and between two receipts.
+#: A daemon that is asked has so long for its answer. By taste: it looks every two seconds, and between two receipts.
 ANSWER_SECONDS = 5.0
 
 #: The name of the file, in processing/.
@@ -47,7 +48,7 @@ _COUNTER = "counter"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What .owner says: an installation, while it has the spool open its host, process and boot, and a counter."""
+    """The content of .owner: an installation, while it has the spool open its host, process and boot, and a counter."""
 
     installation: str = ""
     host: str = ""
@@ -78,7 +79,7 @@ class Mark:
 
     @property
     def daemon(self) -> str:
-        """Which daemon that is, for an admin."""
+        """The daemon in words, for an admin."""
         return f"process {self.pid} on {self.host}" if self.is_open else "one that has stopped"
 
     def is_gone(self) -> bool:
@@ -164,11 +165,11 @@ class Owner:
         text = self._text()
         if self._descriptor is None or text == str(self._mark):
             return
-        found = Mark.read(text)
-        if found.installation not in ("", self._mark.installation) or (found.is_open and found != self._mark):
+        mark = Mark.read(text)
+        if mark.installation not in ("", self._mark.installation) or (mark.is_open and mark != self._mark):
             raise ForeignSpoolError(
-                f"{self._path.parent} was taken over by another receipt-watcher ({found.daemon}, installation "
-                f"{found.installation}); stop one of the two"
+                f"{self._path.parent} was taken over by another receipt-watcher ({mark.daemon}, installation "
+                f"{mark.installation}); stop one of the two"
             )
         _write(self._descriptor, str(self._mark))
 
@@ -224,9 +225,9 @@ class Owner:
             pause.wait(_LOOK_SECONDS)
             answer = self._text()
             if answer != question:
-                found = Mark.read(answer)
-                if found.is_open:
-                    raise self._in_use(found)
+                mark = Mark.read(answer)
+                if mark.is_open:
+                    raise self._in_use(mark)
                 return  # it has just stopped
 
     def _in_use(self, mark: Mark) -> LockedError:

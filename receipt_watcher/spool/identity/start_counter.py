@@ -23,7 +23,7 @@ from receipt_watcher.system.state_dir import Installation
 
 logger = structlog.get_logger()
 
-#: Which start noticed that the log had been restored.
+#: The start that noticed that the log had been restored.
 _RESTORED_FACT = "log_restored"
 
 #: Less than the counter of any spool, even of one that has none.
@@ -31,7 +31,7 @@ _NEVER_AGREED = "-1"
 
 
 class Starts:
-    """What one daemon knows of the starts before it."""
+    """The counter of starts, as one daemon knows it."""
 
     def __init__(self, log: JobLog, installation: Installation) -> None:
         self._log = log
