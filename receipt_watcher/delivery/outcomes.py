@@ -10,7 +10,6 @@ The delivery workers call it, several at once. A crash leaves claims, which `wri
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -49,9 +48,6 @@ _EVENT_OF: dict[type[Outcome], str] = {
     Lost: "job.lost",
     Unreadable: "job.unreadable",
 }
-
-#: The branches whose receipts are sent once, as of the last start: a claim that it left may be of such a delivery.
-_SENDS_ONCE_FACT = "sends_once"
 
 
 class Outcomes:
@@ -119,9 +115,9 @@ class Outcomes:
         The workflow, and with it `n8n.accept`, may have been changed while a receipt was out.
         """
         now = {branch.key for route in self._routes for branch in route.branches if branch.sends_once}
-        before = set(json.loads(self._log.facts.get(_SENDS_ONCE_FACT) or "[]"))
+        before = self._log.facts.sends_once.get() or set()
         if now != before:
-            self._log.facts.keep(_SENDS_ONCE_FACT, json.dumps(sorted(now)))
+            self._log.facts.sends_once.keep(now)
         return now | before
 
     def _write_down(self, branch: Branch, job: Job, outcome: Outcome, started_at: float) -> None:

@@ -22,13 +22,6 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import CLOSED_STATES, OPEN_STATES, Event, State
 
-#: The beginning of the fact's name that keeps the database an upload named, if it is not its branch's. It is kept
-#: before the file is moved, so that a crash in between does not book the receipt in the inbox's database.
-DATABASE_FACT = "database:"
-
-#: The beginning of the names of facts that keep which job an Idempotency-Key stands for.
-UPLOAD_FACT = "upload:"
-
 #: Among how many jobs of the same bytes such an upload is looked for.
 _MOST_JOBS = 100
 
@@ -129,7 +122,11 @@ class DuplicateCheck:
             return None
         for job in reversed(self._log.lookups.with_bytes(sha256, _MOST_JOBS)):
             is_other = job.inbox == arrival.inbox and job.target != arrival.target and _was_to_be_sent(job)
-            if is_other and self._log.facts.get(DATABASE_FACT + job.job_id) is not None and not self._is_in_failed(job):
+            if (
+                is_other
+                and self._log.facts.upload_database.of(job.job_id).get() is not None
+                and not self._is_in_failed(job)
+            ):
                 return job
         return None
 

@@ -22,14 +22,16 @@ from receipt_watcher.inbox.status_file import StatusFile
 from receipt_watcher.inbox.take_in import TakeIn
 from receipt_watcher.inbox.turns import LOOK_LIMIT_SECONDS, MOVE_LIMIT_SECONDS, AnswerLimit
 from receipt_watcher.inbox.watching.watch import InboxWatch
+from receipt_watcher.jobs.log.facts import Fact
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.identity.accepted_marks import MarkKind, Marks, sight_of
-from receipt_watcher.spool.identity.bindings import Bindings, recovered_fact
+from receipt_watcher.spool.identity.bindings import Bindings
 from receipt_watcher.spool.identity.owner import ANSWER_SECONDS
 from receipt_watcher.spool.identity.start_counter import Starts
 from receipt_watcher.spool.rebuild import await_open_jobs, rebuild
 from receipt_watcher.spool.route import InboxRoute
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.permissions import folder_advice, refusal_and
 
 
@@ -156,12 +158,12 @@ class SpoolOpening:
         self._recover()
 
     @property
-    def _known_fact(self) -> str:
-        return recovered_fact(self._route.spool.folders.processing)
+    def _recovered(self) -> Fact[str]:
+        return self._log.facts.spool_recovered.of(display_name(self._route.spool.folders.processing))
 
     def _is_lost(self) -> bool:
         """Return whether the job log knows nothing of a spool that was in use: it was lost, or left behind."""
-        return self._log.facts.get(self._known_fact) is None and bool(self._route.spool.owner.installation)
+        return self._recovered.get() is None and bool(self._route.spool.owner.installation)
 
     def _owns_spool(self) -> bool:
         return self._route.spool.owner.installation == self._settings.installation_id()
@@ -176,8 +178,8 @@ class SpoolOpening:
 
     def waits_for_acceptance(self) -> bool:
         """Return whether old files wait at the very first start: nobody books ten years of scans by accident."""
-        fact = f"inbox_started:{self._route.name}"
-        if self._watch.scanned_at is not None or self._log.facts.get(fact) is not None:
+        fact = self._log.facts.inbox_started.of(self._route.name)
+        if self._watch.scanned_at is not None or fact.get() is not None:
             return False
         waiting = 0
         for _ in self._watch.listing.files():
@@ -193,7 +195,7 @@ class SpoolOpening:
                 f"{self._settings.accept_command}"
             )
             return True
-        self._log.facts.keep(fact, str(waiting))
+        fact.keep(waiting)
         if is_marked and self._settings.marks is not None:
             self._settings.marks.use(MarkKind.BACKLOG)
         self._observer.restore()
@@ -213,8 +215,8 @@ class SpoolOpening:
         self._plan_recovery()
         if self._recover_at is not None:
             return
-        if self._log.facts.get(self._known_fact) is None:
-            self._log.facts.keep(self._known_fact, "yes")
+        if self._recovered.get() is None:
+            self._recovered.keep("yes")
         self._is_log_lost = False
         self._starts.agree(self._route.spool)
 

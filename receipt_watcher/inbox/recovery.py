@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher.inbox.duplicates import DATABASE_FACT, UPLOAD_FACT, Arrival
+from receipt_watcher.inbox.duplicates import Arrival
 from receipt_watcher.inbox.recording import BATCH_FILES, LOST_LOG, Recording, TakenFile
 from receipt_watcher.inbox.watching.listing import signature
 from receipt_watcher.inbox.watching.settling import Signature
@@ -82,7 +82,7 @@ class Recovery:
             for job in self._recording.record(
                 route,
                 [
-                    TakenFile(job_id, relative, database=self._log.facts.get(DATABASE_FACT + job_id))
+                    TakenFile(job_id, relative, database=self._log.facts.upload_database.of(job_id).get())
                     for job_id, relative in quiet[start:][:BATCH_FILES]
                 ],
                 may_have_been_sent=may_have_been_sent,
@@ -111,7 +111,7 @@ class Recovery:
     def _pass_key_on(self, arrival: Arrival, job: Job) -> None:
         """Let an upload's Idempotency-Key stand for the earlier job of the same bytes, if it goes on as that one."""
         if job.job_id != arrival.job_id:
-            self._log.facts.replace(UPLOAD_FACT, arrival.job_id, job.job_id)
+            self._log.facts.upload.replace(arrival.job_id, job.job_id)
 
     def _quiet(self, route: InboxRoute, orphans: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
         """Return those that nobody writes any more; remember how the others were when they were last looked at."""

@@ -22,7 +22,6 @@ import structlog
 
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.examine.result import Examination, FileLimits
-from receipt_watcher.inbox.duplicates import DATABASE_FACT
 from receipt_watcher.inbox.recording import Recording, TakenFile
 from receipt_watcher.inbox.recovery import Recovery
 from receipt_watcher.inbox.wait_reasons import WaitReason
@@ -113,7 +112,8 @@ class TakeIn:
         if upload.is_known() or route.spool.processing.has_orphan(upload.job_id):
             return None
         if upload.database is not None:
-            self._log.facts.keep(DATABASE_FACT + upload.job_id, upload.database)
+            # Before the file is moved, so that a crash in between does not book it in the inbox's database.
+            self._log.facts.upload_database.of(upload.job_id).keep(upload.database)
         route.spool.receive(upload.path, upload.relative, upload.job_id)
         taken = TakenFile(upload.job_id, upload.relative, upload.examination, upload.database)
         jobs = self.recording.record(route, [taken], note=lambda _arrival, job: upload.note(job))

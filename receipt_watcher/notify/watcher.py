@@ -40,15 +40,13 @@ LOOK_SECONDS = 2.0
 #: So many receipts are looked at, the oldest.
 _LOOKED_AT = 1000
 
-_FACT = "told"
-
 
 def forget(log: JobLog) -> None:
     """Forget what was told: nobody listens any more. Whoever is named later is not told of what was before."""
-    if log.facts.get(_FACT):
+    if log.facts.told.get():
         with log.database.transaction():
             log.outbox.remove_all_but([])
-            log.facts.keep(_FACT, "")
+            log.facts.told.keep("")
 
 
 class NoticeWatcher:
@@ -88,7 +86,7 @@ class NoticeWatcher:
     def look(self) -> list[Notice]:
         """Put what there is to tell into the outbox, and return it."""
         now = self._clock()
-        before = self._log.facts.get(_FACT)
+        before = self._log.facts.told.get()
         told = Told.read(before) if before else Told(event=self._log.histories.last_event())
         notices = [
             Notice(notice.kind, self._settings.cleaned(notice.title), self._settings.cleaned(notice.text))
@@ -99,7 +97,7 @@ class NoticeWatcher:
             with self._log.database.transaction():
                 texts = [(notice.kind.value, notice.title, notice.text) for notice in notices]
                 self._outbox.put(texts, self._channels, now)
-                self._log.facts.keep(_FACT, after)
+                self._log.facts.told.keep(after)
         return notices
 
     def _news(self, told: Told, now: float) -> list[Notice]:

@@ -90,7 +90,7 @@ def _causes_around(scene: InboxContext) -> Iterator[Cause]:
         yield Cause(WaitReason.HELD, f"since {iso_time(hold.since)}{hold.words}")
     if snapshot is None:
         yield Cause(WaitReason.NOT_RUNNING)
-        if scene.log is None or scene.log.facts.get(f"inbox_started:{scene.inbox.name}") is None:
+        if scene.log is None or scene.log.facts.inbox_started.of(scene.inbox.name).get() is None:
             waiting = sum(1 for _ in listing_of(scene.inbox).files())
             if waiting > scene.config.limits.backlog_files:
                 yield Cause(WaitReason.BACKLOG, f"{waiting} files wait")

@@ -24,7 +24,6 @@ from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.engine.sqlite import SQLITE_VERSION
-from receipt_watcher.jobs.log.facts import VERSION_FACT
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import ManualHold
@@ -304,7 +303,7 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
         disks=list(_disks(config)),
         versions={
             "receipt-watcher": __version__,
-            "daemon": log.facts.get(VERSION_FACT) if is_running else None,
+            "daemon": log.facts.version.get() if is_running else None,
             "schema": log.database.schema(),
             "Python": ".".join(map(str, sys.version_info[:3])),
             "SQLite": SQLITE_VERSION,

@@ -32,7 +32,7 @@ from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.api.endpoints import Api, ApiParts
 from receipt_watcher.web.api.events import Feed
 from receipt_watcher.web.app import SiteOptions, application
-from receipt_watcher.web.callback import REHEARSAL_FACT, CallbackEndpoint, CallbackKeeping
+from receipt_watcher.web.callback import CallbackEndpoint, CallbackKeeping
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.fetching import Fetching
 from receipt_watcher.web.files.linked_file import LinkedFile
@@ -83,7 +83,7 @@ def application_of(parts: DaemonParts) -> tuple[App, Access]:
     keeping = CallbackKeeping(
         keep=stages.kept_callbacks.keep,
         may_know_more=lambda: shared.starts.may_know_more,
-        keep_rehearsal=lambda verdict: shared.log.facts.keep(REHEARSAL_FACT, verdict),
+        keep_rehearsal=shared.log.facts.rehearsal.keep,
     )
     callback = CallbackEndpoint(stages.callbacks, shared.tokens, slowness, keeping)
     linked_file = LinkedFile(shared.links, downloads, slowness, api.file_of_known)

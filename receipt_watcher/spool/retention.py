@@ -58,7 +58,6 @@ BATCH_HISTORIES = 200
 HASTE = 6.0
 
 DAY_SECONDS = 86400.0
-_BELIEVED = "believed_time"
 
 _Item = TypeVar("_Item")
 
@@ -92,13 +91,13 @@ class BelievedTime:
             else:
                 self._time = min(now, self._time + HASTE * (at - self._at))
             self._at = at
-            self._log.facts.keep(_BELIEVED, repr(self._time))
+            self._log.facts.believed_time.keep(self._time)
             return self._time
 
     def _begin(self, now: float) -> float:
-        fact = self._log.facts.get(_BELIEVED)
-        if fact is not None:
-            return float(fact)
+        believed = self._log.facts.believed_time.get()
+        if believed is not None:
+            return believed
         latest = self._log.statistics.latest_change(now)
         return now if latest is None else latest
 

@@ -9,10 +9,9 @@ Runs in uvicorn's thread; whatever touches the job log runs in a worker thread. 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -48,9 +47,6 @@ _PATIENCE_SECONDS = 5.0
 
 _SHOWN_CHARACTERS = 80
 
-#: The fact of the job log that holds the last callback for a made-up receipt of `check --live`.
-REHEARSAL_FACT = "rehearsal"
-
 _WRONG_TOKEN = "The header X-Callback-Token is missing or wrong; compare it with callback.secret_token."  # noqa: S105 - no token
 
 #: Only a caller who knows the shared token gets this.
@@ -73,7 +69,7 @@ class CallbackKeeping:
 
     keep: Callable[[str, bytes, str | None], bool] = lambda _job_id, _body, _why: False
     may_know_more: Callable[[], bool] = lambda: False
-    keep_rehearsal: Callable[[str], None] = lambda _verdict: None
+    keep_rehearsal: Callable[[dict[str, Any]], None] = lambda _verdict: None
 
 
 class CallbackEndpoint:
@@ -124,7 +120,7 @@ class CallbackEndpoint:
             return await self._keep_unreadable(job_id, body, 422, f"{error}{_as_it_came(request)}")
         if job_id.startswith(REHEARSAL_PREFIX):
             verdict_of_test = {"job_id": job_id, "success": verdict.success, "message": verdict.message}
-            await run_in_threadpool(self._keeping.keep_rehearsal, json.dumps(verdict_of_test))
+            await run_in_threadpool(self._keeping.keep_rehearsal, verdict_of_test)
             return _answer_reception(Reception.RECEIVED, job_id)
         reception = await self._recorded(
             lambda: self._callbacks.conclude(job_id, verdict), job_id, body, None, Reception.RECEIVED

@@ -297,8 +297,8 @@ class Process:
         self.log.jobs.assign_branches(self.route.name, self.route.key_at)
         now = self._office.clock()
         with self.log.database.transaction():
-            self.log.jobs.postpone_deadlines(float(self.log.facts.get("alive_at") or now), now)
-            self.log.facts.keep("alive_at", repr(now))
+            self.log.jobs.postpone_deadlines(float(self.log.facts.table.get("alive_at") or now), now)
+            self.log.facts.table.keep("alive_at", repr(now))
             self._office.hears_again()
         self.delivery.recover("stopped while this was being sent")
         self.is_listening = True
@@ -326,7 +326,7 @@ class Process:
 
     def note_alive(self) -> None:
         """Remember that deadlines are running."""
-        self.log.facts.keep("alive_at", repr(self._office.clock()))
+        self.log.facts.table.keep("alive_at", repr(self._office.clock()))
 
     def call_back(self, job_id: str, *, success: bool) -> None:
         """Let N8N call back."""

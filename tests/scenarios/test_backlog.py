@@ -63,7 +63,7 @@ def test_a_backlog_is_held_nowhere(
     log: JobLog, spool: Spool, monkeypatch: pytest.MonkeyPatch, step: Callable[[JobLog, Spool], None]
 ) -> None:
     """Six times as many receipts that wait take no more memory: not even their ids are listed."""
-    monkeypatch.setattr("receipt_watcher.spool.folders._FOLDERS_AT_ONCE", 50)
+    monkeypatch.setattr("receipt_watcher.spool.processing._FOLDERS_AT_ONCE", 50)
     wait_in_processing(log, spool, _FEW)
     few = peak_bytes(partial(step, log, spool))
     wait_in_processing(log, spool, _MANY - _FEW)

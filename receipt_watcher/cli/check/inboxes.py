@@ -197,7 +197,7 @@ def _has_started(config: Config, inbox: Inbox) -> bool:
     log = JobLog(config.database_path)
     try:
         log.database.open()
-        return log.facts.get(f"inbox_started:{inbox.name}") is not None
+        return log.facts.inbox_started.of(inbox.name).get() is not None
     except JobLogError:
         return False
     finally:

@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from receipt_watcher.cli.check.findings import CheckFinding
@@ -44,7 +44,7 @@ from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
 from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens
 from receipt_watcher.web.app import application
-from receipt_watcher.web.callback import REHEARSAL_FACT, CallbackEndpoint, CallbackKeeping
+from receipt_watcher.web.callback import CallbackEndpoint, CallbackKeeping
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.files.fetching import Fetching
 from receipt_watcher.web.files.linked_file import LinkedFile
@@ -312,13 +312,13 @@ def _hearing(config: Config, installation: Installation, tokens: CallbackTokens,
         log = JobLog(config.database_path)
         log.database.open()
         try:
-            yield lambda job_id: _kept(log.facts.get(REHEARSAL_FACT), job_id)
+            yield lambda job_id: _kept(log.facts.rehearsal.get(), job_id)
         finally:
             log.database.close()
         return
     if not config.http.port:
         raise ReceiptWatcherError("http.port is 0, so no callback can find us; set it to a fixed port")
-    kept: list[str] = []
+    kept: list[dict[str, Any]] = []
     nobody = _Nobody()
     slowness = Slowness(WrongTokens(time.monotonic))
     callback = CallbackEndpoint(
@@ -333,15 +333,16 @@ def _hearing(config: Config, installation: Installation, tokens: CallbackTokens,
     listening = thread.Server(app, thread.bind(config.http.host, config.http.port))
     listening.start()
     try:
-        yield lambda job_id: next(filter(None, (_kept(text, job_id) for text in list(kept))), None)
+        yield lambda job_id: next(filter(None, (_kept(callback, job_id) for callback in list(kept))), None)
     finally:
         listening.stop(5)
 
 
-def _kept(text: str | None, job_id: str) -> Verdict | None:
-    """Read what `Web` kept of a test's callback, if it is this test's."""
-    kept = json.loads(text or "{}")
-    return Verdict(success=kept["success"], message=kept["message"]) if kept.get("job_id") == job_id else None
+def _kept(callback: dict[str, Any] | None, job_id: str) -> Verdict | None:
+    """Return the verdict of a test's callback, if it is this test's."""
+    if callback is None or callback.get("job_id") != job_id:
+        return None
+    return Verdict(success=callback["success"], message=callback["message"])
 
 
 def _shown(url: str) -> str:

@@ -52,7 +52,7 @@ def accept_backlog(config_file: Path | None, inbox: str, *, as_json: bool) -> No
     chosen = inbox_of(config, inbox)
     if has_log(config):
         with open_log(config) as log:
-            if log.facts.get(f"inbox_started:{inbox}") is not None:
+            if log.facts.inbox_started.of(inbox).get() is not None:
                 _tell(config, chosen, "", ["nothing waits to be accepted: it has had its first start"], as_json=as_json)
                 return
     waiting = _answered(chosen, lambda: sum(1 for _ in listing_of(chosen).files()))

@@ -134,7 +134,7 @@ class Moves:
             for job in intended:
                 where = display_name(job.folder.value / job.stored_path)
                 self._histories.note(job.job_id, now, "file.removed", detail=f"{where}, by retention")
-            self._facts.keep(f"removing:{inbox}", " ".join(job.job_id for job in intended))
+            self._facts.removing.of(inbox).keep([job.job_id for job in intended])
             return intended
 
     def _is_at_home(self, job: Job) -> bool:
@@ -157,4 +157,4 @@ class Moves:
                         self._database, job_id, {"removed_at": None, "move_due": move_due, "updated_at": now}
                     )
                     self._histories.note(job_id, now, "file.kept", detail=why)
-            self._facts.keep(f"removing:{inbox}", "")
+            self._facts.removing.of(inbox).keep([])

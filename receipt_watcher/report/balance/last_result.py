@@ -5,12 +5,9 @@ What it promises: a balance that was cut off leaves the one before. Written by t
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 
 from receipt_watcher.jobs.log.job_log import JobLog
-
-_FACT = "balance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +29,12 @@ class LastBalance:
 def last_balance(log: JobLog) -> LastBalance | None:
     """Return the result of the daemon's last balance; None if there is none, or another version wrote it otherwise."""
     try:
-        return LastBalance(**json.loads(log.facts.get(_FACT) or "null"))
+        stored = log.facts.balance.get()
+        return None if stored is None else LastBalance(**stored)
     except (ValueError, TypeError):
         return None
 
 
-def keep_balance(log: JobLog, found: LastBalance) -> None:
+def keep_balance(log: JobLog, result: LastBalance) -> None:
     """Keep the result of a balance in place of the one before."""
-    log.facts.keep(_FACT, json.dumps(asdict(found)))
+    log.facts.balance.keep(asdict(result))

@@ -19,7 +19,6 @@ import structlog
 from receipt_watcher import __version__
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.state import remove, snapshot_file
-from receipt_watcher.jobs.log.facts import VERSION_FACT
 from receipt_watcher.notify.watcher import forget
 from receipt_watcher.service import loops, web_wiring
 from receipt_watcher.service.daemon_parts import DaemonParts
@@ -105,8 +104,8 @@ class Daemon:
         reports.metrics.start()
         self._recover_log()
         shared.starts.begin()
-        if shared.log.facts.get(VERSION_FACT) != __version__:
-            shared.log.facts.keep(VERSION_FACT, __version__)
+        if shared.log.facts.version.get() != __version__:
+            shared.log.facts.version.keep(__version__)
         if reports.notices is None:
             forget(shared.log)
 

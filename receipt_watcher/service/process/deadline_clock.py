@@ -18,8 +18,6 @@ from receipt_watcher.system.clock import SteadyClock
 
 logger = structlog.get_logger()
 
-_ALIVE = "alive_at"
-
 
 class DeadlineClock:
     """Moves the times in one job log."""
@@ -33,13 +31,13 @@ class DeadlineClock:
     def resume(self, longest_pause_seconds: float) -> None:
         """Let deadlines stand still for the time that we were away; no pause may be longer than it can have been."""
         now = self._clock()
-        alive_at = float(self._log.facts.get(_ALIVE) or now)
+        alive_at = self._log.facts.alive_at.get() or now
         with self._log.database.transaction():
             if alive_at > now:  # the clock was set back meanwhile
                 self._shift_times(now - alive_at, now)
             self._log.jobs.postpone_deadlines(alive_at, now)
             self._log.jobs.bring_forward(now + longest_pause_seconds)
-            self._log.facts.keep(_ALIVE, repr(now))
+            self._log.facts.alive_at.keep(now)
 
     def follow_clock(self) -> None:
         """Move all that is still to come by the jump of the system's clock, so that it comes when it should."""
@@ -51,7 +49,7 @@ class DeadlineClock:
             now = self._clock() + jump
             with self._log.database.transaction():
                 self._shift_times(jump, now)
-                self._log.facts.keep(_ALIVE, repr(now))
+                self._log.facts.alive_at.keep(now)
             self._clock.follow(jump)
         logger.warning("clock.jumped", seconds=round(jump, 1), asleep_seconds=round(asleep, 1))
         self._ring_stages()
@@ -63,7 +61,7 @@ class DeadlineClock:
 
     def write_alive(self) -> None:
         """Write down that we are alive; what writes shows whether the job log can be written."""
-        self._log.facts.keep(_ALIVE, repr(self._clock()))
+        self._log.facts.alive_at.keep(self._clock())
 
     def prove_log(self) -> None:
         """See that the job log can be written: who takes our place begins with that, and has no other one.

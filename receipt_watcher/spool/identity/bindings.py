@@ -17,10 +17,10 @@ place as it was known before.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from receipt_watcher.errors import SpoolError
 from receipt_watcher.jobs.job import Folder
@@ -46,6 +46,11 @@ class Binding:
     place: FolderPlace | None
     unproven_since: float | None
     is_used: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the job log keeps it."""
+        place = None if self.place is None else self.place.as_json()
+        return {"place": place, "unproven_since": self.unproven_since, "is_used": self.is_used}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +114,8 @@ class Bindings:
         return InboxPlace(mount.point, mount.file_system, inbox.stat().st_ino, mount == mount_of(above))
 
     def _known_inbox(self) -> InboxPlace | None:
-        fact = self._log.facts.get(f"inbox_place:{self._inbox}")
-        return None if fact is None else InboxPlace(**json.loads(fact))
+        fact = self._log.facts.inbox_place.of(self._inbox).get()
+        return None if fact is None else InboxPlace(**fact)
 
     def trouble(self, folder: Folder, *, is_ours: bool, has_moved: bool = False) -> str | None:
         """Return why a folder may not be used now, in words that name it, or None.
@@ -149,7 +154,7 @@ class Bindings:
             return _not_there(path)
         if folder is not Folder.PROCESSING:
             return None
-        if not is_ours and self._log.facts.get(recovered_fact(path)) is not None:
+        if not is_ours and self._log.facts.spool_recovered.of(display_name(path)).get() is not None:
             return f"{path} has no .owner that names this installation: is its disk or share not mounted?"
         if self._proof(folder) is False:
             return f"none of the receipts that the job log has in {path} is there: is its disk or share not mounted?"
@@ -178,13 +183,13 @@ class Bindings:
         """
         inbox = self._inbox_now()
         if inbox is not None and inbox != self._known_inbox():
-            self._log.facts.keep(f"inbox_place:{self._inbox}", json.dumps(asdict(inbox)))
+            self._log.facts.inbox_place.of(self._inbox).keep(asdict(inbox))
         for folder in Folder:
             path = self._folders.path_of(folder)
             before = self._known(path)
             after = self._binding(folder, before, FolderPlace.of(path), now, is_taken_over=is_taken_over)
             if after != before:
-                self._log.facts.keep(_fact(path), _text_of(after))
+                self._log.facts.folder_place.of(display_name(path)).keep(after.as_json())
 
     def _binding(
         self, folder: Folder, before: Binding | None, place: FolderPlace | None, now: float, *, is_taken_over: bool
@@ -219,26 +224,11 @@ class Bindings:
         return False if jobs else None
 
     def _known(self, path: Path) -> Binding | None:
-        fact = self._log.facts.get(_fact(path))
-        if fact is None:
+        fields = self._log.facts.folder_place.of(display_name(path)).get()
+        if fields is None:
             return None
-        fields = json.loads(fact)
         place = None if fields["place"] is None else FolderPlace.from_json(fields["place"])
         return Binding(place, fields["unproven_since"], fields["is_used"])
-
-
-def recovered_fact(processing: Path) -> str:
-    """Return the name of the fact that a spool was recovered: by its place, since an inbox may be renamed."""
-    return f"spool_recovered:{display_name(processing)}"
-
-
-def _fact(path: Path) -> str:
-    return f"folder_place:{display_name(path)}"
-
-
-def _text_of(binding: Binding) -> str:
-    place = None if binding.place is None else binding.place.as_json()
-    return json.dumps({"place": place, "unproven_since": binding.unproven_since, "is_used": binding.is_used})
 
 
 def _not_there(path: Path) -> str:

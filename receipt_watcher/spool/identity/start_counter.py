@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import structlog
 
-from receipt_watcher.jobs.log.facts import COUNTER_FACT, SPOOL_COUNTER_FACT, VERSION_FACT
+from receipt_watcher.jobs.log.facts import Fact
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.system.display import display_name
@@ -23,11 +23,8 @@ from receipt_watcher.system.state_dir import Installation
 
 logger = structlog.get_logger()
 
-#: The start that noticed that the log had been restored.
-_RESTORED_FACT = "log_restored"
-
 #: Less than the counter of any spool, even of one that has none.
-_NEVER_AGREED = "-1"
+_NEVER_AGREED = -1
 
 
 class Starts:
@@ -43,19 +40,19 @@ class Starts:
 
     def begin(self) -> None:
         """Count this start, and notice whether the log is behind the state folder."""
-        in_log, in_state = _number(self._log.facts.get(COUNTER_FACT)), self._installation.counter()
+        in_log, in_state = self._log.facts.starts.get() or 0, self._installation.counter()
         self._counter = max(in_log, in_state) + 1
         with self._log.database.transaction():
-            self._log.facts.keep(COUNTER_FACT, str(self._counter))
+            self._log.facts.starts.keep(self._counter)
             if in_log < in_state:
-                self._log.facts.keep(_RESTORED_FACT, str(self._counter))
+                self._log.facts.restored_at_start.keep(self._counter)
         self._installation.keep_counter(self._counter)
-        if in_log < in_state and self._log.facts.get(VERSION_FACT) is not None:  # of a new log `rebuild` says enough
+        if in_log < in_state and self._log.facts.version.get() is not None:  # of a new log `rebuild` says enough
             self._tell("the state folder")
 
     def expect(self, spool: Spool) -> None:
         """Let everybody wait for a spool that the log is known to be behind of, before it is opened."""
-        if self._counter and _number(self._log.facts.get(_RESTORED_FACT)) > self._known(spool):
+        if self._counter and self._restored_at_start > self._known(spool):
             self._due.add(spool.name)
             self._going_on.add(spool.name)
 
@@ -68,12 +65,12 @@ class Starts:
         if not self._counter or not owner or (owner != installation_id and not takes_over):
             return False
         if owner != installation_id:
-            self._log.facts.keep(_fact_of(spool), _NEVER_AGREED)  # also after a crash in the middle
+            self._fact_of(spool).keep(_NEVER_AGREED)  # also after a crash in the middle
             return True
         known, counter = self._known(spool), spool.owner.counter
         if counter > known and spool.name not in self._due:
             self._tell(f"{spool.folders.processing}/.owner")
-        return counter > known or _number(self._log.facts.get(_RESTORED_FACT)) > known
+        return counter > known or self._restored_at_start > known
 
     @contextlib.contextmanager
     def rebuilding(self, spool: Spool) -> Iterator[None]:
@@ -100,8 +97,8 @@ class Starts:
         if self._known(spool) != counter:
             with self._log.database.transaction():
                 if counter > self._counter:  # the state folder had been restored, too
-                    self._log.facts.keep(COUNTER_FACT, str(counter))
-                self._log.facts.keep(_fact_of(spool), str(counter))
+                    self._log.facts.starts.keep(counter)
+                self._fact_of(spool).keep(counter)
         self._counter = counter
         spool.owner.keep_counter(counter)
 
@@ -116,15 +113,14 @@ class Starts:
         return bool(self._due)
 
     def _known(self, spool: Spool) -> int:
-        return _number(self._log.facts.get(_fact_of(spool)))
+        return self._fact_of(spool).get() or 0
+
+    @property
+    def _restored_at_start(self) -> int:
+        return self._log.facts.restored_at_start.get() or 0
+
+    def _fact_of(self, spool: Spool) -> Fact[int]:
+        return self._log.facts.starts_of_spool.of(display_name(spool.folders.processing))
 
     def _tell(self, where: str) -> None:
         logger.warning("job_log.behind", path=str(self._log.database.path), where=where)
-
-
-def _fact_of(spool: Spool) -> str:
-    return SPOOL_COUNTER_FACT + display_name(spool.folders.processing)
-
-
-def _number(fact: str | None) -> int:
-    return int(fact) if fact is not None and fact.lstrip("-").isdecimal() else 0

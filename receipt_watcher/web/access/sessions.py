@@ -26,9 +26,6 @@ from receipt_watcher.web.access.signatures import are_equal, base64url, bytes_of
 _FOR_COOKIES = b"receipt-watcher: session"
 _FOR_FORMS = b"receipt-watcher: form"
 
-#: The fact of the job log that lists the sessions which were signed out.
-_FACT = "sessions_ended"
-
 _MOST_CHARACTERS = 1024
 
 
@@ -55,7 +52,7 @@ class Sessions:
         self._clock = clock
         self.seconds = seconds
         self._lock = threading.Lock()
-        self._ended: dict[str, int] = json.loads(log.facts.get(_FACT) or "{}")
+        self._ended: dict[str, int] = log.facts.sessions_ended.get() or {}
 
     def begin(self, token: ApiToken) -> str:
         """Return the cookie of a new session."""
@@ -84,7 +81,7 @@ class Sessions:
         now = self._clock()
         with self._lock:
             self._ended = {each: at for each, at in self._ended.items() if at > now} | {session.id: session.ends_at}
-            self._log.facts.keep(_FACT, json.dumps(self._ended))
+            self._log.facts.sessions_ended.keep(self._ended)
 
     def form_token(self, session: Session) -> str:
         """Return what each form and each call of a session must bear, which no other site can know."""

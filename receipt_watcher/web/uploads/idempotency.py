@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from starlette.requests import Request
 
 from receipt_watcher.examine.result import Examination
-from receipt_watcher.inbox.duplicates import UPLOAD_FACT
 from receipt_watcher.jobs.job import Job, new_job_id
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.job_log import JobLog
@@ -86,12 +85,12 @@ class IdempotencyKeys:
         if key is None:
             return new
         with self._log.database.transaction():
-            fact = self._log.facts.get(UPLOAD_FACT + key)
-            if fact is None:
-                self._log.facts.keep(UPLOAD_FACT + key, new.as_fact(now))
-                self._log.facts.forget(UPLOAD_FACT, iso_time(now - _KEY_SECONDS) or "")
+            text = self._log.facts.upload.of(key).get()
+            if text is None:
+                self._log.facts.upload.of(key).keep(new.as_fact(now))
+                self._log.facts.upload.forget(iso_time(now - _KEY_SECONDS) or "")
                 return new
-        binding = Binding(*json.loads(fact.partition(" ")[2]))
+        binding = Binding(*json.loads(text.partition(" ")[2]))
         if binding.sha256 != sha256:
             raise RefusedError(422, "This Idempotency-Key came with another file before.")
         if binding.inbox != inbox:
@@ -104,7 +103,7 @@ class IdempotencyKeys:
         """Keep how a key is answered; called inside the transaction of its job's row."""
         if key is not None:
             answered = replace(binding, job_id=job.job_id, status=status)
-            self._log.facts.keep(UPLOAD_FACT + key, answered.as_fact(self._clock()))
+            self._log.facts.upload.of(key).keep(answered.as_fact(self._clock()))
 
 
 def key_of(request: Request, caller: Caller) -> str | None:

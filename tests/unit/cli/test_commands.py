@@ -30,7 +30,6 @@ from receipt_watcher.cli.documents.manual import command_page, file_page
 from receipt_watcher.cli.table import columns_of, padded, widths_of
 from receipt_watcher.cli.times import moment_of
 from receipt_watcher.config.sources.load import load
-from receipt_watcher.jobs.log.facts import VERSION_FACT
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
@@ -351,7 +350,7 @@ def test_one_screen(command: Command, job_log: JobLog) -> None:
 
 def test_an_older_daemon(command: Command, job_log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that was upgraded while the daemon runs on is told: it needs a restart."""
-    job_log.facts.keep(VERSION_FACT, "0.0.1")
+    job_log.facts.version.keep("0.0.1")
     monkeypatch.setattr("receipt_watcher.system.state_dir.Installation.is_running", lambda _: True)
     said = command("status")
     assert said.code == 1

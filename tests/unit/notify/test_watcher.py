@@ -317,7 +317,7 @@ def test_a_busy_day_without_a_failure(office: Office) -> None:
     for job in office.record(600):
         office.log.jobs.advance(job.job_id, Event.SUCCEED, office.clock.now)
     assert office.after(60) == []
-    fact = office.log.facts.get("told")
+    fact = office.log.facts.table.get("told")
     assert fact is not None
     assert f'"event": {office.log.histories.last_event()}' in fact
     office.fail()

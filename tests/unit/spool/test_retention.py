@@ -637,8 +637,16 @@ def test_a_crash_leaves_no_file_gone_without_a_word(
 def test_a_crash_before_the_commit_removes_nothing(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that ends before the removal was committed leaves the file, and a log that knows of nothing."""
     job = archive.conclude(Event.SUCCEED)
+    table = archive.log.facts.table
+    keep = table.keep
+
+    def crash_at_removals(name: str, value: str) -> None:
+        if name == archive.log.facts.removing.of(job.inbox).name:
+            raise Crash
+        keep(name, value)
+
     with monkeypatch.context() as patch:
-        patch.setattr(archive.log.facts, "keep", crash)
+        patch.setattr(table, "keep", crash_at_removals)
         with pytest.raises(Crash):
             archive.look_after(31)
     assert archive.now(job) == job
@@ -741,7 +749,7 @@ def test_the_believed_time_outlives_a_restart(log: JobLog) -> None:
 
 def test_a_first_start_begins_with_the_last_change(archive: Archive) -> None:
     """Where retention is switched on in an idle office, the log's last change is where the time begins."""
-    archive.log.facts.keep("believed_time", "0")
+    archive.log.facts.table.keep("believed_time", "0")
     archive.log.database.change("DELETE FROM fact WHERE name = 'believed_time'")
     job = archive.conclude(Event.SUCCEED)
     clock = FakeClock(archive.clock.now + 500 * DAY)

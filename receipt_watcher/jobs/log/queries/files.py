@@ -162,7 +162,7 @@ class Files:
 
     def begun_removals(self, inbox: str) -> list[Job]:
         """Return the jobs whose file was about to be removed when nobody wrote down how that ended."""
-        begun = [self._lookups.get(job_id) for job_id in (self._facts.get(f"removing:{inbox}") or "").split()]
+        begun = [self._lookups.get(job_id) for job_id in self._facts.removing.of(inbox).get() or []]
         return [job for job in begun if job is not None and job.removed_at is not None]
 
     def old_histories(self, before: float, now: float) -> list[str]:

@@ -159,9 +159,9 @@ def write(log: JobLog) -> Job:
     log.files.begun_removals("office")
     log.moves.finish_removals("office", [], {each.job_id: "" for each in intended}, NOW + 3)
     log.jobs.trim([job.job_id], NOW + 9)
-    log.facts.keep("a", "b")
-    log.facts.replace("upload:", "old", "new")
-    log.facts.forget("a", "c")
+    log.facts.table.keep("a", "b")
+    log.facts.table.replace("upload:", "old", "new")
+    log.facts.table.forget("a", "c")
     return filed
 
 

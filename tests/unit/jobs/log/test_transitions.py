@@ -205,9 +205,9 @@ def test_attempts_are_kept_in_order(log: JobLog) -> None:
 
 def test_a_fact_is_the_last_that_was_kept(log: JobLog) -> None:
     """A fact has one value: that which was kept last; an unknown one is None."""
-    log.facts.keep("alive_at", "1")
-    log.facts.keep("alive_at", "2")
-    assert (log.facts.get("alive_at"), log.facts.get("unknown")) == ("2", None)
+    log.facts.table.keep("alive_at", "1")
+    log.facts.table.keep("alive_at", "2")
+    assert (log.facts.table.get("alive_at"), log.facts.table.get("unknown")) == ("2", None)
 
 
 def test_an_unknown_job_is_none(log: JobLog) -> None:
@@ -890,7 +890,7 @@ def test_an_error_takes_everything_back(log: JobLog) -> None:
     def work() -> None:
         log.jobs.insert(make_job())
         log.jobs.advance(job.job_id, Event.CLAIM, NOW)
-        log.facts.keep("a", "b")
+        log.facts.table.keep("a", "b")
         with log.database.transaction():
             log.histories.note(job.job_id, NOW, "x")
 
@@ -905,8 +905,8 @@ def test_an_error_inside_an_inner_transaction_takes_everything_back(log: JobLog)
     before = everything(log)
 
     def work() -> None:
-        log.facts.keep("a", "b")
-        fail_inside(log, lambda: log.facts.keep("c", "d"))
+        log.facts.table.keep("a", "b")
+        fail_inside(log, lambda: log.facts.table.keep("c", "d"))
 
     with pytest.raises(PlannedError), log.database.transaction():
         work()
@@ -935,10 +935,10 @@ def test_threads_share_no_transaction(log: JobLog) -> None:
     def work(number: int) -> None:
         for turn in range(10):
             if number % 2:
-                log.facts.keep(f"{number}-{turn}", "kept")
+                log.facts.table.keep(f"{number}-{turn}", "kept")
             else:
                 with pytest.raises(PlannedError):
-                    fail_inside(log, lambda: log.facts.keep(f"{number}-{turn}", "lost"))  # noqa: B023 - called at once
+                    fail_inside(log, lambda: log.facts.table.keep(f"{number}-{turn}", "lost"))  # noqa: B023 - called at once
 
     in_threads(6, work)
     assert sorted(everything(log)["fact"]) == sorted(

@@ -16,6 +16,7 @@ from receipt_watcher.spool.folders import Spool
 from receipt_watcher.spool.identity import bindings as module
 from receipt_watcher.spool.identity.bindings import Bindings
 from receipt_watcher.spool.paths import SpoolFolders
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.folder_identity import FolderPlace, Identity
 from receipt_watcher.system.mounts import Mount
 from tests.conftest import INSTALLATION, make_job
@@ -210,7 +211,7 @@ def test_what_is_filed_below_a_mount_point_does_not_shut_out_the_mount(
 def test_an_older_installation_whose_owner_file_is_gone(bindings: Bindings, log: JobLog, spool: Spool) -> None:
     """A processing/ that was in use has our .owner in it; without that its mount is away."""
     log.jobs.insert(make_job(NOW))
-    log.facts.keep(module.recovered_fact(spool.folders.processing), "yes")
+    log.facts.spool_recovered.of(display_name(spool.folders.processing)).keep("yes")
     assert "has no .owner" in why_away(bindings, is_ours=False)
 
 
