@@ -105,7 +105,7 @@ class Recording:
     def _arrivals(self, route: InboxRoute, taken: Sequence[TakenFile]) -> list[Arrival | None]:
         """Flush, and examine what was not; None in the place of a file that the disk does not give: others go on."""
         try:
-            route.spool.flush(route.spool.folders.processing / file.job_id / file.relative for file in taken)
+            route.spool.flush([route.spool.folders.processing / file.job_id / file.relative for file in taken])
         except OSError:
             return [self._arrival_or_none(route, file, flush=True) for file in taken]
         return [self._arrival_or_none(route, file, flush=False) for file in taken]

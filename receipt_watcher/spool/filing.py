@@ -185,7 +185,7 @@ class Filing:
         notes = {
             job.job_id: self._notes.write(route, job, path) for job, folder, path in moved if folder is Folder.FAILED
         }
-        route.spool.flush_moves(folders.path_of(folder) / path for _, folder, path in moved)
+        route.spool.flush_moves([folders.path_of(folder) / path for _, folder, path in moved])
         for job, folder, _ in moved:
             self._notes.remove_older(route, job, folder, notes.get(job.job_id))
         examinations = self._examined(route, moved)  # before the transaction, which would keep callbacks waiting

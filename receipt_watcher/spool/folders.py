@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from receipt_watcher.errors import FileVanishedError, SpoolError
@@ -171,7 +171,7 @@ class Spool:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise FileVanishedError(f"{display_name(path)} is no regular file any more")
 
-    def flush(self, paths: Iterable[Path]) -> None:
+    def flush(self, paths: Collection[Path]) -> None:
         """Make files in processing/, and every folder that names them, durable (fsync, see fsync(2), NOTES)."""
         folders: set[Path] = set()
         for path in paths:
@@ -246,7 +246,7 @@ class Spool:
         disk.flush_folder(target.parent)
         source.unlink()
 
-    def flush_moves(self, targets: Iterable[Path]) -> None:
+    def flush_moves(self, targets: Collection[Path]) -> None:
         """Make the names that `move` gave durable, each folder once."""
         for folder in {target.parent for target in targets}:
             disk.flush_folder(folder)

@@ -94,7 +94,7 @@ class AnyOrder(RuleBasedStateMachine):
         if (self._inbox / name).exists():
             os.utime(self._inbox / name, ns=(stamp, stamp))
         if told:
-            self._watch.source._hint(f"{self._inbox}/{name}")
+            self._watch.source.on_file(f"{self._inbox}/{name}")
 
     @rule(name=st.sampled_from(NAMES), whole=st.sampled_from(WHOLE), cut=PARTS, told=st.booleans())
     def write(self, name: str, whole: bytes, cut: int, *, told: bool) -> None:
@@ -143,7 +143,7 @@ class AnyOrder(RuleBasedStateMachine):
         if name in self._writers:
             self._writers.pop(name).close()
             if told:
-                self._watch.source._hint(f"{self._inbox}/{name}")
+                self._watch.source.on_file(f"{self._inbox}/{name}")
 
     @rule(name=st.sampled_from(NAMES), to=st.sampled_from(NAMES), told=st.booleans())
     def rename(self, name: str, to: str, *, told: bool) -> None:

@@ -17,10 +17,10 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 from tenacity import (
@@ -122,6 +122,13 @@ def _proxy_error(choice: ProxyChoice, wrong: str, right: str) -> ConfigError:
     return ConfigError([Problem(choice.source, choice.key, f'"{masked(choice.url or "")}" {wrong}', right)])
 
 
+class BodyReader(Protocol):
+    """Reads the body of a request from its beginning, once for each try."""
+
+    def __call__(self) -> Iterator[bytes]:
+        """Yield the body in pieces."""
+
+
 class Outbound:
     """One keep-alive client for all destinations; `urls` are those whose proxies must be usable from the start."""
 
@@ -180,9 +187,7 @@ class Outbound:
         """Close all connections."""
         self._client.close()
 
-    def post(
-        self, url: str, headers: Mapping[str, str], body: Callable[[], Iterator[bytes]], length_bytes: int
-    ) -> Answer:
+    def post(self, url: str, headers: Mapping[str, str], body: BodyReader, length_bytes: int) -> Answer:
         """Send a body, made anew for each try, and return the answer.
 
         Raises:
@@ -193,9 +198,7 @@ class Outbound:
         """
         return self._tries.copy()(self._post_once, url, headers, body, length_bytes)
 
-    def _post_once(
-        self, url: str, headers: Mapping[str, str], body: Callable[[], Iterator[bytes]], length_bytes: int
-    ) -> Answer:
+    def _post_once(self, url: str, headers: Mapping[str, str], body: BodyReader, length_bytes: int) -> Answer:
         sent_whole = is_ours = False
 
         def trace(event: str, details: Mapping[str, Any]) -> None:

@@ -59,7 +59,7 @@ class EventSource:
             self._listen(mount, probe)
 
     def _listen(self, mount: Mount, probe: Path) -> None:
-        events = Events(self._settings.path, self._hint, self._on_overflow, self._note_folder)
+        events = Events(self._settings.path, self)
         try:
             events.start(recursive=self._settings.recursive)
         except OSError as error:
@@ -91,15 +91,18 @@ class EventSource:
 
     # --- what was noticed ----------------------------------------------------------------------------------------
 
-    def _on_overflow(self) -> None:
+    def on_overflow(self) -> None:
+        """Have the next round scan: the kernel has dropped events."""
         self._has_missed_events = True
         self._ring()
 
-    def _hint(self, path: str) -> None:
+    def on_file(self, path: str) -> None:
+        """Have the next round look at a file."""
         self._hints.append(path)
         self._ring()
 
-    def _note_folder(self, path: str) -> None:
+    def on_folder(self, path: str) -> None:
+        """Have the next round see whether the kernel watches a new subfolder."""
         self._new_folders.append(path)
         self._ring()
 

@@ -18,7 +18,7 @@ import threading
 import warnings
 from collections.abc import Callable, Container, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -56,21 +56,27 @@ _EVENTS: tuple[type[FileSystemEvent], ...] = (
 _OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 
 
-class Events(FileSystemEventHandler):
-    """Listens to one folder, and to its subfolders where it is recursive."""
+class EventListener(Protocol):
+    """The part that is told what the kernel says; all three are called by watchdog's thread."""
 
-    def __init__(
-        self,
-        path: Path,
-        hint: Callable[[str], None],
-        overflowed: Callable[[], None],
-        tell_folder: Callable[[str], None] = lambda _path: None,
-    ) -> None:
+    def on_file(self, path: str) -> None:
+        """Note that something happened to a file, by its full path."""
+
+    def on_folder(self, path: str) -> None:
+        """Note that something happened to a subfolder, by its full path."""
+
+    def on_overflow(self) -> None:
+        """Note that the kernel has dropped events."""
+
+
+class Events(FileSystemEventHandler):
+    """Listens to one folder, and to its subfolders if it is recursive."""
+
+    def __init__(self, path: Path, listener: EventListener) -> None:
         self._path = str(path)
         self._of_probes = f"{path}/{OWN_PREFIX}"
-        self._pass_on = hint
-        self._overflow_listener = _OverflowListener(overflowed)
-        self._tell_folder = tell_folder
+        self._listener = listener
+        self._overflow_detector = _OverflowDetector(listener)
         self._observer: BaseObserver | None = None
         self._probe: str | None = None
         self._heard = threading.Event()
@@ -97,12 +103,12 @@ class Events(FileSystemEventHandler):
                 raise OSError(errno.EAGAIN, f"no thread can be started: {error}") from error
             raise
         self._observer = observer
-        logging.getLogger(_OVERFLOW_LOGGER).addHandler(self._overflow_listener)
+        logging.getLogger(_OVERFLOW_LOGGER).addHandler(self._overflow_detector)
 
     def stop(self) -> None:
         """Stop listening; harmless when called twice."""
         if self._observer is not None:
-            logging.getLogger(_OVERFLOW_LOGGER).removeHandler(self._overflow_listener)
+            logging.getLogger(_OVERFLOW_LOGGER).removeHandler(self._overflow_detector)
             self._observer.stop()
             self._observer.join()
             self._observer = None
@@ -151,13 +157,13 @@ class Events(FileSystemEventHandler):
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Pass on the path of a file, and that there is a new subfolder; runs in watchdog's thread."""
         if event.is_directory:
-            self._tell_folder(os.fsdecode(event.dest_path or event.src_path))
+            self._listener.on_folder(os.fsdecode(event.dest_path or event.src_path))
         else:
             path = os.fsdecode(event.dest_path or event.src_path)
             if path == self._probe:
                 self._heard.set()
             if not path.startswith(self._of_probes):
-                self._pass_on(path)
+                self._listener.on_file(path)
 
 
 def _reader_of(emitter: Any) -> threading.Thread | None:
@@ -166,13 +172,13 @@ def _reader_of(emitter: Any) -> threading.Thread | None:
     return reader if isinstance(reader, threading.Thread) else None
 
 
-class _OverflowListener(logging.Handler):
+class _OverflowDetector(logging.Handler):
     """Hears watchdog say that the kernel dropped events; runs in watchdog's thread."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    def __init__(self, listener: EventListener) -> None:
         super().__init__(logging.WARNING)
-        self._tell = tell
+        self._listener = listener
 
     def emit(self, record: logging.LogRecord) -> None:
         if "overflow" in record.getMessage().lower():
-            self._tell()
+            self._listener.on_overflow()

@@ -13,8 +13,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
+from receipt_watcher.config.branches import branch_at, branches_of
+from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.wait_reasons import WAITS_FOR_PATIENCE, WaitReason
 
 #: A parked file is left alone for so long before it is looked at again: first pause, longest pause; it doubles.
@@ -82,6 +85,16 @@ class Times:
 
     settle_seconds: float
     patience_seconds: float
+
+
+def times_of(settings: Inbox) -> Callable[[str], Times]:
+    """Return the function that says how long a file settles, by its path: the innermost configured subfolder counts."""
+    branches = branches_of(settings)
+    times = {branch.key: Times(branch.settle_seconds, branch.patience_seconds) for branch in branches}
+    usual = times[branches[-1].key]
+    if all(own == usual for own in times.values()):
+        return lambda _: usual
+    return lambda relative: times[branch_at(branches, Path(relative)).key]
 
 
 class Settler:

@@ -16,16 +16,14 @@ import errno
 import os
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import structlog
 
-from receipt_watcher.config.branches import branch_at, branches_of
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.watching.event_source import EventSource
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
 from receipt_watcher.inbox.watching.listing import listing_of
-from receipt_watcher.inbox.watching.settling import Settled, Settler, Signature, Times
+from receipt_watcher.inbox.watching.settling import Settled, Settler, Signature, times_of
 from receipt_watcher.system.mounts import Mount, mount_of
 from receipt_watcher.system.open_files import Writers, writers_of
 
@@ -42,7 +40,7 @@ class InboxWatch:
         self.name = settings.name
         self.path = settings.path
         self.listing = listing_of(settings)
-        self.settler = Settler(_times(settings))
+        self.settler = Settler(times_of(settings))
         self.source = EventSource(settings, ring)
         self.writers = Writers.UNKNOWN
         self.scanned_at: float | None = None
@@ -217,13 +215,3 @@ class InboxWatch:
     def signature_of(self, relative: str) -> Signature | None:
         """Return a file's signature; None where it is no file that is to be taken."""
         return self.listing.signature_of(relative)
-
-
-def _times(settings: Inbox) -> Callable[[str], Times]:
-    """Return how long the files of each subfolder settle: the innermost configured one counts."""
-    branches = branches_of(settings)
-    times = {branch.key: Times(branch.settle_seconds, branch.patience_seconds) for branch in branches}
-    usual = times[branches[-1].key]
-    if all(own == usual for own in times.values()):
-        return lambda _: usual
-    return lambda relative: times[branch_at(branches, Path(relative)).key]

@@ -14,7 +14,7 @@ import contextlib
 import errno
 import socket
 import ssl
-from collections.abc import Callable
+from typing import Protocol
 
 from receipt_watcher.web.server.admission import Admission
 from receipt_watcher.web.server.connections import Connection
@@ -48,13 +48,20 @@ _OF_ONE_CALLER = frozenset(
 )
 
 
+class ConnectionFactory(Protocol):
+    """Makes the protocol of a connection, before anything is read of it."""
+
+    def __call__(self) -> Connection:
+        """Return a new connection."""
+
+
 class Acceptor:
     """Accepts at one socket; `is_shared` says that another process keeps it open after us."""
 
     def __init__(
         self,
         listener: socket.socket,
-        make_connection: Callable[[], Connection],
+        make_connection: ConnectionFactory,
         admission: Admission,
         *,
         tls: ssl.SSLContext | None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from receipt_watcher.jobs.job import Folder
@@ -186,14 +186,12 @@ class SteppingSpool(Spool):
         super().move(source, folder, path)
         self._life.step()
 
-    def flush(self, paths: Iterable[Path]) -> None:
+    def flush(self, paths: Collection[Path]) -> None:
         """Flush after a step."""
-        kept = list(paths)
         self._life.step()
-        super().flush(kept)
+        super().flush(paths)
 
-    def flush_moves(self, targets: Iterable[Path]) -> None:
+    def flush_moves(self, targets: Collection[Path]) -> None:
         """Flush after a step."""
-        kept = list(targets)
         self._life.step()
-        super().flush_moves(kept)
+        super().flush_moves(targets)

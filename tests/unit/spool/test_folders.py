@@ -714,7 +714,7 @@ def test_moves_share_their_flushes(spool: Spool, monkeypatch: pytest.MonkeyPatch
     flushed = record_flushes(monkeypatch)
     for name in ("a", "b"):
         (spool.folders.done / name).mkdir()
-    spool.flush_moves(spool.folders.done / name for name in ("a/1.pdf", "a/2.pdf", "b/3.pdf"))
+    spool.flush_moves([spool.folders.done / name for name in ("a/1.pdf", "a/2.pdf", "b/3.pdf")])
     assert sorted(flushed) == [spool.folders.done / "a", spool.folders.done / "b"]
 
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.log.engine.connection import Connection
@@ -25,6 +25,14 @@ from receipt_watcher.jobs.log.engine.turns import Turns
 SQLITE_VERSION = sqlite3.sqlite_version
 
 Read = TypeVar("Read")
+Made_co = TypeVar("Made_co", covariant=True)
+
+
+class RowReader(Protocol[Made_co]):
+    """Makes a value of a row, or raises one of the errors that a damaged row causes."""
+
+    def __call__(self, row: tuple[Any, ...], /) -> Made_co:
+        """Return the value."""
 
 
 class Database:
@@ -114,7 +122,7 @@ class Database:
         with self.reading():
             return list(self.connection.execute(statement, values))
 
-    def select_as(self, read: Callable[[tuple[Any, ...]], Read], statement: str, *values: object) -> list[Read]:
+    def select_as(self, read: RowReader[Read], statement: str, *values: object) -> list[Read]:
         """Return the rows of a query, each as `read` understands it.
 
         Raises:

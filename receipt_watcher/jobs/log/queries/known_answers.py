@@ -5,22 +5,30 @@ Any thread may call it; nothing is kept on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from collections.abc import Hashable
+from typing import Any, Protocol, TypeVar
 
 from receipt_watcher.jobs.log.engine.sqlite import Database
 
 Answer = TypeVar("Answer")
+Answer_co = TypeVar("Answer_co", covariant=True)
+
+
+class Query(Protocol[Answer_co]):
+    """A question to the log, which is asked if the log has changed since it was answered."""
+
+    def __call__(self) -> Answer_co:
+        """Return the answer."""
 
 
 class KnownAnswers:
-    """What was answered, by question and by version of the log."""
+    """The last answers, by question and by version of the log."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._answers: dict[Hashable, tuple[tuple[int, ...], Any]] = {}
 
-    def answer(self, question: Hashable, ask: Callable[[], Answer]) -> Answer:
+    def answer(self, question: Hashable, ask: Query[Answer]) -> Answer:
         """Return what was answered the last time, unless the log has changed since.
 
         Loops ask every few seconds what waits, and to count a hundred thousand takes milliseconds.
@@ -29,9 +37,9 @@ class KnownAnswers:
             version = self._database.version()
             known = self._answers.get(question)
             if known is not None and known[0] == version:
-                found: Answer = known[1]
-                return found
-            found = ask()
+                answer: Answer = known[1]
+                return answer
+            answer = ask()
             if version is not None:
-                self._answers[question] = version, found
-            return found
+                self._answers[question] = version, answer
+            return answer

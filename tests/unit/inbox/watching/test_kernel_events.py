@@ -199,14 +199,13 @@ def test_a_file_that_was_moved_away_holds_up_nothing(watcher: Watcher) -> None:
 def _heard_names(watcher: Watcher) -> list[str]:
     """Return a list that each name is added to as its event comes."""
     names: list[str] = []
-    hint = watcher.watch.source._hint
+    hint = watcher.watch.source.on_file
 
     def listen(path: str) -> None:
         names.append(Path(path).name)
         hint(path)
 
-    assert watcher.watch.source._events is not None
-    watcher.watch.source._events._pass_on = listen
+    watcher.watch.source.on_file = listen  # type: ignore[method-assign]
     return names
 
 

@@ -109,7 +109,7 @@ def test_ignored_names_are_not_even_waited_for(folder: Path, clock: FakeClock) -
             (folder / relative).write_bytes(b"content")
     watch = watch_on(folder, recursive=True)
     for relative in IGNORED:
-        watch.source._hint(f"{folder}/{relative}")
+        watch.source.on_file(f"{folder}/{relative}")
     assert settled(watch, clock) == []
     assert len(watch.settler) == 0
 
@@ -128,7 +128,7 @@ def test_our_notes_are_not_taken_and_others_are(folder: Path, clock: FakeClock) 
     (folder / "x.reason.txt").write_text("Receipt of the Reason Ltd")
     watch = watch_on(folder)
     for name in ("scan.pdf.reason.txt", "x.reason.txt"):
-        watch.source._hint(f"{folder}/{name}")
+        watch.source.on_file(f"{folder}/{name}")
     assert settled(watch, clock) == ["x.reason.txt"]
 
 
@@ -156,7 +156,7 @@ def test_links_and_pipes_are_never_taken(folder: Path, tmp_path: Path, clock: Fa
     watch = watch_on(folder, recursive=True)
     for name in ("file.pdf", "folder/file.pdf", "dangling.pdf", "pipe.pdf", "pipe.reason.txt"):
         if name != "folder/file.pdf":  # an event never comes from behind a link
-            watch.source._hint(f"{folder}/{name}")
+            watch.source.on_file(f"{folder}/{name}")
     assert settled(watch, clock) == []
 
 
@@ -253,7 +253,7 @@ class Writers(RuleBasedStateMachine):
 
     def _tell(self, name: str, *, told: bool) -> None:
         if told:
-            self._watch.source._hint(f"{self._inbox}/{name}")
+            self._watch.source.on_file(f"{self._inbox}/{name}")
 
     def _forget(self, name: str) -> None:
         del self._changed[name], self._whole[name]
