@@ -37,6 +37,7 @@ cli
 ENTRIES_OF_FOLDER = 12
 LISTS = {"docs", "migrations", "formats", "static", "templates", "commands", "workflows", "monitoring", "node"}
 LINES_OF_MODULE = 400
+LINES_OF_TEST_MODULE = 600
 LINES_OF_CLASS = 250
 ATTRIBUTES_OF_CLASS = 20
 ARGUMENTS_OF_CONSTRUCTOR = 10
@@ -70,6 +71,32 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "uvicorn": ("web",),
     "watchdog": ("inbox.watching",),
     "yaml": ("config", "cli.documents"),
+}
+
+#: Test modules that are too long and are to be split. A module that is short enough must leave the list.
+TO_SPLIT = {
+    "properties/interleavings.py",
+    "scenarios/test_daemon.py",
+    "scenarios/test_outage.py",
+    "scenarios/test_share_lost.py",
+    "unit/cli/demo/test_demo.py",
+    "unit/cli/setup/test_steps.py",
+    "unit/cli/test_commands.py",
+    "unit/cli/test_main.py",
+    "unit/delivery/destinations/test_contract.py",
+    "unit/delivery/destinations/test_http_client.py",
+    "unit/examine/test_pool.py",
+    "unit/notify/test_watcher.py",
+    "unit/report/balance/test_balance.py",
+    "unit/service/test_supervisor.py",
+    "unit/spool/test_filing.py",
+    "unit/spool/test_folders.py",
+    "unit/spool/test_retention.py",
+    "unit/system/test_disk.py",
+    "unit/web/access/test_authorization.py",
+    "unit/web/pages/test_pages.py",
+    "unit/web/server/test_hostile_callers.py",
+    "unit/web/test_app.py",
 }
 
 #: Every stage logs, so structlog is everywhere; but only one module says how the lines look.
@@ -409,6 +436,14 @@ def test_nothing_is_large(what: str) -> None:
     sizes = measure()
     sys.stdout.write(f"{what}: {sorted(sizes.items(), key=lambda item: -item[1])[:3]}\n")
     assert {name for name, size in sizes.items() if size > most} == set()
+
+
+def test_test_modules_are_short() -> None:
+    """A test module shows one behaviour, and is short enough to be read at one go."""
+    folder = Path(__file__).parent
+    lines = {str(path.relative_to(folder)): len(path.read_text("utf-8").splitlines()) for path in folder.rglob("*.py")}
+    sys.stdout.write(f"lines of a test module: {sorted(lines.items(), key=lambda item: -item[1])[:3]}\n")
+    assert {name for name, count in lines.items() if count > LINES_OF_TEST_MODULE} == TO_SPLIT
 
 
 # --- names ---------------------------------------------------------------------------------------------------------

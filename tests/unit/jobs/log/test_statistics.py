@@ -11,7 +11,7 @@ import pytest
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job
-from tests.unit.jobs.log.test_transitions import NOW, OFFICE, PlannedError, asked_by
+from tests.unit.jobs.log.job_log_rows import NOW, OFFICE, PlannedError, asked_by
 
 LATER = NOW + 1000
 
