@@ -94,9 +94,7 @@ TO_SPLIT = {
     "unit/spool/test_retention.py",
     "unit/system/test_disk.py",
     "unit/web/access/test_authorization.py",
-    "unit/web/pages/test_pages.py",
     "unit/web/server/test_hostile_callers.py",
-    "unit/web/test_app.py",
 }
 
 #: Every stage logs, so structlog is everywhere; but only one module says how the lines look.

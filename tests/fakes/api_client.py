@@ -35,7 +35,7 @@ from receipt_watcher.web.probes import Probes, ProbeSources
 from receipt_watcher.web.uploads.receive import Uploads
 from tests.conftest import TOKEN, FakeClock
 from tests.unit.delivery.test_callbacks import Concluding
-from tests.unit.web.test_app import LOCAL, OFFICE, ask
+from tests.unit.web.callback_site import LOCAL, OFFICE, ask
 
 SECRETS = {role: f"secret-of-{role}" for role in Role}
 SESSION_SECRET = "a-secret-for-sessions"

@@ -29,7 +29,7 @@ from receipt_watcher.web.server import thread
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.api_client import no_pause
 from tests.properties.interleavings import be_quiet
-from tests.unit.web.test_app import SUCCESS, Site
+from tests.unit.web.callback_site import SUCCESS, Site
 
 OFTEN = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 RIGHT = b"X-Callback-Token: " + TOKEN.encode()

@@ -22,7 +22,7 @@ from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock, make_job, refusing_commits
 from tests.unit.delivery.test_callbacks import DEADLINE_SECONDS
 from tests.unit.system.test_disk import refusing
-from tests.unit.web.test_app import SUCCESS, Site, assert_problem
+from tests.unit.web.callback_site import SUCCESS, Site, assert_problem
 
 FAILURE = b'{"status": "failure", "message": "no total"}'
 

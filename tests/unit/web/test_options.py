@@ -13,8 +13,8 @@ from receipt_watcher.config.roles import Role
 from tests.conftest import TOKEN
 from tests.fakes.api_client import SECRETS, bearer
 from tests.fakes.daemons.process import RunningDaemon, jpegs, merge, wait_until
+from tests.unit.web.callback_site import assert_problem
 from tests.unit.web.server.test_thread import certificate_for
-from tests.unit.web.test_app import assert_problem
 from tests.unit.web.uploads.test_receive import TOKENS
 
 

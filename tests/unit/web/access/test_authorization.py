@@ -37,7 +37,7 @@ from receipt_watcher.web.api.operations import OPERATIONS, Operation
 from receipt_watcher.web.pages.sign_in import own_path
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.api_client import SECRETS, ApiSite, bearer, tokens
-from tests.unit.web.test_app import LOCAL, OFFICE, ask, assert_problem
+from tests.unit.web.callback_site import LOCAL, OFFICE, ask, assert_problem
 
 PROTECTED = {name: each for name, each in OPERATIONS.items() if each.right is not None}
 CHANGING = {name: each for name, each in PROTECTED.items() if each.method != "GET"}

@@ -27,7 +27,7 @@ from receipt_watcher.web.api import schemas
 from receipt_watcher.web.api.operations import OPERATIONS
 from tests.conftest import FakeClock, make_job
 from tests.fakes.api_client import ApiSite
-from tests.unit.web.test_app import LOCAL, ask, assert_problem
+from tests.unit.web.callback_site import LOCAL, ask, assert_problem
 
 OFTEN = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 

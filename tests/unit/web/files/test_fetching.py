@@ -39,7 +39,7 @@ from receipt_watcher.web.server.admission import Admission
 from tests.benchmarks import probe
 from tests.conftest import TOKEN, FakeClock, make_job
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
-from tests.unit.web.test_app import OFFICE, Site, assert_problem, served
+from tests.unit.web.callback_site import OFFICE, Site, assert_problem, served
 
 CONTENT = bytes(range(256)) * 8192  # five pieces and a bit
 SIOCOUTQNSD = 0x894B  # asks for the bytes that were not sent yet; linux/sockios.h

@@ -52,7 +52,7 @@ from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 from tests.properties.attacks import attack
 from tests.properties.fuzz_http import faults_in, fuzz
-from tests.unit.web.test_app import AUTHENTIC, JSON, SUCCESS, VERDICTS, Site, ask, assert_problem
+from tests.unit.web.callback_site import AUTHENTIC, JSON, SUCCESS, VERDICTS, Site, ask, assert_problem
 
 OLD_TOKEN = "the-token-before-that"
 WRONG = {"X-Callback-Token": "wrong"}

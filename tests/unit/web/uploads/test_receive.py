@@ -31,7 +31,7 @@ from receipt_watcher.web.uploads.form import Form, safe_name
 from tests.conftest import TOKEN
 from tests.fakes.api_client import SECRETS, bearer
 from tests.fakes.daemons.process import RunningDaemon, assert_consistent, files_below, jpegs, wait_until
-from tests.unit.web.test_app import assert_problem
+from tests.unit.web.callback_site import assert_problem
 
 TOKENS = {"http": {"tokens": {f"the-{role}": {"role": str(role), "hash": hash_of(SECRETS[role])} for role in Role}}}
 
