@@ -93,8 +93,6 @@ TO_SPLIT = {
     "unit/spool/test_folders.py",
     "unit/spool/test_retention.py",
     "unit/system/test_disk.py",
-    "unit/web/access/test_authorization.py",
-    "unit/web/server/test_hostile_callers.py",
 }
 
 #: Every stage logs, so structlog is everywhere; but only one module says how the lines look.

@@ -13,5 +13,10 @@ TARGETS: dict[str, list[str]] = {
     "delivery.destinations.signature": ["tests/unit/delivery/destinations/test_signature.py"],
     "config.schedule": ["tests/unit/config/test_schedule.py"],
     "web.files.links": ["tests/unit/web/files/test_links.py"],
-    "web.access.sessions": ["tests/unit/web/access/test_authorization.py"],
+    "web.access.sessions": [
+        "tests/unit/web/access/test_other_sites.py",
+        "tests/unit/web/access/test_proxies.py",
+        "tests/unit/web/access/test_sessions.py",
+        "tests/unit/web/access/test_sign_in.py",
+    ],
 }
