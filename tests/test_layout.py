@@ -92,7 +92,6 @@ TO_SPLIT = {
     "unit/spool/test_filing.py",
     "unit/spool/test_folders.py",
     "unit/spool/test_retention.py",
-    "unit/system/test_disk.py",
 }
 
 #: Every stage logs, so structlog is everywhere; but only one module says how the lines look.

@@ -23,7 +23,7 @@ from tests.fakes.daemons.process import digest
 from tests.properties.interleavings import be_quiet
 from tests.unit.inbox.test_take_in import route_on
 from tests.unit.spool.test_filing import MONTH, Office
-from tests.unit.system.test_disk import (
+from tests.unit.system.disk_faults import (
     another_file_system,
     behind_a_bind_mount,
     neither_renameat2_nor_links,

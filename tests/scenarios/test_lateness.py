@@ -24,7 +24,7 @@ from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of
 from tests.conftest import FakeClock
 from tests.fakes.daemons.process import digest
 from tests.unit.inbox.test_take_in import Desk, route_on
-from tests.unit.system.test_disk import refusing
+from tests.unit.system.disk_faults import refusing
 
 JPEG = samples.jpeg(1)
 

@@ -21,7 +21,7 @@ from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock, make_job, refusing_commits
 from tests.unit.delivery.test_callbacks import DEADLINE_SECONDS
-from tests.unit.system.test_disk import refusing
+from tests.unit.system.disk_faults import refusing
 from tests.unit.web.callback_site import SUCCESS, Site, assert_problem
 
 FAILURE = b'{"status": "failure", "message": "no total"}'

@@ -34,7 +34,7 @@ from receipt_watcher.system import disk
 from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock
 from tests.fakes.daemons.process import digest, jpegs
-from tests.unit.system.test_disk import Crash, another_file_system, crash, record_flushes, refusing
+from tests.unit.system.disk_faults import Crash, another_file_system, crash, record_flushes, refusing
 
 LIMITS = FileLimits(max_file_bytes=1_000_000, max_pixels=1_000_000)
 

@@ -40,7 +40,7 @@ from tests.conftest import INSTALLATION, FakeClock
 from tests.fakes.daemons.process import digest, jpegs
 from tests.fakes.unprivileged import ordinary_permissions
 from tests.unit.inbox.test_take_in import Desk, route_on, settled, take_in
-from tests.unit.system.test_disk import Crash, another_file_system, behind_a_bind_mount, crash, refusing
+from tests.unit.system.disk_faults import Crash, another_file_system, behind_a_bind_mount, crash, refusing
 
 MONTH = "2023-11"
 

@@ -23,7 +23,7 @@ from receipt_watcher.system import disk
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from tests.conftest import INSTALLATION
 from tests.fakes.daemons.process import REPOSITORY
-from tests.unit.system.test_disk import (
+from tests.unit.system.disk_faults import (
     AT_ONCE,
     UNTOLD,
     Crash,

@@ -10,7 +10,7 @@ import pytest
 
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX, is_note, note_path, remove_note, write_note
 from receipt_watcher.system.display import NAME_MAX_BYTES
-from tests.unit.system.test_disk import Crash, crash, record_flushes, refusing
+from tests.unit.system.disk_faults import Crash, crash, record_flushes, refusing
 
 JOB = "01900000-0000-7000-8000-000000000001"
 OTHER_JOB = "01900000-0000-7000-8000-000000000002"

@@ -25,7 +25,7 @@ from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until
 from tests.unit.inbox.test_take_in import URL, route_on
 from tests.unit.spool.test_filing import Office
-from tests.unit.system.test_disk import Crash
+from tests.unit.system.disk_faults import Crash
 
 CAME_AT = 1_690_000_000.0
 

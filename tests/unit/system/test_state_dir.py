@@ -20,7 +20,7 @@ from receipt_watcher.system.disk import flush_folder
 from receipt_watcher.system.state_dir import Installation, new_token
 from tests.fakes.daemons.process import REPOSITORY, wait_until
 from tests.fakes.unprivileged import ordinary_permissions
-from tests.unit.system.test_disk import refusing
+from tests.unit.system.disk_faults import refusing
 
 _HOLDER = """
 import sys

@@ -27,7 +27,7 @@ from receipt_watcher.system.mounts import Mount, mount_of
 from tests.conftest import FakeClock
 from tests.fakes.daemons.process import wait_until
 from tests.unit.inbox.watching.test_ignored import IGNORED, TAKEN
-from tests.unit.system.test_disk import AT_ONCE
+from tests.unit.system.disk_faults import AT_ONCE
 
 SETTLE = 2.0
 PATIENCE = 60.0

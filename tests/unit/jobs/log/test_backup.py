@@ -24,7 +24,7 @@ from receipt_watcher.jobs.states import Event
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from tests.conftest import make_job
 from tests.fakes.daemons.process import wait_until
-from tests.unit.system.test_disk import refusing
+from tests.unit.system.disk_faults import refusing
 
 NOW = 1_700_000_000.0
 

@@ -21,7 +21,7 @@ from receipt_watcher.spool.identity import owner as module
 from receipt_watcher.spool.identity.owner import Mark, Owner
 from tests.conftest import INSTALLATION
 from tests.fakes.daemons.process import wait_until
-from tests.unit.system.test_disk import refusing
+from tests.unit.system.disk_faults import refusing
 
 OTHER = "99999999-2222-4333-8444-555555555555"
 ELSEWHERE = Mark(INSTALLATION, "otherhost", "4711", "another-boot")
