@@ -83,8 +83,6 @@ TO_SPLIT = {
     "unit/cli/setup/test_steps.py",
     "unit/cli/test_commands.py",
     "unit/cli/test_main.py",
-    "unit/delivery/destinations/test_contract.py",
-    "unit/delivery/destinations/test_http_client.py",
     "unit/examine/test_pool.py",
     "unit/notify/test_watcher.py",
     "unit/report/balance/test_balance.py",

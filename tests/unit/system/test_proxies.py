@@ -23,7 +23,7 @@ from receipt_watcher.delivery.destinations.n8n.webhook import outcome_of
 from receipt_watcher.errors import ConfigError, NotSentError
 from receipt_watcher.service.clients import n8n_client, notice_client
 from tests.conftest import TOKEN
-from tests.unit.delivery.destinations.test_http_client import FarSide, Line, post
+from tests.unit.delivery.destinations.far_side import FarSide, Line, post
 
 PROXY = "http://proxy.office.lan:3128"
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

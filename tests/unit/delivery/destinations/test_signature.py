@@ -23,7 +23,15 @@ from receipt_watcher.delivery.destinations.signature import Signer
 from receipt_watcher.errors import ChangedOnDiskError, ConfigError
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs
-from tests.unit.delivery.destinations.test_contract import NOW, PIECE, URL, FakeOutbound, content_of, deliver, receipt
+from tests.unit.delivery.destinations.receipts_to_send import (
+    NOW,
+    PIECE,
+    URL,
+    FakeOutbound,
+    content_of,
+    deliver,
+    receipt,
+)
 
 #: The example of Standard Webhooks, as its libraries test it.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
