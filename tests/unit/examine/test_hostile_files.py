@@ -19,9 +19,9 @@ from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.examine.result import MAX_DIGEST_BYTES, Examination, FileLimits, Refusal
 from receipt_watcher.jobs.reasons import Reason
 from tests.fakes import receipt_variants
+from tests.unit.examine.examiner_processes import children_of
 from tests.unit.examine.test_judge import bmp_header, gif_header, png_header, tiff_of_two, webp_header
 from tests.unit.examine.test_kinds import jpeg_of_size
-from tests.unit.examine.test_pool import children_of
 
 LIMITS = FileLimits(max_file_bytes=52_428_800, max_pixels=250_000_000)
 
