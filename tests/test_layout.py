@@ -80,8 +80,6 @@ TO_SPLIT = {
     "scenarios/test_outage.py",
     "scenarios/test_share_lost.py",
     "unit/cli/setup/test_steps.py",
-    "unit/cli/test_commands.py",
-    "unit/cli/test_main.py",
     "unit/notify/test_watcher.py",
     "unit/report/balance/test_balance.py",
     "unit/service/test_supervisor.py",

@@ -44,14 +44,14 @@ from receipt_watcher.system.display import display_name
 from receipt_watcher.system.time_limit import answering
 from tests.conftest import INSTALLATION, TOKEN, FakeClock, make_job, open_log
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until
-from tests.unit.cli import test_main
-from tests.unit.cli.test_main import Command
+from tests.unit.cli import conftest as cli
+from tests.unit.cli.typed_commands import Command
 from tests.unit.inbox.test_take_in import route_on
 from tests.unit.spool import test_filing
 from tests.unit.spool.test_filing import Office
 
 #: Fixtures of others.
-command, config_file, job_log = test_main.command, test_main.config_file, test_main.job_log
+command, config_file, job_log = cli.command, cli.config_file, cli.job_log
 office, universal_time = test_filing.office, test_filing.universal_time
 
 EVERYTHING = Selection()

@@ -1,0 +1,89 @@
+"""`retry`, `cancel` and `settle` change only what may be changed."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.states import Event, State
+from tests.unit.cli.typed_commands import Command, add, state_of
+
+
+@pytest.mark.parametrize(
+    ("word", "state", "after", "text"),
+    [
+        ("retry", State.FAILURE, State.QUEUED, "queued; a running daemon goes on with it within seconds"),
+        ("retry", State.CANCELLED, State.QUEUED, "queued; a running daemon goes on with it within seconds"),
+        ("retry", State.SUCCESS, State.SUCCESS, "not possible, it is success"),
+        ("retry", State.QUEUED, State.QUEUED, "not possible, it is queued"),
+        ("cancel", State.QUEUED, State.CANCELLED, "cancelled; a running daemon goes on with it within seconds"),
+        ("cancel", State.PROCESSING, State.CANCELLED, "cancelled; a running daemon goes on with it within seconds"),
+        ("cancel", State.DELIVERING, State.DELIVERING, "not possible, it is delivering; it is being delivered"),
+        ("cancel", State.FAILURE, State.FAILURE, "not possible, it is failure"),
+    ],
+)
+def test_retry_and_cancel(  # noqa: PLR0917 - four columns and two fixtures
+    word: str, state: State, after: State, text: str, command: Command, job_log: JobLog
+) -> None:
+    """They do what the job's state allows, with exit code 0, or say why it cannot be, with 1."""
+    job_id = add(job_log, "scan.jpg", state)
+    said = command(word, "scan.jpg")
+    assert said.out.startswith(f"{job_id}  scan.jpg: {text}")
+    assert said.code == (0 if state is not after else 1)
+    assert state_of(job_log, job_id) is after
+    again = command(word, job_id, "--json")
+    assert (again.code, again.json) == (1, [{"job_id": job_id, "filename": "scan.jpg", "done": False}])
+
+
+def test_retry_of_all_that_failed(command: Command, job_log: JobLog) -> None:
+    """--failed retries each failed job and no other."""
+    ids = {name: add(job_log, f"{name}.jpg", State(name), 5) for name in ("failure", "success", "cancelled")}
+    said = command("retry", "--failed", "--json")
+    assert (said.code, said.json) == (0, [{"job_id": ids["failure"], "filename": "failure.jpg", "done": True}])
+    assert [state_of(job_log, job_id) for job_id in ids.values()] == [State.QUEUED, State.SUCCESS, State.CANCELLED]
+
+
+MAYBE = [Reason.OUTCOME_UNKNOWN, Reason.UNREADABLE_VERDICT, Reason.NO_CALLBACK]
+
+
+def unknown(log: JobLog, reason: Reason = Reason.OUTCOME_UNKNOWN) -> str:
+    """Put a job into the log that may have been booked, and return its id."""
+    job_id = add(log, "scan.jpg", State.DELIVERING)
+    assert log.jobs.advance(job_id, Event.GIVE_UP, time.time(), reason=reason)
+    return job_id
+
+
+@pytest.mark.parametrize("reason", MAYBE)
+def test_retry_of_what_may_have_been_booked(reason: Reason, command: Command, job_log: JobLog) -> None:
+    """It needs --force, be it named or among all that failed; without it the command says why and what else to do."""
+    job_id = unknown(job_log, reason)
+    for words in (["scan.jpg"], ["--failed"]):
+        said = command("retry", *words)
+        assert said.code == 1
+        assert f"not retried ({reason}). N8N may have booked it" in said.out
+        assert "settle" in said.out
+        assert "--force" in said.out
+    assert state_of(job_log, job_id) is State.FAILURE
+    assert command("retry", "scan.jpg", "--force").code == 0
+    assert state_of(job_log, job_id) is State.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("word", "state", "text"),
+    [("--delivered", State.SUCCESS, "success"), ("--not-delivered", State.FAILURE, "marked as not delivered")],
+)
+def test_settle(word: str, state: State, text: str, command: Command, job_log: JobLog) -> None:
+    """An admin who has looked in N8N says what became of a job; once, and of no job that cannot be settled."""
+    job_id = unknown(job_log)
+    assert command("settle", job_id).code == 2
+    said = command("settle", "scan.jpg", word)
+    assert (said.code, state_of(job_log, job_id)) == (0, state)
+    assert said.out.startswith(f"{job_id}  scan.jpg: {text}")
+    assert job_log.database.select("SELECT detail FROM history ORDER BY id DESC LIMIT 1")[0] == ("by an admin",)
+    again = command("settle", "scan.jpg", word)
+    assert again.code == 1
+    assert "can be settled; this one is" in again.out
+    assert command("retry", "scan.jpg").code == (1 if state is State.SUCCESS else 0)
