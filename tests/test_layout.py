@@ -79,8 +79,6 @@ TO_SPLIT = {
     "scenarios/test_daemon.py",
     "scenarios/test_outage.py",
     "scenarios/test_share_lost.py",
-    "unit/cli/setup/test_steps.py",
-    "unit/notify/test_watcher.py",
     "unit/report/balance/test_balance.py",
     "unit/service/test_supervisor.py",
     "unit/spool/test_filing.py",

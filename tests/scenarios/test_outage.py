@@ -43,8 +43,8 @@ from tests.unit.delivery.worker_world import (
     World,
     route_to,
 )
-from tests.unit.notify.test_watcher import OFFICE, FakeChannel
-from tests.unit.notify.test_watcher import SETTINGS as TOLD
+from tests.unit.notify.notice_office import OFFICE, FakeChannel
+from tests.unit.notify.notice_office import SETTINGS as TOLD
 
 __all__ = ["other_spool"]  # a fixture
 

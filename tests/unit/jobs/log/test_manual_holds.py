@@ -21,7 +21,8 @@ from tests.fakes.daemons.process import RunningDaemon, wait_until
 from tests.unit.delivery.test_callbacks import DEADLINE_SECONDS, Concluding
 from tests.unit.delivery.worker_world import DOWN, URL, FakeDestination, World, route_to
 from tests.unit.inbox.test_status_file import Share, share
-from tests.unit.notify.test_watcher import Office, office
+from tests.unit.notify.conftest import office
+from tests.unit.notify.notice_office import Office
 
 __all__ = ["office", "share"]  # fixtures
 
