@@ -44,9 +44,15 @@ def inboxes(context: click.Context, _parameter: click.Parameter, incomplete: str
 
 
 def holdable(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer what can be held: the inboxes, and all of N8N."""
-    everything = [CompletionItem("n8n", help="every webhook")] if "n8n".startswith(incomplete) else []
-    return [*inboxes(context, parameter, incomplete), *everything]
+    """Offer what can be held: the inboxes, all of N8N, and each webhook by its name."""
+    from receipt_watcher.delivery.naming import DestinationNames
+
+    try:
+        names = list(DestinationNames(load_config(_config_file(context)).webhook_urls()).by_url.values())
+    except (ReceiptWatcherError, OSError):
+        names = []
+    items = [CompletionItem("n8n", help="every webhook"), *map(CompletionItem, names)]
+    return [*inboxes(context, parameter, incomplete), *(item for item in items if item.value.startswith(incomplete))]
 
 
 def _config_file(context: click.Context) -> Path | None:

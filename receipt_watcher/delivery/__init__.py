@@ -10,7 +10,7 @@ What it promises: a job is claimed before it is sent, and one that may have been
 - `callbacks`: verdicts that come by a callback
 - `deadlines`: jobs without one: sent again, or given up
 - `kept_callbacks`: callbacks that the job log could not take
-- `naming`: what destinations are called, and which branches go to one
+- `naming`: the public names of destinations, and which branches go to one
 - `pace`: the speed at which a queue drains
 - `destinations`: the requests to each, and the meaning of its answers
 

@@ -51,7 +51,7 @@ class Notice:
 class Hold:
     """A destination that is held, or was until `until`; `waiting` receipts go to it."""
 
-    host: str
+    name: str
     inboxes: tuple[str, ...]
     since: float
     message: str
@@ -107,7 +107,7 @@ class Wording:
     def held(self, holds: Sequence[Hold]) -> Notice:
         """N8N does not take receipts."""
         parts = [
-            f"N8N at {hold.host} is on hold since {self._at(hold.since)}: {quoted(hold.message)}\n"
+            f"N8N at {hold.name} is on hold since {self._at(hold.since)}: {quoted(hold.message)}\n"
             f"{_inboxes(hold.inboxes)}. {receipts(hold.waiting, 'is', 'are')} waiting."
             for hold in holds
         ]
@@ -124,7 +124,7 @@ class Wording:
         for hold in holds:
             until = self._now if hold.until is None else hold.until
             parts.append(
-                f"N8N at {hold.host} takes receipts again since {self._at(until)}. It was on hold since "
+                f"N8N at {hold.name} takes receipts again since {self._at(until)}. It was on hold since "
                 f"{self._at(hold.since)} ({duration_text(until - hold.since)}).\n"
                 f"{_inboxes(hold.inboxes)}. "
                 f"{receipts(hold.waiting, 'waited and goes', 'waited and go')} out now, in order of arrival."
@@ -220,7 +220,7 @@ class Wording:
         if day.open_now != waiting:
             parts.append(f"With those of before, {day.open_now} are on their way.")
         parts += [
-            f"N8N at {hold.host} is on hold since {self._at(hold.since)}: {quoted(hold.message)}" for hold in day.holds
+            f"N8N at {hold.name} is on hold since {self._at(hold.since)}: {quoted(hold.message)}" for hold in day.holds
         ]
         parts += [
             f"The inbox {away.name} is unavailable since {self._at(away.since)}: {quoted(away.why)}"

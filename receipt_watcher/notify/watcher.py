@@ -13,12 +13,11 @@ written nobody is told by this; that is what the heartbeat is for.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from urllib.parse import urlsplit
 
 import structlog
 
 from receipt_watcher.config.schedule import latest_day, time_of
-from receipt_watcher.delivery.naming import branches_of
+from receipt_watcher.delivery.naming import DestinationNames, branches_of
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
@@ -60,6 +59,7 @@ class NoticeWatcher:
         channels: Sequence[Channel],
         settings: NotificationSettings,
         *,
+        names: DestinationNames,
         inboxes: Callable[[], Sequence[InboxState]],
         clock: Callable[[], float],
         is_stopping: Callable[[], bool] = lambda: False,
@@ -69,6 +69,7 @@ class NoticeWatcher:
         self._routes = routes
         self._channels = {channel.name: channel for channel in channels}
         self._settings = settings
+        self._names = names
         self._inboxes = inboxes
         self._clock = clock
         self._outbox = log.outbox
@@ -152,8 +153,7 @@ class NoticeWatcher:
 
     def _hold(self, url: str, seen: HoldTold) -> Hold:
         inboxes = [route.name for route in self._routes if any(each.url == url for each in route.branches)]
-        host = urlsplit(url).hostname or "its address"
-        return Hold(host, tuple(inboxes), seen.since, seen.message, seen.waiting, seen.until)
+        return Hold(self._names.name_of(url), tuple(inboxes), seen.since, seen.message, seen.waiting, seen.until)
 
     def _of_holds(self, told: Told, words: Wording, now: float) -> Notice | None:
         new = {url: seen for url, seen in told.holds.items() if not seen.is_told and self._has_lasted(seen.since, now)}

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from receipt_watcher.config.values import MEBIBYTE
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.jobs.json_view import iso_time
@@ -39,6 +38,7 @@ class Health:
         holds: Holds,
         gates: Sequence[Gate],
         filing: Filing,
+        names: DestinationNames,
         *,
         state_folders: Iterable[Path],
         min_free_mb: float,
@@ -53,8 +53,7 @@ class Health:
         self._min_free_mb = min_free_mb
         self._stopping = stopping
         self._tell_log_trouble = tell_log_trouble
-        urls = [branch.url for gate in gates for branch in gate.route.branches]
-        self.destinations = destination_names(urls)
+        self._names = names
         self._asking = threading.Lock()
         self._unanswered: set[str] = set()  # whose disks were asked, and have not answered yet
 
@@ -85,13 +84,13 @@ class Health:
 
     def _held(self) -> dict[str, str]:
         try:
-            standings = {name: self._holds.of(url) for url, name in self.destinations.items()}
+            states = {name: self._holds.of(url) for url, name in self._names.by_url.items()}
         except JobLogError:  # a check says so
             return {}
         return {
-            f"hold:{name}": f"held since {iso_time(standing.held_since)}, its receipts wait; status says why"
-            for name, standing in standings.items()
-            if standing.is_held
+            f"hold:{name}": f"held since {iso_time(state.held_since)}, its receipts wait; status says why"
+            for name, state in states.items()
+            if state.is_held
         }
 
     def _trouble_of_log(self) -> str | None:
@@ -138,14 +137,3 @@ def trouble_of_disk(folder: Path, min_free_mb: float) -> str | None:
     if disk.f_blocks and free_mb < min_free_mb:  # some network file systems know no sizes, and say 0
         return f"{free_mb:.0f} MB are free for {folder}, less than limits.min_free_mb ({min_free_mb:g}); make room"
     return None
-
-
-def destination_names(urls: Iterable[str]) -> dict[str, str]:
-    """Return a name for each URL that anybody may read: its host, and which one of that host; the path is a secret."""
-    known: Counter[str] = Counter()
-    names: dict[str, str] = {}
-    for url in dict.fromkeys(urls):
-        host = urlsplit(url).netloc.rpartition("@")[2]
-        known[host] += 1
-        names[url] = f"{host}#{known[host]}"
-    return names

@@ -29,6 +29,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from receipt_watcher import __version__
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.jobs.log.histories import Delivered, Turn
@@ -139,6 +140,7 @@ class Present(Collector):
         holds: Holds,
         gates: Sequence[Gate],
         health: Health,
+        names: DestinationNames,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
@@ -147,6 +149,7 @@ class Present(Collector):
         self._holds = holds
         self._gates = gates
         self._health = health
+        self._names = names
         self._clock = clock
         self._monotonic = monotonic
 
@@ -203,7 +206,7 @@ class Present(Collector):
 
     def _held(self) -> Metric:
         held = _gauge("destination_hold", "Whether a webhook is held: its receipts wait.", "destination")
-        for url, name in self._health.destinations.items():
+        for url, name in self._names.by_url.items():
             held.add_metric([name], self._holds.of(url).is_held)
         return held
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from receipt_watcher.config.options import Config
-from receipt_watcher.delivery.naming import branches_of
+from receipt_watcher.delivery.naming import DestinationNames, branches_of
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.json_view import iso_time
@@ -39,6 +39,7 @@ class DaemonOverview:
         clock: Callable[[], float],
     ) -> None:
         self._config = config
+        self._names = DestinationNames(config.webhook_urls())
         self._log = log
         self._holds = holds
         self._routes = [gate.route for gate in gates]
@@ -49,21 +50,22 @@ class DaemonOverview:
     def in_one_line(self) -> str:
         """Return what is done now, for `systemctl status`."""
         keys = [branch.key for route in self._routes for branch in route.branches]
-        urls = set(self._config.webhook_urls())
+        held = {state.url: state.held_since for state in self._holds.all() if state.is_held}
         return status_line.in_one_line(
             self._log.statistics.count(keys, State.QUEUED),
             self._log.statistics.count(keys, State.DELIVERING, State.PROCESSING),
-            {each.url: each.held_since for each in self._holds.all() if each.is_held and each.url in urls},
+            {name: held[url] for url, name in self._names.by_url.items() if url in held},
             [gate.route.name for gate in self._gates if gate.state.unavailable],
             lambda at: datetime.fromtimestamp(at).astimezone(self._config.notify.zone).strftime("%H:%M"),
         )
 
     def waiting(self) -> dict[str, str]:
         """Return what waits as it should, by name: for a delivery window, or because an admin holds it."""
-        now = self._clock()
+        now, names = self._clock(), self._names
         held = {
-            f"hold:{hold.short}": f"{hold.label} is held by hand since {iso_time(hold.since)}{hold.words}"
+            f"hold:{names.held(hold)}": f"{what} is held by hand since {iso_time(hold.since)}{hold.words}"
             for hold in self._log.manual_holds.all()
+            if (what := names.held_in_words(hold))
         }
         closed = [
             each for inbox in self._config.inboxes for each in closed_windows(self._config, inbox, self._log, now)

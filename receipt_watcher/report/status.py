@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
-from urllib.parse import urlsplit
 
 from receipt_watcher import __version__
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.schedule import clock_text, duration_text
 from receipt_watcher.config.secrets import masked
 from receipt_watcher.config.sections.inbox import Inbox
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
 from receipt_watcher.inbox.state import Closed, InboxState
@@ -129,6 +129,7 @@ class InboxStatus:
 class Held:
     """A destination that is held: whose receipts wait for it, how many, and all that in words."""
 
+    name: str
     standing: DestinationState
     inboxes: list[str]
     waiting: int
@@ -145,6 +146,7 @@ class Status:
     is_running: bool
     inboxes: list[InboxStatus]
     counts: dict[State, int]
+    names: DestinationNames
     held: list[Held]
     failing: list[DestinationState]
     old: list[Job]
@@ -196,8 +198,8 @@ class Status:
         for inbox in self.inboxes:
             yield from inbox.lines(self.now, self.zone)
         for hold in self.by_hand:
-            yield f"Held by hand since {self._at(hold.since)}: {hold.label}{hold.words}"
-            yield f"  → receipt-watcher resume {hold.short}"
+            yield f"Held by hand since {self._at(hold.since)}: {self.names.held_in_words(hold)}{hold.words}"
+            yield f"  → receipt-watcher resume {self.names.held(hold)}"
         yield "Jobs: " + ", ".join(f"{number} {state.value}" for state, number in self.counts.items())
         if self.removed:
             yield f"Removed by retention: the files of {self.removed} jobs"
@@ -236,6 +238,7 @@ class Status:
             "removed": self.removed,
             "holds": [
                 {
+                    "destination": held.name,
                     "url": masked(held.standing.url),
                     "inboxes": held.inboxes,
                     "waiting": held.waiting,
@@ -256,7 +259,12 @@ class Status:
             },
             "old": [{"job_id": job.job_id, "filename": job.filename, "status": job.state.value} for job in self.old],
             "held_by_hand": [
-                {"kind": hold.kind.value, "name": masked(hold.name), "since": iso_time(hold.since), "why": hold.why}
+                {
+                    "kind": hold.kind.value,
+                    "name": self.names.held(hold),
+                    "since": iso_time(hold.since),
+                    "why": hold.why,
+                }
                 for hold in self.by_hand
             ],
             "failed": [
@@ -279,17 +287,18 @@ class Status:
 
 def status_of(config: Config, log: JobLog, holds: Holds, installation: Installation, now: float) -> Status:
     """Collect the picture."""
-    urls = set(config.webhook_urls())
+    destinations = DestinationNames(config.webhook_urls())
     names = [inbox.name for inbox in config.inboxes]
     counts = log.statistics.counts()
-    standings = [standing for standing in holds.all() if standing.url in urls]
+    standings = [standing for standing in holds.all() if standing.url in destinations.by_url]
     routed = log.statistics.open_jobs_of(names)
     is_running = installation.is_running()
     return Status(
         is_running=is_running,
         inboxes=[_inbox_status(config, inbox, log, now, is_running=is_running) for inbox in config.inboxes],
         counts=counts,
-        held=[_held(config, log, standing, now) for standing in standings if standing.is_held],
+        names=destinations,
+        held=[_held(config, log, destinations, standing, now) for standing in standings if standing.is_held],
         failing=[standing for standing in standings if standing.trouble and not standing.is_held],
         old=log.lookups.open_since(now - _OLD_SECONDS, limit=20),
         unrouted=sum(counts[state] for state in OPEN_STATES) - routed,
@@ -311,15 +320,15 @@ def status_of(config: Config, log: JobLog, holds: Holds, installation: Installat
     )
 
 
-def _held(config: Config, log: JobLog, standing: DestinationState, now: float) -> Held:
+def _held(config: Config, log: JobLog, names: DestinationNames, standing: DestinationState, now: float) -> Held:
+    name = names.name_of(standing.url)
     branches = config.branches_to(standing.url)
     times = (standing.held_since or now, standing.probe_at or now)
     since, probe_at = (clock_text(at, now, config.notify.zone) for at in times)
     inboxes = list(dict.fromkeys(branch.partition("/")[0] for branch in branches))
     waiting = log.statistics.count(branches, State.QUEUED, State.DELIVERING)
-    host = urlsplit(standing.url).hostname or "n8n"
-    words = f"N8N at {host} is on hold since {since} ({', '.join(inboxes)}: {waiting} waiting; next try {probe_at})"
-    return Held(standing, inboxes, waiting, words)
+    words = f"N8N at {name} is on hold since {since} ({', '.join(inboxes)}: {waiting} waiting; next try {probe_at})"
+    return Held(name, standing, inboxes, waiting, words)
 
 
 def _disks(config: Config) -> Iterator[Disk]:

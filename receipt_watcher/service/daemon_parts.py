@@ -15,6 +15,7 @@ from receipt_watcher.delivery.callbacks import Callbacks
 from receipt_watcher.delivery.deadlines import Deadlines
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.kept_callbacks import KeptCallbacks, Take
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.examine.examiners import Examiners
 from receipt_watcher.examine.pool import ExaminerPool
@@ -91,6 +92,7 @@ class SharedParts:
     last_closed: LastClosed
     holds: Holds
     starts: Starts
+    names: DestinationNames
     outbound: Outbound  # to N8N
     tokens: CallbackTokens
     links: FileLinks

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from receipt_watcher.config.options import Config
-from receipt_watcher.config.secrets import masked
 from receipt_watcher.config.sections.retention import Retention
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.states import OPEN_STATES, State
@@ -95,7 +94,7 @@ def _troubles(parts: DaemonParts, jobs: list[Job]) -> list[str]:
         for relative, parked in gate.watch.settler.parked.items()
     ]
     troubles += [
-        f"{masked(standing.url)} {standing.trouble}"
+        f"N8N at {parts.shared.names.name_of(standing.url)} {standing.trouble}"
         for standing in parts.shared.holds.all()
         if standing.trouble and standing.url in urls
     ]

@@ -63,6 +63,7 @@ def _health(shared: SharedParts, stages: StageParts) -> Health:
         shared.holds,
         stages.gates,
         stages.filing,
+        shared.names,
         state_folders=[config.state_dir, config.database_path.parent],
         min_free_mb=config.limits.min_free_mb,
         stopping=shared.wakeups.stopping,
@@ -71,7 +72,9 @@ def _health(shared: SharedParts, stages: StageParts) -> Health:
 
 
 def _metrics(shared: SharedParts, stages: StageParts, health: Health) -> MetricsRegistry:
-    present = Present(shared.log, shared.holds, stages.gates, health, clock=shared.clock, monotonic=shared.monotonic)
+    present = Present(
+        shared.log, shared.holds, stages.gates, health, shared.names, clock=shared.clock, monotonic=shared.monotonic
+    )
     return MetricsRegistry(Counts(shared.log, [route.name for route in stages.routes]), present)
 
 
@@ -99,6 +102,7 @@ def _notices(
         stages.routes,
         channels,
         notification_settings(shared.config, shared.secrets),
+        names=shared.names,
         inboxes=overview.inbox_states,
         clock=shared.clock,
         is_stopping=shared.wakeups.stopping.is_set,

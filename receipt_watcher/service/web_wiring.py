@@ -14,6 +14,7 @@ from receipt_watcher.config.roles import Role
 from receipt_watcher.config.sections.http import Jwt
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.reachability import reach
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox.gate import Gate
@@ -132,7 +133,7 @@ def page_settings(config: Config) -> PageSettings:
     """Return what of the configuration the status page shows."""
     return PageSettings(
         inbox_names=[inbox.name for inbox in config.inboxes],
-        webhook_urls=list(config.webhook_urls()),
+        names=DestinationNames(config.webhook_urls()),
         max_file_mb=config.limits.max_file_mb,
         zone=config.notify.zone,
     )
@@ -162,8 +163,10 @@ def _api_parts(parts: DaemonParts, access: Access, downloads: Downloads) -> ApiP
         log=shared.log,
         holds=shared.holds,
         routes=[gate.route for gate in stages.gates],
+        names=shared.names,
         actions=Actions(
             shared.log,
+            shared.names,
             deadline_seconds=shared.config.callback.deadline_seconds,
             deliveries=shared.wakeups.deliveries,
             filings=shared.wakeups.filings,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from receipt_watcher.config.secrets import masked
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.jobs.job import Job, may_be_booked, standing_of
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.job_log import JobLog
@@ -43,6 +43,7 @@ class Actions:
     def __init__(
         self,
         log: JobLog,
+        names: DestinationNames,
         *,
         deadline_seconds: float,
         deliveries: Bell,
@@ -50,6 +51,7 @@ class Actions:
         clock: Callable[[], float],
     ) -> None:
         self._log = log
+        self._names = names
         self._deadline_seconds = deadline_seconds
         self._deliveries = deliveries
         self._filings = filings
@@ -85,20 +87,20 @@ class Actions:
     def hold(self, kind: HoldTarget, name: str, why: str, by: str) -> None:
         """Hold an inbox or a destination by hand, or say anew why."""
         self._log.manual_holds.hold(kind, name, why, self._clock())
-        logger.info("hold.begun", what=_what(kind, name), by=by, why=why)
+        logger.info("hold.begun", what=self._what(kind, name), by=by, why=why)
 
     def resume_inbox(self, name: str, by: str) -> bool:
         """Let an inbox go on; return whether it was held."""
         was_held = self._log.manual_holds.resume(HoldTarget.INBOX, name)
         if was_held:
-            logger.info("hold.ended", what=_what(HoldTarget.INBOX, name), by=by)
+            logger.info("hold.ended", what=self._what(HoldTarget.INBOX, name), by=by)
         return was_held
 
     def resume_destination(self, url: str, branches: Sequence[str], by: str) -> bool:
         """Let a destination go on, or have it tried now; return whether it was held."""
         if not resume_destination(self._log, url, branches, self._deadline_seconds, self._clock()):
             return False
-        logger.info("hold.ended", what=_what(HoldTarget.DESTINATION, url), by=by)
+        logger.info("hold.ended", what=self._what(HoldTarget.DESTINATION, url), by=by)
         self._deliveries.ring()
         return True
 
@@ -127,6 +129,9 @@ class Actions:
         after = self._log.jobs.advance(job.job_id, Event.CANCEL, self._clock(), detail=f"by {by}")
         return why_not(job, Event.CANCEL) if after is None else after
 
+    def _what(self, kind: HoldTarget, name: str) -> str:
+        return f"the inbox {name}" if kind is HoldTarget.INBOX else self._names.name_of(name)
+
     def _ring(self) -> None:
         self._deliveries.ring()
         self._filings.ring()
@@ -146,10 +151,6 @@ def resume_destination(log: JobLog, url: str, branches: Sequence[str], deadline_
         if was_held or is_held:
             holds.resumed_by_hand(url, now)
     return was_held or is_held
-
-
-def _what(kind: HoldTarget, name: str) -> str:
-    return f"the inbox {name}" if kind is HoldTarget.INBOX else masked(name)
 
 
 def why_not(job: Job, event: Event) -> str:

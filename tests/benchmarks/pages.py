@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.roles import Role
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.examine.examiners import Bounds, Examiners
 from receipt_watcher.examine.result import unreadable
 from receipt_watcher.inbox.state import InboxState
@@ -100,7 +101,9 @@ def _pages(config: Config, log: JobLog, root: Path, examiners: Examiners, now: f
             explain=explainer(config, log),
         ),
         holds=log.holds,
-        actions=Actions(log, deadline_seconds=1, deliveries=Bell(), filings=Bell(), clock=lambda: now),
+        actions=Actions(
+            log, DestinationNames([]), deadline_seconds=1, deliveries=Bell(), filings=Bell(), clock=lambda: now
+        ),
         uploads=Uploads(root, [], log, access, examine=lambda path, _: unreadable(path), clock=lambda: now),
         inboxes=lambda: [
             InboxState(

@@ -12,6 +12,7 @@ from starlette.routing import Route as WebRoute
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.delivery.destinations.reachability import Reach
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
@@ -82,11 +83,15 @@ class ApiSite(Concluding):
         downloads = Downloads(Fetching(log.lookups.get, self.routes))
         self.feed = Feed(log, lambda: self.is_stopping)
         self.uploads = Uploads(log.database.path.parent, [], log, self.access, examine=_no_examination, clock=clock)
+        names = DestinationNames(branch.url for route in self.routes for branch in route.branches)
         parts = ApiParts(
             log=log,
             holds=self.holds,
             routes=self.routes,
-            actions=Actions(log, deadline_seconds=900, deliveries=self.deliveries, filings=self.filings, clock=clock),
+            names=names,
+            actions=Actions(
+                log, names, deadline_seconds=900, deliveries=self.deliveries, filings=self.filings, clock=clock
+            ),
             downloads=downloads,
             uploads=self.uploads,
             feed=self.feed,

@@ -19,6 +19,7 @@ from receipt_watcher.config.schedule import Window, window_of
 from receipt_watcher.delivery.callbacks import Callbacks, Reception
 from receipt_watcher.delivery.deadlines import Deadlines, DeadlineSettings
 from receipt_watcher.delivery.destinations import Concluded, Deferred, Lost, Outcome
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.job_log import JobLog
@@ -106,8 +107,9 @@ class Office(World):
 
     def telling(self, channel: FakeChannel) -> NoticeWatcher:
         """Return what tells somebody."""
+        names = DestinationNames(branch.url for route in self.routes for branch in route.branches)
         return NoticeWatcher(
-            self.log, self.holds, self.routes, [channel], TOLD, inboxes=lambda: [OFFICE], clock=self.clock
+            self.log, self.holds, self.routes, [channel], TOLD, names=names, inboxes=lambda: [OFFICE], clock=self.clock
         )
 
     def states(self, jobs: list[Job]) -> set[State]:

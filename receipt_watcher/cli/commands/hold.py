@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import click
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--why", default="", help="What to tell those who wonder; it is shown wherever the hold is.")
 @json_option
 def hold(config_file: Path | None, names: Sequence[str], why: str, *, as_json: bool) -> None:
-    """Keep receipts waiting until `resume`: WHAT is an inbox, n8n for every webhook, or a webhook's URL or host.
+    """Keep receipts waiting until `resume`: WHAT is an inbox, n8n for every webhook, or one's name as in status.
 
     From a held inbox nothing is taken. To a held webhook nothing is sent, and no receipt fails meanwhile.
 
@@ -36,7 +35,7 @@ def hold(config_file: Path | None, names: Sequence[str], why: str, *, as_json: b
         holds = log.manual_holds
         meant = _meant(config, names, holds.all(), now)
         done = [(each, holds.hold(each.kind, each.name, why, now)) for each in meant]
-    _tell(done, ("is held", "was held before"), as_json=as_json)
+    _show(config, done, ("is held", "was held before"), as_json=as_json)
 
 
 @click.command()
@@ -54,7 +53,7 @@ def resume(config_file: Path | None, names: Sequence[str], *, as_json: bool) -> 
     with open_log(config, writing=True) as log:
         meant = _meant(config, names, log.manual_holds.all(), now)
         done = [(each, _resumed(config, log, each, now)) for each in meant]
-    _tell(done, ("goes on within seconds", "is not held"), as_json=as_json)
+    _show(config, done, ("goes on within seconds", "is not held"), as_json=as_json)
     raise click.exceptions.Exit(FINE if any(is_changed for _, is_changed in done) else WRONG)
 
 
@@ -74,30 +73,33 @@ def _meant(config: Config, names: Iterable[str], known: Sequence[ManualHold], no
     Raises:
         UsageError: nothing has that name.
     """
+    from receipt_watcher.delivery.naming import DestinationNames
     from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold
 
-    found: dict[tuple[str, str], ManualHold] = {}
+    meant: dict[tuple[str, str], ManualHold] = {}
     inboxes = [inbox.name for inbox in config.inboxes]
-    urls = config.webhook_urls()
+    destinations = DestinationNames(config.webhook_urls())
     for name in names:
         if name in inboxes:
             here = [ManualHold(HoldTarget.INBOX, name, now, "")]
         else:
-            meant = [url for url in urls if name in ("n8n", url, urlsplit(url).hostname)]
-            here = [ManualHold(HoldTarget.DESTINATION, url, now, "") for url in meant]
-            here += [each for each in known if name in (each.name, each.short)]
+            named = destinations.url_of(name)
+            urls = list(destinations.by_url) if name == "n8n" else [named] if named is not None else []
+            here = [ManualHold(HoldTarget.DESTINATION, url, now, "") for url in urls]
+            here += [hold for hold in known if not urls and name in (hold.name, destinations.held(hold))]
         if not here:
-            hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in urls)
-            raise click.UsageError(f"There is no {name!r}; it may be one of: {', '.join([*inboxes, 'n8n', *hosts])}")
-        found |= {(each.kind, each.name): each for each in here}
-    return list(found.values())
+            all_names = [*inboxes, "n8n", *destinations.by_url.values()]
+            raise click.UsageError(f"There is no {name!r}; it may be one of: {', '.join(all_names)}")
+        meant |= {(hold.kind, hold.name): hold for hold in here}
+    return list(meant.values())
 
 
-def _tell(done: Sequence[tuple[ManualHold, bool]], words: tuple[str, str], *, as_json: bool) -> None:
-    from receipt_watcher.config.secrets import masked
+def _show(config: Config, done: Sequence[tuple[ManualHold, bool]], words: tuple[str, str], *, as_json: bool) -> None:
+    from receipt_watcher.delivery.naming import DestinationNames
 
+    names = DestinationNames(config.webhook_urls())
     if as_json:
-        print_json([{"kind": each.kind.value, "name": masked(each.name), "done": changed} for each, changed in done])
+        print_json([{"kind": hold.kind.value, "name": names.held(hold), "done": changed} for hold, changed in done])
         return
-    for each, is_changed in done:
-        say(f"{each.label} {words[0] if is_changed else words[1]}")
+    for hold, is_changed in done:
+        say(f"{names.held_in_words(hold)} {words[0] if is_changed else words[1]}")

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
 
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.engine.sqlite import Database
@@ -34,16 +33,6 @@ class ManualHold:
     name: str
     since: float
     why: str
-
-    @property
-    def short(self) -> str:
-        """What is held in a word: the inbox's name, or the destination's host; a URL may be secret."""
-        return self.name if self.kind is HoldTarget.INBOX else urlsplit(self.name).hostname or "n8n"
-
-    @property
-    def label(self) -> str:
-        """What is held, in a sentence."""
-        return f"the inbox {self.name}" if self.kind is HoldTarget.INBOX else f"N8N at {self.short}"
 
     @property
     def words(self) -> str:

@@ -25,7 +25,7 @@ from starlette.routing import Route as WebRoute
 from receipt_watcher import __version__
 from receipt_watcher.config.roles import Right, Role
 from receipt_watcher.delivery.destinations.reachability import Reach
-from receipt_watcher.delivery.naming import branches_of, destinations_of
+from receipt_watcher.delivery.naming import DestinationNames, branches_of
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import attempt_view, full_view, history_view, iso_time, job_view
 from receipt_watcher.jobs.log.holds import Holds
@@ -66,6 +66,7 @@ class ApiParts:
     log: JobLog
     holds: Holds
     routes: Sequence[InboxRoute]
+    names: DestinationNames
     actions: Actions
     downloads: Downloads
     uploads: Uploads
@@ -233,8 +234,7 @@ class Api:
     # --- destinations ----------------------------------------------------------------------------------------------
 
     async def _holds(self, _request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
-        urls = self._destinations()
-        states = await self._look(lambda: [self._hold_view(url, caller) for url in urls.values()])
+        states = await self._look(lambda: [self._hold_view(url, caller) for url in self._parts.names.by_url])
         return JSONResponse({"destinations": states})
 
     async def _resume(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
@@ -247,26 +247,25 @@ class Api:
     async def _test_connection(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
         async with self._changing:
             answers = await run_in_threadpool(
-                lambda: [reach_view(name, self._parts.reach(url)) for name, url in self._destinations().items()]
+                lambda: [reach_view(name, self._parts.reach(url)) for url, name in self._parts.names.by_url.items()]
             )
         return JSONResponse({"destinations": answers})
 
     def _destination(self, request: Request) -> str:
         """Return the URL of the destination that is asked for."""
         destination: str = request.path_params["destination"]
-        url = self._destinations().get(destination)
+        url = self._parts.names.url_of(destination)
         if url is None:
             raise RefusedError(404, f"There is no destination {destination[:_SHOWN_CHARACTERS]}.")
         return url
-
-    def _destinations(self) -> dict[str, str]:
-        return destinations_of(self._parts.routes)
 
     def _hold_view(self, url: str, caller: Caller) -> dict[str, Any]:
         standing = self._parts.holds.of(url)
         inboxes = [route.name for route in self._parts.routes if any(b.url == url for b in route.branches)]
         by_hand = self._log.manual_holds.of_destination(url)
-        return hold_view(standing, inboxes, by_hand, shows_path=caller.may(Right.ADMINISTER))
+        return hold_view(
+            self._parts.names.name_of(url), standing, inboxes, by_hand, shows_path=caller.may(Right.ADMINISTER)
+        )
 
     # --- sessions --------------------------------------------------------------------------------------------------
 

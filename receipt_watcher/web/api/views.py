@@ -8,14 +8,13 @@ from urllib.parse import urlsplit
 
 from receipt_watcher.config.secrets import masked, without_path
 from receipt_watcher.delivery.destinations.reachability import Reach
-from receipt_watcher.delivery.naming import destination_id
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import DestinationState
 from receipt_watcher.jobs.log.manual_holds import ManualHold, hand_hold_view
 
 
 def hold_view(
-    standing: DestinationState, inboxes: Sequence[str], by_hand: ManualHold | None, *, shows_path: bool
+    name: str, standing: DestinationState, inboxes: Sequence[str], by_hand: ManualHold | None, *, shows_path: bool
 ) -> dict[str, Any]:
     """Return how a destination stands, as JSON takes it; the path of a webhook is for admins only."""
     message = standing.hold_message if standing.is_held else None
@@ -23,7 +22,7 @@ def hold_view(
     if message is not None and not shows_path and len(path) > 1:
         message = message.replace(path, "/…")
     return {
-        "destination": destination_id(standing.url),
+        "destination": name,
         "url": masked(standing.url) if shows_path else without_path(standing.url),
         "held": standing.is_held,
         "kind": standing.hold_kind.value if standing.hold_kind else None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from receipt_watcher.config.roles import Right
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
@@ -39,7 +40,7 @@ _Result = TypeVar("_Result")
 
 
 class Pulse:
-    """The present state of destinations and inboxes; `webhook_urls` are the destinations that are configured."""
+    """The present state of destinations and inboxes; `names` are those of the destinations that are configured."""
 
     def __init__(
         self,
@@ -47,17 +48,17 @@ class Pulse:
         holds: Holds,
         hand_holds: ManualHolds,
         inboxes: Callable[[], Sequence[InboxState]],
-        webhook_urls: Collection[str],
+        names: DestinationNames,
     ) -> None:
         self._search = search
         self._holds = holds
         self._hand_holds = hand_holds
-        self._webhook_urls = frozenset(webhook_urls)
+        self.names = names
         self.inboxes = inboxes
 
     def destinations(self) -> list[DestinationState]:
         """Return how each destination stands."""
-        return [state for state in self._holds.all() if state.url in self._webhook_urls]
+        return [state for state in self._holds.all() if state.url in self.names.by_url]
 
     def held_by_hand(self) -> list[ManualHold]:
         """Return what an admin holds."""

@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from receipt_watcher import __version__
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.system.display import display_name, printable
 from receipt_watcher.web.access.authorization import Caller, cookie_of
@@ -58,7 +59,7 @@ class PageSettings:
     """The options that the pages show."""
 
     inbox_names: Sequence[str]
-    webhook_urls: Sequence[str]
+    names: DestinationNames
     max_file_mb: float
     zone: tzinfo | None
 

@@ -39,7 +39,7 @@ def page_routes(parts: PageParts, access: Access, rendering: Rendering) -> list[
     """Return the routes of all pages but the form to sign in."""
     log = parts.receipts.log
     search = log.search
-    pulse = Pulse(search, parts.holds, log.manual_holds, parts.inboxes, parts.settings.webhook_urls)
+    pulse = Pulse(search, parts.holds, log.manual_holds, parts.inboxes, parts.settings.names)
     endpoints = PageEndpoints(access, rendering, pulse)
     return [
         *OverviewPage(endpoints, pulse, search, parts.actions, parts.receipts.routes).routes(),

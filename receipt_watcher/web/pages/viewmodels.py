@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.jobs.job import Job, may_be_booked, subfolder_of
 from receipt_watcher.jobs.log.holds import DestinationState, HoldKind
@@ -106,13 +107,13 @@ def headline(
 
 
 def holds(
-    texts: Texts, standings: Sequence[DestinationState], by_hand: Sequence[ManualHold], destinations: Mapping[str, str]
+    texts: Texts, standings: Sequence[DestinationState], by_hand: Sequence[ManualHold], names: DestinationNames
 ) -> list[HoldView]:
-    """Return what is held, and the destinations that have failed the last time; these are URLs by their short names."""
-    paths = {url: f"/destinations/{name}/resume" for name, url in destinations.items()}
+    """Return what is held, and the destinations that have failed the last time."""
+    paths = {url: f"/destinations/{quote(name)}/resume" for url, name in names.by_url.items()}
     views = []
     for hold in by_hand:
-        words = texts(f"hold.hand.{hold.kind}", name=printable(hold.short))
+        words = texts(f"hold.hand.{hold.kind}", name=printable(names.held(hold)))
         path = f"/inboxes/{hold.name}/resume" if hold.kind is HoldTarget.INBOX else paths.get(hold.name, "")
         views.append(HoldView(words, hold.since, printable(hold.why), None, path))
     for standing in standings:

@@ -38,7 +38,7 @@ def test_completion_is_a_script(shell: str, command: Command, tmp_path: Path) ->
         ("receipt-watcher show scan_", {"scan_1.pdf", "scan_2.pdf"}),
         ("receipt-watcher jobs --inbox o", {"office"}),
         ("receipt-watcher jobs --status can", {"cancelled"}),
-        ("receipt-watcher hold ", {"office", "n8n"}),
+        ("receipt-watcher hold ", {"office", "n8n", "127.0.0.1"}),
         ("receipt-watcher completion z", {"zsh"}),
     ],
 )

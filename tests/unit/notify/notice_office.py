@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from receipt_watcher.config.schedule import window_of
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.errors import NotToldError
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.job import Job
@@ -88,6 +89,7 @@ class Office:
             self.routes,
             self.channels,
             self.settings,
+            names=DestinationNames([URL]),
             inboxes=lambda: self.inboxes,
             clock=self.clock,
         )

@@ -22,7 +22,7 @@ from receipt_watcher.config.sources.load import load
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.report import health, metrics_file
-from receipt_watcher.report.health import Health, destination_names, trouble_of_disk
+from receipt_watcher.report.health import Health, trouble_of_disk
 from receipt_watcher.report.metrics_file import TEXTFILE_SECONDS, Textfile
 from receipt_watcher.report.readiness import Readiness
 from receipt_watcher.service.daemon_parts import DaemonParts
@@ -53,6 +53,7 @@ def health_of(parts: DaemonParts, min_free_mb: float = 0) -> Health:
         parts.shared.holds,
         parts.stages.gates,
         parts.stages.filing,
+        parts.shared.names,
         state_folders=[parts.shared.config.state_dir],
         min_free_mb=min_free_mb,
         stopping=threading.Event(),
@@ -157,15 +158,9 @@ def test_a_hold_is_degraded(parts: DaemonParts, clock: FakeClock) -> None:
     )
     assert failing(health_of(parts)) == {}
     (name, said), *more = health_of(parts).degraded().items()
-    assert (name, more) == ("hold:n8n.office.lan#1", [])
+    assert (name, more) == ("hold:n8n.office.lan", [])
     assert said.startswith("held since 2023-11-14T22:13:20")
     assert "secret" not in said
-
-
-def test_destinations_are_numbered_by_host() -> None:
-    """Several webhooks of a host are told apart by a number; no password, path or query is in a name."""
-    urls = ["https://u:p@n8n:5678/a?k=1", "https://[::1]/b", "https://n8n:5678/c", "https://u:p@n8n:5678/a?k=1"]
-    assert list(destination_names(urls).values()) == ["n8n:5678#1", "[::1]#1", "n8n:5678#2"]
 
 
 # --- how it is told ------------------------------------------------------------------------------------------------
@@ -177,7 +172,7 @@ WELL = Readiness({"a": None, "b": None}, {}, {})
     ("found", "line"),
     [
         (WELL, "ok"),
-        (replace(WELL, degraded={"hold:n8n#1": "held"}), "ok | degraded: hold:n8n#1: held"),
+        (replace(WELL, degraded={"hold:n8n": "held"}), "ok | degraded: hold:n8n: held"),
         (replace(WELL, waiting={"w": "3 wait"}), "ok | waiting: w: 3 wait"),
         (replace(WELL, checks={"a": "gone", "b": "full"}), "not ready: a: gone; b: full"),
         (replace(WELL, checks={"a": "gone"}, degraded={"h": "held"}), "not ready: a: gone | degraded: h: held"),
@@ -293,6 +288,7 @@ def test_what_ran_out_after_the_start_is_degraded(parts: DaemonParts, monkeypatc
         parts.shared.holds,
         parts.stages.gates,
         parts.stages.filing,
+        parts.shared.names,
         state_folders=[],
         min_free_mb=0,
         stopping=threading.Event(),
@@ -348,7 +344,7 @@ def test_strangers_learn_no_paths_and_no_hosts(tmp_path: Path) -> None:
 
 def test_strangers_learn_no_hosts_of_destinations() -> None:
     """A held destination is degraded for strangers, too, by a number instead of its host; what waits is not told."""
-    degraded = {"watch:office": "1 subfolder is not watched", "hold:n8n.office.lan#1": "held"}
+    degraded = {"watch:office": "1 subfolder is not watched", "hold:n8n.office.lan": "held"}
     found = Readiness({"job_log": None}, degraded, {"office": "3 receipts wait"})
     assert found.for_strangers().as_json() == {
         "status": "degraded",

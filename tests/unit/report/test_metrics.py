@@ -308,10 +308,10 @@ def test_the_oldest_may_still_be_in_the_inbox(parts: DaemonParts, clock: FakeClo
 def test_a_hold_has_no_secret(parts: DaemonParts, clock: FakeClock) -> None:
     """A webhook that is held is 1, under its host and number: neither its path nor a password is shown anywhere."""
     page = scraped(parts)
-    assert page.of("destination_hold", "destination") == {"n8n.office.lan:5678#1": 0}
-    (url,) = parts.reports.health.destinations
+    assert page.of("destination_hold", "destination") == {"n8n.office.lan": 0}
+    (url,) = parts.shared.names.by_url
     parts.shared.holds.hold(url, HoldKind.ANSWERS, "no connection", clock.now, clock.now + 60)
-    assert scraped(parts).of("destination_hold", "destination") == {"n8n.office.lan:5678#1": 1}
+    assert scraped(parts).of("destination_hold", "destination") == {"n8n.office.lan": 1}
     assert b"secret" not in parts.reports.metrics.page()
 
 
@@ -371,7 +371,7 @@ def test_receipts_show_up(tmp_path: Path, n8n: StandIn) -> None:
         assert set(page.of("destination_hold", "destination").values()) == {1}
         ready = httpx.get(f"{daemon.url}/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
-        assert list(ready.json()["degraded"]) == [f"hold:{n8n.webhook_url.split('/')[2]}#1"]
+        assert list(ready.json()["degraded"]) == ["hold:127.0.0.1"]
         daemon.kill()
         daemon.start()
         page = read(httpx.get(f"{daemon.url}/metrics").text)
@@ -528,7 +528,7 @@ FIRING = {
     "ReceiptWatcherCheckFails": ('check_ok{check="job_log"}', "0x360", "1x360"),
     "ReceiptWatcherBalanceDisagrees": ("balance_disagreements", "2x360", "0x360"),
     "ReceiptWatcherReceiptsFail": ('receipts_total{inbox="office",outcome="failure"}', "0x350 1x10", "3x360"),
-    "ReceiptWatcherDestinationHeld": ('destination_hold{destination="n8n#1"}', "1x360", "0x360"),
+    "ReceiptWatcherDestinationHeld": ('destination_hold{destination="n8n"}', "1x360", "0x360"),
     "ReceiptWatcherReceiptsWait": ('oldest_waiting_seconds{inbox="office"}', "0+60x360", "100x360"),
     "ReceiptWatcherAway": ('build_info{version="1"}', "_x360", "1x360"),
 }

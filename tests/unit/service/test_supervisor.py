@@ -160,8 +160,8 @@ def test_the_status_says_what_is_done(tmp_path: Path, n8n: StandIn, systemd: Fak
 
 
 def test_the_status_in_words() -> None:
-    """Each destination is named once, by its host, and each inbox that is away."""
-    held = {"http://n8n.example.com/webhook/a": 5.0, "http://n8n.example.com/webhook/b": 9.0, "http://other/": None}
+    """Each destination that is held is named, and each inbox that is away."""
+    held = {"n8n.example.com": 5.0, "other": None}
     said = in_one_line(3, 1, held, ["office"], lambda at: f"{at:02.0f}:00")
     assert said == "3 waiting, 1 at N8N, n8n.example.com on hold since 05:00, other on hold, inbox office unavailable"
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from receipt_watcher.delivery.naming import branches_of, destinations_of
+from receipt_watcher.delivery.naming import branches_of
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.log.queries.search import Hour, Search, Wanted
@@ -65,7 +65,7 @@ class OverviewPage:
         values = {
             "here": "overview",
             "headline": viewmodels.headline(t, inboxes, destinations, by_hand, sums),
-            "holds": viewmodels.holds(t, destinations, by_hand, destinations_of(self._routes)),
+            "holds": viewmodels.holds(t, destinations, by_hand, self._pulse.names),
             "inboxes": inboxes,
             "held_inboxes": {hold.name for hold in by_hand if hold.kind is HoldTarget.INBOX},
             "waiting": sum(sums.open.get(state, 0) for state in (State.QUEUED, State.DELIVERING)),
@@ -107,7 +107,7 @@ class OverviewPage:
         return name
 
     def _resume(self, page_request: PageRequest, _form: Mapping[str, str]) -> str:
-        url = destinations_of(self._routes).get(page_request.request.path_params["destination"])
+        url = self._pulse.names.url_of(page_request.request.path_params["destination"])
         if url is None:
             raise HTTPException(404)
         was_held = self._actions.resume_destination(url, branches_of(self._routes, url), page_request.visitor.name)

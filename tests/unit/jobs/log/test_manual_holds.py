@@ -58,21 +58,6 @@ def test_a_hold_and_its_end(log: JobLog, hand: ManualHolds) -> None:
     assert hand.of_inbox("office") is None
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "short"),
-    [
-        (HoldTarget.INBOX, "office", "office"),
-        (HoldTarget.DESTINATION, "https://key:secret@n8n.example.com/webhook/x?token=secret", "n8n.example.com"),
-    ],
-)
-def test_a_hold_tells_no_secret(kind: HoldTarget, name: str, short: str) -> None:
-    """A destination is called by its host: the rest of its URL may be secret."""
-    hold = ManualHold(kind, name, NOW, "why")
-    assert hold.short == short
-    assert short in hold.label
-    assert "secret" not in hold.label
-
-
 def test_nothing_is_sent(world: Concluding, hand: ManualHolds) -> None:
     """While a destination is held nothing goes out, no attempt is counted, and after it all do, in order."""
     jobs = world.record(3)

@@ -12,6 +12,7 @@ import httpx
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.examine.examiners import Examiners
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.state import InboxState
@@ -89,7 +90,14 @@ class Office(Concluding):
                 explain=explainer(self.config, log),
             ),
             holds=self.holds,
-            actions=Actions(log, deadline_seconds=900, deliveries=self.deliveries, filings=self.filings, clock=clock),
+            actions=Actions(
+                log,
+                DestinationNames([URL]),
+                deadline_seconds=900,
+                deliveries=self.deliveries,
+                filings=self.filings,
+                clock=clock,
+            ),
             uploads=Uploads(root, [gate], log, self.access, examine=_no_examination, clock=clock),
             inboxes=lambda: [self.inbox],
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from receipt_watcher.delivery.naming import destination_id
+from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.reasons import Reason
@@ -141,7 +141,7 @@ def test_an_inbox_is_held_and_resumed(office: Office) -> None:
 
 def test_a_destination_is_resumed(office: Office) -> None:
     """A destination that is held, by hand or for its answers, is resumed by its button; its address is not shown."""
-    path = f"/destinations/{destination_id(URL)}/resume"
+    path = f"/destinations/{DestinationNames([URL]).name_of(URL)}/resume"
     office.log.manual_holds.hold(HoldTarget.DESTINATION, URL, "", office.clock.now)
     office.holds.hold(URL, HoldKind.ANSWERS, "503", office.clock.now, office.clock.now + 900)
     html = office.get("/").text
