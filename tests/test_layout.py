@@ -77,10 +77,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
 TO_SPLIT = {
     "properties/interleavings.py",
     "scenarios/test_daemon.py",
-    "scenarios/test_outage.py",
     "scenarios/test_share_lost.py",
     "unit/report/balance/test_balance.py",
-    "unit/service/test_supervisor.py",
     "unit/spool/test_filing.py",
     "unit/spool/test_folders.py",
     "unit/spool/test_retention.py",

@@ -1,20 +1,15 @@
-"""The service as systemd sees it: ready, its status, its watchdog, a reload and a socket that outlives it."""
+"""A reload loses nothing, and a configuration that is wrong changes nothing."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
-import uuid
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,63 +21,9 @@ from receipt_watcher.cli.demo import samples
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.inbox.watching.ignored import STATUS_FILE_NAME
 from receipt_watcher.jobs.states import State
-from receipt_watcher.report.status_line import in_one_line
-from receipt_watcher.service.systemd import Systemd, handed_over, systemd_of
-from receipt_watcher.service.watchdog import WorkWatchdog
 from tests.conftest import TOKEN
-from tests.fakes.daemons.hanging import COPY_HANGS, SIGNALS
-from tests.fakes.daemons.process import RunningDaemon, assert_consistent, handing_over, jpegs, merge, wait_until
-
-
-class FakeSystemd:
-    """A notify socket, and what came by it."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.messages: list[str] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        while message := self._socket.recv(65536):
-            self.messages.append(message.decode())
-
-    def close(self) -> None:
-        """End; an empty message is nobody else's."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
-            own.sendto(b"", self._socket.getsockname())
-        self._thread.join()
-        self._socket.close()
-
-    @property
-    def lines(self) -> list[str]:
-        """All that was said, a line each."""
-        return [line for message in tuple(self.messages) for line in message.split("\n")]
-
-    def count(self, line: str) -> int:
-        """Return how often something was said."""
-        return self.lines.count(line)
-
-    @property
-    def status(self) -> str:
-        """The last status."""
-        found = [line.removeprefix("STATUS=") for line in self.lines if line.startswith("STATUS=")]
-        return found[-1] if found else ""
-
-
-@pytest.fixture
-def systemd() -> Iterator[FakeSystemd]:
-    """Somebody who listens, on an abstract socket."""
-    with contextlib.closing(FakeSystemd(f"@receipt-watcher-{uuid.uuid4().hex}")) as fake:
-        yield fake
-
-
-def service(root: Path, n8n: StandIn, systemd: FakeSystemd | None = None, **options: Any) -> RunningDaemon:
-    """Return a daemon that is started as systemd would."""
-    variables = {"NOTIFY_SOCKET": systemd.address} if systemd else {}
-    return RunningDaemon(root, n8n.webhook_url, TOKEN, environment=variables | options.pop("variables", {}), **options)
+from tests.fakes.daemons.process import RunningDaemon, assert_consistent, jpegs, merge, wait_until
+from tests.unit.service.systemd_service import FakeSystemd, service
 
 
 def change(daemon: RunningDaemon, **changes: Any) -> None:
@@ -113,146 +54,6 @@ def reload_and_wait(daemon: RunningDaemon, event: str) -> None:
     before = daemon.count(event)
     reload(daemon)
     wait_until(lambda: daemon.count(event) > before, event)
-
-
-# --- readiness and status ------------------------------------------------------------------------------------------
-
-
-def test_ready_when_it_is(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
-    """READY=1 comes once, when the inboxes are watched and the port is bound; a stop is said, with its time."""
-    with service(tmp_path, n8n, systemd) as daemon:
-        wait_until(lambda: systemd.count("READY=1"), "it is ready")
-        assert daemon.count("inbox.watched") == 1
-        assert daemon.call("nobody", {"status": "success"}, TOKEN).status_code == 404
-        assert systemd.status == "0 waiting, 0 at N8N"
-        assert daemon.terminate() == 0
-    assert (systemd.count("READY=1"), systemd.count("STOPPING=1")) == (1, 1)
-    assert systemd.lines.index("STOPPING=1") < systemd.lines.index("EXTEND_TIMEOUT_USEC=35000000")
-
-
-def test_a_start_that_fails_is_never_ready(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
-    """A mistake in the configuration is exit status 2 and one line, and READY=1 is not said."""
-    daemon = service(tmp_path, n8n, systemd, changes={"n8n": {"workers": 0}})
-    daemon.start(wait=False)
-    assert daemon.ended() == 2
-    assert systemd.count("READY=1") == 0
-    assert "n8n.workers" in daemon.log_file.read_text()
-
-
-def test_an_inbox_that_is_away_delays_nothing(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
-    """A share that is not there is known to be unavailable: the service is ready, and its status names the inbox."""
-    changes = {"inboxes": [{"path": str(tmp_path / "share" / "inbox"), "name": "share"}]}
-    with service(tmp_path, n8n, systemd, changes=changes):
-        wait_until(lambda: systemd.count("READY=1"), "it is ready")
-        assert systemd.status == "0 waiting, 0 at N8N, inbox share unavailable"
-
-
-def test_the_status_says_what_is_done(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
-    """The status counts what is at N8N, and says since when N8N is on hold."""
-    n8n.behave = lambda _: Behaviour(verdict=None)
-    with service(tmp_path, n8n, systemd, changes={"n8n": {"hold_after": 1}}) as daemon:
-        daemon.drop("scan.jpg", samples.jpeg(1))
-        wait_until(lambda: systemd.status == "0 waiting, 1 at N8N", "it is at N8N")
-        assert daemon.call(daemon.job("scan.jpg").job_id, {"status": "success"}, TOKEN).status_code == 200
-        n8n.stop_listening()
-        daemon.drop("next.jpg", samples.jpeg(2))
-        wait_until(lambda: systemd.status.startswith("1 waiting, 0 at N8N, 127.0.0.1 on hold since "), "it is on hold")
-
-
-def test_the_status_in_words() -> None:
-    """Each destination that is held is named, and each inbox that is away."""
-    held = {"n8n.example.com": 5.0, "other": None}
-    said = in_one_line(3, 1, held, ["office"], lambda at: f"{at:02.0f}:00")
-    assert said == "3 waiting, 1 at N8N, n8n.example.com on hold since 05:00, other on hold, inbox office unavailable"
-
-
-# --- the watchdog --------------------------------------------------------------------------------------------------
-
-#: Half of it is how long a part may stand still: three seconds, where each goes on every second or two.
-_WATCHED = {"WATCHDOG_USEC": "6000000"}
-
-
-def test_the_watchdog_is_fed(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
-    """While all goes on the watchdog is fed, idle or not."""
-    with service(tmp_path, n8n, systemd, variables=_WATCHED) as daemon:
-        wait_until(lambda: systemd.count("READY=1"), "it is ready")
-        fed = systemd.count("WATCHDOG=1")
-        wait_until(lambda: systemd.count("WATCHDOG=1") >= fed + 2, "it is fed")
-        assert daemon.process is not None
-        assert daemon.process.poll() is None
-
-
-class HangingDaemon(RunningDaemon):
-    """One whose parts hang at signals; see tests.fakes.daemons.hanging."""
-
-    def command(self, *arguments: str) -> list[str]:
-        """Return the words of a command with this configuration."""
-        return [
-            "tests.fakes.daemons.hanging" if word == "receipt_watcher" else word for word in super().command(*arguments)
-        ]
-
-
-def test_what_hangs_is_named_and_not_fed(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
-    """When the event loop, an inbox's thread or the job log hangs, the log says which, and the watchdog is not fed."""
-    variables = {"NOTIFY_SOCKET": systemd.address} | _WATCHED
-    named: list[str] = []
-    with HangingDaemon(tmp_path, n8n.webhook_url, TOKEN, environment=variables) as daemon:
-        wait_until(lambda: systemd.count("WATCHDOG=1"), "it is fed")
-        for number, part in enumerate(["HTTP", "the inbox office", "the job log"]):
-            assert daemon.process is not None
-            daemon.process.send_signal(SIGNALS[part])
-            wait_until(lambda part=part: any(part in line for line in hanging_parts(daemon)), f"{part} is named")  # type: ignore[misc]
-            if number == 0:
-                fed, named = systemd.count("WATCHDOG=1"), hanging_parts(daemon)
-        assert systemd.count("WATCHDOG=1") == fed
-    assert named == ["HTTP"]
-
-
-def test_the_watchdog_lets_the_log_be_rescued(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
-    """While a log that was deleted is written anew nobody else can use it, however long: only this process has it."""
-    variables = {"NOTIFY_SOCKET": systemd.address} | _WATCHED
-    with HangingDaemon(tmp_path, n8n.webhook_url, TOKEN, environment=variables) as daemon:
-        wait_until(lambda: systemd.count("WATCHDOG=1"), "it is fed")
-        assert daemon.process is not None
-        daemon.process.send_signal(COPY_HANGS)
-        (daemon.state / "receipts.db").unlink()
-        wait_until(lambda: daemon.count("test.copy_hangs"), "it is being written anew")
-        fed = systemd.count("WATCHDOG=1")
-        wait_until(lambda: systemd.count("WATCHDOG=1") >= fed + 4, "it is fed for longer than a part may stand still")
-        assert hanging_parts(daemon) == []
-
-
-def hanging_parts(daemon: RunningDaemon) -> list[str]:
-    """Return what the log says that hangs, a text for each line."""
-    return [line["hanging"] for line in daemon.events("watchdog.withheld")]
-
-
-def test_what_is_granted_is_fed() -> None:
-    """A start or a reload is fed for as long as it was granted, and asks for time; then what goes on counts."""
-    now, standing = [0.0], [["the job log"]]
-    address = f"@receipt-watcher-{uuid.uuid4().hex}"
-    with contextlib.closing(FakeSystemd(address)) as fake:
-        dumped: list[float] = []
-        vigil = WorkWatchdog(Systemd(address, 60.0), lambda: now[0], lambda: dumped.append(now[0]))
-        vigil.follow(lambda _: standing[0])
-        vigil.look()
-        vigil.grant(20)
-        vigil.look()
-        now[0] = 21
-        vigil.look()
-        standing[0] = []
-        vigil.look()
-        wait_until(lambda: len(fake.messages) == 4, "all was said")
-        assert fake.messages == [
-            "EXTEND_TIMEOUT_USEC=20000000",
-            "EXTEND_TIMEOUT_USEC=30000000",
-            "WATCHDOG=1",
-            "WATCHDOG=1",
-        ]
-        assert dumped == [0.0]  # once for what hangs
-
-
-# --- a reload ------------------------------------------------------------------------------------------------------
 
 
 def test_a_reload_amid_receipts(tmp_path: Path, n8n: StandIn, systemd: FakeSystemd) -> None:
@@ -535,72 +336,3 @@ def test_callbacks_wait_for_a_reload(tmp_path: Path, n8n: StandIn) -> None:
         assert daemon.url == url
         daemon.wait_quiet(20)
     assert_consistent(daemon, n8n.deliveries, contents)
-
-
-# --- socket activation ---------------------------------------------------------------------------------------------
-
-
-def test_callbacks_wait_for_a_restart(tmp_path: Path, n8n: StandIn) -> None:
-    """With a socket that systemd holds, a callback that comes while no daemon runs is answered 200 by the next one."""
-    n8n.behave = lambda _: Behaviour(verdict=None)
-    content = samples.jpeg(1)
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        daemon = service(tmp_path, n8n, prefix=handing_over(held), changes={"http": {"port": 1}})
-        daemon.pass_fds = (held.fileno(),)
-        with daemon, ThreadPoolExecutor(1) as caller:
-            assert daemon.url == f"http://127.0.0.1:{held.getsockname()[1]}"
-            daemon.drop("scan.jpg", content)
-            wait_until(lambda: [job.state for job in daemon.recorded()] == [State.PROCESSING], "it is accepted")
-            assert daemon.terminate() == 0
-            answer = caller.submit(daemon.call, daemon.job("scan.jpg").job_id, {"status": "success"}, TOKEN)
-            daemon.start()
-            assert answer.result().status_code == 200
-            daemon.wait_quiet(1)
-    assert_consistent(daemon, n8n.deliveries, [content])
-
-
-def test_the_variables_are_for_us_alone() -> None:
-    """What systemd says is taken out of the environment, for another process's eyes or for ours."""
-    environ = {
-        "NOTIFY_SOCKET": "/run/systemd/notify",
-        "WATCHDOG_USEC": "120000000",
-        "WATCHDOG_PID": "7",
-        "LISTEN_PID": "8",
-        "LISTEN_FDS": "1",
-        "LISTEN_FDNAMES": "http",
-        "HOME": "/",
-    }
-    assert systemd_of(environ, 7).watchdog_seconds == 120
-    assert handed_over(environ, 7) is None
-    assert environ == {"HOME": "/"}
-
-
-@pytest.mark.parametrize(
-    ("environ", "listens", "watchdog_seconds"),
-    [
-        ({}, False, None),
-        ({"WATCHDOG_USEC": "5000000"}, False, None),
-        ({"NOTIFY_SOCKET": "@x"}, True, None),
-        ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "5000000"}, True, 5.0),
-        ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "5000000", "WATCHDOG_PID": "8"}, True, None),
-        ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "soon"}, True, None),
-        ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "9" * 5000}, True, None),
-        ({"NOTIFY_SOCKET": "vsock:2:1234"}, False, None),
-    ],
-)
-def test_who_is_told(environ: dict[str, str], listens: bool, watchdog_seconds: float | None) -> None:
-    """Without a socket nobody is told, and nobody watches; a watchdog may be another process's."""
-    found = systemd_of(environ, 7)
-    assert (found.listens, found.watchdog_seconds) == (listens, watchdog_seconds)
-
-
-def test_nobody_listens_any_more() -> None:
-    """A notify socket that is gone, or a path of it, keeps nobody from working."""
-    with tempfile.TemporaryDirectory() as folder:
-        address = f"{folder}/notify"
-        told = Systemd(address)
-        told.ready("nobody hears this")
-        with contextlib.closing(FakeSystemd(address)) as fake:
-            told.ready("two\nlines")
-            wait_until(lambda: fake.messages, "it is heard")
-            assert fake.messages == ["READY=1\nSTATUS=two lines"]
