@@ -27,7 +27,8 @@ from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.reason_file import note_path
 from receipt_watcher.system.display import NAME_MAX_BYTES, display_name, numbered_name
 from tests.conftest import INSTALLATION, FakeClock, open_log
-from tests.properties.interleavings import be_quiet, picture
+from tests.properties.interleavings import be_quiet
+from tests.properties.turns import picture
 from tests.unit.inbox.test_take_in import route_on
 from tests.unit.spool.test_filing import MONTH, Office
 

@@ -24,7 +24,9 @@ from receipt_watcher.jobs.log.queries.lookups import Lookups
 from receipt_watcher.jobs.log.transitions import Jobs
 from receipt_watcher.jobs.states import TRANSITIONS, Event, State
 from receipt_watcher.spool.route import Branch
-from tests.properties.interleavings import DEADLINE, TO_THE_END, Answer, AnyInterleaving, be_quiet
+from tests.properties.interleavings import AnyInterleaving, be_quiet
+from tests.properties.stepped_process import DEADLINE, Answer
+from tests.properties.turns import TO_THE_END
 
 AnyInterleaving.TestCase.settings = settings(max_examples=30, stateful_step_count=50)
 test_whatever_comes_in_between = AnyInterleaving.TestCase
