@@ -12,14 +12,17 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
 from receipt_watcher.cli.demo.stand_in import StandIn
+from receipt_watcher.config.branches import Branch
+from receipt_watcher.config.sections.sending import Accept
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
@@ -169,6 +172,28 @@ def n8n() -> Iterator[StandIn]:
     """A stand-in for N8N on loopback; set `behave` to make it do something else."""
     with StandIn(token=TOKEN, keep_content=True) as standin:
         yield standin
+
+
+#: The rules of two branches: N8N calls back, or its answer is the verdict.
+AUTO, ANSWERING = Accept(mode="auto"), Accept(mode="respond")
+
+
+def make_branch(inbox: str = "office", **changes: Any) -> Branch:
+    """Return the branch of an inbox itself, with the given fields changed."""
+    branch = Branch(
+        inbox=inbox,
+        subfolder="",
+        webhook_url="http://127.0.0.1/webhook/receipts",
+        notion_database_id="0f3c",
+        accept=AUTO,
+        remembers_jobs=False,
+        window=None,
+        duplicates="skip",
+        done_subfolder="%Y-%m",
+        settle_seconds=2.0,
+        patience_seconds=60.0,
+    )
+    return replace(branch, **changes)
 
 
 def make_job(now: float = 1_700_000_000.0, **changes: object) -> Job:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from receipt_watcher.config.schedule import Window
 from receipt_watcher.config.sections.inbox import Duplicates, Inbox, Subfolder
 from receipt_watcher.config.sections.n8n import N8n
-from receipt_watcher.config.sections.sending import Accept
+from receipt_watcher.config.sections.sending import ANSWERING_MODES, Accept
 from receipt_watcher.system.display import lies_below
 
 _Value = TypeVar("_Value")
@@ -22,23 +22,8 @@ _DEFAULTS = N8n()
 _NOTHING_OWN = Subfolder()
 
 
-class AnyBranch(Protocol):
-    """The names of a branch: its subfolder ("" for the inbox itself), and its key in the job log."""
-
-    @property
-    def subfolder(self) -> str:
-        """The path below the inbox."""
-
-    @property
-    def key(self) -> str:
-        """The name in the job log."""
-
-
-_Branch = TypeVar("_Branch", bound=AnyBranch)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BranchOptions:
+class Branch:
     """All that applies to the receipts of an inbox, or of one subfolder of it.
 
     `subfolder` is "" for the inbox itself, and `webhook_url` is "" if none is set. `window` says when receipts are
@@ -59,16 +44,32 @@ class BranchOptions:
 
     @property
     def key(self) -> str:
-        """Its name in the job log."""
-        return branch_key(self.inbox, self.subfolder)
+        """Its name in the job log; no inbox's name has a slash."""
+        return f"{self.inbox}/{self.subfolder}" if self.subfolder else self.inbox
+
+    @property
+    def sends_once(self) -> bool:
+        """Whether a receipt must not be sent again when its answer is lost.
+
+        No callback can tell what became of it, and the workflow does not remember jobs.
+        """
+        return self.accept.mode in ANSWERING_MODES and not self.remembers_jobs
 
     @property
     def target(self) -> str:
         """The workflow and database of its receipts; equal bytes with equal targets are duplicates."""
-        return target_of(self.webhook_url, self.notion_database_id)
+        return self.target_in(self.notion_database_id)
+
+    def target_in(self, database_id: str) -> str:
+        """Return the target of a receipt that is booked in another database, as the job log has it."""
+        return f"{self.webhook_url} {database_id}"
+
+    def opens_at(self, now: float) -> float:
+        """Return when its receipts may be sent, in Unix seconds: `now` if its window is open."""
+        return now if self.window is None else self.window.opens_at(now)
 
 
-def branches_of(inbox: Inbox, n8n: N8n = _DEFAULTS, duplicates: Duplicates = "skip") -> tuple[BranchOptions, ...]:
+def branches_of(inbox: Inbox, n8n: N8n = _DEFAULTS, duplicates: Duplicates = "skip") -> tuple[Branch, ...]:
     """Resolve the options of an inbox: of its subfolders, the innermost first, and at last of the inbox itself.
 
     `n8n` and `duplicates` are what applies if an inbox says nothing.
@@ -76,10 +77,10 @@ def branches_of(inbox: Inbox, n8n: N8n = _DEFAULTS, duplicates: Duplicates = "sk
     return tuple(_resolved(inbox, subfolder, n8n, duplicates) for subfolder in (*inbox.subfolders, ""))
 
 
-def _resolved(inbox: Inbox, subfolder: str, n8n: N8n, duplicates: Duplicates) -> BranchOptions:
+def _resolved(inbox: Inbox, subfolder: str, n8n: N8n, duplicates: Duplicates) -> Branch:
     own = inbox.routes.get(subfolder, _NOTHING_OWN)
     deliver_when = _first_set(own.deliver_when, inbox.deliver_when, default=n8n.deliver_when)
-    return BranchOptions(
+    return Branch(
         inbox=inbox.name,
         subfolder=subfolder,
         webhook_url=_first_set(own.webhook_url, inbox.webhook_url, n8n.webhook_url, default=""),
@@ -98,21 +99,11 @@ def _first_set(*values: _Value | None, default: _Value) -> _Value:
     return next((value for value in values if value is not None), default)
 
 
-def branch_key(inbox: str, subfolder: str = "") -> str:
-    """Return the name of a branch in the job log; no inbox's name has a slash."""
-    return f"{inbox}/{subfolder}" if subfolder else inbox
-
-
-def target_of(webhook_url: str, notion_database_id: str) -> str:
-    """Return the target as the job log has it: where a receipt is sent and booked."""
-    return f"{webhook_url} {notion_database_id}"
-
-
-def branch_at(branches: Sequence[_Branch], relative: Path) -> _Branch:
+def branch_at(branches: Sequence[Branch], relative: Path) -> Branch:
     """Return the innermost branch that a file lies in, by its path below the inbox; `branches` has the inbox last."""
     return next(branch for branch in branches if lies_below(relative.parent, branch.subfolder))
 
 
-def branch_named(branches: Sequence[_Branch], key: str | None) -> _Branch:
+def branch_named(branches: Sequence[Branch], key: str | None) -> Branch:
     """Return the branch of a key in the job log; if it is configured no more, that of the inbox itself, the last."""
     return next((branch for branch in branches if branch.key == key), branches[-1])

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from receipt_watcher.config.branches import BranchOptions, branches_of
+from receipt_watcher.config.branches import Branch, branches_of
 from receipt_watcher.config.proxies import Proxies
 from receipt_watcher.config.sections.callback import Callback
 from receipt_watcher.config.sections.database import Database
@@ -30,6 +30,7 @@ from receipt_watcher.config.sections.n8n import N8n
 from receipt_watcher.config.sections.notify import Notify
 from receipt_watcher.config.sections.retention import Retention
 from receipt_watcher.config.sections.section import Section
+from receipt_watcher.config.sections.sending import ANSWERING_MODES
 from receipt_watcher.config.values import AbsolutePath
 
 
@@ -72,11 +73,11 @@ class Config(Section):
         secrets = (self.n8n.signing_secret, self.n8n.previous_signing_secret)
         return tuple(secret.get_secret_value() for secret in secrets if secret is not None)
 
-    def branches(self, inbox: Inbox) -> tuple[BranchOptions, ...]:
+    def branches(self, inbox: Inbox) -> tuple[Branch, ...]:
         """Return what applies in an inbox: to its subfolders, the innermost first, and at last to the inbox itself."""
         return branches_of(inbox, self.n8n, self.duplicates)
 
-    def all_branches(self) -> list[BranchOptions]:
+    def all_branches(self) -> list[Branch]:
         """Return what applies in each inbox and then in its subfolders, in the order of the file."""
         return [
             branch
@@ -106,7 +107,7 @@ class Config(Section):
         calling = (
             branch.webhook_url
             for branch in self.all_branches()
-            if self.n8n.payload == "link" or branch.accept.mode not in {"last_node", "respond"}
+            if self.n8n.payload == "link" or branch.accept.mode not in ANSWERING_MODES
         )
         is_elsewhere = any(not is_loopback(urlsplit(url).hostname or "") for url in calling)
         return public_url if is_elsewhere and is_loopback(urlsplit(public_url).hostname or "") else None

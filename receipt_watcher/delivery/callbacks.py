@@ -141,7 +141,7 @@ class Callbacks:
     def _url_of(self, job: Job) -> str | None:
         """Return where a job goes; None if its inbox is not configured any more."""
         route = next((route for route in self._routes if route.name == job.inbox), None)
-        return None if route is None else route.branch_of(job).url
+        return None if route is None else route.branch_of(job).webhook_url
 
     def keep_unreadable(self, job_id: str, body: bytes, why: str) -> bool:
         """Keep an authenticated callback that cannot be read: N8N posts it only once. Return whether the job exists.

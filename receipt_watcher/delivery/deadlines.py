@@ -115,7 +115,7 @@ class Deadlines:
         return was_accepted and ago > _HEARD_LATELY_SECONDS
 
     def _urls(self) -> list[str]:
-        return list(dict.fromkeys(branch.url for route in self._routes for branch in route.branches))
+        return list(dict.fromkeys(branch.webhook_url for route in self._routes for branch in route.branches))
 
     def _expire(self, url: str, job: Job, now: float) -> Job | None:
         with self._log.database.transaction():

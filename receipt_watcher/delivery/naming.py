@@ -21,7 +21,7 @@ _ID_CHARACTERS = 12
 
 def branches_of(routes: Iterable[InboxRoute], url: str) -> list[str]:
     """Return the keys of all branches that go to one destination."""
-    return [branch.key for route in routes for branch in route.branches if branch.url == url]
+    return [branch.key for route in routes for branch in route.branches if branch.webhook_url == url]
 
 
 def host_of(url: str) -> str:

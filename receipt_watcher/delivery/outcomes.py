@@ -17,6 +17,7 @@ from typing import cast
 
 import structlog
 
+from receipt_watcher.config.branches import Branch
 from receipt_watcher.delivery.destinations import (
     Accepted,
     Concluded,
@@ -36,7 +37,7 @@ from receipt_watcher.jobs.log.transitions import Attempt
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import in_words
-from receipt_watcher.spool.route import Branch, InboxRoute, log_concluded
+from receipt_watcher.spool.route import InboxRoute, log_concluded
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
@@ -139,7 +140,7 @@ class Outcomes:
                 now,
                 Attempt(started_at, type(outcome).__name__.lower(), counted, outcome.status_code, outcome.message),
             )
-            is_held = isinstance(outcome, Deferred) and self._holds.of(branch.url).is_held
+            is_held = isinstance(outcome, Deferred) and self._holds.of(branch.webhook_url).is_held
         self._log_outcome(job, outcome, after, now, started_at, is_held=is_held)
 
     def _follow(self, branch: Branch, job: Job, outcome: Outcome, now: float) -> Job | None:
@@ -158,7 +159,7 @@ class Outcomes:
                 return self._give_up_unreadable(branch, job, outcome, now)
 
     def _accept(self, branch: Branch, job: Job, outcome: Accepted, now: float) -> Job | None:
-        url = branch.url
+        url = branch.webhook_url
         if self._holds.accepted(url, now):
             self._resume(branch, "it accepts receipts again")
         state = self._holds.of(url)
@@ -169,7 +170,7 @@ class Outcomes:
 
     def _conclude(self, branch: Branch, job: Job, outcome: Concluded, now: float) -> Job | None:
         """Write the verdict that came as the answer, as a callback's is; no callback is awaited."""
-        url, verdict = branch.url, outcome.verdict
+        url, verdict = branch.webhook_url, outcome.verdict
         ended_by_answer = self._holds.accepted(url, now)
         if self._holds.called_back(url, now) or ended_by_answer:
             self._resume(branch, "it concludes receipts again")
@@ -187,7 +188,7 @@ class Outcomes:
 
     def _give_up_unreadable(self, branch: Branch, job: Job, outcome: Unreadable, now: float) -> Job | None:
         """Fail a receipt whose verdict cannot be read, and keep it as it came; several in a row hold N8N."""
-        url = branch.url
+        url = branch.webhook_url
         if self._holds.accepted(url, now):
             self._resume(branch, "it answers receipts again")
         probe_at = now + self._pauses.before_probe(self._holds.of(url))
@@ -209,11 +210,11 @@ class Outcomes:
         )
 
     def _defer(self, branch: Branch, job: Job, outcome: Deferred, now: float, *, is_proven: bool = False) -> Job | None:
-        state = self._holds.of(branch.url)
+        state = self._holds.of(branch.webhook_url)
         if outcome.is_ambiguous and others_passed(job, state):
             return self._own_failure(job, outcome.message, now)
         self._miss(branch, outcome, now, is_proven=is_proven)
-        after = self._holds.of(branch.url)
+        after = self._holds.of(branch.webhook_url)
         return self._log.jobs.advance(
             job,
             Event.DEFER,
@@ -242,7 +243,7 @@ class Outcomes:
         )
 
     def _refuse(self, branch: Branch, job: Job, outcome: Refused, now: float) -> Job | None:
-        url = branch.url
+        url = branch.webhook_url
         if outcome.reason is Reason.REFUSED_TOO_LARGE and self._holds.too_large(url, job.job_id):
             # Two different receipts, none accepted between them: a limit of the destination, not of one receipt.
             deferred = Deferred(outcome.message, outcome.status_code, is_ambiguous=True)
@@ -254,7 +255,7 @@ class Outcomes:
 
         Until then it is only left alone for as long as it asks.
         """
-        url, message = branch.url, outcome.message
+        url, message = branch.webhook_url, outcome.message
         misses, state = self._holds.missed(url, message), self._holds.of(url)
         asked = outcome.retry_after_seconds if isinstance(outcome, Deferred) else None
         asked = None if asked is None else min(asked, self._settings.probe_max_seconds)
@@ -267,7 +268,7 @@ class Outcomes:
 
     def _resume(self, branch: Branch, why: str) -> None:
         """Let everything go on behind a hold that has ended."""
-        self._log.jobs.forget_resends(branches_of(self._routes, branch.url))
+        self._log.jobs.forget_resends(branches_of(self._routes, branch.webhook_url))
         logger.info("destination.resumed", inbox=branch.inbox, why=why)
         self._deliveries.ring()
 

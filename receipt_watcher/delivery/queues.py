@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from receipt_watcher.config.branches import Branch
 from receipt_watcher.delivery.pace import Pace
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
-from receipt_watcher.spool.route import Branch, InboxRoute
+from receipt_watcher.spool.route import InboxRoute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,5 +105,5 @@ def branches_by_destination(routes: Iterable[InboxRoute]) -> dict[str, list[Bran
     for route in routes:
         if route.is_ready:
             for branch in route.branches:
-                branches.setdefault(branch.url, []).append(branch)
+                branches.setdefault(branch.webhook_url, []).append(branch)
     return branches

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from receipt_watcher.config.branches import Branch
 from receipt_watcher.delivery.claims import Claim, WaitUntil, decide
 from receipt_watcher.delivery.destinations import Deferred, Destination, Lost, Outcome, Refused
 from receipt_watcher.delivery.outcomes import Outcomes
@@ -28,7 +29,7 @@ from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event
-from receipt_watcher.spool.route import Branch, InboxRoute
+from receipt_watcher.spool.route import InboxRoute
 
 logger = structlog.get_logger()
 

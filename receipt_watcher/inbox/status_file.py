@@ -105,7 +105,7 @@ class StatusFile:
 
     def _facts(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> StatusFacts:
         name = self._route.name
-        urls = dict.fromkeys(branch.url for branch in self._route.branches)
+        urls = dict.fromkeys(branch.webhook_url for branch in self._route.branches)
         opens_at = min(branch.opens_at(now) for branch in self._route.branches)
         count, since = self._log.statistics.open_in(name, now - _PATIENT_SECONDS)
         return StatusFacts(

@@ -69,10 +69,10 @@ class StuckReceipts:
         resumed_at = {standing.url: standing.resumed_at or 0.0 for standing in self._holds.all()}
         names = {route.name for route in self._routes}
         held = {*held, *(hold.name for hold in self._hand_holds.all())}
-        on_hold = [key for key, branch in branches.items() if branch.url in held]  # may be a whole backlog
+        on_hold = [key for key, branch in branches.items() if branch.webhook_url in held]  # may be a whole backlog
         for job in self._log.lookups.oldest_open(oldest, _LOOKED_AT, on_hold):
             branch = branches.get(job.branch)
-            url = branch.url if branch is not None else ""
+            url = branch.webhook_url if branch is not None else ""
             if job.job_id in known or oldest < resumed_at.get(url, 0.0) <= now:
                 continue
             if (

@@ -134,7 +134,7 @@ class NoticeWatcher:
 
     def _follow_holds(self, told: Told, now: float) -> dict[str, DestinationState]:
         """Take note of which destinations are held and how much waits for them; return those."""
-        urls = dict.fromkeys(branch.url for route in self._routes for branch in route.branches)
+        urls = dict.fromkeys(branch.webhook_url for route in self._routes for branch in route.branches)
         held = {standing.url: standing for standing in self._holds.all() if standing.is_held and standing.url in urls}
         for url, standing in held.items():
             seen = told.holds.setdefault(url, HoldTold(standing.held_since or now, ""))
@@ -152,7 +152,7 @@ class NoticeWatcher:
         return held
 
     def _hold(self, url: str, seen: HoldTold) -> Hold:
-        inboxes = [route.name for route in self._routes if any(each.url == url for each in route.branches)]
+        inboxes = [route.name for route in self._routes if any(each.webhook_url == url for each in route.branches)]
         return Hold(self._names.name_of(url), tuple(inboxes), seen.since, seen.message, seen.waiting, seen.until)
 
     def _of_holds(self, told: Told, words: Wording, now: float) -> Notice | None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from receipt_watcher.config.branches import BranchOptions
+from receipt_watcher.config.branches import Branch
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.secrets import secrets_of
 from receipt_watcher.config.sections.inbox import Inbox
@@ -44,7 +44,7 @@ from receipt_watcher.spool.identity.accepted_marks import MarkKind, Marks
 from receipt_watcher.spool.identity.start_counter import Starts
 from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.retention import BelievedTime, Remover, Trimmer
-from receipt_watcher.spool.route import Branch, InboxRoute
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system.clock import SteadyClock
 from receipt_watcher.system.permissions import to_type
 from receipt_watcher.system.runtime_dir import runtime_folder
@@ -139,7 +139,7 @@ def _stages(shared: SharedParts) -> StageParts:
             lambda job: shared.public_url + shared.links.path_of(job.job_id, job.sha256 or ""),
         ),
     )
-    routes = [route_of(config, inbox, destinations) for inbox in config.inboxes]
+    routes = [route_of(config, inbox) for inbox in config.inboxes]
     # Gates take in with the help of examiners; a thread that waits for one tells the gate that it works at.
     gates: list[Gate] = []
     pool = ExaminerPool(
@@ -254,19 +254,19 @@ def destinations_by_branch(config: Config, sending: Sending) -> dict[str, N8N]:
     }
 
 
-def route_of(config: Config, inbox: Inbox, destinations: Mapping[str, N8N]) -> InboxRoute:
+def route_of(config: Config, inbox: Inbox) -> InboxRoute:
     """Return the route of an inbox, its subfolders with settings of their own included."""
     folders = SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir)
     return InboxRoute(
         name=inbox.name,
         spool=Spool(inbox.name, folders, to_type(MarkKind.SPOOL, inbox.name)),
-        branches=tuple(_branch(branch, destinations[branch.key]) for branch in config.branches(inbox)),
+        branches=config.branches(inbox),
         takes_any_database=inbox.upload_database == "any",
         limits=file_limits_of(config),
     )
 
 
-def _n8n_settings(config: Config, branch: BranchOptions, sending: Sending) -> N8NSettings:
+def _n8n_settings(config: Config, branch: Branch, sending: Sending) -> N8NSettings:
     n8n = config.n8n
     return N8NSettings(
         url=branch.webhook_url,
@@ -277,20 +277,6 @@ def _n8n_settings(config: Config, branch: BranchOptions, sending: Sending) -> N8
         accept=branch.accept,
         file_url_of=sending.file_url_of,
         signing_secrets=config.signing_secrets(),
-        remembers_jobs=branch.remembers_jobs,
-    )
-
-
-def _branch(options: BranchOptions, destination: N8N) -> Branch:
-    return Branch(
-        inbox=options.inbox,
-        subfolder=options.subfolder,
-        url=destination.url,
-        sends_once=destination.sends_once,
-        notion_database_id=options.notion_database_id,
-        duplicates=options.duplicates,
-        done_subfolder=options.done_subfolder,
-        window=options.window,
     )
 
 

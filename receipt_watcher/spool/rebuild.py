@@ -20,12 +20,13 @@ from pathlib import Path
 
 import structlog
 
+from receipt_watcher.config.branches import Branch
 from receipt_watcher.jobs.job import Folder, Job, new_job_id
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from receipt_watcher.spool.reason_file import is_note, job_id_of, note_path
-from receipt_watcher.spool.route import Branch, InboxRoute
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system import disk
 from receipt_watcher.system.disk import PARTIAL_SUFFIX, digest_of
 from receipt_watcher.system.display import display_name

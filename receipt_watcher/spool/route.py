@@ -12,9 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from receipt_watcher.config.branches import branch_at, branch_key, branch_named, target_of
-from receipt_watcher.config.schedule import Window
-from receipt_watcher.config.sections.inbox import Duplicates
+from receipt_watcher.config.branches import Branch, branch_at, branch_named
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.examine.result import FileLimits
 from receipt_watcher.jobs.job import Folder, Job
@@ -24,42 +22,6 @@ from receipt_watcher.system.disk import digest_of
 from receipt_watcher.system.display import display_name
 
 logger = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Branch:
-    """The destination of an inbox's receipts, or of those of a `subfolder` that has settings of its own.
-
-    `url` is the destination's. One that `sends_once` may have been booked when an answer is lost: it is not sent again.
-    `window` says when they are sent; None for always.
-    """
-
-    inbox: str
-    subfolder: str = ""
-    url: str
-    sends_once: bool = False
-    notion_database_id: str
-    duplicates: Duplicates
-    done_subfolder: str
-    window: Window | None = None
-
-    @property
-    def key(self) -> str:
-        """Its name in the job log."""
-        return branch_key(self.inbox, self.subfolder)
-
-    def opens_at(self, now: float) -> float:
-        """Return when its receipts may be sent, in Unix seconds; `now` where they may."""
-        return now if self.window is None else self.window.opens_at(now)
-
-    @property
-    def target(self) -> str:
-        """The place where receipts are sent and booked: two with the same bytes and target are the same."""
-        return self.target_in(self.notion_database_id)
-
-    def target_in(self, database_id: str) -> str:
-        """Return the same for a receipt that is booked in another database."""
-        return target_of(self.url, database_id)
 
 
 @dataclass(slots=True)

@@ -83,7 +83,7 @@ class ApiSite(Concluding):
         downloads = Downloads(Fetching(log.lookups.get, self.routes))
         self.feed = Feed(log, lambda: self.is_stopping)
         self.uploads = Uploads(log.database.path.parent, [], log, self.access, examine=_no_examination, clock=clock)
-        names = DestinationNames(branch.url for route in self.routes for branch in route.branches)
+        names = DestinationNames(branch.webhook_url for route in self.routes for branch in route.branches)
         parts = ApiParts(
             log=log,
             holds=self.holds,

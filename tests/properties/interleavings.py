@@ -34,7 +34,7 @@ from receipt_watcher.jobs.states import CLOSED_STATES, INITIAL_STATES, OPEN_STAT
 from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from receipt_watcher.system.disk import PARTIAL_SUFFIX
-from tests.conftest import open_log
+from tests.conftest import ANSWERING, open_log
 from tests.fakes.daemons.process import digest
 from tests.properties.stepped_process import DEADLINE, SETTINGS, URL, Answer, Ledger, Process, TickingClock
 from tests.properties.turns import CONTENTS, NAMES, NO_RECEIPT, TO_THE_END, one_turn, picture
@@ -84,7 +84,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.sends_once = True
         assert self._process is not None
         route = self._process.route
-        route.branches = tuple(replace(branch, sends_once=True) for branch in route.branches)
+        route.branches = tuple(replace(branch, accept=ANSWERING) for branch in route.branches)
 
     @rule(turn=one_turn())
     def turn(self, turn: tuple[str, dict[str, Any]]) -> None:

@@ -30,7 +30,7 @@ from receipt_watcher.jobs.states import State
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.system.wakeup import Bell
-from tests.conftest import INSTALLATION, FakeClock
+from tests.conftest import ANSWERING, AUTO, INSTALLATION, FakeClock
 from tests.fakes.daemons.process import digest
 from tests.fakes.daemons.stepwise_threads import Actor, Life, SteppingLog, SteppingSpool
 from tests.unit.inbox.test_take_in import route_on, settled, take_in
@@ -141,11 +141,6 @@ class N8N:
         self._heard_seconds = office.heard_seconds
         self.answer = threading.local()  # each worker thread has its own
 
-    @property
-    def sends_once(self) -> bool:
-        """Return whether no callback can tell what became of a receipt whose answer is lost."""
-        return self._office.sends_once
-
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
         """Take a receipt, and answer some time later."""
         ledger, answer = self._ledger, self.answer.value
@@ -200,7 +195,11 @@ class Process:
         self.spool = SteppingSpool("office", office.folders, self.life)
         self.n8n = N8N(office, self.life, self.log.database.path)
         self.route = route_on(
-            self.spool, url=self.n8n.url, sends_once=office.sends_once, duplicates=office.policy, is_ready=False
+            self.spool,
+            webhook_url=self.n8n.url,
+            accept=ANSWERING if office.sends_once else AUTO,
+            duplicates=office.policy,
+            is_ready=False,
         )
         self.stopping = threading.Event()
         self.is_listening = False

@@ -13,6 +13,7 @@ import structlog
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from receipt_watcher.config.branches import Branch
 from receipt_watcher.delivery.callbacks import Callbacks
 from receipt_watcher.delivery.worker import Deliveries
 from receipt_watcher.inbox import duplicates
@@ -23,7 +24,6 @@ from receipt_watcher.jobs.log.moves import Moves
 from receipt_watcher.jobs.log.queries.lookups import Lookups
 from receipt_watcher.jobs.log.transitions import Jobs
 from receipt_watcher.jobs.states import TRANSITIONS, Event, State
-from receipt_watcher.spool.route import Branch
 from tests.properties.interleavings import AnyInterleaving, be_quiet
 from tests.properties.stepped_process import DEADLINE, Answer
 from tests.properties.turns import TO_THE_END

@@ -73,7 +73,7 @@ class Office(World):
 
     def telling(self, channel: FakeChannel) -> NoticeWatcher:
         """Return what tells somebody."""
-        names = DestinationNames(branch.url for route in self.routes for branch in route.branches)
+        names = DestinationNames(branch.webhook_url for route in self.routes for branch in route.branches)
         return NoticeWatcher(
             self.log, self.holds, self.routes, [channel], TOLD, names=names, inboxes=lambda: [OFFICE], clock=self.clock
         )

@@ -26,7 +26,6 @@ _EVERYWHERE = {"errors", "system"}
 _PROTOCOLS = {
     frozenset(pair): protocol
     for pair, protocol in {
-        ("config.branches", "spool.route"): ("receipt_watcher.config.branches", "AnyBranch"),
         ("delivery.destinations.http_client", "delivery.destinations.n8n.webhook"): (
             "receipt_watcher.delivery.destinations.http_client",
             "BodyReader",

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from receipt_watcher.cli import main
-from receipt_watcher.delivery.destinations.n8n.webhook import N8N
+from receipt_watcher.config.branches import Branch
 from receipt_watcher.jobs import states
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.log.queries import lookups
@@ -85,7 +85,7 @@ def _move_that_replaces() -> None:
 
 def _lost_answers_sent_again() -> None:
     """A receipt whose answer was lost is sent again, though no callback can come."""
-    N8N.sends_once = property(lambda _: False, lambda *_: None)  # type: ignore[assignment]  # that is the plug
+    Branch.sends_once = property(lambda _: False, lambda *_: None)  # type: ignore[assignment]  # that is the plug
 
 
 PLANTED: dict[str, Callable[[], None]] = {

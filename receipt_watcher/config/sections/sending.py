@@ -12,6 +12,9 @@ from receipt_watcher.config.values import DayHours, JsonPath, Text, WeekDays, Zo
 
 AcceptMode = Literal["auto", "immediately", "last_node", "respond", "any_2xx"]
 
+#: The modes in which the answer is the verdict, and no callback can come.
+ANSWERING_MODES = frozenset({"last_node", "respond"})
+
 
 def _accept(value: object) -> object:
     """Take a text alone for the mode."""

@@ -86,19 +86,11 @@ Outcome = Accepted | Concluded | Deferred | Refused | Lost | Unreadable
 
 
 class Destination(Protocol):
-    """A way to hand a receipt over.
-
-    `sends_once`: a receipt whose answer is lost must not be sent again, because no callback can tell what became of it
-    and the far side does not remember job ids.
-    """
+    """A way to hand a receipt over."""
 
     @property
     def url(self) -> str:
         """The URL that receipts are posted to."""
-
-    @property
-    def sends_once(self) -> bool:
-        """Return whether a receipt must not be sent again when its answer is lost."""
 
     def deliver(self, job: Job, file: Path, attempt: int, callback_url: str, now: float) -> Outcome:
         """Hand one receipt over, once.

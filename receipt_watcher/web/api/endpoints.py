@@ -261,7 +261,7 @@ class Api:
 
     def _hold_view(self, url: str, caller: Caller) -> dict[str, Any]:
         standing = self._parts.holds.of(url)
-        inboxes = [route.name for route in self._parts.routes if any(b.url == url for b in route.branches)]
+        inboxes = [route.name for route in self._parts.routes if any(b.webhook_url == url for b in route.branches)]
         by_hand = self._log.manual_holds.of_destination(url)
         return hold_view(
             self._parts.names.name_of(url), standing, inboxes, by_hand, shows_path=caller.may(Right.ADMINISTER)

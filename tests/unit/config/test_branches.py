@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from receipt_watcher.config.branches import BranchOptions, branch_at, branch_named
+from receipt_watcher.config.branches import Branch, branch_at, branch_named
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Subfolder
+from receipt_watcher.config.sections.sending import Accept, AcceptMode
+from tests.conftest import make_branch
 
 #: Each option of a subfolder: what it is called once it is resolved, and three values that differ.
 OPTIONS: dict[str, tuple[str, Any, Any, Any]] = {
@@ -40,7 +42,7 @@ def test_each_option_of_a_subfolder_is_resolved() -> None:
     """Whoever gives subfolders an option more has to resolve it too."""
     assert OPTIONS.keys() == Subfolder.model_fields.keys()
     names = {name for name, *_ in OPTIONS.values()}
-    assert {field.name for field in fields(BranchOptions)} == names | {"inbox", "subfolder"}
+    assert {field.name for field in fields(Branch)} == names | {"inbox", "subfolder"}
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -66,3 +68,11 @@ def test_a_file_lies_in_the_innermost_branch() -> None:
         "inbox",
     ]
     assert [branch.key for branch in config.all_branches()] == ["inbox", "inbox/a", "inbox/a/b", "inbox/c"]
+
+
+@pytest.mark.parametrize("mode", get_args(AcceptMode))
+@pytest.mark.parametrize("remembers", [False, True])
+def test_a_lost_answer_may_be_the_verdict(mode: AcceptMode, *, remembers: bool) -> None:
+    """A receipt is sent once only if its answer is the verdict, and the workflow may book it twice."""
+    branch = make_branch(accept=Accept(mode=mode), remembers_jobs=remembers)
+    assert branch.sends_once is (mode in {"last_node", "respond"} and not remembers)

@@ -22,9 +22,9 @@ from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.spool.route import Branch, InboxRoute
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system.wakeup import Bell
-from tests.conftest import FakeClock, make_job
+from tests.conftest import ANSWERING, AUTO, FakeClock, make_branch, make_job
 
 URL = "http://n8n.example.com/webhook/receipts"
 SETTINGS = DeliverySettings(
@@ -52,7 +52,6 @@ class FakeDestination:
     """Reads the file, as a destination does, then does what `script` says."""
 
     url: str = URL
-    sends_once: bool = False
     script: Script = lambda _: ACCEPTED
     calls: list[tuple[str, int, str, float]] = field(default_factory=list)
 
@@ -123,7 +122,7 @@ class World:
     def send_once(self, *, is_so: bool = True) -> None:
         """Let each destination be one that may have booked what its answer was lost for, or none."""
         for route in self.routes:
-            route.branches = tuple(replace(branch, sends_once=is_so) for branch in route.branches)
+            route.branches = tuple(replace(branch, accept=ANSWERING if is_so else AUTO) for branch in route.branches)
 
     @property
     def standing(self) -> DestinationState:
@@ -147,7 +146,7 @@ class World:
     def heard(self) -> None:
         """Let the destinations have called back before, so that several receipts may be out at a time."""
         for route in self.routes:
-            self.holds.called_back(route.branches[-1].url, self.clock.now)
+            self.holds.called_back(route.branches[-1].webhook_url, self.clock.now)
 
     def job(self, job: Job) -> Job:
         """Return a job as it is now."""
@@ -171,14 +170,7 @@ def route_to(
     destination: FakeDestination, spool: Spool, name: str = "office", window: Window | None = None
 ) -> RouteToFake:
     """Return a route that is open."""
-    branch = Branch(
-        inbox=name,
-        url=destination.url,
-        notion_database_id="",
-        duplicates="skip",
-        done_subfolder="",
-        window=window,
-    )
+    branch = make_branch(name, webhook_url=destination.url, notion_database_id="", done_subfolder="", window=window)
     return RouteToFake(name, spool, (branch,), FileLimits(10**9, 10**9), is_ready=True, destination=destination)
 
 

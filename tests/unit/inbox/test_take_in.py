@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receipt_watcher.cli.demo import samples
+from receipt_watcher.config.branches import Branch
 from receipt_watcher.errors import SpoolError
 from receipt_watcher.examine.judge import FileLimits, examine
 from receipt_watcher.inbox.duplicates import DuplicateCheck
@@ -29,10 +30,10 @@ from receipt_watcher.jobs.log.transitions import Jobs
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.spool.route import Branch, InboxRoute
+from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.system import disk
 from receipt_watcher.system.wakeup import Bell
-from tests.conftest import INSTALLATION, FakeClock
+from tests.conftest import INSTALLATION, FakeClock, make_branch
 from tests.fakes.daemons.process import digest, jpegs
 from tests.unit.system.disk_faults import Crash, another_file_system, crash, record_flushes, refusing
 
@@ -44,16 +45,9 @@ URL = "http://127.0.0.1/webhook/receipts"
 
 def route_on(spool: Spool, **changes: Any) -> InboxRoute:
     """Return the route of one inbox."""
-    options: dict[str, Any] = {
-        "inbox": spool.name,
-        "url": URL,
-        "sends_once": False,
-        "notion_database_id": "0f3c",
-        "duplicates": "skip",
-        "done_subfolder": "%Y-%m",
-    }
-    own = {name: changes.pop(name) for name in tuple(changes) if name in options}
-    branches = (*changes.pop("subfolders", ()), Branch(**(options | own)))
+    names = {field.name for field in fields(Branch)}
+    own = {name: changes.pop(name) for name in tuple(changes) if name in names}
+    branches = (*changes.pop("subfolders", ()), make_branch(spool.name, **own))
     route = InboxRoute(spool.name, spool, branches, LIMITS, is_ready=True)
     return replace(route, **changes)
 

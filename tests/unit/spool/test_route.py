@@ -20,12 +20,11 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
-from receipt_watcher.spool.route import Branch, InboxRoute, log_concluded
+from receipt_watcher.spool.route import InboxRoute, log_concluded
 from receipt_watcher.system.wakeup import Bell
-from tests.conftest import make_job
+from tests.conftest import make_branch, make_job
 from tests.fakes.daemons.process import wait_until
 from tests.unit.inbox.test_duplicates import arrival
-from tests.unit.inbox.test_take_in import URL
 
 NOW = 1_700_000_000.0
 
@@ -33,14 +32,7 @@ NOW = 1_700_000_000.0
 @pytest.fixture
 def route(spool: Spool) -> InboxRoute:
     """An inbox that is ready."""
-    branch = Branch(
-        inbox="office",
-        url=URL,
-        notion_database_id="0f3c",
-        duplicates="skip",
-        done_subfolder="%Y-%m",
-    )
-    return InboxRoute("office", spool, (branch,), FileLimits(1_000_000, 1_000_000), is_ready=True)
+    return InboxRoute("office", spool, (make_branch(),), FileLimits(1_000_000, 1_000_000), is_ready=True)
 
 
 # --- the bell ------------------------------------------------------------------------------------------------------

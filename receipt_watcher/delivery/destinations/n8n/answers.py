@@ -15,16 +15,13 @@ import json
 import re
 from typing import Any
 
-from receipt_watcher.config.sections.sending import Accept
+from receipt_watcher.config.sections.sending import ANSWERING_MODES, Accept
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Unreadable
 from receipt_watcher.delivery.destinations.http_client import Answer
 from receipt_watcher.jobs import wrapped_verdict
 from receipt_watcher.jobs.verdict import KEPT_CHARACTERS, Verdict, verdict_in
 
 AUTO = Accept(mode="auto")
-
-#: The modes in which the answer is the verdict, and no callback can come.
-ANSWERING_MODES = frozenset({"last_node", "respond"})
 
 _SHOWN_CHARACTERS = 500
 _PAGES = ("<!doctype html", "<html")

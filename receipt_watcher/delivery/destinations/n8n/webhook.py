@@ -24,10 +24,10 @@ import pybase64
 
 from receipt_watcher.config.proxies import OPTION
 from receipt_watcher.config.secrets import without_path
-from receipt_watcher.config.sections.sending import Accept
+from receipt_watcher.config.sections.sending import ANSWERING_MODES, Accept
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Deferred, Lost, Outcome, Refused, Unreadable
 from receipt_watcher.delivery.destinations.http_client import Answer, Outbound
-from receipt_watcher.delivery.destinations.n8n.answers import ANSWERING_MODES, AUTO, outcome_of_success, shown_answer
+from receipt_watcher.delivery.destinations.n8n.answers import AUTO, outcome_of_success, shown_answer
 from receipt_watcher.delivery.destinations.signature import NOT_PROVEN, Signer
 from receipt_watcher.delivery.destinations.verified_file import verified_pieces
 from receipt_watcher.errors import AnswerLostError, CutAnswerError, NotSentError
@@ -71,8 +71,7 @@ class N8NSettings:
 
     `callback_token_of` returns the token that only this job's callback may bear, or None where all share one;
     `file_url_of` a link to a job's file, for `payload` link. `signing_secrets` are the current one and the one before.
-    With `remembers_jobs` the workflow books no job id twice. With `is_test` receipts are marked as such: the workflows
-    that ship answer them without booking.
+    With `is_test` receipts are marked as such: the workflows that ship answer them without booking.
     """
 
     url: str
@@ -83,7 +82,6 @@ class N8NSettings:
     accept: Accept = AUTO
     file_url_of: Callable[[Job], str] = lambda _job: ""
     signing_secrets: tuple[str, ...] = ()
-    remembers_jobs: bool = False
     is_test: bool = False
 
     def __repr__(self) -> str:
@@ -95,7 +93,6 @@ class N8N:
 
     def __init__(self, settings: N8NSettings, outbound: Outbound) -> None:
         self.url = settings.url
-        self.sends_once = settings.accept.mode in ANSWERING_MODES and not settings.remembers_jobs
         self._settings = settings
         self._signer = Signer(settings.signing_secrets)
         self._outbound = outbound

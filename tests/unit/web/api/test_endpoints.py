@@ -356,7 +356,7 @@ def test_a_body_that_is_none_changes_nothing(site: ApiSite, body: bytes, kind: s
 
 def test_holds_are_shown_and_probed(site: ApiSite) -> None:
     """A held destination says since when and why; who resumes it has the next probe go out now."""
-    url = site.routes[0].branches[-1].url
+    url = site.routes[0].branches[-1].webhook_url
     [shown] = site.near("GET", "/api/v1/holds").json()["destinations"]
     assert (shown["held"], shown["inboxes"]) == (False, ["office"])
     path = f"/api/v1/holds/{shown['destination']}/resume"
@@ -373,7 +373,7 @@ def test_holds_are_shown_and_probed(site: ApiSite) -> None:
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.ADMIN])
 def test_the_path_of_a_webhook_is_for_admins(site: ApiSite, role: Role) -> None:
     """Who knows the path of a webhook may post to it, so only an admin is shown it, also where N8N's words name it."""
-    url = site.routes[0].branches[-1].url
+    url = site.routes[0].branches[-1].webhook_url
     path = urlsplit(url).path
     site.holds.hold(url, HoldKind.ANSWERS, f"404 for {path}", site.clock.now, site.clock.now + 900)
     answer = site.ask("GET", "/api/v1/holds", role)
