@@ -19,9 +19,8 @@ from tests.test_layout import LISTS, PACKAGE, paths_of
 REPOSITORY = README.parent
 TEXT = README.read_text("utf-8")
 
-#: Words that begin a clause which says what something is only by its end, and packages that still have such texts.
+#: Words that begin a clause which says what something is only by its end.
 RELATIVE_WORDS = re.compile(r"(What|Who|Whose|Whoever|Whatever|Where|How|Which)\b")
-STILL_RELATIVE = {"examine", "jobs", "report"}
 
 
 def test_tables_say_what_the_code_says() -> None:
@@ -89,8 +88,7 @@ def test_summaries_begin_with_their_subject() -> None:
         for summary in summaries(path)
         if RELATIVE_WORDS.match(summary)
     }
-    assert {package for package in STILL_RELATIVE if not any(name.startswith(package) for name, _ in wrong)} == set()
-    assert {(name, summary) for name, summary in wrong if name.split(".")[0] not in STILL_RELATIVE} == set()
+    assert wrong == set()
 
 
 def test_all_summaries_are_seen(tmp_path: Path) -> None:

@@ -155,10 +155,10 @@ class Examiners:
         with self._pool.lend(self._recipe, is_caller=looked_at.is_caller, is_fresh=is_fresh, kept=self._kept) as loan:
             loan.examiner.ask(looked_at.descriptor, looked_at.path.name, looked_at.limits)
             most = min(size, looked_at.limits.max_file_bytes)
-            found = loan.examiner.answer(looked_at.path, most, self._stopping, loan.look)
-        if found.size != size:
+            examination = loan.examiner.answer(looked_at.path, most, self._stopping, loan.look)
+        if examination.size != size:
             return Examination(size, sha256, None, Refusal(Reason.INCOMPLETE, "It changed while it was examined."))
-        return Examination(size, sha256, found.mime_type, found.refusal)
+        return Examination(size, sha256, examination.mime_type, examination.refusal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ READ_BYTES = 256 * 1024
 #: Fewer bytes than this tell of no kind for certain what it is; the first piece of a slow copy may be as small.
 TELLING_BYTES = 32
 
-#: How files of the accepted kinds begin; a HEIC by the length of its first box.
+#: The beginnings of files of the accepted kinds; a HEIC begins with the length of its first box.
 _MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"%PDF-", b"GIF8", b"II*\0", b"MM\0*", b"RIFF", b"BM", b"\0\0\0")
 
 #: libmagic needs no more; with 64 KiB it takes seven times as long.
@@ -76,7 +76,7 @@ class _Kind:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """How large a file is, and its beginning."""
+    """The size of a file, and its beginning."""
 
     size: int
     head: bytes
@@ -92,8 +92,8 @@ def examine(path: Path, limits: FileLimits) -> Examination:
     try:
         with disk.open_plainly(path) as file:
             sha256 = _digest_of(file)
-            found = judge(file, path.name, limits)
-            return Examination(found.size, sha256, found.mime_type, found.refusal)
+            examination = judge(file, path.name, limits)
+            return Examination(examination.size, sha256, examination.mime_type, examination.refusal)
     except PermissionError:
         return unreadable(path)
 
@@ -194,12 +194,12 @@ def _libmagic() -> Any:
 
 def _mime_type(head: bytes) -> str:
     try:
-        found = str(_libmagic().from_buffer(head[:_MAGIC_BYTES]))
+        mime_type = str(_libmagic().from_buffer(head[:_MAGIC_BYTES]))
     except magic.MagicException:  # its own rules can fail on hostile content
         return _UNKNOWN
-    if found == "image/heif" and _is_avif(head):
+    if mime_type == "image/heif" and _is_avif(head):
         return "image/avif"
-    return _ALIASES.get(found, found)
+    return _ALIASES.get(mime_type, mime_type)
 
 
 def _is_avif(head: bytes) -> bool:
@@ -377,5 +377,5 @@ _KINDS = {
     _PDF: _Kind(pdf.walk_pdf, _with_pdfium),
 }
 
-#: What comes after the marker is nobody's concern, be it a hole; before it, there is none, or the walk would not end.
+#: Bytes after the marker are nobody's concern, be it a hole; before it there is none, or the walk would not end.
 _ENDS_IN_MARKER = frozenset({"image/jpeg", "image/png", "image/gif", _PDF})

@@ -24,7 +24,7 @@ from receipt_watcher.system.cpu import leave_core, processors
 #: After this many files an examiner is replaced: what libraries leak, or a hostile file left in it, goes then.
 FILES_EACH = 10_000
 
-#: How long an idle examiner is kept. Each takes some 40 MB, and a new one 0.2 s of computing.
+#: An idle examiner is kept for so long. Each takes some 40 MB, and a new one 0.2 s of computing.
 IDLE_SECONDS = 60.0
 
 #: After how many looks in a row at which it waits for a disk an examiner gives its place up: two seconds.
@@ -33,7 +33,7 @@ _HANGING_LOOKS = 8
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What an examiner runs, and within which bounds: an idle one serves only those who ask for the same."""
+    """The work of an examiner, and its bounds: an idle one serves only callers that ask for the same."""
 
     module: str
     bounds: Bounds
@@ -88,7 +88,7 @@ class ExaminerPool:
 
     @property
     def most(self) -> int:
-        """How many processes there may be."""
+        """There may be so many processes."""
         return self._places.most
 
     def close(self) -> None:
@@ -97,8 +97,8 @@ class ExaminerPool:
             self._is_closed = True
             idle, self._idle = self._idle, []
             starter, self._starter = self._starter, None
-        for each in idle:
-            each.examiner.end()
+        for unused in idle:
+            unused.examiner.end()
         if starter is not None:
             starter.shutdown()
 
@@ -106,10 +106,10 @@ class ExaminerPool:
         """End those that have had nothing to do for a minute."""
         now = self._monotonic()
         with self._lock:
-            old = [each for each in self._idle if now - each.since >= IDLE_SECONDS]
-            self._idle = [each for each in self._idle if now - each.since < IDLE_SECONDS]
-        for each in old:
-            self._end(each.examiner)
+            old = [unused for unused in self._idle if now - unused.since >= IDLE_SECONDS]
+            self._idle = [unused for unused in self._idle if now - unused.since < IDLE_SECONDS]
+        for unused in old:
+            self._end(unused.examiner)
 
     @contextlib.contextmanager
     def lend(self, recipe: Recipe, *, is_caller: bool, is_fresh: bool, kept: int | None = None) -> Iterator[Loan]:
@@ -126,8 +126,8 @@ class ExaminerPool:
         loan: Loan | None = None
         is_kept = False
         try:
-            found = None if is_fresh else self._idle_one(recipe)
-            loan = Loan(self, found or self._started(recipe))
+            examiner = None if is_fresh else self._idle_one(recipe)
+            loan = Loan(self, examiner or self._started(recipe))
             try:
                 yield loan
                 is_kept = loan.has_place and loan.examiner.files < FILES_EACH and self._keep(recipe, loan, kept)
@@ -158,13 +158,13 @@ class ExaminerPool:
         """Return the idle one that was used last; one that was ended from outside is gone without a word."""
         while True:
             with self._lock:
-                found = next((each for each in reversed(self._idle) if each.recipe == recipe), None)
-                if found is None:
+                idle = next((unused for unused in reversed(self._idle) if unused.recipe == recipe), None)
+                if idle is None:
                     return None
-                self._idle.remove(found)
-            if not found.examiner.has_ended:
-                return found.examiner
-            found.examiner.end()
+                self._idle.remove(idle)
+            if not idle.examiner.has_ended:
+                return idle.examiner
+            idle.examiner.end()
 
     def _started(self, recipe: Recipe) -> Examiner:
         """Start one, in the place of an idle one if there are enough.
@@ -178,8 +178,8 @@ class ExaminerPool:
             excess = self._idle[: max(0, self._busy + len(self._idle) - self.most)]
             self._idle = self._idle[len(excess) :]
             starter = self._starter = self._starter or ThreadPoolExecutor(1, "examiners", initializer=leave_core)
-        for each in excess:
-            self._end(each.examiner)
+        for unused in excess:
+            self._end(unused.examiner)
         try:
             examiner = starter.submit(Examiner, recipe.module, recipe.bounds).result()
         except OSError as error:
@@ -200,4 +200,4 @@ class ExaminerPool:
         """End one, and look again for those that did not end before."""
         examiner.end()
         with self._lock:
-            self._ending = [each for each in (*self._ending, examiner) if not each.has_ended]
+            self._ending = [process for process in (*self._ending, examiner) if not process.has_ended]

@@ -37,20 +37,20 @@ from receipt_watcher.examine.result import (
     read_size,
 )
 
-#: How a picture begins that is handed over.
+#: The beginning of a picture that is handed over.
 _JPEG_MARK = b"\xff\xd8\xff"
 
-#: How long an examiner may take to start, and to end once it was killed.
+#: An examiner may take so long to start, and to end once it was killed.
 _START_SECONDS = 30.0
 _END_SECONDS = 1.0
 
-#: How soon a stop is noticed while an examiner works.
+#: A stop is noticed so soon while an examiner works.
 TICK_SECONDS = 0.25
 
 #: A disk that gives less than this in a second is taken for one that hangs.
 _SLOWEST_BYTES = 1 << 20
 
-#: What the signal that ended an examiner tells.
+#: The meaning of the signal that ended an examiner.
 _FAULT = ", as by a fault in a library"
 _GIVES_UP = ", as by libraries that get no more memory (limits.examination_mb), or find themselves in disorder"
 _FROM_OUTSIDE = " from outside, as by the system when memory is short"
@@ -75,7 +75,7 @@ _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one examination may take: computing time and memory, and silence while it does neither."""
+    """The bounds of one examination: computing time and memory, and silence while it does neither."""
 
     cpu_seconds: int
     memory_bytes: int
@@ -177,9 +177,9 @@ class Examiner:
         Raises:
             OSError: it does not start.
         """
-        said = self.hears(_START_SECONDS, stopping)
-        if said != READY:
-            raise not_started("it says nothing" if said is None else self._how_it_ended())
+        message = self.hears(_START_SECONDS, stopping)
+        if message != READY:
+            raise not_started("it says nothing" if message is None else self._how_it_ended())
 
     def ask(self, descriptor: int, name: str, limits: FileLimits) -> None:
         """Have it judge an open file.
@@ -219,12 +219,12 @@ class Examiner:
         return picture
 
     def _next(self, stopping: threading.Event) -> bytes:
-        said = self.hears(self._bounds.cpu_seconds + self._bounds.hang_seconds, stopping)
-        if said is None:
+        message = self.hears(self._bounds.cpu_seconds + self._bounds.hang_seconds, stopping)
+        if message is None:
             raise ChildProcessError(errno.ECHILD, "the examiner hangs")
-        if not said:
+        if not message:
             raise self._why_it_ended()
-        return said
+        return message
 
     def answer(
         self, path: Path, size: int, stopping: threading.Event, while_silent: Callable[[], None] = lambda: None
@@ -236,20 +236,20 @@ class Examiner:
             EndedFromOutsideError: somebody ended it.
             OSError: the disk does not give the file, or the daemon stops.
         """
-        said = self.hears(self._bounds.hang_seconds + size / _SLOWEST_BYTES, stopping, while_silent)
-        if said is None:
+        message = self.hears(self._bounds.hang_seconds + size / _SLOWEST_BYTES, stopping, while_silent)
+        if message is None:
             raise self._why_silent(path)
-        if not said:
+        if not message:
             raise self._why_it_ended()
         try:
-            found = read_answer(said)
+            answer = read_answer(message)
         except ValueError:
             raise BrokenError("The examiner said something that makes no sense.") from None
-        if isinstance(found, str):
-            raise BrokenError(f"The examiner failed: {found}.")
-        if isinstance(found, OSError):
-            raise OSError(found.errno, found.strerror, str(path))
-        return found
+        if isinstance(answer, str):
+            raise BrokenError(f"The examiner failed: {answer}.")
+        if isinstance(answer, OSError):
+            raise OSError(answer.errno, answer.strerror, str(path))
+        return answer
 
     def _why_silent(self, path: Path) -> Exception:
         """Say whose fault it is that it neither answers nor ends: the file's, or the system's."""
@@ -292,11 +292,11 @@ class Examiner:
 
     def _why_it_ended(self) -> Exception:
         """Return the error for its end: the file's, or the system's."""
-        said = self._how_it_ended()
+        cause = self._how_it_ended()
         code = self._process.returncode
         if code is not None and code < 0 and -code not in _OF_THE_FILE:
-            return EndedFromOutsideError(errno.ECHILD, said.removesuffix("."))
-        return BrokenError(said)
+            return EndedFromOutsideError(errno.ECHILD, cause.removesuffix("."))
+        return BrokenError(cause)
 
     def _how_it_ended(self) -> str:
         """Return how it ended, as a sentence."""

@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-#: How soon a waiting thread notices a stop.
+#: A waiting thread notices a stop so soon.
 _TICK_SECONDS = 0.25
 
 

@@ -1,4 +1,4 @@
-"""What an examination says of a file, and how the examiner's process is asked and answers.
+"""The result of an examination, and how the examiner's process is asked and answers.
 
 The messages are a few fields of text with a NUL between them: nothing in them can make the reader run anything,
 recurse or take much memory, since the examiner is not trusted any more once it has read a hostile file. Pure.
@@ -22,7 +22,7 @@ _REASONS = {reason.value: reason for reason in EXAMINATION_REASONS - {Reason.UNE
 MESSAGE_BYTES = 4096
 _TEXT_CHARACTERS = 500
 
-#: What the examiner says first, and how it ends where it ran out of memory.
+#: The first word of an examiner, and its exit code if it ran out of memory.
 READY = b"ready"
 EXIT_OUT_OF_MEMORY = 71
 
@@ -50,7 +50,7 @@ MAX_PICTURE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """How large a receipt may be."""
+    """The largest receipt that is accepted."""
 
     max_file_bytes: int
     max_pixels: int
@@ -58,7 +58,7 @@ class FileLimits:
 
 @dataclass(frozen=True, slots=True)
 class PreviewQuestion:
-    """What is to be drawn: the first page of a file of this kind, which may have so many pixels."""
+    """A picture to be drawn: the first page of a file of this kind, which may have so many pixels."""
 
     mime_type: str
     max_pixels: int
@@ -74,7 +74,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was found in a file; `refusal` is None where it is accepted."""
+    """The content of a file as an examiner found it; `refusal` is None if it is accepted."""
 
     size: int
     mime_type: str | None
@@ -83,7 +83,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What is known about a file; `refusal` is None where it is accepted."""
+    """The facts about a file; `refusal` is None if it is accepted."""
 
     size: int
     sha256: str | None

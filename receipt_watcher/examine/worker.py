@@ -103,8 +103,8 @@ def _answer_one(channel: socket.socket, cpu_seconds: int) -> bool:
     os.dup2(descriptors[0], FILE_DESCRIPTOR)
     os.close(descriptors[0])
     _limit_cpu(cpu_seconds)
-    for said in _answer(message):
-        channel.send(said)
+    for answer in _answer(message):
+        channel.send(answer)
     os.dup2(_NOTHING, FILE_DESCRIPTOR)
     return True
 

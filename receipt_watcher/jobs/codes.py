@@ -11,7 +11,7 @@ from typing import Self
 
 
 class Code(StrEnum):
-    """What a kind of code is made from; the value is the code itself."""
+    """Base of each kind of code; the value is the code itself."""
 
     def __new__(cls, code: str, meaning: str, advice: str) -> Self:
         """Make the code the value, and keep its texts beside it."""

@@ -21,7 +21,7 @@ class Folder(StrEnum):
     FAILED = "failed"
 
 
-#: Where the file of a job in this state belongs. A duplicate is filed where the job that it copies is filed.
+#: The home of the file of a job in this state. A duplicate is filed where the job that it copies is filed.
 HOME_FOLDER: dict[State, Folder] = {
     State.QUEUED: Folder.PROCESSING,
     State.DELIVERING: Folder.PROCESSING,
@@ -32,7 +32,7 @@ HOME_FOLDER: dict[State, Folder] = {
 }
 
 
-#: What the ids of `check --live`'s made-up receipts begin with; they are no jobs, and are in no log.
+#: The beginning of the ids of `check --live`'s made-up receipts; they are no jobs, and are in no log.
 REHEARSAL_PREFIX = "check-"
 
 

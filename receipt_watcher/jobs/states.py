@@ -14,7 +14,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a job stands; the same words in the log, the API, the metrics and SQL."""
+    """The state of a job; the same words in the log, the API, the metrics and SQL."""
 
     #: The file is in processing/, examined, and waits for its turn.
     QUEUED = "queued"
@@ -37,7 +37,7 @@ CLOSED_STATES = frozenset(State) - OPEN_STATES
 
 
 class Event(StrEnum):
-    """What can happen to a job."""
+    """The events of a job."""
 
     CLAIM = "claim"
     ACCEPT = "accept"
@@ -106,7 +106,7 @@ TRANSITIONS: dict[Event, Transition] = {
 }
 
 
-#: What a row may begin as.
+#: The states that a row may begin in.
 INITIAL_STATES = frozenset({State.QUEUED, State.FAILURE, State.DUPLICATE})
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from receipt_watcher.jobs import wrapped_verdict
 
-#: What is kept of a verdict: a message is words, and nesting that we could parse may be too deep to be written again.
+#: Limits of a verdict: a message is words, and nesting that we could parse may be too deep to be written again.
 _MESSAGE_CHARACTERS = 10_000
 _URL_CHARACTERS = 2_000
 _MAX_DEPTH = 200
@@ -22,13 +22,13 @@ _MAX_DEPTH = 200
 #: n8n counts its executions; other versions, and whoever stands in for it, use UUIDs and the like.
 _EXECUTION_ID = re.compile("[A-Za-z0-9._:-]{1,100}")
 
-#: What of a verdict, or of what should have been one, goes into a job's history.
+#: The part of a verdict, or of what should have been one, that goes into a job's history.
 KEPT_CHARACTERS = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What N8N said of a job; `details` are the contract's `data`, as N8N sent them."""
+    """The verdict of N8N about a job; `details` are the contract's `data`, as N8N sent them."""
 
     success: bool
     message: str | None = None
@@ -46,46 +46,46 @@ def parse_verdict(body: bytes | str) -> Verdict:
     return verdict_in(wrapped_verdict.read(body))
 
 
-def verdict_in(said: Any) -> Verdict:
+def verdict_in(content: Any) -> Verdict:
     """Return the verdict that JSON holds, without its wrappings.
 
     Raises:
         ValueError: it holds none; the text says what it should be.
     """
-    status = wrapped_verdict.status_of(said)
+    status = wrapped_verdict.status_of(content)
     if status not in ("success", "failure"):
         raise ValueError('The body must be a JSON object with "status": "success" or "failure".')
-    if _is_deep(said):
+    if _is_deep(content):
         raise ValueError(f"The body is nested deeper than {_MAX_DEPTH} levels.")
     return Verdict(
         success=status == "success",
-        message=_as_text(said.get("message")),
-        notion_page_url=_as_url(said.get("notion_page_url")),
-        details=said.get("data"),
-        execution_id=execution_id_of(said.get("execution_id")),
+        message=_as_text(content.get("message")),
+        notion_page_url=_as_url(content.get("notion_page_url")),
+        details=content.get("data"),
+        execution_id=execution_id_of(content.get("execution_id")),
     )
 
 
 def in_words(verdict: Verdict) -> str:
     """Return a verdict as the history keeps it: what N8N sent, bounded."""
-    said = {
+    fields = {
         "status": "success" if verdict.success else "failure",
         "message": verdict.message,
         "notion_page_url": verdict.notion_page_url,
         "data": verdict.details,
         "execution_id": verdict.execution_id,
     }
-    return json.dumps({name: value for name, value in said.items() if value is not None})[:KEPT_CHARACTERS]
+    return json.dumps({name: value for name, value in fields.items() if value is not None})[:KEPT_CHARACTERS]
 
 
-def execution_id_of(said: object) -> str | None:
+def execution_id_of(content: object) -> str | None:
     """Return an execution's id as N8N said it, a number or a text, where it is one that can be kept and shown."""
-    text = str(said) if isinstance(said, str | int) and not isinstance(said, bool) else ""
+    text = str(content) if isinstance(content, str | int) and not isinstance(content, bool) else ""
     return text if _EXECUTION_ID.fullmatch(text) else None
 
 
-def _is_deep(said: Any) -> bool:
-    level = [said]
+def _is_deep(content: Any) -> bool:
+    level = [content]
     for _ in range(_MAX_DEPTH):
         level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inside(outer)]
     return bool(level)

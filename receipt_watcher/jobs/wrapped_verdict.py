@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 _MOST_LAYERS = 8
 _MOST_FORM_FIELDS = 100
 
-#: What stands in an item of n8n beside its content.
+#: The keys of an item of n8n beside its content.
 _ITEM_KEYS = frozenset({"json", "binary", "pairedItem"})
 #: A field of JSON or of a form that holds nothing but the whole report.
 _WRAPPER_KEYS = ("json", "body")
@@ -45,36 +45,36 @@ def read(body: bytes | str) -> Any:
     return unwrapped(_json_or_form(body))
 
 
-def unwrapped(said: Any) -> Any:
+def unwrapped(content: Any) -> Any:
     """Return JSON without its wrappings; as it is if there are none.
 
     Raises:
         ValueError: what is in a wrapping contradicts itself.
     """
     for _ in range(_MOST_LAYERS):
-        if isinstance(said, str):
+        if isinstance(content, str):
             try:
-                inner = _json_or_form(said)
+                inner = _json_or_form(content)
             except ContradictionError:
                 raise
             except ValueError:
-                return said
-        elif isinstance(said, list) and len(said) == 1:
-            inner = said[0]
-        elif isinstance(said, dict) and (key := _wrapper_key(said)) is not None:
-            inner = said[key]
+                return content
+        elif isinstance(content, list) and len(content) == 1:
+            inner = content[0]
+        elif isinstance(content, dict) and (key := _wrapper_key(content)) is not None:
+            inner = content[key]
         else:
-            return said
-        said = inner
-    return said
+            return content
+        content = inner
+    return content
 
 
-def status_of(said: Any) -> str | None:
+def status_of(content: Any) -> str | None:
     """Return the `status` of a report without blanks around its name and its value; None if it has none."""
-    if not isinstance(said, dict):
+    if not isinstance(content, dict):
         return None
-    found = {_bare(value) for key, value in said.items() if key.strip() == "status"}
-    return found.pop() if len(found) == 1 else None
+    statuses = {_bare(value) for key, value in content.items() if key.strip() == "status"}
+    return statuses.pop() if len(statuses) == 1 else None
 
 
 def read_beginning(text: str) -> dict[str, Any]:
@@ -114,11 +114,11 @@ def _json_or_form(body: bytes | str) -> Any:
         return fields
 
 
-def _wrapper_key(said: dict[str, Any]) -> str | None:
+def _wrapper_key(content: dict[str, Any]) -> str | None:
     """Return under which key the whole report stands; None if there is no doubt that it is none."""
-    if "json" in said and said.keys() <= _ITEM_KEYS:
+    if "json" in content and content.keys() <= _ITEM_KEYS:
         return "json"
-    return next((key for key in _WRAPPER_KEYS if said.keys() == {key}), None)
+    return next((key for key in _WRAPPER_KEYS if content.keys() == {key}), None)
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -176,12 +176,12 @@ def _multipart_fields(body: bytes) -> dict[str, Any] | None:
 
 def _report_of_form(pairs: list[tuple[str, str]]) -> dict[str, Any]:
     """Return a form's fields; `data` is JSON in them if it can be read as that."""
-    said = _fields(list(pairs))
+    fields = _fields(list(pairs))
     try:
-        said |= {"data": json.loads(said["data"])}
+        fields |= {"data": json.loads(fields["data"])}
     except (KeyError, TypeError, ValueError, RecursionError):
-        return said
-    return said
+        return fields
+    return fields
 
 
 # --- JSON that was cut ---------------------------------------------------------------------------------------------

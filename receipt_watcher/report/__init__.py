@@ -1,4 +1,4 @@
-"""How it is: read only, for people and for other programs.
+"""Reports: read only, for people and for other programs.
 
 What it promises: nothing here changes anything, and the same question has one answer wherever it is asked.
 

@@ -1,4 +1,4 @@
-"""Which delivery windows are closed now, and how many receipts wait for them: for `status`, health and `run --once`.
+"""Delivery windows that are closed now, and how many receipts wait for them: for `status`, health and `run --once`.
 
 What it promises: the same words wherever it is told. Nothing is written.
 """

@@ -31,10 +31,10 @@ from receipt_watcher.system.permissions import owner_of
 from receipt_watcher.system.runtime_dir import noted_runtime_folder
 from receipt_watcher.system.time_limit import within
 
-#: How long a file system may answer nothing: a person waits.
+#: A file system may answer nothing for so long: a person waits.
 ANSWER_SECONDS = 5.0
 
-#: How long a file is watched, to see whether it grows.
+#: A file is watched for so long, to see whether it grows.
 _WATCH_SECONDS = 1.0
 
 _FOLDERS = {Folder.PROCESSING: "processing_dir", Folder.DONE: "done_dir", Folder.FAILED: "failed_dir"}
@@ -272,17 +272,17 @@ def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float)
     window = branch.window
     is_open = window is None or window.is_open(now)
     hold = log.manual_holds.of_destination(standing.url)
-    said = [f"An admin holds what goes to N8N since {iso_time(hold.since)}{hold.words}."] if hold else []
+    sentences = [f"An admin holds what goes to N8N since {iso_time(hold.since)}{hold.words}."] if hold else []
     if window is not None and not is_open:
-        said.append(f"Receipts are sent {window.text}; it waits until {iso_time(window.opens_at(now))}.")
+        sentences.append(f"Receipts are sent {window.text}; it waits until {iso_time(window.opens_at(now))}.")
     if standing.is_held:
-        said.append(f"N8N is held since {iso_time(standing.held_since)}: {standing.hold_message}.")
-        said += [f"The next probe is at {iso_time(standing.probe_at)}."] if is_open and not hold else []
+        sentences.append(f"N8N is held since {iso_time(standing.held_since)}: {standing.hold_message}.")
+        sentences += [f"The next probe is at {iso_time(standing.probe_at)}."] if is_open and not hold else []
     elif job.move_due:
-        said.append("Its file is being moved back.")
+        sentences.append("Its file is being moved back.")
     elif is_open and not hold:
-        said.append(_why_not_sent(config, standing, job, now))
-    return " ".join(said)
+        sentences.append(_why_not_sent(config, standing, job, now))
+    return " ".join(sentences)
 
 
 def _why_not_sent(config: Config, standing: DestinationState, job: Job, now: float) -> str:

@@ -47,7 +47,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class FileFindings:
-    """What was found out about a file in an inbox, the most important cause first; none: it is about to be taken."""
+    """The causes for which a file in an inbox waits, the most important first; none: it is about to be taken."""
 
     causes: tuple[Cause, ...]
     examination: Examination | None = None
@@ -72,7 +72,7 @@ def look_at(scene: InboxContext, relative: str, status: os.stat_result) -> FileF
     if never is not None:
         return FileFindings((Cause(*never),))
     around = tuple(_causes_around(scene))
-    seen = next((each for each in snapshot.waiting if each.path == relative), None) if snapshot else None
+    seen = next((file for file in snapshot.waiting if file.path == relative), None) if snapshot else None
     if seen is not None and seen.why not in (WaitReason.GROWING, WaitReason.HELD):
         return FileFindings((*around, Cause(seen.why, seen.detail, until=seen.until)), seen=seen)
     causes, examination = _look_inside(scene, inbox.path / relative, status)
@@ -101,16 +101,16 @@ def _causes_around(scene: InboxContext) -> Iterator[Cause]:
 
 def _look_inside(scene: InboxContext, path: Path, status: os.stat_result) -> tuple[list[Cause], Examination | None]:
     """Judge a file by the rules of the take-in."""
-    found = signature(status)
-    if found.size == 0:
+    current = signature(status)
+    if current.size == 0:
         return [Cause(WaitReason.EMPTY, "0 bytes")], None
     causes = []
-    if found.is_undated:
+    if current.is_undated:
         causes.append(Cause(WaitReason.UNDATED))
     examination = None
     try:
-        if found.is_unallocated and is_all_hole(path):
-            return [*causes, Cause(WaitReason.PLACEHOLDER, f"{found.size:,} bytes, none of them on disk")], None
+        if current.is_unallocated and is_all_hole(path):
+            return [*causes, Cause(WaitReason.PLACEHOLDER, f"{current.size:,} bytes, none of them on disk")], None
         if writers_of(path) is Writers.SOME:
             causes.append(Cause(WaitReason.OPEN))
         examination = scene.examine(path, file_limits_of(scene.config))
@@ -157,7 +157,7 @@ def long_waits(scene: InboxContext, now: float, limit: int) -> list[LongWait]:
         OSError: the inbox cannot be read.
     """
     listing = listing_of(scene.inbox)
-    first_seen = {each.path: each.first_seen_at for each in scene.snapshot.waiting} if scene.snapshot else {}
+    first_seen = {file.path: file.first_seen_at for file in scene.snapshot.waiting} if scene.snapshot else {}
     old: list[tuple[float, str, os.stat_result]] = []
     for relative, status in listing.everything():
         since = min(first_seen.get(relative, status.st_ctime), status.st_ctime)
@@ -165,7 +165,7 @@ def long_waits(scene: InboxContext, now: float, limit: int) -> list[LongWait]:
         if now - since >= LONG_SECONDS and (rule is None or rule.pack in UNFINISHED):
             old.append((since, relative, status))
     waits = []
-    for since, relative, status in sorted(old, key=lambda each: each[:2])[:limit]:
+    for since, relative, status in sorted(old, key=lambda wait: wait[:2])[:limit]:
         looked = look_at(scene, relative, status)
         cause = looked.causes[0] if looked.causes else Cause(WaitReason.GROWING)
         if cause.why is not WaitReason.NOTE:

@@ -1,4 +1,4 @@
-"""What `/health/ready` and the metrics look at, each check with a name.
+"""The checks of `/health/ready` and of the metrics, each with a name.
 
 What it promises: a check fails where receipts are not taken, not recorded or not filed, or soon will not be: an inbox
 that is away, a job log that fails, a disk that is read-only or has less room than limits.min_free_mb, files that cannot
@@ -25,7 +25,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.system.time_limit import within
 
-#: How long the disks of one spool may take to say how much room they have.
+#: The disks of one spool may take so long to say how much room they have.
 ANSWER_SECONDS = 2.0
 
 
@@ -59,28 +59,28 @@ class Health:
 
     def checks(self) -> dict[str, str | None]:
         """Return each check by name, with what is wrong, or None."""
-        found: dict[str, str | None] = {"stopping": "the daemon is stopping" if self._stopping.is_set() else None}
-        found["job_log"] = self._trouble_of_log()
-        found["disk:state_dir"] = self._trouble_of_disks(self._state_folders)
+        checks: dict[str, str | None] = {"stopping": "the daemon is stopping" if self._stopping.is_set() else None}
+        checks["job_log"] = self._trouble_of_log()
+        checks["disk:state_dir"] = self._trouble_of_disks(self._state_folders)
         for gate in self._gates:
             name, folders = gate.route.name, gate.route.spool.folders
             not_open = None if gate.route.is_ready else "it is not open yet; the log says what keeps it"
             away = gate.state.unavailable or not_open
-            found[f"inbox:{name}"] = away
+            checks[f"inbox:{name}"] = away
             is_away = gate.state.unavailable is not None  # then that is the trouble
-            found[f"filing:{name}"] = None if is_away else self._filing.troubles.get(name)
-            found[f"disk:{name}"] = (
+            checks[f"filing:{name}"] = None if is_away else self._filing.troubles.get(name)
+            checks[f"disk:{name}"] = (
                 None if away else self._asked(name, (folders.processing, folders.done, folders.failed))
             )
-        return found
+        return checks
 
     def degraded(self) -> dict[str, str]:
         """Return what is degraded, by name: held destinations, folders without events, log lines that are lost."""
         watches = {
             f"watch:{gate.route.name}": gate.watch.source.degraded for gate in self._gates if gate.route.is_ready
         }
-        found = {**watches, "log_output": self._tell_log_trouble()}
-        return self._held() | {name: why for name, why in found.items() if why is not None}
+        causes = {**watches, "log_output": self._tell_log_trouble()}
+        return self._held() | {name: why for name, why in causes.items() if why is not None}
 
     def _held(self) -> dict[str, str]:
         try:
@@ -104,9 +104,9 @@ class Health:
         """Ask the disks of a spool, which may never answer: then they are not asked again until they have."""
 
         def ask() -> str | None:
-            found = self._trouble_of_disks(folders)
+            trouble = self._trouble_of_disks(folders)
             self._unanswered.discard(name)
-            return found
+            return trouble
 
         with self._asking:
             if name not in self._unanswered:

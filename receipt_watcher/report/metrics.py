@@ -39,7 +39,7 @@ from receipt_watcher.jobs.states import CLOSED_STATES
 from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.report.health import Health
 
-#: How long deliveries take: from an N8N next door that answers at once to n8n.timeout_seconds. Seconds.
+#: Durations of deliveries: from an N8N next door that answers at once to n8n.timeout_seconds. Seconds.
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 #: So many lines of the log are read at a time, so that a callback waits for a scrape for milliseconds only.
@@ -50,7 +50,7 @@ _CODES = frozenset(int(code) for code in HTTPStatus)
 
 
 class Counts(Collector):
-    """What the log has got since `start`, counted."""
+    """Counters of all that the log has got since `start`."""
 
     def __init__(self, log: JobLog, inboxes: Sequence[str]) -> None:
         self._log = log
@@ -76,8 +76,8 @@ class Counts(Collector):
                 self._count_deliveries()
             except JobLogError:
                 pass  # a check of health says so; it is counted once the log can be asked again
-            found = list(self._sums())
-        yield from found
+            sums = list(self._sums())
+        yield from sums
 
     def _count_turns(self) -> None:
         newest = self._log.histories.last_event()
@@ -98,13 +98,13 @@ class Counts(Collector):
         newest = self._log.histories.last_attempt()
         self._attempt = min(self._attempt, newest)
         while self._attempt < newest:
-            found = self._log.histories.deliveries(self._attempt, newest, PAGE_LINES)
-            for delivered in found:
+            deliveries = self._log.histories.deliveries(self._attempt, newest, PAGE_LINES)
+            for delivered in deliveries:
                 self._answers[delivered.outcome, _answer_of(delivered)] += 1
                 seconds = max(0.0, delivered.seconds)  # the clock may have been set back meanwhile
                 self._durations[bisect_left(BUCKETS, seconds)] += 1
                 self._seconds += seconds
-            self._attempt = found[-1].number if len(found) == PAGE_LINES else newest
+            self._attempt = deliveries[-1].number if len(deliveries) == PAGE_LINES else newest
 
     def _sums(self) -> Iterator[Metric]:
         recorded = _counter("receipts_recorded", "Receipts that were taken in and recorded.", "inbox")
@@ -132,7 +132,7 @@ class Counts(Collector):
 
 
 class Present(Collector):
-    """How things stand at the moment of the scrape."""
+    """The state of things at the moment of the scrape."""
 
     def __init__(
         self,
@@ -164,10 +164,10 @@ class Present(Collector):
             checks.add_metric([name], trouble is None)
         yield checks
         try:
-            found = [self._waiting(), self._oldest(), self._held(), *self._balance()]
+            metrics = [self._waiting(), self._oldest(), self._held(), *self._balance()]
         except JobLogError:  # a check says so
-            found = []
-        yield from found
+            metrics = []
+        yield from metrics
 
     def _inboxes(self) -> Iterator[Metric]:
         available = _gauge("inbox_available", "Whether receipts can be taken from an inbox.", "inbox")
@@ -197,7 +197,7 @@ class Present(Collector):
         oldest = _gauge("oldest_waiting_seconds", "Age of the oldest receipt that waits or is under way.", "inbox")
         now = self._clock()
         for gate in self._gates:
-            began = [each.first_seen_at for each in gate.state.waiting]
+            began = [file.first_seen_at for file in gate.state.waiting]
             opened_at = self._log.statistics.oldest_open_in(gate.route.name)
             if opened_at is not None:
                 began.append(opened_at)
@@ -211,10 +211,10 @@ class Present(Collector):
         return held
 
     def _balance(self) -> Iterator[Metric]:
-        found = last_balance(self._log)
-        if found is not None:
+        result = last_balance(self._log)
+        if result is not None:
             wrong = _gauge("balance_disagreements", "Files about which log and folders disagreed at the last balance.")
-            wrong.add_metric([], found.wrong)
+            wrong.add_metric([], result.wrong)
             yield wrong
 
 

@@ -17,7 +17,7 @@ import structlog
 
 logger = structlog.get_logger()
 
-#: How often it is written: as often as Prometheus looks by its defaults, and a little oftener.
+#: It is written as often as Prometheus looks by its defaults, and a little oftener.
 TEXTFILE_SECONDS = 15.0
 
 

@@ -1,4 +1,4 @@
-"""How a running daemon is: what systemd, the status page, notices and `run --once` ask of it.
+"""Overview of a running daemon: what systemd, the status page, notices and `run --once` ask of it.
 
 What it promises: it changes nothing and keeps nothing; each answer is put together from what the parts say of
 themselves now. What is asked of the job log is a JobLogError where that does not answer.
@@ -26,7 +26,7 @@ from receipt_watcher.spool.filing import Filing
 
 
 class DaemonOverview:
-    """How one daemon is; `gates` are those of the configured inboxes, in their order."""
+    """The state of one daemon; `gates` are those of the configured inboxes, in their order."""
 
     def __init__(
         self,
@@ -68,17 +68,17 @@ class DaemonOverview:
             if (what := names.held_in_words(hold))
         }
         closed = [
-            each for inbox in self._config.inboxes for each in closed_windows(self._config, inbox, self._log, now)
+            window for inbox in self._config.inboxes for window in closed_windows(self._config, inbox, self._log, now)
         ]
-        return held | {f"deliver_when:{each.branch}": f"{each.queued} receipts {each.words}" for each in closed}
+        return held | {f"deliver_when:{window.branch}": f"{window.queued} receipts {window.words}" for window in closed}
 
     def troubles(self) -> list[str]:
         """Return what is wrong with us; that N8N is held is not."""
-        found = [
+        troubles = [
             f"the inbox {gate.route.name}: {gate.state.unavailable}" for gate in self._gates if gate.state.unavailable
         ]
-        found += [f"filing of {name}: {why}" for name, why in self._filing.troubles.copy().items()]
-        return found if self._log.database.trouble is None else [*found, self._log.database.trouble]
+        troubles += [f"filing of {name}: {why}" for name, why in self._filing.troubles.copy().items()]
+        return troubles if self._log.database.trouble is None else [*troubles, self._log.database.trouble]
 
     def inbox_states(self) -> list[InboxState]:
         """Return how the inboxes are, for those who tell people and for the status page."""

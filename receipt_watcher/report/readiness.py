@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from receipt_watcher.system.display import printable
 
-#: What strangers are told of a check that fails, by the first word of its name: no path, no host, no words of others.
+#: The public words for a check that fails, by the first word of its name: no path, no host, no words of others.
 _TOLD_STRANGERS = {
     "stopping": "the daemon is stopping",
     "job_log": "the job log cannot be used",
@@ -45,7 +45,7 @@ class Readiness:
         checks = {name: None if wrong is None else _told_strangers(name) for name, wrong in self.checks.items()}
         held = [name for name in self.degraded if name.startswith("hold:")]  # by its host
         holds = {f"hold:{number}": "its receipts wait" for number, _ in enumerate(held, 1)}
-        others = {name: said for name, said in self.degraded.items() if name not in held}
+        others = {name: why for name, why in self.degraded.items() if name not in held}
         return Readiness(checks, holds | others, {})
 
     def as_json(self) -> dict[str, object]:
@@ -60,9 +60,9 @@ class Readiness:
         """Return it for people, without an end of line."""
         kinds = {"not ready": self.failing, "degraded": self.degraded, "waiting": self.waiting}
         parts = [
-            f"{kind}: {'; '.join(f'{name}: {said}' for name, said in found.items())}"
-            for kind, found in kinds.items()
-            if found
+            f"{kind}: {'; '.join(f'{name}: {why}' for name, why in by_name.items())}"
+            for kind, by_name in kinds.items()
+            if by_name
         ]
         return printable(" | ".join(parts if not self.is_ready else ["ok", *parts]))
 

@@ -1,4 +1,4 @@
-"""What `receipt-watcher status` says: from the job log and the folders, whether the daemon runs or not."""
+"""Status for `receipt-watcher status`: from the job log and the folders, whether the daemon runs or not."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from receipt_watcher.system.runtime_dir import noted_runtime_folder
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.system.time_limit import within
 
-#: How long an inbox may answer nothing: a person waits.
+#: An inbox may answer nothing for so long: a person waits.
 ANSWER_SECONDS = 5.0
 
 #: So many files that wait for long are named.
@@ -91,17 +91,17 @@ class InboxStatus:
 
     def as_json(self) -> dict[str, Any]:
         """Return it for other programs."""
-        found = self.snapshot
+        snapshot = self.snapshot
         return {
             "name": self.name,
             "path": self.path,
             "waiting": self.waiting,
             "trouble": self.trouble,
             "unavailable_since": iso_time(self.since),
-            "mode": found.mode if found else None,
-            "why_mode": found.why_mode if found else None,
-            "writers": found.writers if found else None,
-            "scanned_at": iso_time(found.scanned_at) if found else None,
+            "mode": snapshot.mode if snapshot else None,
+            "why_mode": snapshot.why_mode if snapshot else None,
+            "writers": snapshot.writers if snapshot else None,
+            "scanned_at": iso_time(snapshot.scanned_at) if snapshot else None,
             "closed": [
                 {
                     "branch": closed.branch,
@@ -166,25 +166,25 @@ class Status:
 
     @property
     def troubles(self) -> list[str]:
-        """What is wrong, a line each."""
-        found = [] if self.is_running else ["the daemon is not running; nothing is taken in"]
-        found += [f"inbox {inbox.name}: {inbox.trouble}" for inbox in self.inboxes if inbox.trouble]
-        found += self._wrong_versions()
-        found += [f"{held.words}: {held.standing.hold_message}" for held in self.held]
-        found += [
+        """The troubles, a line each."""
+        troubles = [] if self.is_running else ["the daemon is not running; nothing is taken in"]
+        troubles += [f"inbox {inbox.name}: {inbox.trouble}" for inbox in self.inboxes if inbox.trouble]
+        troubles += self._wrong_versions()
+        troubles += [f"{held.words}: {held.standing.hold_message}" for held in self.held]
+        troubles += [
             f"inbox {inbox.name}: {len(inbox.long_waits)} files wait for more than ten minutes"
             for inbox in self.inboxes
             if inbox.long_waits
         ]
         if self.balance is not None and self.balance.wrong:
-            found.append(
+            troubles.append(
                 f"log and folders disagree about {self.balance.wrong} files; receipt-watcher balance names them"
             )
         if self.unrouted:
-            found.append(
+            troubles.append(
                 f"{self.unrouted} open jobs belong to inboxes that are no longer configured; configure them again"
             )
-        return found
+        return troubles
 
     def _wrong_versions(self) -> list[str]:
         own, running = self.versions.get("receipt-watcher"), self.versions.get("daemon")

@@ -1,4 +1,4 @@
-"""What the service does now, in one line for `systemctl status`. Pure."""
+"""The status line of the service for `systemctl status`. Pure."""
 
 from __future__ import annotations
 

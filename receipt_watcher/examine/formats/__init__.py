@@ -23,7 +23,7 @@ MAX_PARTS = 200_000
 MAX_PAGES = 10_000
 MAX_TABLE_BYTES = 16 * 1024 * 1024
 
-#: How much is read at a time where a walk has to look at every byte.
+#: So much is read at a time if a walk has to look at every byte.
 PIECE_BYTES = 64 * 1024
 
 _ZEROS = bytes(64)
@@ -45,7 +45,7 @@ class TooManyPixelsError(StructureError):
     """A page declares more pixels than are allowed."""
 
 
-#: What every walk takes: the file, its size in bytes, and how many pixels a page may have.
+#: The arguments of each walk: the file, its size in bytes, and how many pixels a page may have.
 Walk = Callable[[BinaryIO, int, int], None]
 
 
@@ -65,10 +65,10 @@ def read_at(source: BinaryIO, offset: int, count: int) -> bytes:
     if offset >= 2**63:
         raise CutShortError("It points to a place far beyond its end.")
     source.seek(offset)
-    found = source.read(count)
-    if len(found) < count:
-        raise CutShortError(f"It ends after {offset + len(found):,} bytes, in the middle of a part.")
-    return found
+    content = source.read(count)
+    if len(content) < count:
+        raise CutShortError(f"It ends after {offset + len(content):,} bytes, in the middle of a part.")
+    return content
 
 
 def ends_in_zeros(source: BinaryIO, end: int) -> bool:

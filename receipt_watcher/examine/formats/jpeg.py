@@ -64,7 +64,7 @@ def walk_jpeg(source: BinaryIO, size: int, max_pixels: int) -> None:
 
 @dataclass(slots=True)
 class _Picture:
-    """What the segments have said of the picture so far; the sides in pixels."""
+    """The picture as the segments have described it so far; the sides in pixels."""
 
     has_frame: bool = False
     has_scan: bool = False
@@ -99,14 +99,14 @@ class _Picture:
             raise MalformedError("It is a JPEG without a picture.")
         if self.is_shown:
             return
-        found = f"Its header declares a picture of {self.width:,} x {self.height:,} pixels"
+        sentence = f"Its header declares a picture of {self.width:,} x {self.height:,} pixels"
         if self.true_height is not None and self.true_height != self.height:
-            found += (
+            sentence += (
                 f", and only behind the picture a height of {self.true_height:,} (DNL), where no common program looks"
             )
         elif self.height:
-            found += f"; no common program reads more than {_LONGEST_SIDE:,} a side"
-        raise MalformedError(f"{found}. {_ADVICE}")
+            sentence += f"; no common program reads more than {_LONGEST_SIDE:,} a side"
+        raise MalformedError(f"{sentence}. {_ADVICE}")
 
 
 def _next_marker(source: BinaryIO, position: int) -> int:
@@ -118,8 +118,8 @@ def _next_marker(source: BinaryIO, position: int) -> int:
     carry = b""
     while piece := source.read(PIECE_BYTES):
         window = carry + piece
-        if found := _REAL_MARKER.search(window):
-            return position + found.start()
+        if marker := _REAL_MARKER.search(window):
+            return position + marker.start()
         carry = b"\xff" if window.endswith(b"\xff") else b""
         position += len(window) - len(carry)
     raise CutShortError("It is a JPEG without its end marker.")

@@ -45,9 +45,9 @@ def _last_pdf_end(source: BinaryIO, size: int) -> int:
     while end > 0:
         start = max(0, end - PIECE_BYTES)
         piece = read_at(source, start, min(size, end + len(_PDF_END) - 1) - start)
-        found = piece.rfind(_PDF_END)
-        if found >= 0:
-            return start + found
+        position = piece.rfind(_PDF_END)
+        if position >= 0:
+            return start + position
         end = start
     raise CutShortError("It is a PDF without its end marker.")
 

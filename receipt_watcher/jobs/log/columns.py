@@ -1,4 +1,4 @@
-"""How columns of a job are changed; only the parts of the job log do it, and `Jobs.advance` alone writes a state."""
+"""Change columns of a job; only the parts of the job log do it, and `Jobs.advance` alone writes a state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened to each job, line by line, and how each of its deliveries ended.
+"""Histories: what happened to each job, line by line, and how each of its deliveries ended.
 
 Any thread may call it. Times are Unix seconds and always given by the caller. Each method may raise JobLogError. A
 crash leaves whole transactions or none.
@@ -43,7 +43,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """How one delivery ended, and how long it took."""
+    """The end of one delivery, and how long it took."""
 
     number: int
     outcome: str
@@ -140,8 +140,8 @@ class Histories:
     def last_retry(self, job_id: str) -> float | None:
         """Return when a job was last retried, in Unix seconds; None where it never was."""
         statement = "SELECT MAX(at) FROM history WHERE job_id = ? AND event = 'retry'"
-        found: float | None = self._database.select(statement, job_id)[0][0]
-        return found
+        ended_at: float | None = self._database.select(statement, job_id)[0][0]
+        return ended_at
 
     def last_attempt(self) -> int:
         """Return the number of the newest delivery that has an outcome; 0 where there is none."""

@@ -21,7 +21,7 @@ SILENT_JOBS_BEFORE_HOLD = 3
 
 
 class HoldKind(StrEnum):
-    """What is wrong with a destination that is held."""
+    """The cause of a destination's hold."""
 
     ANSWERS = "answers"
     SILENCE = "silence"
@@ -29,7 +29,7 @@ class HoldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationState:
-    """How a destination stands: held or not, and when it last did what. Unix seconds; None where it never did.
+    """The state of a destination: held or not, and when it last did what. Unix seconds; None if it never did.
 
     `accepted_at` is the last time, `called_back_at` the first; `too_large_job` names up to two that got a 413.
     `misses` counts its failures since it last accepted, `hold_message` being the last one's. Nothing goes out before
@@ -56,7 +56,7 @@ class DestinationState:
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with it, in words that go on after its name; None where nothing is."""
+        """The trouble with it, in words that go on after its name; None if there is none."""
         if self.is_held:
             return f"is held: {self.hold_message}"
         times = "once" if self.misses == 1 else f"{self.misses} times in a row"
@@ -71,8 +71,8 @@ class Holds:
 
     def of(self, url: str) -> DestinationState:
         """Return what is known of a destination; of a new one nothing is."""
-        found = self._database.select_as(_standing, f"{_SELECT} WHERE url = ?", url)
-        return found[0] if found else DestinationState(url=url)
+        states = self._database.select_as(_standing, f"{_SELECT} WHERE url = ?", url)
+        return states[0] if states else DestinationState(url=url)
 
     def all(self) -> list[DestinationState]:
         """Return every destination that is known."""

@@ -19,7 +19,7 @@ from receipt_watcher.jobs.log.engine.sqlite import Database
 
 
 class HoldTarget(StrEnum):
-    """What is held."""
+    """The kind of thing that is held."""
 
     INBOX = "inbox"
     DESTINATION = "destination"
@@ -60,8 +60,8 @@ class ManualHolds:
         return self._find(HoldTarget.DESTINATION, url)
 
     def _find(self, kind: HoldTarget, name: str) -> ManualHold | None:
-        found = self._database.select("SELECT since, why FROM hand_hold WHERE kind = ? AND name = ?", kind, name)
-        return ManualHold(kind, name, *found[0]) if found else None
+        rows = self._database.select("SELECT since, why FROM hand_hold WHERE kind = ? AND name = ?", kind, name)
+        return ManualHold(kind, name, *rows[0]) if rows else None
 
     def all(self) -> list[ManualHold]:
         """Return every hold by hand."""

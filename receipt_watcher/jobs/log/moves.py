@@ -1,4 +1,4 @@
-"""Where files are about to be moved, where they are, and which are to be removed: written down before and after.
+"""Moves of files: where they are about to go, where they are, and which are to be removed, before and after.
 
 What it promises: what a crash interrupts is finished by what stands here, and not guessed.
 
@@ -93,13 +93,13 @@ class Moves:
             "moving_to_folder": None,
             "moving_to_path": None,
         }
-        found = replace(job, **place, removed_at=None)
-        move_due = self._files.home_of(found) is not folder
+        moved = replace(job, **place, removed_at=None)
+        move_due = self._files.home_of(moved) is not folder
         change_columns(
             self._database, job.job_id, {**place, "removed_at": None, "move_due": move_due, "updated_at": now}
         )
         self._histories.note(job.job_id, now, "file.found", detail=detail)
-        return replace(found, move_due=move_due, updated_at=now)
+        return replace(moved, move_due=move_due, updated_at=now)
 
     def abandon_move(self, job_id: str, now: float, detail: str) -> None:
         """Stop trying to move a file that is not there any more."""

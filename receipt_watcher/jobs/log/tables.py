@@ -118,7 +118,7 @@ JOB_COLUMNS: tuple[str, ...] = tuple(field.name for field in JobRow._meta.sorted
 #: against 0.06 ms).
 SELECT_JOB = f"SELECT {', '.join(JOB_COLUMNS)} FROM job"  # noqa: S608 - our own column names
 
-#: Which jobs are open, in the words of the partial indexes: SQLite uses such an index for no others.
+#: The open jobs, in the words of the partial indexes: SQLite uses such an index for no others.
 IS_OPEN = "state NOT IN ('success', 'failure', 'cancelled', 'duplicate')"
 
 

@@ -52,7 +52,7 @@ _SHIFT_FAILURES = (
 # The plus keeps SQLite from going through all copies that there ever were.
 _FOLLOW = "UPDATE job SET move_due = 1 WHERE duplicate_of = ? AND +state = 'duplicate' AND removed_at IS NULL"
 _NO_CHANGE: dict[str, Any] = {}
-#: What an event sets besides the state.
+#: The columns that an event sets besides the state.
 _CLOSING = {"next_attempt_at": None, "deadline_at": None}
 _CHANGES_OF: dict[Event, dict[str, Any]] = {
     Event.ACCEPT: {"next_attempt_at": None},
@@ -78,7 +78,7 @@ _CHANGES_OF: dict[Event, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How one delivery ended; `counted` tells whether it used up one of the receipt's attempts."""
+    """The end of one delivery; `counted` tells whether it used up one of the receipt's attempts."""
 
     started_at: float
     outcome: str

@@ -39,7 +39,7 @@ from receipt_watcher.system.display import display_name
 #: Jobs of one page, and files of one look-up. By taste.
 _PAGE = 200
 
-#: How long a moment is, and how many of them one balance takes at the most.
+#: A moment lasts so long, and one balance takes at most so many of them.
 _MOMENT_SECONDS = 1.0
 _MOMENTS = 5
 
@@ -167,8 +167,8 @@ class Balance:
         self._moment()
         for start in range(0, len(suspects), _PAGE):
             paths = self._unclaimed(folder, suspects[start:][:_PAGE])
-            found = dict(filter(None, self._folders.answered(root, digests(paths))))
-            for path, (digest, detail) in found.items():
+            digests_by_path = dict(filter(None, self._folders.answered(root, digests(paths))))
+            for path, (digest, detail) in digests_by_path.items():
                 owner = self._owner_of(digest) if digest else None
                 if owner is not None:
                     self._elsewhere.setdefault(owner, []).append(path)
@@ -271,8 +271,8 @@ class Balance:
         """Return, by job id, the newest other job that says that its file is in the same place."""
         claims = sorted(self._log.files.claims_to({job.stored_path for job in jobs}), key=lambda claim: claim.job_id)
         newest = {place: claim for claim in claims for place in self._folders.places_of(claim)}
-        found = {job.job_id: newest.get(place) for job in jobs for place in self._folders.places(job)[:1]}
-        return {job_id: claim for job_id, claim in found.items() if claim is not None and claim.job_id > job_id}
+        claim_of = {job.job_id: newest.get(place) for job in jobs for place in self._folders.places(job)[:1]}
+        return {job_id: claim for job_id, claim in claim_of.items() if claim is not None and claim.job_id > job_id}
 
 
 def _always(_job: Job, _status: os.stat_result) -> bool:

@@ -36,7 +36,7 @@ COLUMNS = (
     *("execution_id", "path", "finding"),
 )
 
-#: What a spreadsheet takes for the beginning of a formula, or skips before one; the wide ones are Japanese keyboards'.
+#: Characters that a spreadsheet takes for the beginning of a formula, or skips; the wide ones are Japanese keyboards'.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _BYTE_ORDER_MARK = "\ufeff"

@@ -31,10 +31,10 @@ logger = structlog.get_logger()
 
 DAY_SECONDS = 86400.0
 
-#: How often it is looked whether a balance is due.
+#: It is looked so often whether a balance is due.
 LOOK_SECONDS = 60.0
 
-#: How far the clock of a file server may be off: change times are its own.
+#: The clock of a file server may be off by so much: change times are its own.
 _SKEW_SECONDS = 3600.0
 
 #: After each page, so that others get the job log and the disk.
@@ -97,14 +97,14 @@ class Audit:
             return
         self._keep(sums, before, began_at, is_whole=not away)
         _give_memory_back()
-        self._tell(sums, before, away, self._clock() - began_at)
+        self._log_result(sums, before, away, self._clock() - began_at)
 
     def _pause(self, _count: int) -> None:
         self._stopping.wait(_PAUSE_SECONDS)
 
     def _keep(self, sums: BalanceSums, before: LastBalance | None, began_at: float, *, is_whole: bool) -> None:
         known = before.hashed_at if before else None
-        again = [each.job_id for each in sums.named if each.job_id and each.finding not in ABSENT]
+        again = [receipt.job_id for receipt in sums.named if receipt.job_id and receipt.finding not in ABSENT]
         is_all_known = is_whole and not sums.findings[Finding.UNREACHABLE] and len(again) <= _REMEMBERED
         last = LastBalance(
             at=began_at,
@@ -117,9 +117,9 @@ class Audit:
         )
         keep_balance(self._log, last)
 
-    def _tell(self, sums: BalanceSums, before: LastBalance | None, away: frozenset[str], seconds: float) -> None:
+    def _log_result(self, sums: BalanceSums, before: LastBalance | None, away: frozenset[str], seconds: float) -> None:
         newly_absent = max(0, sums.absent - (before.absent if before else 0))
-        told: dict[str, object] = {
+        fields: dict[str, object] = {
             "received": sums.received,
             **sums.summands(),
             **{finding.value: number for finding, number in sums.findings.items()},
@@ -127,18 +127,18 @@ class Audit:
             "seconds": round(seconds, 1),
         }
         if away:
-            told["left_out"] = ", ".join(sorted(away))
+            fields["left_out"] = ", ".join(sorted(away))
         if not sums.wrong and not newly_absent:
-            logger.info("balance.checked", **told)
+            logger.info("balance.checked", **fields)
             return
         logger.warning(
-            "balance.disagrees", **told, names="; ".join(_names(sums)), advice="receipt-watcher balance names all"
+            "balance.disagrees", **fields, names="; ".join(_names(sums)), advice="receipt-watcher balance names all"
         )
 
 
 def _names(sums: BalanceSums) -> list[str]:
-    named = [each for each in sums.named if sums.wrong == 0 or each.finding not in ABSENT]
-    return [f"{each.finding.value}: {each.line()}" for each in named[:_NAMED]]
+    named = [receipt for receipt in sums.named if sums.wrong == 0 or receipt.finding not in ABSENT]
+    return [f"{receipt.finding.value}: {receipt.line()}" for receipt in named[:_NAMED]]
 
 
 def _due_since(before: LastBalance | None) -> Callable[[Job, os.stat_result], bool]:

@@ -1,4 +1,4 @@
-"""What a balance finds: of one receipt, and of all; and which receipts a balance is of. Pure but for the words.
+"""Findings of a balance: of one receipt, and of all; and which receipts a balance is of. Pure but for the words.
 
 Any thread may use it; nothing is kept or written.
 """
@@ -23,7 +23,7 @@ _DATE_LENGTH = len("2026-11-01")
 
 
 class Finding(Code):
-    """What a receipt's file was found to be. One code, one sentence, one piece of advice; the README lists them all."""
+    """The finding about a receipt's file. One code, one sentence, one piece of advice; the README lists them all."""
 
     OK = ("ok", "The file is where the log says, with the recorded size and digest.", "Nothing.")
     RETURNED = (
@@ -88,7 +88,7 @@ class Finding(Code):
 #: Log and folders agree, or both say that they differ.
 AGREEING = frozenset({Finding.OK, Finding.RETURNED, Finding.KNOWN, Finding.REMOVED})
 
-#: What is not there, and may be so with good reason.
+#: Findings of files that are not there, perhaps with good reason.
 ABSENT = frozenset({Finding.ARCHIVED, Finding.UNCONFIGURED})
 
 _SUMMANDS = {"succeeded": State.SUCCESS, "failed": State.FAILURE, "cancelled": State.CANCELLED}
@@ -135,17 +135,17 @@ class BalanceSums:
 
     @property
     def received(self) -> int:
-        """How many receipts there are in all."""
+        """The number of receipts in all."""
         return self.states.total()
 
     @property
     def absent(self) -> int:
-        """How many are not there, perhaps with good reason."""
+        """The number of those that are not there, perhaps with good reason."""
         return sum(self.findings[finding] for finding in ABSENT)
 
     @property
     def wrong(self) -> int:
-        """How many receipts and files log and folders disagree about, the absent ones aside."""
+        """The number of receipts and files that log and folders disagree about, the absent ones aside."""
         return sum(number for finding, number in self.findings.items() if finding not in AGREEING | ABSENT)
 
     def summands(self) -> dict[str, int]:
@@ -162,16 +162,16 @@ class BalanceSums:
     def lines(self) -> Iterator[str]:
         """Yield it as text."""
         yield f"{self.received} received = " + " + ".join(f"{count} {name}" for name, count in self.summands().items())
-        agreeing = ", ".join(f"{self.findings[each]} {each.value}" for each in Finding if each in AGREEING)
+        agreeing = ", ".join(f"{self.findings[kind]} {kind.value}" for kind in Finding if kind in AGREEING)
         yield f"Log and folders agree about: {agreeing}; {self.hashed} files were read and hashed."
         for finding in Finding:
             if finding in AGREEING or not self.findings[finding]:
                 continue
             yield f"{self.findings[finding]} {finding.value}: {finding.meaning}"
             yield f"  → {finding.advice}"
-            for each in self.named:
-                if each.finding is finding:
-                    yield f"  {each.line()}"
+            for receipt in self.named:
+                if receipt.finding is finding:
+                    yield f"  {receipt.line()}"
         if len(self.named) == NAMED:
             yield f"Only {NAMED} are named; --csv has the finding of each receipt."
 
@@ -183,7 +183,7 @@ class BalanceSums:
             "agrees": not self.wrong and not self.absent,
             "hashed": self.hashed,
             "findings": {finding.value: self.findings[finding] for finding in Finding},
-            "disagreements": [each.as_json() for each in self.named],
+            "disagreements": [receipt.as_json() for receipt in self.named],
         }
 
 

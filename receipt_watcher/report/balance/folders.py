@@ -24,7 +24,7 @@ from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.time_limit import answering
 
-#: How long one answer of a file system is waited for: one stat(2), one piece of a file.
+#: One answer of a file system may take so long: one stat(2), one piece of a file.
 ANSWER_SECONDS = 20.0
 
 

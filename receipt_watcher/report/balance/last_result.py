@@ -1,4 +1,4 @@
-"""What the daemon's last balance came to, as the job log keeps it for whoever asks.
+"""The result of the daemon's last balance, as the job log keeps it.
 
 What it promises: a balance that was cut off leaves the one before. Written by the balance's thread, read by any.
 """

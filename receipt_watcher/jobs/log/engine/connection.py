@@ -38,10 +38,10 @@ class _Logger:
 
 logger = _Logger()
 
-#: How long a caller waits at most while another program keeps the log locked; a request is less patient (`locked`).
+#: A caller waits at most so long while another program keeps the log locked; a request is less patient (`locked`).
 BUSY_TIMEOUT_SECONDS = 10
 
-#: How long SQLite itself waits for a lock before we look whether there is time left.
+#: SQLite itself waits so long for a lock before we look whether there is time left.
 _BUSY_STEP_SECONDS = 0.25
 
 
@@ -89,14 +89,14 @@ class Connection:
 
     def _migrate(self) -> None:
         runner = Runner(self._database, directory=str(Path(__file__).parents[1] / "migrations"))
-        found = [migration for migration in runner.status() if migration.name not in WITHDRAWN]
-        unknown = [migration.name for migration in found if migration.path is None]
+        migrations = [migration for migration in runner.status() if migration.name not in WITHDRAWN]
+        unknown = [migration.name for migration in migrations if migration.path is None]
         if unknown:
             raise NewerLogError(
                 f"the job log {self.files.path} was written by a newer version (it has {', '.join(unknown)});"
                 " install that"
             )
-        if all(migration.applied for migration in found):
+        if all(migration.applied for migration in migrations):
             return
         if self._is_read_only:
             raise JobLogError(

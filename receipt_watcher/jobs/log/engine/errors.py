@@ -1,4 +1,4 @@
-"""What SQLite's errors mean: whose fault they are, what is wrong, and what to do about it.
+"""The meaning of SQLite's errors: whose fault they are, what is wrong, and what to do about it.
 
 What it promises: an error of the disk or of the file is told in the same words everywhere.
 
@@ -19,7 +19,7 @@ from receipt_watcher.system.permissions import owner_name
 #: Another program has the file locked.
 LOCKED = "another program keeps it locked"
 
-#: What is wrong and what to do, by how the name of SQLite's error begins (sqlite.org/rescode.html).
+#: Cause and advice, by the beginning of the name of SQLite's error (sqlite.org/rescode.html).
 _TROUBLES = {
     "SQLITE_FULL": ("its disk is full", "make room in {folder}"),
     "SQLITE_IOERR": ("its disk fails", "look at the disk of {folder} (dmesg, df)"),
@@ -36,7 +36,7 @@ _RESCUE = (
     "place, or nothing: then what is in processing/ and done/ is recorded anew"
 )
 
-#: What SQLite itself fails with: wrapped by Peewee where it runs a statement, bare where a row is fetched.
+#: The errors of SQLite itself: wrapped by Peewee when it runs a statement, bare when a row is fetched.
 FAULTS = (DatabaseError, sqlite3.DatabaseError)
 
 #: SQLite reads a text of any bytes; Python does not, and has no name for the error.
@@ -44,7 +44,7 @@ _UNDECODABLE = "Could not decode to UTF-8"
 
 
 class ErrorTexts:
-    """What is told of the errors of one job log."""
+    """The words for the errors of one job log."""
 
     def __init__(self, files: LogFiles, locked: Locked, *, is_read_only: bool) -> None:
         self._files = files

@@ -1,4 +1,4 @@
-"""Which file the job log was when it was last known to be whole, so that only another one is read through at a start.
+"""Remember which file the job log was when it was known to be whole: only another one is read through at a start.
 
 What it promises: a log that was replaced, restored or changed while no daemon ran is another. So is one beside which
 SQLite's -wal is another than before: SQLite plays a -wal that was left there into any backup that is put in its place,

@@ -21,7 +21,7 @@ _LOCKS = Path("/proc/locks")
 
 
 class Locked:
-    """What is known of the locks of others on these files."""
+    """The locks of other programs on these files, as far as they were noticed."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
@@ -46,7 +46,7 @@ class Locked:
 
     @property
     def advice(self) -> str:
-        """What to do, with the name of the program if the kernel tells it."""
+        """The advice, with the name of the program if the kernel tells it."""
         holders = [f"process {pid} ({_name_of(pid)})" for pid in holders_of(self._files)]
         if holders:
             return f"end {' and '.join(holders)}, or wait for its end"
@@ -62,7 +62,7 @@ def holders_of(files: Sequence[Path]) -> list[int]:
         except OSError:
             continue
         known.add(f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}")
-    found: dict[int, None] = {}
+    pids: dict[int, None] = {}
     try:
         lines = _LOCKS.read_text("ascii", "replace").splitlines()
     except OSError:
@@ -72,8 +72,8 @@ def holders_of(files: Sequence[Path]) -> list[int]:
         if words[:1] in (["POSIX"], ["OFDLCK"]) and words[2:3] == ["WRITE"] and known.intersection(words[4:5]):
             pid = int(words[3])
             if pid > 0 and pid != os.getpid():
-                found[pid] = None
-    return list(found)
+                pids[pid] = None
+    return list(pids)
 
 
 def _name_of(pid: int) -> str:

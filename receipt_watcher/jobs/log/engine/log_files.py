@@ -18,7 +18,7 @@ _PRIVATE_MODE = 0o600
 
 
 class Presence(Enum):
-    """What became of the files that were opened."""
+    """The files that were opened, and what became of them."""
 
     THERE = "there"
     GONE = "gone"

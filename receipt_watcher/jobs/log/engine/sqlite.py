@@ -160,12 +160,12 @@ class Database:
         taken for a new receipt.
         """
         try:
-            found = str(self.select("PRAGMA quick_check(1)")[0][0])
+            verdict = str(self.select("PRAGMA quick_check(1)")[0][0])
         except JobLogError:
             return  # the trouble says so
-        if found != "ok":
+        if verdict != "ok":
             self.connection.is_given_up = True
-            self.connection.note_trouble(self.connection.texts.damaged(found.splitlines()[-1]))
+            self.connection.note_trouble(self.connection.texts.damaged(verdict.splitlines()[-1]))
 
     def prove_writable(self) -> None:
         """See that it could be written now; nothing is.

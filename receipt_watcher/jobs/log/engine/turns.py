@@ -1,4 +1,4 @@
-"""Whose turn it is to use the connection, and transactions that share one commit.
+"""Turns at the connection, and transactions that share one commit.
 
 What it promises: transactions of threads that wait for each other share one commit, so that a slow disk is waited for
 once: each is a part of its own, which can fail alone, and no method returns, be it one that only read, before what it

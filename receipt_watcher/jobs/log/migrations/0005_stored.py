@@ -1,4 +1,4 @@
-"""Which job a file on disk belongs to is asked for each file of each spool, by the balance."""
+"""An index for the balance, which asks for each file of each spool to which job it belongs."""
 
 from typing import Any
 

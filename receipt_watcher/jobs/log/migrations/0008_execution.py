@@ -1,4 +1,4 @@
-"""Which execution of N8N had a receipt."""
+"""The execution of N8N that had a receipt."""
 
 from typing import Any
 

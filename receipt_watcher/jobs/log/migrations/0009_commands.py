@@ -1,4 +1,4 @@
-"""What an admin asks and says: jobs by state, inbox and file name, found without their rows; holds by hand."""
+"""Indexes for an admin's questions: jobs by state, inbox and file name, without their rows; holds by hand."""
 
 from typing import Any
 

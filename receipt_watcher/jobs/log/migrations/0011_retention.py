@@ -1,4 +1,4 @@
-"""What is old is found at once, however long the log is; so is what came in a day."""
+"""Indexes by which old jobs are found at once, however long the log is; so are the jobs of a day."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where the files of jobs are by the job log, which are to be moved, and which are old. Nothing here changes it.
+"""Files of jobs by the job log: where they are, which are to be moved, and which are old. Nothing here changes it.
 
 Any thread may call it. Times are Unix seconds and always given by the caller. Each method may raise JobLogError.
 """
@@ -68,8 +68,8 @@ class Files:
         statement = f"{SELECT_JOB} WHERE move_due = 1 AND inbox = ? ORDER BY job_id LIMIT ?"
         # One inbox at a time: for several together SQLite would look at all of their jobs.
         with self._database.reading():
-            found = [job for inbox in inboxes for job in self._database.select_as(job_of, statement, inbox, limit)]
-        return sorted(found, key=lambda job: job.job_id)[:limit]
+            jobs = [job for inbox in inboxes for job in self._database.select_as(job_of, statement, inbox, limit)]
+        return sorted(jobs, key=lambda job: job.job_id)[:limit]
 
     def unrecorded_in_processing(self, inbox: str, names: Collection[str]) -> set[str]:
         """Return those of these folders of processing/ that no job of this inbox has its file in."""
@@ -86,8 +86,8 @@ class Files:
             f"{SELECT_JOB} WHERE inbox = ? AND folder = ? AND stored_path = ?"
             " ORDER BY removed_at IS NOT NULL, job_id DESC LIMIT 1"
         )
-        found = self._database.select_as(job_of, statement, inbox, folder, path)
-        return found[0] if found else None
+        jobs = self._database.select_as(job_of, statement, inbox, folder, path)
+        return jobs[0] if jobs else None
 
     def claims_to(self, paths: Collection[Path]) -> list[Claim]:
         """Return which jobs have, or are being given, a file at these paths, each below some folder of some spool."""
@@ -110,14 +110,14 @@ class Files:
         """
         if folder is Folder.PROCESSING:
             statement = f"{SELECT_JOB} WHERE inbox = ? AND folder = 'processing' ORDER BY stored_path DESC LIMIT ?"
-            found = [job_of(row) for row in self._database.select(statement, inbox, limit)]
-            return [job for job in found if job.moving_to_folder is None]
+            jobs = [job_of(row) for row in self._database.select(statement, inbox, limit)]
+            return [job for job in jobs if job.moving_to_folder is None]
         statement = (
             f"{SELECT_JOB} WHERE inbox = ? AND folder = ? AND folder <> 'processing' AND removed_at IS NULL"
             " AND completed_at < ? ORDER BY completed_at DESC LIMIT ?"
         )
-        found = [job_of(row) for row in self._database.select(statement, inbox, folder, before, limit)]
-        return [job for job in found if job.moving_to_folder is None]
+        jobs = [job_of(row) for row in self._database.select(statement, inbox, folder, before, limit)]
+        return [job for job in jobs if job.moving_to_folder is None]
 
     def has_filed(self, inbox: str, folder: Folder) -> bool:
         """Whether a file of an inbox was ever filed away to `folder`; it may have been removed since."""
@@ -146,8 +146,8 @@ class Files:
 
     def _first_young(self, before: float, now: float) -> int:
         """Return the number of the first row that was recorded after a time; beyond all where there is none."""
-        found = self._database.select(_FIRST_YOUNG, before, now)[0][0]
-        return _ALL if found is None else int(found)
+        first_young = self._database.select(_FIRST_YOUNG, before, now)[0][0]
+        return _ALL if first_young is None else int(first_young)
 
     def is_named_by_another(self, job: Job, beside: Sequence[str]) -> bool:
         """Whether a younger job of these inboxes names the same file: people empty folders, and names come again."""

@@ -1,4 +1,4 @@
-"""What is asked of the job log about its jobs. Nothing here changes it.
+"""Questions to the job log about its jobs. Nothing here changes it.
 
 What it promises: an answer is of one moment, and waits for writers of this process only (SQLite's WAL). Each
 method may raise JobLogError, when the disk or the file fails; see `engine`.
@@ -27,7 +27,7 @@ _FAILED = "NOT (state <> 'failure')"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which jobs a balance is of: recorded from `since` to before `until` (Unix seconds), in `inbox`, not in `but`."""
+    """The jobs of a balance: recorded from `since` to before `until` (Unix seconds), in `inbox`, not in `but`."""
 
     since: float | None = None
     until: float | None = None
@@ -59,8 +59,8 @@ class Lookups:
 
     def get(self, job_id: str) -> Job | None:
         """Return one job, or None."""
-        found = self._database.select_as(job_of, f"{SELECT_JOB} WHERE job_id = ?", job_id)
-        return found[0] if found else None
+        jobs = self._database.select_as(job_of, f"{SELECT_JOB} WHERE job_id = ?", job_id)
+        return jobs[0] if jobs else None
 
     def has_jobs_of(self, inbox: str) -> bool:
         """Whether an inbox has ever given a receipt."""
@@ -86,8 +86,8 @@ class Lookups:
     def latest_of(self, inbox: str, path: Path) -> Job | None:
         """Return the newest job of a file by its path below the inbox."""
         statement = f"{SELECT_JOB} WHERE inbox = ? AND relative_path = ? ORDER BY rowid DESC LIMIT 1"
-        found = self._database.select_as(job_of, statement, inbox, path)
-        return found[0] if found else None
+        jobs = self._database.select_as(job_of, statement, inbox, path)
+        return jobs[0] if jobs else None
 
     def with_bytes(self, sha256: str, limit: int) -> list[Job]:
         """Return the jobs of these bytes, whatever their target, the oldest first."""
@@ -108,8 +108,10 @@ class Lookups:
 
     def next_deadline(self) -> float | None:
         """Return the earliest deadline of all callbacks that are awaited, in Unix seconds."""
-        found: float | None = self._database.select("SELECT MIN(deadline_at) FROM job WHERE state = 'processing'")[0][0]
-        return found
+        deadline_at: float | None = self._database.select(
+            "SELECT MIN(deadline_at) FROM job WHERE state = 'processing'"
+        )[0][0]
+        return deadline_at
 
     def queued_of(self, inbox: str) -> list[Job]:
         """Return the jobs of an inbox that wait for their delivery, the oldest first."""
@@ -120,25 +122,25 @@ class Lookups:
     def oldest_due(self, branches: Iterable[str], now: float) -> Job | None:
         """Return the due job that came first: ids grow with the time when they were given."""
         # One branch at a time: for several together SQLite would sort all that is due.
-        found = [job for branch in branches for job in self._database.select_as(job_of, _OLDEST_DUE, branch, now)]
-        return min(found, key=lambda job: job.job_id, default=None)
+        due = [job for branch in branches for job in self._database.select_as(job_of, _OLDEST_DUE, branch, now)]
+        return min(due, key=lambda job: job.job_id, default=None)
 
     def least_failed_due(self, branches: Sequence[str], now: float) -> Job | None:
         """Return the due job at which the destination failed the longest ago, or never, which is most of them."""
-        found = [
+        waiting = [
             job for branch in branches for job in self._database.select_as(job_of, _OLDEST_NEVER_FAILED, branch, now)
         ]
-        if found:
-            return min(found, key=lambda job: job.job_id)
+        if waiting:
+            return min(waiting, key=lambda job: job.job_id)
         statement = f"{SELECT_JOB} WHERE {_queued(branches)} AND next_attempt_at <= ?"
         order = "ORDER BY COALESCE(destination_failed_at, 0), job_id LIMIT 1"
-        found = self._database.select_as(job_of, f"{statement} {order}", *branches, now)
-        return found[0] if found else None
+        jobs = self._database.select_as(job_of, f"{statement} {order}", *branches, now)
+        return jobs[0] if jobs else None
 
     def next_due(self, branches: Sequence[str]) -> float | None:
         """Return when the next queued job of these branches is due, in Unix seconds; None where none is queued."""
-        found = [self._database.select(_NEXT_DUE, branch)[0][0] for branch in branches]
-        return min((at for at in found if at is not None), default=None)
+        times = [self._database.select(_NEXT_DUE, branch)[0][0] for branch in branches]
+        return min((at for at in times if at is not None), default=None)
 
     def failed_between(self, since: float, until: float, inbox: str | None = None) -> list[Job]:
         """Return the jobs that failed in a time and still are failed, the oldest first."""
@@ -212,16 +214,16 @@ class Lookups:
         self, groups: Iterable[tuple[str, State]], conditions: Mapping[str, Sequence[object]], most: int
     ) -> list[str]:
         """Return the newest ids of these inboxes and states: each is asked alone, for that is how the index goes."""
-        found = [
+        versions = [
             job_id
             for inbox, state in groups
             for job_id in self._newest({"inbox = ?": [inbox], "state = ?": [state], **conditions}, most)
         ]
-        found.sort(reverse=True)
-        return found if most < 0 else found[:most]
+        versions.sort(reverse=True)
+        return versions if most < 0 else versions[:most]
 
     def _newest(self, conditions: Mapping[str, Sequence[object]], most: int) -> list[str]:
-        values = [value for each in conditions.values() for value in each]
+        values = [value for those in conditions.values() for value in those]
         statement = f"SELECT job_id FROM job WHERE {' AND '.join(conditions)} ORDER BY job_id DESC LIMIT ?"  # noqa: S608 - our own text
         return [str(job_id) for (job_id,) in self._database.select(statement, *values, most)]
 
@@ -240,7 +242,7 @@ class Lookups:
             conditions["+inbox = ?"] = [selection.inbox]
         if selection.but:
             conditions[f"inbox NOT IN ({marks(selection.but)})"] = sorted(selection.but)
-        values = [value for each in conditions.values() for value in each]
+        values = [value for those in conditions.values() for value in those]
         statement = f"{SELECT_JOB} WHERE {' AND '.join(conditions)} ORDER BY job_id LIMIT ?"
         return self._database.select_as(job_of, statement, *values, limit)
 

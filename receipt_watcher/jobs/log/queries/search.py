@@ -43,7 +43,7 @@ _Condition = tuple[str, list[object]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which receipts are looked for; `since` to before `until` is when they came. All of it must fit.
+    """The receipts that are looked for; `since` to before `until` is when they came. All of it must fit.
 
     The text stands in the file's name or the message, or is an id, or its beginning of nine characters or more.
     """
@@ -57,7 +57,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page begins: beyond the receipt of this id, towards the older ones, or the newer ones."""
+    """The beginning of a page: beyond the receipt of this id, towards the older ones, or the newer ones."""
 
     job_id: str = ""
     is_newer: bool = False
@@ -78,7 +78,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """What came in one hour, by what became of it, and how long those that succeeded took, in seconds."""
+    """The receipts of one hour, by what became of them, and how long those that succeeded took, in seconds."""
 
     begins_at: float
     done: int
@@ -88,13 +88,13 @@ class Hour:
 
     @property
     def count(self) -> int:
-        """How many came."""
+        """The number of receipts that came."""
         return self.done + self.failed + self.waiting
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """How many receipts are open, by state, and since when the oldest is; how many stand failed."""
+    """The number of open receipts, by state, and since when the oldest is; the number of failed ones."""
 
     open: dict[State, int]
     oldest_at: float | None
@@ -124,8 +124,8 @@ class Search:
         ends = [end for _, end in rounds if end is not None]
         reached = (min if place.is_newer else max)(ends, default=None)
         # In several states one id may be: it changed just between two questions.
-        found = dict.fromkeys(merge(*(ids for ids, _ in rounds), reverse=not place.is_newer))
-        ids = [job_id for job_id in islice(found, limit + 1) if reached is None or _is_within(job_id, reached, place)]
+        merged = dict.fromkeys(merge(*(ids for ids, _ in rounds), reverse=not place.is_newer))
+        ids = [job_id for job_id in islice(merged, limit + 1) if reached is None or _is_within(job_id, reached, place)]
         has_more = len(ids) > limit
         ids = ids[:limit]
         looked_to = None if has_more else reached
@@ -148,7 +148,7 @@ class Search:
             return [("1", [])]
         inboxes = [wanted.inbox] if wanted.inbox is not None else self._lookups.inboxes()
         together = product(inboxes, wanted.states or State)
-        return [("inbox = ? AND state = ?", [*each]) for each in together] or [("0", [])]
+        return [("inbox = ? AND state = ?", [*values]) for values in together] or [("0", [])]
 
     def _ids(
         self, conditions: list[_Condition], text: str, place: Cursor, limit: int, stretch: int
@@ -174,8 +174,8 @@ class Search:
         """Return the id where a stretch ends; None where what there is to look at ends before."""
         where, values = _joined(conditions)
         statement = f"SELECT job_id FROM job WHERE {where} ORDER BY job_id {_order(place)} LIMIT 1 OFFSET ?"  # noqa: S608 - our own text
-        found = self._database.select(statement, *values, stretch - 1)
-        return str(found[0][0]) if found else None
+        rows = self._database.select(statement, *values, stretch - 1)
+        return str(rows[0][0]) if rows else None
 
     # --- sums ------------------------------------------------------------------------------------------------------
 
@@ -205,14 +205,14 @@ class Search:
         for state, created_at, completed_at in self._database.select(statement, job_id_prefix(begins_at)):
             number = min(max(int((created_at - begins_at) // _HOUR), 0), _DAY_HOURS - 1)
             hours[number].setdefault(state, []).append((completed_at or now) - created_at)
-        return [_hour(begins_at + number * _HOUR, found) for number, found in enumerate(hours)]
+        return [_hour(begins_at + number * _HOUR, durations) for number, durations in enumerate(hours)]
 
 
-def _hour(begins_at: float, found: dict[State, list[float]]) -> Hour:
+def _hour(begins_at: float, durations: dict[State, list[float]]) -> Hour:
     def count(*states: State) -> int:
-        return sum(len(found.get(state, ())) for state in states)
+        return sum(len(durations.get(state, ())) for state in states)
 
-    took = found.get(State.SUCCESS)
+    took = durations.get(State.SUCCESS)
     return Hour(
         begins_at,
         done=count(State.SUCCESS, State.DUPLICATE),

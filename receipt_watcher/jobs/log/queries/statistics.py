@@ -1,4 +1,4 @@
-"""How many jobs there are of which kind, and since when. Nothing here changes the job log.
+"""Counts of jobs of each kind, and since when they are. Nothing here changes the job log.
 
 Any thread may call it. Times are Unix seconds and always given by the caller. Each method may raise JobLogError.
 """
@@ -73,8 +73,8 @@ class Statistics:
 
     def oldest_open_in(self, inbox: str) -> float | None:
         """Return when the oldest open job of an inbox was recorded, in Unix seconds; None where none is open."""
-        found = self._database.select(OLDEST_OPEN, inbox)
-        return float(found[0][0]) if found else None
+        rows = self._database.select(OLDEST_OPEN, inbox)
+        return float(rows[0][0]) if rows else None
 
     def waiting_on(self, branch: str) -> dict[State, int]:
         """Return how many jobs of a branch are in each open state; the file of each lies in processing/."""
@@ -90,8 +90,10 @@ class Statistics:
 
     def latest_change(self, now: float) -> float | None:
         """Return when a job changed last, in Unix seconds; times after `now` are not believed."""
-        found: float | None = self._database.select("SELECT MAX(updated_at) FROM job WHERE updated_at <= ?", now)[0][0]
-        return found
+        changed_at: float | None = self._database.select("SELECT MAX(updated_at) FROM job WHERE updated_at <= ?", now)[
+            0
+        ][0]
+        return changed_at
 
 
 def _counted(row: tuple[Any, ...]) -> tuple[State, int]:

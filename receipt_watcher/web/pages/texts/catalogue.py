@@ -223,6 +223,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "event.callback.contrary": ("N8N reported a failure after its success", "N8N meldet einen Fehler nach dem Erfolg"),
     "event.callback.unreadable": ("N8N said something that cannot be read", "N8N hat etwas Unlesbares gesagt"),
     "event.file.brought": ("Dropped into the inbox again", "Erneut in den Eingang gelegt"),
+    "event.upload": ("Uploaded", "Hochgeladen"),
+    "event.file.found": ("Its file was found", "Die Datei wurde gefunden"),
     "event.file.missing": ("Its file is missing", "Die Datei fehlt"),
     "event.file.removed": ("Its file was removed", "Die Datei wurde entfernt"),
     "event.file.kept": ("Its file was kept", "Die Datei wurde behalten"),

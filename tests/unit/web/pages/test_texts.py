@@ -22,6 +22,7 @@ from receipt_watcher.web import pages
 from receipt_watcher.web.pages.texts.catalogue import TEXTS
 from receipt_watcher.web.pages.texts.german_codes import REASONS_DE, WAITS_DE
 from receipt_watcher.web.pages.texts.language import LANGUAGES, Language, Texts, language_of
+from tests.test_layout import all_modules
 
 PACKAGE = Path(pages.__file__).parent
 _IN_TEMPLATE = re.compile(r'"([a-z0-9_]+(?:\.[a-z0-9_]+)*\.?)"')
@@ -52,7 +53,7 @@ def families() -> set[str]:
     codes = {
         "state": [state.value for state in State],
         "answer": [state.value for state in State],
-        "event": ["record", *(event.value for event in Event), *_NOTES],
+        "event": ["record", *(event.value for event in Event), *notes_of_histories()],
         "hold": [*(kind.value for kind in HoldKind), *(f"hand.{kind.value}" for kind in HoldTarget)],
         "outcome": ["accepted", "concluded", "deferred", "refused", "lost", "unreadable"],
         "error": [f"{status}{part}" for status in (403, 404, 422, 500, 503) for part in ("", ".text")],
@@ -66,11 +67,33 @@ def families() -> set[str]:
     return {f"{family}.{code}" for family, found in codes.items() for code in found}
 
 
-_NOTES = [
-    f"{about}.{what}"
-    for about, whats in {"callback": "late contrary unreadable", "file": "brought missing removed kept"}.items()
-    for what in whats.split()
-]
+def notes_of_histories() -> list[str]:
+    """Return the names of all notes that the code puts into histories, besides the events of jobs."""
+    notes = [
+        node.args[2].value
+        for module in all_modules().values()
+        for node in module.nodes
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func).endswith("histories.note")
+        and isinstance(node.args[2], ast.Constant)
+    ]
+    return sorted(note for note in notes if note != "record")
+
+
+def test_the_names_of_notes_stay() -> None:
+    """Histories of older versions have these names, and scripts that read them know them."""
+    assert notes_of_histories() == [
+        "callback.contrary",
+        "callback.late",
+        "callback.unreadable",
+        "file.brought",
+        "file.found",
+        "file.kept",
+        "file.missing",
+        "file.removed",
+        "upload",
+    ]
 
 
 @pytest.mark.parametrize("key", TEXTS)
