@@ -70,7 +70,7 @@ def families() -> set[str]:
 def notes_of_histories() -> list[str]:
     """Return the names of all notes that the code puts into histories, besides the events of jobs."""
     notes = [
-        node.args[2].value
+        str(node.args[2].value)
         for module in all_modules().values()
         for node in module.nodes
         if isinstance(node, ast.Call)
