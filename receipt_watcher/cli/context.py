@@ -160,17 +160,9 @@ def find(log: JobLog, name: str) -> Job:
 
 def path_of(config: Config, job: Job) -> Path | None:
     """Return where a job's file is by the log; None where its inbox is configured no more."""
-    from receipt_watcher.jobs.job import Folder
+    from receipt_watcher.spool.paths import SpoolFolders
 
-    for inbox in config.inboxes:
-        if inbox.name == job.inbox:
-            roots = {
-                Folder.PROCESSING: inbox.processing_dir,
-                Folder.DONE: inbox.done_dir,
-                Folder.FAILED: inbox.failed_dir,
-            }
-            return roots[job.folder] / job.stored_path
-    return None
+    return next((SpoolFolders.of(inbox).file_of(job) for inbox in config.inboxes if inbox.name == job.inbox), None)
 
 
 def print_json(content: object) -> None:

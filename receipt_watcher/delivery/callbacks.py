@@ -21,7 +21,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import KEPT_CHARACTERS, Verdict, in_words
-from receipt_watcher.spool.route import InboxRoute, log_concluded
+from receipt_watcher.spool.route import InboxRoute, log_concluded, route_of
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
@@ -140,7 +140,7 @@ class Callbacks:
 
     def _url_of(self, job: Job) -> str | None:
         """Return where a job goes; None if its inbox is not configured any more."""
-        route = next((route for route in self._routes if route.name == job.inbox), None)
+        route = route_of(self._routes, job)
         return None if route is None else route.branch_of(job).webhook_url
 
     def keep_unreadable(self, job_id: str, body: bytes, why: str) -> bool:

@@ -19,7 +19,7 @@ from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Ho
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
-from receipt_watcher.spool.route import InboxRoute, log_concluded
+from receipt_watcher.spool.route import InboxRoute, log_concluded, route_of
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
@@ -101,7 +101,7 @@ class Deadlines:
 
     def _is_sent_once(self, job: Job) -> bool:
         """Return whether a job must not be sent again: no callback can be expected from where it goes."""
-        route = next((route for route in self._routes if route.name == job.inbox), None)
+        route = route_of(self._routes, job)
         return route is not None and route.branch_of(job).sends_once
 
     def _is_silence(self, url: str, job: Job) -> bool:

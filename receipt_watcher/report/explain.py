@@ -25,6 +25,7 @@ from receipt_watcher.jobs.log.holds import DestinationState
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.report.file_causes import Cause, InboxContext, duplicate_of, look_at
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.permissions import owner_of
@@ -36,8 +37,6 @@ ANSWER_SECONDS = 5.0
 
 #: A file is watched for so long, to see whether it grows.
 _WATCH_SECONDS = 1.0
-
-_FOLDERS = {Folder.PROCESSING: "processing_dir", Folder.DONE: "done_dir", Folder.FAILED: "failed_dir"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +150,8 @@ class Explainer:
         return None
 
     def _job_at(self, inbox: Inbox, place: Path) -> Job | None:
-        for folder, option in _FOLDERS.items():
-            relative = _below(place, getattr(inbox, option))
+        for folder in Folder:
+            relative = _below(place, SpoolFolders.of(inbox).path_of(folder))
             if relative is not None and self._log is not None:
                 receipt = relative.with_name(relative.name.removesuffix(NOTE_SUFFIX))
                 return self._log.files.stored_at(inbox.name, folder, relative) or self._log.files.stored_at(
@@ -234,7 +233,7 @@ class Explainer:
     def about_job(self, job: Job, log: JobLog) -> Explanation:
         """Explain what became of a job, and what it waits for."""
         inbox = next((inbox for inbox in self._config.inboxes if inbox.name == job.inbox), None)
-        path = getattr(inbox, _FOLDERS[job.folder]) / job.stored_path if inbox else None
+        path = SpoolFolders.of(inbox).file_of(job) if inbox else None
         view = full_view(job, path, log.histories.attempts(job.job_id), log.histories.lines(job.job_id))
         facts = {name: value for name, value in view.items() if name not in ("deliveries", "history")}
         if inbox is None:

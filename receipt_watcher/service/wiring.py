@@ -256,10 +256,9 @@ def destinations_by_branch(config: Config, sending: Sending) -> dict[str, N8N]:
 
 def route_of(config: Config, inbox: Inbox) -> InboxRoute:
     """Return the route of an inbox, its subfolders with settings of their own included."""
-    folders = SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir)
     return InboxRoute(
         name=inbox.name,
-        spool=Spool(inbox.name, folders, to_type(MarkKind.SPOOL, inbox.name)),
+        spool=Spool(inbox.name, SpoolFolders.of(inbox), to_type(MarkKind.SPOOL, inbox.name)),
         branches=config.branches(inbox),
         takes_any_database=inbox.upload_database == "any",
         limits=file_limits_of(config),

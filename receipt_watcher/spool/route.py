@@ -7,6 +7,7 @@ tick all the same, so a bell that is not heard costs seconds, never a receipt.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +53,7 @@ class InboxRoute:
 
     def path_of(self, job: Job) -> Path:
         """Return where a job's file is now, by the log."""
-        return self.spool.folders.path_of(job.folder) / job.stored_path
+        return self.spool.folders.file_of(job)
 
     def check_is_its_own(self, job: Job) -> None:
         """Check that what lies in failed/ where the log says is the job's file.
@@ -81,9 +82,19 @@ class InboxRoute:
             self.check_is_its_own(job)
             if self.path_of(job).is_file():
                 return True
-        if job.moving_to_folder is None or job.moving_to_path is None:
-            return False
-        return (self.spool.folders.path_of(job.moving_to_folder) / job.moving_to_path).is_file()
+        file = self.spool.folders.next_file_of(job)
+        return file is not None and file.is_file()
+
+
+def route_of(routes: Iterable[InboxRoute], job: Job) -> InboxRoute | None:
+    """Return the route of a job's inbox; None if that is configured no more."""
+    return next((route for route in routes if route.name == job.inbox), None)
+
+
+def path_of(routes: Iterable[InboxRoute], job: Job) -> Path | None:
+    """Return where a job's file is now, by the log; None if its inbox is configured no more."""
+    route = route_of(routes, job)
+    return None if route is None else route.path_of(job)
 
 
 def log_concluded(job: Job, now: float) -> None:

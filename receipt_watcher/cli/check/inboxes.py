@@ -63,7 +63,7 @@ def _look_at_inbox(config: Config, inbox: Inbox) -> Iterator[CheckFinding]:
 
 def _check_places(config: Config, inbox: Inbox) -> Iterator[CheckFinding]:
     """Find folders that are away, and a spool of another installation, as the daemon does."""
-    spool = Spool(inbox.name, SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir))
+    spool = Spool(inbox.name, SpoolFolders.of(inbox))
     ours, owner = Installation(config.state_dir).known_id(), spool.owner.installation
     take_over = to_type(MarkKind.SPOOL, inbox.name)
     if owner and owner != ours:

@@ -12,6 +12,7 @@ from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.retention import DAY_SECONDS
 from receipt_watcher.system.display import display_name
 
@@ -38,12 +39,10 @@ def check_retention(config: Config, now: float) -> Iterator[CheckFinding]:
 
 
 def _old_files(log: JobLog, inbox: Inbox, retention: Retention, now: float) -> Iterator[CheckFinding]:
-    for folder, root, days in (
-        (Folder.DONE, inbox.done_dir, retention.done_days),
-        (Folder.FAILED, inbox.failed_dir, retention.failed_days),
-    ):
+    for folder, days in ((Folder.DONE, retention.done_days), (Folder.FAILED, retention.failed_days)):
         if days is None:
             continue
+        root = SpoolFolders.of(inbox).path_of(folder)
         before = now - days * DAY_SECONDS
         files, size = log.files.sum_of_old(inbox.name, folder, before, now)
         oldest = log.files.old(inbox.name, folder, before, now, 1)

@@ -111,7 +111,7 @@ def _spool_of(inbox: Inbox) -> Spool:
     from receipt_watcher.spool.folders import Spool
     from receipt_watcher.spool.paths import SpoolFolders
 
-    return Spool(inbox.name, SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir))
+    return Spool(inbox.name, SpoolFolders.of(inbox))
 
 
 def _words_of(config: Config, seen: Sight) -> Iterator[str]:

@@ -10,9 +10,9 @@ from receipt_watcher.cli.setup import program
 from receipt_watcher.cli.setup.files import Step, folder_step, replace_file
 from receipt_watcher.cli.setup.host import Host
 from receipt_watcher.cli.setup.places import CREDENTIALS, PROGRAM, STATE
-from receipt_watcher.cli.setup.spools import SpoolPaths
 from receipt_watcher.config.sources.load import SYSTEM_CONFIG_FILE, load
 from receipt_watcher.errors import ConfigError, Problem
+from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.system.state_dir import new_token
 
 _EXAMPLE_HOST = "n8n.example.com"
@@ -49,7 +49,7 @@ def problems_before_start(host: Host) -> list[Problem]:
 
 
 def configuration_steps(
-    host: Host, spool: SpoolPaths, webhook_url: str | None, public_url: str | None
+    host: Host, spool: SpoolFolders, webhook_url: str | None, public_url: str | None
 ) -> Iterator[Step]:
     """Yield the steps that write a configuration, unless one is there."""
     file = host.at(SYSTEM_CONFIG_FILE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from receipt_watcher.cli.setup.files import Step, file_step, folder_step
@@ -13,35 +12,16 @@ from receipt_watcher.cli.setup.places import DROP_IN, RECEIPTS, STATE
 from receipt_watcher.config.sources.load import SYSTEM_CONFIG_FILE, load
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.jobs.job import Folder
+from receipt_watcher.spool.paths import SpoolFolders
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolPaths:
-    """The four folders of an inbox."""
-
-    inbox: Path
-    processing: Path
-    done: Path
-    failed: Path
-
-    @property
-    def parents(self) -> list[Path]:
-        """One parent for all four, so that a move between them is one rename; else each alone."""
-        folders = [self.inbox, self.processing, self.done, self.failed]
-        parent = Path(os.path.commonpath(folders))
-        return folders if parent in {Path("/"), Path("/home"), Path("/srv"), Path("/mnt")} else [parent]
-
-
-def spools_of(host: Host, inbox: Path | None) -> list[SpoolPaths]:
+def spools_of(host: Host, inbox: Path | None) -> list[SpoolFolders]:
     """Return the spools of the configuration that is there, else the one that is asked for."""
     file = host.at(SYSTEM_CONFIG_FILE)
     wanted = Path(os.path.normpath(inbox or RECEIPTS / "inbox"))
     if not file.exists():
-        return [SpoolPaths(wanted, *(wanted.with_name(folder.value) for folder in Folder))]
-    spools = [
-        SpoolPaths(each.path, each.processing_dir, each.done_dir, each.failed_dir)
-        for each in load(file, {"STATE_DIRECTORY": str(STATE)}).inboxes
-    ]
+        return [SpoolFolders(wanted, *(wanted.with_name(folder.value) for folder in Folder))]
+    spools = [SpoolFolders.of(configured) for configured in load(file, {"STATE_DIRECTORY": str(STATE)}).inboxes]
     if inbox and wanted not in {spool.inbox for spool in spools}:
         raise ReceiptWatcherError(
             f"{SYSTEM_CONFIG_FILE} is there and has no inbox {wanted}; add «- path: {wanted}» below inboxes: there, "
@@ -50,16 +30,16 @@ def spools_of(host: Host, inbox: Path | None) -> list[SpoolPaths]:
     return spools
 
 
-def folder_steps(host: Host, spool: SpoolPaths) -> Iterator[Step]:
+def folder_steps(host: Host, spool: SpoolFolders) -> Iterator[Step]:
     """Yield the steps for its folders; one that is there stays as it is, since others may depend on its mode."""
     # 3: files get the folder's group, and nobody takes away what others dropped; the service, its owner, may.
     for path, mode in ((spool.inbox, 0o3770), (spool.processing, 0o700), (spool.done, 0o2750), (spool.failed, 0o2770)):
         yield folder_step(host, path, mode, is_shared=path == spool.inbox)
 
 
-def sandbox_steps(host: Host, spools: list[SpoolPaths]) -> Iterator[Step]:
+def sandbox_steps(host: Host, spools: list[SpoolFolders]) -> Iterator[Step]:
     """Yield what lets the unit's sandbox in where the receipts are."""
-    outside = [path for spool in spools for path in spool.parents if not path.is_relative_to(RECEIPTS)]
+    outside = [path for spool in spools for path in _parents_of(spool) if not path.is_relative_to(RECEIPTS)]
     if not outside:
         return
     at_home = [path for path in outside if path.is_relative_to("/home")]
@@ -74,3 +54,9 @@ def _quoted(path: Path) -> str:
     """Return a path as a unit has it, where spaces and percent signs mean something; with - it need not be there."""
     escaped = "-" + str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"' if " " in escaped or '"' in escaped else escaped
+
+
+def _parents_of(spool: SpoolFolders) -> list[Path]:
+    """Return one parent for all four, so that a move between them is one rename; else each alone."""
+    parent = Path(os.path.commonpath(spool.all))
+    return spool.all if parent in {Path("/"), Path("/home"), Path("/srv"), Path("/mnt")} else [parent]

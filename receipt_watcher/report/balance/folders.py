@@ -47,13 +47,9 @@ class BalanceFolders:
     def look_at_all(self, selection: Selection) -> None:
         """Find out where all folders are, and look at those of a selection."""
         for name, inbox in self.inboxes.items():
-            folders = {
-                Folder.PROCESSING: inbox.processing_dir,
-                Folder.DONE: inbox.done_dir,
-                Folder.FAILED: inbox.failed_dir,
-            }
+            paths = {folder: SpoolFolders.of(inbox).path_of(folder) for folder in Folder}
             self.spools[name] = {
-                folder: str(path) if name in selection.but else self._real(path) for folder, path in folders.items()
+                folder: str(path) if name in selection.but else self._real(path) for folder, path in paths.items()
             }
         looked_at = {root for name in self.inboxes if name not in selection.but for root in self._roots(name)}
         self.away = {root for name in selection.but & self.inboxes.keys() for root in self._roots(name)} - looked_at
@@ -65,9 +61,7 @@ class BalanceFolders:
 
     def _look_at_folder(self, name: str, folder: Folder, root: str) -> None:
         """Name a folder that is not there, does not answer, or is another one than was used."""
-        inbox = self.inboxes[name]
-        folders = SpoolFolders(inbox.path, inbox.processing_dir, inbox.done_dir, inbox.failed_dir)
-        bindings = Bindings(self._log, name, folders)
+        bindings = Bindings(self._log, name, SpoolFolders.of(self.inboxes[name]))
 
         def look() -> str:
             if not is_there(folder, root):

@@ -32,7 +32,7 @@ from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.log.queries.search import Cursor
-from receipt_watcher.spool.route import InboxRoute
+from receipt_watcher.spool.route import InboxRoute, path_of
 from receipt_watcher.web.access.authorization import Access, Caller
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.api import schemas
@@ -115,16 +115,16 @@ class Api:
         place = Cursor(query.cursor) if query.cursor else None
         page = await self._look(self._log.search.page, wanted_jobs(query), place, query.limit)
         jobs, more = page.jobs, page.older.job_id if page.older else None
-        return JSONResponse({"jobs": [job_view(job, self._path_of(job)) for job in jobs], "next_cursor": more})
+        shown = [job_view(job, path_of(self._parts.routes, job)) for job in jobs]
+        return JSONResponse({"jobs": shown, "next_cursor": more})
 
     async def _job(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
         return JSONResponse(await self._look(self._full_view, _job_id(request)))
 
     def _full_view(self, job_id: str) -> dict[str, Any]:
         job = self._must_get(job_id)
-        return full_view(
-            job, self._path_of(job), self._log.histories.attempts(job_id), self._log.histories.lines(job_id)
-        )
+        path, histories = path_of(self._parts.routes, job), self._log.histories
+        return full_view(job, path, histories.attempts(job_id), histories.lines(job_id))
 
     async def _attempts(self, request: Request, _caller: Caller, query: schemas.RowsQuery) -> Response:
         rows, more = await self._look(self._rows, _job_id(request), self._log.histories.attempts_after, query)
@@ -313,9 +313,6 @@ class Api:
         if job is None:
             raise _no_job(job_id)
         return job
-
-    def _path_of(self, job: Job) -> Any:
-        return next((route.path_of(job) for route in self._parts.routes if route.name == job.inbox), None)
 
 
 def _no_job(job_id: str) -> RefusedError:

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from receipt_watcher.delivery.destinations.verified_file import PIECE_BYTES, verified_pieces
 from receipt_watcher.errors import ChangedOnDiskError
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.spool.route import InboxRoute
+from receipt_watcher.spool.route import InboxRoute, route_of
 from receipt_watcher.system.time_limit import within
 
 #: Time limits for a file system's answer. The one to open a file is longer, since one in failed/ is hashed before.
@@ -103,7 +103,7 @@ class Fetching:
         return opened or Absence.GONE
 
     def _look(self, job: Job, sha256: str | None) -> OpenReceipt | Absence | None:
-        route = next((route for route in self._routes if route.name == job.inbox), None)
+        route = route_of(self._routes, job)
         is_other = job.sha256 is None or sha256 not in (None, job.sha256)
         if route is None or job.removed_at is not None or is_other:
             return Absence.GONE
@@ -151,8 +151,8 @@ def _opened(route: InboxRoute, job: Job) -> OpenReceipt | None:
 def _places(route: InboxRoute, job: Job) -> Iterator[Path]:
     """Yield where a job's file is by the log, and where it is just being moved to."""
     yield route.path_of(job)
-    if job.moving_to_folder is not None and job.moving_to_path is not None:
-        yield route.spool.folders.path_of(job.moving_to_folder) / job.moving_to_path
+    if (file := route.spool.folders.next_file_of(job)) is not None:
+        yield file
 
 
 def _opener(path: str, flags: int) -> int:

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -25,7 +24,7 @@ from receipt_watcher.jobs.log.queries.search import Search
 from receipt_watcher.jobs.reasons import EXAMINATION_REASONS
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.report.explain import Explanation
-from receipt_watcher.spool.route import InboxRoute
+from receipt_watcher.spool.route import InboxRoute, path_of
 from receipt_watcher.system.display import printable
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.pages import viewmodels
@@ -76,7 +75,7 @@ class ReceiptPage:
         t = page_request.texts
         job = self._job(page_request)
         explained = self._sources.explain(job, page_request.now)
-        path = None if job.removed_at is not None else self._path_of(job)
+        path = None if job.removed_at is not None else path_of(self._sources.routes, job)
         has_file = path is not None and job.sha256 is not None  # without a digest nobody gets it (`fetching`)
         values = {
             "here": "receipts",
@@ -99,9 +98,6 @@ class ReceiptPage:
             "failed_count": self._search.sums().failed,
         }
         return self._endpoints.rendering.page(page_request, "receipt.html", values)
-
-    def _path_of(self, job: Job) -> Path | None:
-        return next((route.path_of(job) for route in self._sources.routes if route.name == job.inbox), None)
 
     def _job(self, page_request: PageRequest) -> Job:
         job = self._sources.log.lookups.get(page_request.request.path_params["job_id"])
