@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from receipt_watcher.config.options import Config
+from receipt_watcher.config.values import MEBIBYTE
 from receipt_watcher.examine.result import (
     EXIT_OUT_OF_MEMORY,
     FILE_DESCRIPTOR,
@@ -84,7 +85,7 @@ class Bounds:
     @property
     def megabytes(self) -> int:
         """The memory, as it is configured."""
-        return self.memory_bytes // 1024**2
+        return self.memory_bytes // MEBIBYTE
 
     def brief(self) -> Bounds:
         """Return what is left of them where a person waits for the answer."""

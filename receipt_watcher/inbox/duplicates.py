@@ -20,7 +20,7 @@ from receipt_watcher.examine.result import Examination
 from receipt_watcher.jobs.job import Folder, Job, may_be_booked
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
-from receipt_watcher.jobs.states import CLOSED_STATES, OPEN_STATES, Event, State
+from receipt_watcher.jobs.states import CLOSED_STATES, ORIGINAL_STATES, Event, State
 
 #: Among how many jobs of the same bytes such an upload is looked for.
 _MOST_JOBS = 100
@@ -74,7 +74,7 @@ class DuplicateCheck:
 
     def _record_one(self, arrival: Arrival, now: float) -> Job:
         seen = self._seen(arrival)
-        earlier = [job for job in seen if job.state in OPEN_STATES or job.state is State.SUCCESS]
+        earlier = [job for job in seen if job.state in ORIGINAL_STATES]
         bereft = [job for job in earlier if self._is_bereft(job)]
         if bereft and len(bereft) == len(earlier):
             return self._bring(arrival, bereft[0], now)

@@ -35,6 +35,9 @@ class State(StrEnum):
 OPEN_STATES = frozenset({State.QUEUED, State.DELIVERING, State.PROCESSING})
 CLOSED_STATES = frozenset(State) - OPEN_STATES
 
+#: The states of a job that makes a duplicate of another one with the same bytes and target.
+ORIGINAL_STATES = OPEN_STATES | {State.SUCCESS}
+
 
 class Event(StrEnum):
     """The events of a job."""

@@ -25,7 +25,7 @@ from receipt_watcher.inbox.watching.listing import listing_of, signature
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
-from receipt_watcher.jobs.states import OPEN_STATES, State
+from receipt_watcher.jobs.states import ORIGINAL_STATES
 from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of
 from receipt_watcher.system.permissions import file_advice, folder_advice, refusal
 
@@ -134,7 +134,7 @@ def duplicate_of(scene: InboxContext, relative: str, examination: Examination) -
     if examination.sha256 is None or scene.log is None:
         return None
     target = branch_at(scene.config.branches(scene.inbox), Path(relative)).target
-    earlier = scene.log.lookups.same_receipts(examination.sha256, target, OPEN_STATES | {State.SUCCESS})
+    earlier = scene.log.lookups.same_receipts(examination.sha256, target, ORIGINAL_STATES)
     return earlier[0].job_id if earlier else None
 
 

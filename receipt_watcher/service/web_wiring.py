@@ -61,7 +61,7 @@ def http_of(shared: SharedParts, stages: StageParts) -> HttpParts:
             config.state_dir / "pictures",
             fetching,
             examiners,
-            max_pixels=int(config.limits.max_megapixels * 1_000_000),
+            max_pixels=config.limits.max_pixels,
             clock=shared.clock,
         ),
     )

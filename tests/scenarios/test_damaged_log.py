@@ -18,6 +18,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.log.queries.search import Wanted
+from receipt_watcher.jobs.log.tables import SELECT_JOB, job_of
 from receipt_watcher.jobs.states import OPEN_STATES, State
 from tests.conftest import TOKEN, make_job
 from tests.fakes.daemons.process import RunningDaemon, wait_until
@@ -102,7 +103,7 @@ def reads(log: JobLog) -> dict[str, Callable[[], object]]:
         "due": lambda: log.files.due_moves(["office"], 10_000),
         "claims_to": lambda: log.files.claims_to([each.stored_path for each in log.lookups.listing(limit=None)]),
         "search": lambda: log.search.page(Wanted(), None, 500),
-        "open": lambda: log.lookups._where(True, limit=None),
+        "open": lambda: log.database.select_as(job_of, SELECT_JOB),
         "attempts": lambda: log.histories.attempts(job_id),
         "oldest_due": lambda: log.lookups.oldest_due(["office"], 9e9),
         "failures": lambda: log.histories.failures_after(0),

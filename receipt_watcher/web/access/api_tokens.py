@@ -6,12 +6,12 @@ nothing about any of them. Only hashes are kept, so that a reader of the configu
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
+from receipt_watcher.web.access.signatures import are_equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class ApiTokens:
     def judge(self, secret: str) -> ApiToken | None:
         """Return the configured token that `secret` is; None if it is wrong."""
         given = hash_of(secret)
-        right = [token for token in self._tokens if hmac.compare_digest(given, token.hash)]
+        right = [token for token in self._tokens if are_equal(given, token.hash)]
         return right[0] if right else None
 
     def named(self, name: str) -> ApiToken | None:

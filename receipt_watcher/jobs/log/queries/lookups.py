@@ -14,12 +14,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from receipt_watcher.jobs.job import Job, job_id_prefix
 from receipt_watcher.jobs.log.engine.sqlite import Database, marks
 from receipt_watcher.jobs.log.queries.known_answers import KnownAnswers
-from receipt_watcher.jobs.log.tables import IS_OPEN, JOB_COLUMNS, SELECT_JOB, JobRow, job_of
+from receipt_watcher.jobs.log.tables import IS_OPEN, IS_WAITING, SELECT_JOB, job_of
 from receipt_watcher.jobs.states import OPEN_STATES, State
 
 _FAILED = "NOT (state <> 'failure')"
@@ -42,10 +41,10 @@ _INBOXES = (
     " SELECT inbox FROM seen WHERE inbox IS NOT NULL"
 )
 
-_QUEUED = "state = 'queued' AND move_due = 0"  # in the words of the partial indexes, or they are not used
-_NEXT_DUE = f"SELECT MIN(next_attempt_at) FROM job WHERE {_QUEUED} AND branch = ?"  # noqa: S608
+_IN_OPEN_STATES = f"state IN ({marks(OPEN_STATES)})"
+_NEXT_DUE = f"SELECT MIN(next_attempt_at) FROM job WHERE {IS_WAITING} AND branch = ?"  # noqa: S608
 # The plus keeps SQLite from finding all that is due first, and sorting it.
-_OLDEST_DUE = f"{SELECT_JOB} WHERE {_QUEUED} AND branch = ? AND +next_attempt_at <= ? ORDER BY job_id LIMIT 1"
+_OLDEST_DUE = f"{SELECT_JOB} WHERE {IS_WAITING} AND branch = ? AND +next_attempt_at <= ? ORDER BY job_id LIMIT 1"
 # So the probes of a hold find theirs at once, however many wait.
 _OLDEST_NEVER_FAILED = _OLDEST_DUE.replace(" ORDER", " AND destination_failed_at IS NULL ORDER")
 
@@ -248,18 +247,13 @@ class Lookups:
 
     def open_since(self, at: float, limit: int) -> list[Job]:
         """Return open jobs that were recorded before `at`, the oldest first."""
-        return self._where(
-            JobRow.state.in_(list(OPEN_STATES)) & (JobRow.created_at <= at), JobRow.created_at, limit=limit
-        )
+        statement = f"{SELECT_JOB} WHERE {_IN_OPEN_STATES} AND created_at <= ? ORDER BY created_at LIMIT ?"
+        return self._database.select_as(job_of, statement, *OPEN_STATES, at, limit)
 
     def changed_since(self, at: float) -> list[Job]:
         """Return the jobs that changed since then and those that are still open, the oldest first."""
-        return self._where((JobRow.updated_at >= at) | JobRow.state.in_(list(OPEN_STATES)), JobRow.job_id)
-
-    def _where(self, where: Any, *order: Any, limit: int | None = None) -> list[Job]:
-        """Return the jobs that meet a condition."""
-        query = JobRow.select(*(getattr(JobRow, name) for name in JOB_COLUMNS)).where(where)
-        return self._database.select_as(job_of, *_as_sql(query.order_by(*order).limit(limit)))
+        statement = f"{SELECT_JOB} WHERE updated_at >= ? OR {_IN_OPEN_STATES} ORDER BY job_id"
+        return self._database.select_as(job_of, statement, at, *OPEN_STATES)
 
     def find(self, prefix: str) -> list[Job]:
         """Return the jobs whose id begins so, or whose file is named so: what an admin may call a job. At most ten."""
@@ -272,13 +266,8 @@ class Lookups:
 
     def delivering(self) -> list[Job]:
         """Return the jobs that a worker has claimed."""
-        return self._where(JobRow.state == State.DELIVERING)
+        return self._database.select_as(job_of, f"{SELECT_JOB} WHERE state = ?", State.DELIVERING)
 
 
 def _queued(branches: Sized) -> str:
-    return f"{_QUEUED} AND branch IN ({marks(branches)})"
-
-
-def _as_sql(query: Any) -> tuple[Any, ...]:
-    statement, values = query.sql()
-    return statement, *values
+    return f"{IS_WAITING} AND branch IN ({marks(branches)})"

@@ -11,12 +11,12 @@ from typing import Any
 from receipt_watcher.jobs.log.engine.sqlite import Database, marks
 from receipt_watcher.jobs.log.queries.known_answers import KnownAnswers
 from receipt_watcher.jobs.log.queries.lookups import Lookups
-from receipt_watcher.jobs.log.tables import IS_OPEN
+from receipt_watcher.jobs.log.tables import IS_OPEN, IS_WAITING
 from receipt_watcher.jobs.states import OPEN_STATES, State
 
 # What metrics ask for, at each scrape, so each must find its rows by an index; a test looks.
 WAITING = {
-    State.QUEUED: "SELECT COUNT(*) FROM job WHERE branch = ? AND state = 'queued' AND move_due = 0",
+    State.QUEUED: f"SELECT COUNT(*) FROM job WHERE branch = ? AND {IS_WAITING}",  # noqa: S608 - our own words
     State.DELIVERING: "SELECT COUNT(*) FROM job WHERE branch = ? AND state = 'delivering'",
     State.PROCESSING: "SELECT COUNT(*) FROM job WHERE branch = ? AND state = 'processing'",
 }
