@@ -170,7 +170,7 @@ def print_json(content: object) -> None:
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
-def say(text: str, *, err: bool = False) -> None:
+def print_line(text: str, *, err: bool = False) -> None:
     """Print a line that may hold names; none of them can steer the terminal."""
     from receipt_watcher.system.display import printable
 

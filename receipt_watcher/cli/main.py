@@ -33,7 +33,7 @@ def main() -> NoReturn:
         error.show()
         code = USAGE
     except ConfigError as error:
-        _say_problems(error)
+        _print_problems(error)
         code = USAGE
     except NewerLogError as error:  # as with a mistake in the configuration, to start again is no use
         _complain(f"receipt-watcher: {error}")
@@ -50,7 +50,7 @@ def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def _say_problems(error: ConfigError) -> None:
+def _print_problems(error: ConfigError) -> None:
     count = len(error.problems)
     first = f"receipt-watcher: the configuration has {count} mistake{'s' if count > 1 else ''}:"
     text = "\n".join([first, *(f"  {problem}" for problem in error.problems)])

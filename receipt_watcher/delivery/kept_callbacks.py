@@ -103,7 +103,7 @@ class KeptCallbacks:
         """Return whether any is to be applied before anything else happens to a job."""
         return bool(self._waiting or self._being_written)
 
-    def keep(self, job_id: str, body: bytes, why: str | None) -> bool:
+    def store(self, job_id: str, body: bytes, why: str | None) -> bool:
         """Keep a callback durably; return False if it cannot be: then nobody may be told that it was received."""
         if not is_job_id(job_id):
             return False

@@ -118,7 +118,7 @@ class Outcomes:
         now = {branch.key for route in self._routes for branch in route.branches if branch.sends_once}
         before = self._log.facts.sends_once.get() or set()
         if now != before:
-            self._log.facts.sends_once.keep(now)
+            self._log.facts.sends_once.put(now)
         return now | before
 
     def _write_down(self, branch: Branch, job: Job, outcome: Outcome, started_at: float) -> None:

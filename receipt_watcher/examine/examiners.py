@@ -131,17 +131,17 @@ class Examiners:
         try:
             return self._examine_once(looked_at, is_fresh=False)
         except (BrokenError, EndedFromOutsideError) as error:
-            self._tell(path, error, "it is tried once more, in a fresh one")
+            self._log_end(path, error, "it is tried once more, in a fresh one")
         try:
             return self._examine_once(looked_at, is_fresh=True)
         except EndedFromOutsideError as error:
-            self._tell(path, error, "the file waits, and is examined again")
+            self._log_end(path, error, "the file waits, and is examined again")
             raise
         except BrokenError as error:
-            self._tell(path, error, "the file is refused")
+            self._log_end(path, error, "the file is refused")
             return Examination(size, sha256, None, Refusal(Reason.UNEXAMINABLE, str(error)))
 
-    def _tell(self, path: Path, error: BrokenError | EndedFromOutsideError, advice: str) -> None:
+    def _log_end(self, path: Path, error: BrokenError | EndedFromOutsideError, advice: str) -> None:
         if not self._is_logged:
             return
         name, why = display_name(path), str(error)
@@ -155,7 +155,7 @@ class Examiners:
         with self._pool.lend(self._recipe, is_caller=looked_at.is_caller, is_fresh=is_fresh, kept=self._kept) as loan:
             loan.examiner.ask(looked_at.descriptor, looked_at.path.name, looked_at.limits)
             most = min(size, looked_at.limits.max_file_bytes)
-            examination = loan.examiner.answer(looked_at.path, most, self._stopping, loan.look)
+            examination = loan.examiner.answer(looked_at.path, most, self._stopping, loan.yield_if_hanging)
         if examination.size != size:
             return Examination(size, sha256, None, Refusal(Reason.INCOMPLETE, "It changed while it was examined."))
         return Examination(size, sha256, examination.mime_type, examination.refusal)

@@ -55,7 +55,7 @@ class Loan:
         self._pool = pool
         self._hanging_looks = 0
 
-    def look(self) -> None:
+    def yield_if_hanging(self) -> None:
         """Give the place up if the examiner only waits for a disk; called a few times a second while it is silent."""
         if self.has_place:
             self._hanging_looks = self._hanging_looks + 1 if self.examiner.waits_for_disk() else 0
@@ -130,7 +130,7 @@ class ExaminerPool:
             loan = Loan(self, examiner or self._started(recipe))
             try:
                 yield loan
-                is_kept = loan.has_place and loan.examiner.files < FILES_EACH and self._keep(recipe, loan, kept)
+                is_kept = loan.has_place and loan.examiner.files < FILES_EACH and self._keep_idle(recipe, loan, kept)
             finally:
                 if not is_kept:
                     self._end(loan.examiner)
@@ -144,7 +144,7 @@ class ExaminerPool:
             self._busy -= 1
         self._places.give_back()
 
-    def _keep(self, recipe: Recipe, loan: Loan, kept: int | None) -> bool:
+    def _keep_idle(self, recipe: Recipe, loan: Loan, kept: int | None) -> bool:
         """Keep an examiner for the next file, and let its place go; False if it is one too many."""
         with self._lock:
             if self._is_closed or (kept is not None and len(self._idle) >= kept):

@@ -67,7 +67,7 @@ class DuplicateCheck:
         """Give each arrival its row, all in one commit, and return the job that each file now belongs to."""
         with self._log.database.transaction():
             return [
-                self._record_one(arrival, now) if uploaded is None else self._go_on(arrival, uploaded, now)
+                self._record_one(arrival, now) if uploaded is None else self._retry_with(arrival, uploaded, now)
                 for arrival in arrivals
                 for uploaded in [self._failed_upload(arrival)]
             ]
@@ -75,15 +75,15 @@ class DuplicateCheck:
     def _record_one(self, arrival: Arrival, now: float) -> Job:
         seen = self._seen(arrival)
         earlier = [job for job in seen if job.state in ORIGINAL_STATES]
-        bereft = [job for job in earlier if self._is_bereft(job)]
-        if bereft and len(bereft) == len(earlier):
-            return self._bring(arrival, bereft[0], now)
+        lacking = [job for job in earlier if self._lacks_file(job)]
+        if lacking and len(lacking) == len(earlier):
+            return self._give_file_back(arrival, lacking[0], now)
         if earlier and arrival.refusal is None and arrival.duplicates != "send":
-            return self._record_copy(arrival, next(job for job in reversed(earlier) if job not in bereft), now)
+            return self._record_copy(arrival, next(job for job in reversed(earlier) if job not in lacking), now)
         failed = [] if earlier and arrival.duplicates != "send" else [job for job in seen if _was_to_be_sent(job)]
         gone = [job for job in failed if not (_was_removed_by_us(job) or self._is_in_failed(job))]
         if gone:  # moved back by somebody, on purpose: the note beside it said what that means
-            return self._go_on(arrival, gone[0], now)
+            return self._retry_with(arrival, gone[0], now)
         if arrival.refusal is not None:
             return self._insert(arrival, now, State.FAILURE, reason=arrival.refusal, message=arrival.message)
         return self._copy_of_failed(arrival, failed, now) or self._insert(arrival, now, State.QUEUED)
@@ -99,7 +99,7 @@ class DuplicateCheck:
             return self._insert(arrival, now, State.DUPLICATE, duplicate_of=failed[0].job_id)
         return None
 
-    def _is_bereft(self, job: Job) -> bool:
+    def _lacks_file(self, job: Job) -> bool:
         """Whether a job that has failed before lacks its file: somebody dropped it in again, and it is this one.
 
         Meanwhile an admin has retried it, or N8N's success has come late.
@@ -136,21 +136,21 @@ class DuplicateCheck:
         message = f"The same receipt came before, as {original.filename} (job {original.job_id})."
         return self._insert(arrival, now, State.FAILURE, reason=Reason.ALREADY_SEEN, message=message)
 
-    def _go_on(self, arrival: Arrival, failed: Job, now: float) -> Job:
-        """A failed file was dropped in again: its job goes on with this file, which is moved to the job's folder."""
+    def _retry_with(self, arrival: Arrival, failed: Job, now: float) -> Job:
+        """Continue a failed job with its file, which was dropped in again: it is moved to the job's folder."""
         detail = f"dropped in again as {arrival.filename}"
         place = self._place_of(arrival, failed)
         job = self._log.jobs.advance(failed.job_id, Event.RETRY, now, detail=detail, next_attempt_at=now, **place)
         return self._refused_again(arrival, failed, job, now)
 
-    def _bring(self, arrival: Arrival, bereft: Job, now: float) -> Job:
-        """A job gets its file back from the inbox, not from failed/."""
-        place = self._place_of(arrival, bereft)
-        if bereft.state is State.SUCCESS:  # nothing is sent, so it goes straight to done/
+    def _give_file_back(self, arrival: Arrival, before: Job, now: float) -> Job:
+        """Give a job its file back, from the inbox and not from failed/."""
+        place = self._place_of(arrival, before)
+        if before.state is State.SUCCESS:  # nothing is sent, so it goes straight to done/
             place |= {"moving_to_folder": None, "moving_to_path": None}
         detail = f"dropped in again as {arrival.filename}"
-        job = self._log.moves.bring(bereft, now, detail, place)
-        return job if bereft.state is State.SUCCESS else self._refused_again(arrival, bereft, job, now)
+        job = self._log.moves.relocate(before, now, detail, place)
+        return job if before.state is State.SUCCESS else self._refused_again(arrival, before, job, now)
 
     def _place_of(self, arrival: Arrival, job: Job) -> dict[str, Any]:
         """Return where a job's file is that was dropped in again, and where it goes."""

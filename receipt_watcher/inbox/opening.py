@@ -149,7 +149,7 @@ class SpoolOpening:
 
     def _settle_spool(self, *, is_marked: bool, takes_over: bool) -> None:
         """Bind the folders to their places, then finish what a crash left in them."""
-        self._bindings.keep(self._clock(), is_taken_over=takes_over)
+        self._bindings.store(self._clock(), is_taken_over=takes_over)
         if is_marked and self._settings.marks is not None:
             self._settings.marks.use(MarkKind.SPOOL)
         self._limit.expect_move()
@@ -195,7 +195,7 @@ class SpoolOpening:
                 f"{self._settings.accept_command}"
             )
             return True
-        fact.keep(waiting)
+        fact.put(waiting)
         if is_marked and self._settings.marks is not None:
             self._settings.marks.use(MarkKind.BACKLOG)
         self._observer.restore()
@@ -216,7 +216,7 @@ class SpoolOpening:
         if self._recover_at is not None:
             return
         if self._recovered.get() is None:
-            self._recovered.keep("yes")
+            self._recovered.put("yes")
         self._is_log_lost = False
         self._starts.agree(self._route.spool)
 

@@ -127,7 +127,7 @@ class StatusFile:
             return  # what is there instead is no inbox
         try:
             if self._is_foreign():
-                self._tell("another file has its name; move that away")
+                self._log_trouble("another file has its name; move that away")
             elif text != self._written or not self._path.exists():
                 stamp = clock_text(now, 0, self._zone)
                 temporary = self._path.with_name(_TEMPORARY_NAME)
@@ -135,7 +135,7 @@ class StatusFile:
                 self._replace(temporary, content)
                 self._written, self._logged_why = text, None
         except OSError as error:
-            self._tell(error.strerror or str(error))
+            self._log_trouble(error.strerror or str(error))
 
     def _replace(self, temporary: Path, content: str) -> None:
         try:
@@ -162,7 +162,7 @@ class StatusFile:
         with self._path.open("rb") as file:
             return file.read(len(_FIRST_LINE)) != _FIRST_LINE.encode()
 
-    def _tell(self, why: str) -> None:
+    def _log_trouble(self, why: str) -> None:
         if why != self._logged_why:
             logger.warning("statusfile.not_written", inbox=self._route.name, path=str(self._path), why=why)
         self._logged_why = why

@@ -113,7 +113,7 @@ class TakeIn:
             return None
         if upload.database is not None:
             # Before the file is moved, so that a crash in between does not book it in the inbox's database.
-            self._log.facts.upload_database.of(upload.job_id).keep(upload.database)
+            self._log.facts.upload_database.of(upload.job_id).put(upload.database)
         route.spool.receive(upload.path, upload.relative, upload.job_id)
         taken = TakenFile(upload.job_id, upload.relative, upload.examination, upload.database)
         jobs = self.recording.record(route, [taken], note=lambda _arrival, job: upload.note(job))

@@ -45,7 +45,7 @@ def forget(log: JobLog) -> None:
     if log.facts.told.get():
         with log.database.transaction():
             log.outbox.remove_all_but([])
-            log.facts.told.keep("")
+            log.facts.told.put("")
 
 
 class NoticeWatcher:
@@ -78,13 +78,13 @@ class NoticeWatcher:
 
     def run_once(self) -> float:
         """Look, send what is due, and return how long to wait, in seconds."""
-        self.look()
+        self.queue_news()
         self._sender.send_due()
         return LOOK_SECONDS
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
-    def look(self) -> list[Notice]:
+    def queue_news(self) -> list[Notice]:
         """Put what there is to tell into the outbox, and return it."""
         now = self._clock()
         before = self._log.facts.told.get()
@@ -98,7 +98,7 @@ class NoticeWatcher:
             with self._log.database.transaction():
                 texts = [(notice.kind.value, notice.title, notice.text) for notice in notices]
                 self._outbox.put(texts, self._channels, now)
-                self._log.facts.told.keep(after)
+                self._log.facts.told.put(after)
         return notices
 
     def _news(self, told: Told, now: float) -> list[Notice]:

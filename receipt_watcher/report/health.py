@@ -43,7 +43,7 @@ class Health:
         state_folders: Iterable[Path],
         min_free_mb: float,
         stopping: threading.Event,
-        tell_log_trouble: Callable[[], str | None] = lambda: None,
+        output_trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._log = log
         self._holds = holds
@@ -52,7 +52,7 @@ class Health:
         self._state_folders = tuple(dict.fromkeys(state_folders))
         self._min_free_mb = min_free_mb
         self._stopping = stopping
-        self._tell_log_trouble = tell_log_trouble
+        self._output_trouble = output_trouble
         self._names = names
         self._asking = threading.Lock()
         self._unanswered: set[str] = set()  # whose disks were asked, and have not answered yet
@@ -79,7 +79,7 @@ class Health:
         watches = {
             f"watch:{gate.route.name}": gate.watch.source.degraded for gate in self._gates if gate.route.is_ready
         }
-        causes = {**watches, "log_output": self._tell_log_trouble()}
+        causes = {**watches, "log_output": self._output_trouble()}
         return self._held() | {name: why for name, why in causes.items() if why is not None}
 
     def _held(self) -> dict[str, str]:

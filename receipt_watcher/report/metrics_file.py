@@ -41,7 +41,7 @@ class Textfile:
             temporary.chmod(0o644)
             temporary.replace(self._path)
         except OSError as error:
-            self._tell(error.strerror or str(error))
+            self._log_trouble(error.strerror or str(error))
             with contextlib.suppress(OSError):
                 temporary.unlink()
         else:
@@ -53,7 +53,7 @@ class Textfile:
         with contextlib.suppress(OSError):
             self._path.unlink()
 
-    def _tell(self, why: str) -> None:
+    def _log_trouble(self, why: str) -> None:
         if why != self._told:
             logger.warning("textfile.not_written", path=str(self._path), why=why)
         self._told = why

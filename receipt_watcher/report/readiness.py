@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from receipt_watcher.system.display import printable
 
 #: The public words for a check that fails, by the first word of its name: no path, no host, no words of others.
-_TOLD_STRANGERS = {
+_PUBLIC_WORDS = {
     "stopping": "the daemon is stopping",
     "job_log": "the job log cannot be used",
     "disk": "a disk is full, read-only or away",
@@ -40,9 +40,9 @@ class Readiness:
         """Whether receipts are taken and N8N is heard."""
         return not self.failing
 
-    def for_strangers(self) -> Readiness:
+    def without_details(self) -> Readiness:
         """Return what anybody may know: which checks fail, how many destinations are held, and what ran out."""
-        checks = {name: None if wrong is None else _told_strangers(name) for name, wrong in self.checks.items()}
+        checks = {name: None if wrong is None else _public_words(name) for name, wrong in self.checks.items()}
         held = [name for name in self.degraded if name.startswith("hold:")]  # by its host
         holds = {f"hold:{number}": "its receipts wait" for number, _ in enumerate(held, 1)}
         others = {name: why for name, why in self.degraded.items() if name not in held}
@@ -67,5 +67,5 @@ class Readiness:
         return printable(" | ".join(parts if not self.is_ready else ["ok", *parts]))
 
 
-def _told_strangers(check: str) -> str:
-    return f"{_TOLD_STRANGERS.get(check.partition(':')[0], 'it fails')}; {_WHERE_MORE}"
+def _public_words(check: str) -> str:
+    return f"{_PUBLIC_WORDS.get(check.partition(':')[0], 'it fails')}; {_WHERE_MORE}"

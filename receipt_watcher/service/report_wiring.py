@@ -67,7 +67,7 @@ def _health(shared: SharedParts, stages: StageParts) -> Health:
         state_folders=[config.state_dir, config.database_path.parent],
         min_free_mb=config.limits.min_free_mb,
         stopping=shared.wakeups.stopping,
-        tell_log_trouble=output_trouble,
+        output_trouble=output_trouble,
     )
 
 

@@ -36,29 +36,29 @@ class Systemd:
 
     def ready(self, status: str = "") -> None:
         """Say that a start or a reload is done."""
-        self._tell("READY=1", *([f"STATUS={status}"] if status else []))
+        self._notify("READY=1", *([f"STATUS={status}"] if status else []))
 
     def status(self, text: str) -> None:
         """Say in one line what is done now, for `systemctl status`."""
-        self._tell(f"STATUS={text}")
+        self._notify(f"STATUS={text}")
 
     def ping(self) -> None:
         """Say that work goes on."""
-        self._tell("WATCHDOG=1")
+        self._notify("WATCHDOG=1")
 
     def reloading(self, monotonic_seconds: float) -> None:
         """Say that a reload has begun, by CLOCK_MONOTONIC."""
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={_microseconds(monotonic_seconds)}")
+        self._notify("RELOADING=1", f"MONOTONIC_USEC={_microseconds(monotonic_seconds)}")
 
     def stopping(self) -> None:
         """Say that a stop has begun."""
-        self._tell("STOPPING=1")
+        self._notify("STOPPING=1")
 
     def extend(self, seconds: float) -> None:
         """Ask for so much time from now on, for a start, a reload or a stop."""
-        self._tell(f"EXTEND_TIMEOUT_USEC={_microseconds(seconds)}")
+        self._notify(f"EXTEND_TIMEOUT_USEC={_microseconds(seconds)}")
 
-    def _tell(self, *lines: str) -> None:
+    def _notify(self, *lines: str) -> None:
         if not self._address:
             return
         message = "\n".join(line.replace("\n", " ") for line in lines)

@@ -1,4 +1,4 @@
-"""The vigil: feeds systemd's watchdog while work goes on, and says what does not.
+"""The watchdog: feeds systemd's watchdog while work goes on, and says what does not.
 
 What it promises: a ping only when each part that is to go on has gone on within half of the watchdog's time. What
 hangs is named in the log, once, with what each thread is doing; systemd then ends the service and starts it again. A
@@ -50,7 +50,7 @@ class WorkWatchdog:
         self._granted_until = 0.0
         self._told: list[str] = []
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="vigil", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -74,7 +74,7 @@ class WorkWatchdog:
         self._granted_until = 0.0
         self._told = []
 
-    def look(self) -> None:
+    def check_work(self) -> None:
         """Do one round."""
         if self._monotonic() < self._granted_until:
             self._systemd.extend(_MORE_SECONDS)
@@ -95,4 +95,4 @@ class WorkWatchdog:
         watchdog_seconds = self._systemd.watchdog_seconds
         pause = _LOOK_SECONDS if watchdog_seconds is None else min(_LOOK_SECONDS, watchdog_seconds / 4)
         while not self._ended.wait(pause):
-            self.look()
+            self.check_work()

@@ -13,7 +13,7 @@ from receipt_watcher.config.options import Config
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.sections.http import Jwt
 from receipt_watcher.delivery.destinations.http_client import Outbound
-from receipt_watcher.delivery.destinations.reachability import reach
+from receipt_watcher.delivery.destinations.reachability import reachability_of
 from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.examine.examiners import Examiners, bounds_of
@@ -82,9 +82,9 @@ def application_of(parts: DaemonParts) -> tuple[App, Access]:
     rendering = Rendering(shared.config.notify.zone, shared.clock)
     slowness = Slowness(parts.http.wrong_callback_tokens)
     keeping = CallbackKeeping(
-        keep=stages.kept_callbacks.keep,
+        keep=stages.kept_callbacks.store,
         may_know_more=lambda: shared.starts.may_know_more,
-        keep_rehearsal=shared.log.facts.rehearsal.keep,
+        keep_rehearsal=shared.log.facts.rehearsal.put,
     )
     callback = CallbackEndpoint(stages.callbacks, shared.tokens, slowness, keeping)
     linked_file = LinkedFile(shared.links, downloads, slowness, api.file_of_known)
@@ -176,7 +176,7 @@ def _api_parts(parts: DaemonParts, access: Access, downloads: Downloads) -> ApiP
         uploads=uploads,
         feed=Feed(shared.log, shared.wakeups.stopping.is_set),
         inbox_views=lambda: [_inbox_view(gate, shared.log, shared.clock()) for gate in stages.gates],
-        reach=lambda url: reach(url, shared.outbound),
+        reachability_of=lambda url: reachability_of(url, shared.outbound),
     )
 
 

@@ -91,7 +91,7 @@ class BelievedTime:
             else:
                 self._time = min(now, self._time + HASTE * (at - self._at))
             self._at = at
-            self._log.facts.believed_time.keep(self._time)
+            self._log.facts.believed_time.put(self._time)
             return self._time
 
     def _begin(self, now: float) -> float:
@@ -149,7 +149,7 @@ class Remover:
             self._log.files.begun_removals(self.route.name)
         )
 
-    def look(self) -> Tally:
+    def remove_due(self) -> Tally:
         """Do one round: first what was begun, then what is old enough; say in one line what was removed."""
         if self._monotonic() >= self._forget_at:
             self._passed_over.clear()
@@ -162,7 +162,7 @@ class Remover:
                 if days is not None:
                     self._remove_old(folder, days, tally)
         except (OSError, SpoolError) as error:
-            self._tell_trouble(str(error))
+            self._log_trouble(str(error))
         else:
             self._trouble = None
         if tally.removed:
@@ -195,7 +195,7 @@ class Remover:
         for job in jobs:
             if self._stopping.is_set():
                 return
-            signature = self._read_or_tell(job, tally)
+            signature = self._read_or_log(job, tally)
             if signature is None:
                 self._passed_over.add(job.job_id)
             else:
@@ -217,7 +217,7 @@ class Remover:
 
     # --- one file ----------------------------------------------------------------------------------------------
 
-    def _read_or_tell(self, job: Job, tally: Tally) -> Signature | None:
+    def _read_or_log(self, job: Job, tally: Tally) -> Signature | None:
         """Return what the file was when its bytes were those that were recorded; else say why it is kept.
 
         Raises:
@@ -229,14 +229,14 @@ class Remover:
             self._check_present()
             tally.missing += 1  # somebody took it out of the folder, as people may
         except ChangedOnDiskError as error:
-            self._tell_kept(job, str(error), tally)
+            self._log_kept(job, str(error), tally)
         except OSError as error:
             if error.errno in disk.SHARE_IS_GONE:
                 raise
-            self._tell_kept(job, f"{self.route.path_of(job)} cannot be read: {error.strerror}", tally)
+            self._log_kept(job, f"{self.route.path_of(job)} cannot be read: {error.strerror}", tally)
         return None
 
-    def _tell_kept(self, job: Job, why: str, tally: Tally) -> None:
+    def _log_kept(self, job: Job, why: str, tally: Tally) -> None:
         tally.kept += 1
         advice = "look at it; retention removes only what is as it was recorded"
         logger.warning("retention.kept", inbox=job.inbox, job_id=job.job_id, why=why, advice=advice)
@@ -253,7 +253,7 @@ class Remover:
             else:
                 kept[job.job_id] = why
                 self._refused.add(job.job_id)
-                self._tell_kept(job, why, tally)
+                self._log_kept(job, why, tally)
         self._finish(gone, kept)
 
     def _finish(self, gone: Sequence[Job], kept: dict[str, str]) -> None:
@@ -294,7 +294,7 @@ class Remover:
                 else:
                     kept[job.job_id] = why
                     self._passed_over.add(job.job_id)
-                    self._tell_kept(job, why, tally)
+                    self._log_kept(job, why, tally)
             if begun:
                 self._remove(files, kept, tally)
 
@@ -305,7 +305,7 @@ class Remover:
             return f"{self.route.path_of(job)} belongs to another job now"
         return None
 
-    def _tell_trouble(self, why: str) -> None:
+    def _log_trouble(self, why: str) -> None:
         if self._trouble is None:  # once is enough
             logger.error("retention.put_off", inbox=self.route.name, why=why, advice="fix it; it is tried every hour")
         self._trouble = why
@@ -325,7 +325,7 @@ class Trimmer:
         """Whether there is anything to do."""
         return self._days is not None
 
-    def look(self) -> int:
+    def trim_due(self) -> int:
         """Do one round, and return how many jobs were trimmed."""
         if self._days is None:
             return 0

@@ -65,7 +65,7 @@ class Probes:
             readiness = await run_in_threadpool(self._readiness)
         status = 200 if readiness.is_ready else 503
         if not await self._may_read(request):
-            readiness = readiness.for_strangers()
+            readiness = readiness.without_details()
         if _wants_a_line(request):
             return PlainTextResponse(f"{readiness.line()}\n", status)
         return JSONResponse(readiness.as_json(), status)

@@ -11,7 +11,7 @@ from starlette.routing import Route as WebRoute
 
 from receipt_watcher.config.roles import Role
 from receipt_watcher.config.secrets import hash_of
-from receipt_watcher.delivery.destinations.reachability import Reach
+from receipt_watcher.delivery.destinations.reachability import Reachability
 from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.folders import Spool
@@ -96,7 +96,7 @@ class ApiSite(Concluding):
             uploads=self.uploads,
             feed=self.feed,
             inbox_views=lambda: [{"name": route.name} for route in self.routes],
-            reach=lambda url: Reach(self.is_there, f"asked {url}", 0.01),
+            reachability_of=lambda url: Reachability(self.is_there, f"asked {url}", 0.01),
         )
         self.api = Api(self.access, parts)
         refusals = Slowness(WrongTokens(clock))

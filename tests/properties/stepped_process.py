@@ -247,7 +247,7 @@ class Process:
         now = self._office.clock()
         with self.log.database.transaction():
             self.log.jobs.postpone_deadlines(float(self.log.facts.table.get("alive_at") or now), now)
-            self.log.facts.table.keep("alive_at", repr(now))
+            self.log.facts.table.put("alive_at", repr(now))
             self._office.hears_again()
         self.delivery.recover("stopped while this was being sent")
         self.is_listening = True
@@ -275,7 +275,7 @@ class Process:
 
     def note_alive(self) -> None:
         """Remember that deadlines are running."""
-        self.log.facts.table.keep("alive_at", repr(self._office.clock()))
+        self.log.facts.table.put("alive_at", repr(self._office.clock()))
 
     def call_back(self, job_id: str, *, success: bool) -> None:
         """Let N8N call back."""

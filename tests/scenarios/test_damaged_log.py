@@ -182,7 +182,7 @@ def change_nothing(_log: JobLog) -> None:
 def write(log: JobLog) -> None:
     """Write as another program of ours does while no daemon runs."""
     log.database.open()
-    log.facts.table.keep("fact", "value")
+    log.facts.table.put("fact", "value")
     log.database.close()
 
 

@@ -79,7 +79,7 @@ def patient_for(seconds: float) -> Iterator[None]:
 @contextlib.contextmanager
 def writing(log: JobLog) -> Iterator[threading.Thread]:
     """A thread that wants to write, and waits for the lock for as long as it takes."""
-    thread = threading.Thread(target=log.facts.table.keep, args=["waited", "yes"])
+    thread = threading.Thread(target=log.facts.table.put, args=["waited", "yes"])
     thread.start()
     wait_until(lambda: log.database.locked.seconds > 0, "the lock is met")
     try:
@@ -97,14 +97,14 @@ def test_the_program_that_keeps_it_locked_is_named(
     """The trouble says that it is a lock, and names the process by the kernel's table; without that it says how to."""
     monkeypatch.setattr(log_connection, "BUSY_TIMEOUT_SECONDS", 0)
     with pytest.raises(JobLogError) as caught:
-        log.facts.table.keep("fact", "value")
+        log.facts.table.put("fact", "value")
     name = Path("/proc", str(holder.pid), "comm").read_text().strip()
     assert f"another program keeps it locked (database is locked); end process {holder.pid} ({name})" in str(
         caught.value
     )
     monkeypatch.setattr(locked, "_LOCKS", Path("/nowhere"))
     with pytest.raises(JobLogError, match=r"fuser .* names it"):
-        log.facts.table.keep("fact", "value")
+        log.facts.table.put("fact", "value")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_impatient_are_told_while_others_wait(log: JobLog, holder: Holder, m
 
     def ask(number: int) -> str:
         with patient_for(0.1), pytest.raises(JobLogError) as caught:
-            log.statistics.open_jobs() if number % 2 else log.facts.table.keep(str(number), "value")
+            log.statistics.open_jobs() if number % 2 else log.facts.table.put(str(number), "value")
         return str(caught.value)
 
     with writing(log) as writer, ThreadPoolExecutor(8) as pool:
@@ -196,7 +196,7 @@ def test_who_gives_up_leaves_no_commit_behind(log: JobLog, monkeypatch: pytest.M
 
     def write() -> None:
         with log.database.transaction():
-            log.facts.table.keep("left", "yes")
+            log.facts.table.put("left", "yes")
             is_inside.set()
             may_end.wait(30)
 
@@ -229,7 +229,7 @@ def test_a_lock_that_ends_in_time_costs_nothing(tmp_path: Path, monkeypatch: pyt
     log.database.open()
     holder = Holder(log.database.path)
     with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(log.facts.table.keep, f"fact {number}", "value") for number in range(2)]
+        waiting = [pool.submit(log.facts.table.put, f"fact {number}", "value") for number in range(2)]
         wait_until(lambda: log.database.locked.seconds > 0, "the lock is met")
         holder.end()
         for each in waiting:

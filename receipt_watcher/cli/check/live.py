@@ -101,7 +101,7 @@ def check_live(config: Config, *, may_book: bool = False, find_size: bool = Fals
 
 def _go_round(trip: _Round, url: str, *, may_book: bool, find_size: bool) -> Iterator[CheckFinding]:
     known = None
-    for result in _look(trip, url):
+    for result in _ask_webhook(trip, url):
         if isinstance(result, str):
             known = result
             continue
@@ -122,7 +122,7 @@ def _go_round(trip: _Round, url: str, *, may_book: bool, find_size: bool) -> Ite
 # --- there -----------------------------------------------------------------------------------------------------
 
 
-def _look(trip: _Round, url: str) -> Iterator[CheckFinding | str]:
+def _ask_webhook(trip: _Round, url: str) -> Iterator[CheckFinding | str]:
     """Ask the webhook what it is, without a receipt; yield its name among the findings, where it is one of ours."""
     choice = trip.config.proxies().choice_for(url)
     yield CheckFinding("ok", f"{_shown(url)} is reached {choice.in_words}")

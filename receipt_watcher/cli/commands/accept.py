@@ -18,7 +18,7 @@ from receipt_watcher.cli.context import (
     load_config,
     open_log,
     print_json,
-    say,
+    print_line,
 )
 from receipt_watcher.errors import ReceiptWatcherError
 
@@ -53,11 +53,11 @@ def accept_backlog(config_file: Path | None, inbox: str, *, as_json: bool) -> No
     if has_log(config):
         with open_log(config) as log:
             if log.facts.inbox_started.of(inbox).get() is not None:
-                _tell(config, chosen, "", ["nothing waits to be accepted: it has had its first start"], as_json=as_json)
+                _show(config, chosen, "", ["nothing waits to be accepted: it has had its first start"], as_json=as_json)
                 return
     waiting = _answered(chosen, lambda: sum(1 for _ in listing_of(chosen).files()))
     owner = _leave(config, chosen, MarkKind.BACKLOG).owner
-    _tell(config, chosen, owner, [f"{waiting} files wait, and are taken in"], as_json=as_json)
+    _show(config, chosen, owner, [f"{waiting} files wait, and are taken in"], as_json=as_json)
 
 
 @click.command("take-over")
@@ -77,7 +77,7 @@ def take_over(config_file: Path | None, inbox: str, *, as_json: bool) -> None:
     config = load_config(config_file)
     chosen = inbox_of(config, inbox)
     seen = _leave(config, chosen, MarkKind.SPOOL)
-    _tell(config, chosen, seen.owner, list(_words_of(config, seen)), as_json=as_json)
+    _show(config, chosen, seen.owner, list(_words_of(config, seen)), as_json=as_json)
 
 
 def _leave(config: Config, inbox: Inbox, what: MarkKind) -> Sight:
@@ -125,7 +125,7 @@ def _words_of(config: Config, seen: Sight) -> Iterator[str]:
         yield f"{path} is taken as it is now, on {place}"
 
 
-def _tell(config: Config, inbox: Inbox, owner: str, lines: Sequence[str], *, as_json: bool) -> None:
+def _show(config: Config, inbox: Inbox, owner: str, lines: Sequence[str], *, as_json: bool) -> None:
     from receipt_watcher.system.state_dir import Installation
 
     is_running = Installation(config.state_dir).is_running()
@@ -133,9 +133,9 @@ def _tell(config: Config, inbox: Inbox, owner: str, lines: Sequence[str], *, as_
         print_json({"inbox": inbox.name, "owner": owner or None, "running": is_running, "said": list(lines)})
         return
     for line in lines:
-        say(f"{inbox.name}: {line}")
+        print_line(f"{inbox.name}: {line}")
     if owner or len(lines) > 1:
-        say(
+        print_line(
             "The daemon does it within seconds." if is_running else "The next daemon does it; start it within 24 hours."
         )
 

@@ -10,7 +10,16 @@ from pathlib import Path
 import click
 
 from receipt_watcher.cli import completion
-from receipt_watcher.cli.context import FINE, WRONG, config_option, json_option, load_config, open_log, print_json, say
+from receipt_watcher.cli.context import (
+    FINE,
+    WRONG,
+    config_option,
+    json_option,
+    load_config,
+    open_log,
+    print_json,
+    print_line,
+)
 
 
 @click.command()
@@ -67,13 +76,13 @@ def balance(
             selection = selection_of(since, until, inbox, datetime.now())  # noqa: DTZ005 - the office's clock is meant
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-        with exporting(csv_file, force=force) as tell_row, progress_on(sys.stderr) as tell_progress:
+        with exporting(csv_file, force=force) as write_row, progress_on(sys.stderr) as show_progress:
             wait = threading.Event().wait
-            proof = Balance(log, config.inboxes, wait=wait, tell_row=tell_row, tell_progress=tell_progress)
+            proof = Balance(log, config.inboxes, wait=wait, write_row=write_row, show_progress=show_progress)
             sums = proof.run(selection)
     if as_json:
         print_json(sums.as_json())
     else:
         for line in sums.lines():
-            say(line, err=is_piped)
+            print_line(line, err=is_piped)
     raise click.exceptions.Exit(WRONG if sums.wrong or (sums.absent and not allow_absent) else FINE)

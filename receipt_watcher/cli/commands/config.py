@@ -14,7 +14,7 @@ from receipt_watcher.cli.context import (
     load_config_with_origins,
     print_how_to_sign_in,
     print_json,
-    say,
+    print_line,
 )
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.system.permissions import give_away
@@ -92,7 +92,7 @@ def config_show(config_file: Path | None, *, origins: bool, as_json: bool) -> No
         print_json(shown)
     else:
         for line in lines_with_origins(shown, origin_of):
-            say(line)
+            print_line(line)
 
 
 @config.command("schema")

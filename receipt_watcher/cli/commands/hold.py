@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import click
 
 from receipt_watcher.cli import completion
-from receipt_watcher.cli.context import FINE, WRONG, config_option, json_option, load_config, open_log, print_json, say
+from receipt_watcher.cli.context import (
+    FINE,
+    WRONG,
+    config_option,
+    json_option,
+    load_config,
+    open_log,
+    print_json,
+    print_line,
+)
 
 if TYPE_CHECKING:
     from receipt_watcher.config.options import Config
@@ -102,4 +111,4 @@ def _show(config: Config, done: Sequence[tuple[ManualHold, bool]], words: tuple[
         print_json([{"kind": hold.kind.value, "name": names.held(hold), "done": changed} for hold, changed in done])
         return
     for hold, is_changed in done:
-        say(f"{names.held_in_words(hold)} {words[0] if is_changed else words[1]}")
+        print_line(f"{names.held_in_words(hold)} {words[0] if is_changed else words[1]}")

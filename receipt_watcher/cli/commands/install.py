@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from receipt_watcher.cli.context import FINE, WRONG, print_how_to_sign_in, say
+from receipt_watcher.cli.context import FINE, WRONG, print_how_to_sign_in, print_line
 from receipt_watcher.errors import ReceiptWatcherError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def service_install(
     try:
         if _is_ready():
             for line in lines_of_check(host):
-                say(f"check   {line}")
+                print_line(f"check   {line}")
             _carry_out(start(host, pause), dry_run=False)
     finally:
         click.echo(f"state   {state_of_service(host)}")

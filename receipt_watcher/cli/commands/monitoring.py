@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from receipt_watcher.cli.context import FINE, WRONG, config_option, json_option, load_config, say
+from receipt_watcher.cli.context import FINE, WRONG, config_option, json_option, load_config, print_line
 
 
 @click.command()
@@ -20,7 +20,7 @@ def health(config_file: Path | None, *, as_json: bool) -> None:
     from receipt_watcher.cli.commands.health import ask
 
     answer = ask(load_config(config_file), as_json=as_json)
-    say(answer.text)
+    print_line(answer.text)
     raise click.exceptions.Exit(FINE if answer.is_ready else WRONG)
 
 

@@ -30,7 +30,7 @@ from receipt_watcher.cli.context import (
     open_log,
     path_of,
     print_json,
-    say,
+    print_line,
 )
 from receipt_watcher.cli.table import print_jobs
 from receipt_watcher.errors import ReceiptWatcherError
@@ -143,7 +143,7 @@ def explain(config_file: Path | None, what: str, *, as_json: bool) -> None:
         print_json(explanation.as_json())
     else:
         for line in explanation.lines():
-            say(line)
+            print_line(line)
     raise click.exceptions.Exit(FINE if explanation.is_fine else WRONG)
 
 
@@ -169,13 +169,13 @@ def _explained(explainer: Explainer, log: JobLog | None, what: str) -> Explanati
 def _print_job(job: Job, view: dict[str, Any]) -> None:
     for name, value in view.items():
         if name not in ("deliveries", "history") and value not in (None, ""):
-            say(f"{name + ':':20} {value}")
+            print_line(f"{name + ':':20} {value}")
     if job.reason:
         click.echo(f"{'meaning:':20} {job.reason.meaning}\n{'what to do:':20} {job.reason.advice}")
     click.echo("history:")
     for row in view["history"]:
         change = f"{row['from'] or ''} → {row['to']}" if row["to"] else ""
-        say(f"  {row['at']}  {row['event']:12} {change:24} {row['detail'] or ''}".rstrip())
+        print_line(f"  {row['at']}  {row['event']:12} {change:24} {row['detail'] or ''}".rstrip())
 
 
 @click.command()
@@ -226,7 +226,7 @@ def _print_happening(happening: JobEvent, *, as_json: bool) -> None:
     at = datetime.fromtimestamp(happening.at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     change = f" → {happening.to_state}" if happening.to_state else ""
     detail = f": {happening.detail}" if happening.detail else ""
-    say(f"{at}  {happening.inbox}: {happening.filename}: {happening.event}{change}{detail}")
+    print_line(f"{at}  {happening.inbox}: {happening.filename}: {happening.event}{change}{detail}")
 
 
 @click.command()
@@ -297,7 +297,7 @@ def _change_all(chosen: Sequence[Job], change: Callable[[Job, float], Job | str]
         after = change(job, now)
         done.append({"job_id": job.job_id, "filename": job.filename, "done": not isinstance(after, str)})
         if not as_json:
-            say(f"{job.job_id}  {job.filename}: {after if isinstance(after, str) else _said(after)}")
+            print_line(f"{job.job_id}  {job.filename}: {after if isinstance(after, str) else _said(after)}")
     if as_json:
         print_json(done)
     elif not chosen:

@@ -27,7 +27,7 @@ from receipt_watcher.cli.context import (
     load_config,
     open_log,
     print_json,
-    say,
+    print_line,
 )
 from receipt_watcher.cli.table import print_jobs
 from receipt_watcher.system.permissions import give_away
@@ -104,9 +104,9 @@ def check(config_file: Path | None, *, live: bool, may_book: bool, find_size: bo
     for finding in _looked_at(config, live=live, may_book=may_book, find_size=find_size):
         findings.append(finding)
         if not as_json:  # one by one: a callback is waited for
-            say(f"{finding.level:7}  {finding.what}")
+            print_line(f"{finding.level:7}  {finding.what}")
             if finding.advice:
-                say(f"         → {finding.advice}")
+                print_line(f"         → {finding.advice}")
     if as_json:
         print_json([{"level": finding.level, "what": finding.what, "advice": finding.advice} for finding in findings])
     raise click.exceptions.Exit(WRONG if any(finding.level == "error" for finding in findings) else FINE)
@@ -174,7 +174,7 @@ def _show_status(config: Config, *, as_json: bool) -> int:
         print_json(status.as_json())
     else:
         for line in status.lines():
-            say(line)
+            print_line(line)
     return WRONG if status.troubles else FINE
 
 
@@ -201,7 +201,7 @@ def notify(config_file: Path | None, *, is_test: bool, as_json: bool) -> None:
         print_json([{"channel": row.channel, "ok": row.is_fine, "said": row.words} for row in rows])
     else:
         for row in rows:
-            say(f"{row.channel}: {row.words}")
+            print_line(f"{row.channel}: {row.words}")
         if not rows:
             click.echo("No channel is configured; see notify.urls and notify.webhook_url.", err=True)
     raise click.exceptions.Exit(FINE if rows and all(row.is_fine for row in rows) else WRONG)

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from receipt_watcher.cli.context import json_option, print_json, say
+from receipt_watcher.cli.context import json_option, print_json, print_line
 from receipt_watcher.config.roles import Role
 
 
@@ -40,4 +40,4 @@ def token_create(name: str, role: str, *, as_json: bool) -> None:
         "  tokens:",
     ):
         click.echo(text)
-    say(f"    {line}")
+    print_line(f"    {line}")

@@ -88,7 +88,7 @@ def _run_in(root: Path, stop: Stop, started_at: float, *, keep: bool) -> int:
     finally:
         if not stays:
             shutil.rmtree(root, ignore_errors=True)
-    _say_end(root, troubles, time.monotonic() - started_at, stays=stays)
+    _print_end(root, troubles, time.monotonic() - started_at, stays=stays)
     return 1 if troubles else 0
 
 
@@ -134,7 +134,7 @@ def _show(root: Path, stop: Stop) -> list[str]:
         return troubles
     originals = {job["job_id"]: name for name, job in jobs.items()}
     outcomes = [find(receipt, root, jobs.get(receipt.name, {}), originals, n8n.deliveries) for receipt in receipts]
-    _say_results(receipts, outcomes)
+    _print_results(receipts, outcomes)
     for receipt, end in zip(receipts, outcomes, strict=True):
         troubles += differences(receipt, end)
     return troubles + leftovers(root)
@@ -145,11 +145,11 @@ def _show(root: Path, stop: Stop) -> list[str]:
 
 def _introduce(root: Path) -> None:
     for paragraph in _INTRODUCTION.format(root=root).splitlines():
-        _say_wrapped(paragraph)
-    _say("")
+        _print_wrapped(paragraph)
+    _print("")
 
 
-def _say_results(receipts: Sequence[Receipt], outcomes: Sequence[Outcome]) -> None:
+def _print_results(receipts: Sequence[Receipt], outcomes: Sequence[Outcome]) -> None:
     records = [
         (
             receipt.name,
@@ -161,25 +161,25 @@ def _say_results(receipts: Sequence[Receipt], outcomes: Sequence[Outcome]) -> No
         )
         for receipt, end in zip(receipts, outcomes, strict=True)
     ]
-    _say("\nWhat happened:\n")
+    _print("\nWhat happened:\n")
     for line in result_table(_TITLES, records, _width()):
-        _say(line)
+        _print(line)
 
 
-def _say_end(root: Path, troubles: Sequence[str], seconds: float, *, stays: bool) -> None:
+def _print_end(root: Path, troubles: Sequence[str], seconds: float, *, stays: bool) -> None:
     if troubles:
-        _say(f"\nNot everything went as it should, after {seconds:.1f} s:")
+        _print(f"\nNot everything went as it should, after {seconds:.1f} s:")
         for trouble in troubles:
-            _say(f"  {trouble}")
+            _print(f"  {trouble}")
     else:
-        _say(f"\nAll receipts ended as they should, in {seconds:.1f} s.")
-        _say_wrapped("Beside each file in failed is a note that says what happened and what to do: <file>.reason.txt")
+        _print(f"\nAll receipts ended as they should, in {seconds:.1f} s.")
+        _print_wrapped("Beside each file in failed is a note that says what happened and what to do: <file>.reason.txt")
     if stays:
-        _say_wrapped(f"The demo's folder stays: {root}; the daemon's log is daemon.log in it.")
+        _print_wrapped(f"The demo's folder stays: {root}; the daemon's log is daemon.log in it.")
     else:
-        _say_wrapped(f"The demo's folder was {root}; it is removed (--keep keeps it).")
+        _print_wrapped(f"The demo's folder was {root}; it is removed (--keep keeps it).")
     if not troubles:
-        _say(_NEXT_STEP.format(program=_program()))
+        _print(_NEXT_STEP.format(program=_program()))
 
 
 def _program() -> str:
@@ -198,10 +198,10 @@ def _width() -> int | None:
     return size_of(sys.stdout).columns if sys.stdout.isatty() else None
 
 
-def _say_wrapped(text: str) -> None:
+def _print_wrapped(text: str) -> None:
     width = min(_width() or _TEXT_WIDTH, _TEXT_WIDTH)
-    _say(textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False))
+    _print(textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False))
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     click.echo(encodable(text, sys.stdout.encoding))

@@ -241,7 +241,7 @@ class Play:
             _pause(_LOOK_SECONDS)
             if self._stop.is_asked:
                 raise StoppedError
-            self._look()
+            self._follow()
             if self._slow is not None and self._slow.done():
                 self._slow.result()
             if self._daemon.exit_code is not None:
@@ -252,13 +252,13 @@ class Play:
             if time.monotonic() > ends_at:
                 raise TroubleError(f"it took too long: not within {seconds:g} s was it so that {what}")
 
-    def _look(self) -> None:
+    def _follow(self) -> None:
         now = time.monotonic()
         for line in self._daemon.new_lines():
-            self._ways.hear(line, now)
+            self._ways.note_line(line, now)
             if line.get("event") == "daemon.started":
                 self._url = line["public_url"]
-        self._ways.look(self._root, now)
+        self._ways.read_folders(self._root, now)
         if self.has_started:
             self._ways.draw(now)
 

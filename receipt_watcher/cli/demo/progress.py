@@ -98,7 +98,7 @@ class Journeys:
         self.footer = f"N8N (the stand-in) {footer}"
         self._view.show_change("N8N", text, now)
 
-    def look(self, root: Path, now: float) -> None:
+    def read_folders(self, root: Path, now: float) -> None:
         """Look into inbox and processing for what the log does not tell."""
         for row in self.rows.values():
             if not row.places and (root / INBOX / row.name).exists():
@@ -117,11 +117,11 @@ class Journeys:
         if size < row.size:
             row.state = f"being written: {100 * size // row.size} %"
         elif row.state.startswith("being written"):
-            self._say(row, _SETTLING, "is written to its end; now it must stay unchanged for a moment", now)
+            self._show(row, _SETTLING, "is written to its end; now it must stay unchanged for a moment", now)
         else:
             row.state = _SETTLING
 
-    def hear(self, line: Mapping[str, Any], now: float) -> None:
+    def note_line(self, line: Mapping[str, Any], now: float) -> None:
         """Take note of one line of the daemon's log."""
         event = str(line.get("event"))
         self.events.append(event)
@@ -129,7 +129,7 @@ class Journeys:
             self._names[line["job_id"]] = line["filename"]
             self.job_ids[line["filename"]] = line["job_id"]
         if row := self.rows.get(self._names.get(str(line.get("job_id")), "")):
-            self._hear_of(row, event, line, now)
+            self._note_event(row, event, line, now)
         if event == "destination.held":
             self.about_n8n(
                 "does not answer; receipts are held",
@@ -143,7 +143,7 @@ class Journeys:
                 "the daemon", printable(f"warns of {event}: {line.get('message') or line.get('why')}"), now
             )
 
-    def _hear_of(self, row: ProgressRow, event: str, line: Mapping[str, Any], now: float) -> None:
+    def _note_event(self, row: ProgressRow, event: str, line: Mapping[str, Any], now: float) -> None:
         match event:
             case "job.recorded":
                 self._recorded(row, line, now)
@@ -151,10 +151,10 @@ class Journeys:
                 self._enter(row, AT_N8N, "N8N reads it", "is sent: N8N has it and reads it", now)
             case "job.deferred":
                 row.tone = Tone.WAITING
-                self._say(row, "waits for N8N", "cannot be sent, N8N does not answer; it waits for the next try", now)
+                self._show(row, "waits for N8N", "cannot be sent, N8N does not answer; it waits for the next try", now)
             case "job.concluded":
                 row.tone = Tone.PLAIN
-                self._say(row, *_conclusion(line, self._names), now)
+                self._show(row, *_conclusion(line, self._names), now)
             case "file.filed":
                 row.ended_at = now
                 row.tone = Tone.GOOD if line["folder"] == Folder.DONE else Tone.NEEDS_A_PERSON
@@ -171,9 +171,9 @@ class Journeys:
     def _enter(self, row: ProgressRow, place: str, state: str, text: str, now: float) -> None:
         if row.places[-1:] != [place]:
             row.places.append(place)
-        self._say(row, state, text, now)
+        self._show(row, state, text, now)
 
-    def _say(self, row: ProgressRow, state: str, text: str, now: float) -> None:
+    def _show(self, row: ProgressRow, state: str, text: str, now: float) -> None:
         row.state = printable(state)
         self._view.show_change(row.name, printable(text), now)
 

@@ -381,13 +381,15 @@ def main() -> None:
 
     with options.log.open("a") if options.log else contextlib.nullcontext(sys.stdout) as log:
 
-        def tell(delivery: ReceivedPost) -> Behaviour:
-            told = {name: getattr(delivery, name) for name in ReceivedPost.__slots__ if name not in _UNTOLD}
-            _write_line(log, told)
+        def log_and_answer(delivery: ReceivedPost) -> Behaviour:
+            shown = {name: getattr(delivery, name) for name in ReceivedPost.__slots__ if name not in _UNTOLD}
+            _write_line(log, shown)
             is_silent = options.silent_for is not None and delivery.filename.startswith(options.silent_for)
             return Behaviour(verdict=None) if is_silent else succeed_if_intact(delivery)
 
-        with StandIn(options.token, None, tell, options.port, check_content=not options.no_content_check) as standin:
+        with StandIn(
+            options.token, None, log_and_answer, options.port, check_content=not options.no_content_check
+        ) as standin:
             _write_line(sys.stdout, {"webhook_url": standin.webhook_url})
             signal.sigwait(signals)
 

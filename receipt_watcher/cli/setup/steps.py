@@ -93,7 +93,7 @@ def _installation(
                 "the Debian package receipt-watcher brought the service already; it is set up in "
                 f"{SYSTEM_CONFIG_FILE}, and apt removes it"
             )
-        yield from _bring(host, pause)
+        yield from _program_steps(host, pause)
         for page, text in manual.items():
             yield file_step(host, MANUAL[page], text.encode())
     spools = spools_of(host, inbox)
@@ -190,7 +190,7 @@ def kept(host: Host) -> list[str]:
 # --- the program and its units -------------------------------------------------------------------------------------
 
 
-def _bring(host: Host, pause: Pause) -> Iterator[Step]:
+def _program_steps(host: Host, pause: Pause) -> Iterator[Step]:
     folder = host.at(PROGRAM)
     yield Step(
         f"the program in {PROGRAM}",

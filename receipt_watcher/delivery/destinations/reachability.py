@@ -13,7 +13,7 @@ from receipt_watcher.errors import NotSentError
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Reachability:
     """The result of the check; `seconds` is the time that the answer took, None if there was none."""
 
     is_there: bool
@@ -21,16 +21,18 @@ class Reach:
     seconds: float | None = None
 
 
-def reach(url: str, outbound: Outbound) -> Reach:
+def reachability_of(url: str, outbound: Outbound) -> Reachability:
     """Ask the server of a webhook how it is, at the address where n8n says so."""
     parts = urlsplit(url)
     address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     try:
         answer = outbound.get(f"{address}/healthz")
     except NotSentError as error:
-        return Reach(is_there=False, words=f"{address} cannot be reached: {error}")
+        return Reachability(is_there=False, words=f"{address} cannot be reached: {error}")
     if answer.status == 200 and '"ok"' in answer.text:  # noqa: PLR2004 - RFC 9110
-        return Reach(is_there=True, words=f"N8N at {address} answers and is healthy", seconds=answer.elapsed_seconds)
+        return Reachability(
+            is_there=True, words=f"N8N at {address} answers and is healthy", seconds=answer.elapsed_seconds
+        )
     through = f" through the proxy {answer.proxy}" if answer.proxy else ""
     words = f"{address} answers{through}, but /healthz says {answer.status}: a proxy, a starting N8N, or no N8N at all"
-    return Reach(is_there=False, words=words, seconds=answer.elapsed_seconds)
+    return Reachability(is_there=False, words=words, seconds=answer.elapsed_seconds)

@@ -41,7 +41,7 @@ class FactTable:
             row = FactRow.get_or_none(FactRow.name == name)
             return None if row is None else str(row.value)
 
-    def keep(self, name: str, value: str) -> None:
+    def put(self, name: str, value: str) -> None:
         """Keep a text under a name."""
         with self._database.transaction():
             FactRow.insert(name=name, value=value).on_conflict(
@@ -80,9 +80,9 @@ class Fact(Generic[Value]):
         text = self._table.get(self.name)
         return None if text is None else self._read(text)
 
-    def keep(self, value: Value) -> None:
+    def put(self, value: Value) -> None:
         """Keep a value in place of the one before."""
-        self._table.keep(self.name, self._write(value))
+        self._table.put(self.name, self._write(value))
 
 
 class FactsByKey(Generic[Value]):

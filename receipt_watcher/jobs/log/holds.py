@@ -87,7 +87,7 @@ class Holds:
             before = self.of(url)
             if before.is_held and now < (before.probe_at or 0.0):
                 return False
-            self._keep(
+            self._write(
                 url,
                 hold_kind=before.hold_kind or kind,
                 held_since=before.held_since or now,
@@ -101,13 +101,13 @@ class Holds:
         """Note a failure that is the destination's; return how many came in a row, with nothing accepted between."""
         with self._database.transaction():
             misses = self.of(url).misses + 1
-            self._keep(url, misses=misses, hold_message=message)
+            self._write(url, misses=misses, hold_message=message)
             return misses
 
     def pause(self, url: str, until: float) -> None:
         """Let nothing go out before that time: the destination asks for it, and is not held yet."""
         with self._database.transaction():
-            self._keep(url, probe_at=max(until, self.of(url).probe_at or 0.0))
+            self._write(url, probe_at=max(until, self.of(url).probe_at or 0.0))
 
     def accepted(self, url: str, now: float) -> bool:
         """Note that the destination took a receipt; return whether that ended a hold."""
@@ -115,7 +115,7 @@ class Holds:
             before = self.of(url)
             ends = before.hold_kind is HoldKind.ANSWERS
             ended = _NOT_HELD | {"resumed_at": now} if ends else {}
-            self._keep(url, accepted_at=now, too_large_job=None, misses=0, **ended)
+            self._write(url, accepted_at=now, too_large_job=None, misses=0, **ended)
             return ends
 
     def called_back(self, url: str, now: float) -> bool:
@@ -127,14 +127,14 @@ class Holds:
             ends = before.hold_kind is HoldKind.SILENCE
             first = before.called_back_at or now
             ended = _NOT_HELD | {"resumed_at": now} if ends else {}
-            self._keep(url, called_back_at=first, silent_jobs="[]", **ended)
+            self._write(url, called_back_at=first, silent_jobs="[]", **ended)
             return ends
 
     def silent(self, url: str, job_id: str) -> int:
         """Note that a job expired without a callback; return how many different ones did, with none heard between."""
         with self._database.transaction():
             jobs = dict.fromkeys((*self.of(url).silent_jobs, job_id))
-            self._keep(url, silent_jobs=json.dumps(list(jobs)))
+            self._write(url, silent_jobs=json.dumps(list(jobs)))
             return len(jobs)
 
     def unreadable(self, url: str, job_id: str, message: str, now: float, probe_at: float) -> bool:
@@ -151,14 +151,14 @@ class Holds:
         """Note a 413; return whether different receipts got one since the destination last took one."""
         with self._database.transaction():
             jobs = dict.fromkeys([*(self.of(url).too_large_job or "").split(), job_id])
-            self._keep(url, too_large_job=" ".join(list(jobs)[:2]))  # two are evidence; the first stays one of them
+            self._write(url, too_large_job=" ".join(list(jobs)[:2]))  # two are evidence; the first stays one of them
             return len(jobs) > 1
 
     def resumed_by_hand(self, url: str, now: float) -> None:
         """Note that an admin lets it go on: what has waited is told from what comes; a probe, where held, is due."""
         with self._database.transaction():
             held = self.of(url).is_held
-            self._keep(url, **({"probe_at": now} if held else {"resumed_at": now, "probe_at": None}))
+            self._write(url, **({"probe_at": now} if held else {"resumed_at": now, "probe_at": None}))
 
     def shift_times(self, seconds: float) -> None:
         """Move the times of probes by a jump of the clock, and those that are compared with one another."""
@@ -166,7 +166,7 @@ class Holds:
             "UPDATE destination SET probe_at = probe_at + ?, accepted_at = accepted_at + ?", seconds, seconds
         )
 
-    def _keep(self, url: str, **values: object) -> None:
+    def _write(self, url: str, **values: object) -> None:
         named = {"url": url, **values}
         changes = ", ".join(f"{name} = excluded.{name}" for name in values)
         self._database.change(

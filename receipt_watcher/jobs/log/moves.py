@@ -79,7 +79,7 @@ class Moves:
         with self._database.transaction():
             change_columns(self._database, job_id, {"note_path": path})
 
-    def bring(self, job: Job, now: float, detail: str, place: Mapping[str, object]) -> Job:
+    def relocate(self, job: Job, now: float, detail: str, place: Mapping[str, object]) -> Job:
         """Give a job its file in another place than the log knew; return the job. Only inside a transaction."""
         change_columns(self._database, job.job_id, {**place, "move_due": True, "updated_at": now}, job.state)
         self._histories.note(job.job_id, now, "file.brought", detail=detail)
@@ -134,7 +134,7 @@ class Moves:
             for job in intended:
                 where = display_name(job.folder.value / job.stored_path)
                 self._histories.note(job.job_id, now, "file.removed", detail=f"{where}, by retention")
-            self._facts.removing.of(inbox).keep([job.job_id for job in intended])
+            self._facts.removing.of(inbox).put([job.job_id for job in intended])
             return intended
 
     def _is_at_home(self, job: Job) -> bool:
@@ -157,4 +157,4 @@ class Moves:
                         self._database, job_id, {"removed_at": None, "move_due": move_due, "updated_at": now}
                     )
                     self._histories.note(job_id, now, "file.kept", detail=why)
-            self._facts.removing.of(inbox).keep([])
+            self._facts.removing.of(inbox).put([])

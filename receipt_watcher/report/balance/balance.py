@@ -60,12 +60,12 @@ def progress_on(stream: TextIO) -> Iterator[Callable[[int], None]]:
         yield lambda _count: None
         return
 
-    def tell(count: int) -> None:
+    def show(count: int) -> None:
         stream.write(f"\r{count} receipts looked at")
         stream.flush()
 
     try:
-        yield tell
+        yield show
     finally:
         stream.write("\r\x1b[K")
         stream.flush()
@@ -74,8 +74,8 @@ def progress_on(stream: TextIO) -> Iterator[Callable[[int], None]]:
 class Balance:
     """One balance: made, run once, thrown away.
 
-    `is_hash_due` tells which files are to be hashed (all, by default); `wait` waits so many seconds; `tell_row` is
-    called with each job of the selection, its path by the log and its finding; `tell_progress` with how many so far.
+    `is_hash_due` tells which files are to be hashed (all, by default); `wait` waits so many seconds; `write_row` is
+    called with each job of the selection, its path by the log and its finding; `show_progress` with how many so far.
     """
 
     def __init__(
@@ -86,15 +86,15 @@ class Balance:
         wait: Callable[[float], object],
         stopping: threading.Event | None = None,
         is_hash_due: Callable[[Job, os.stat_result], bool] = lambda _job, _status: True,
-        tell_row: Callable[[Job, str, Finding], None] = lambda _job, _path, _finding: None,
-        tell_progress: Callable[[int], None] = lambda _count: None,
+        write_row: Callable[[Job, str, Finding], None] = lambda _job, _path, _finding: None,
+        show_progress: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._log = log
         self._wait = wait
         self._stopping = stopping or threading.Event()
         self._is_hash_due = is_hash_due
-        self._tell_row = tell_row
-        self._tell_progress = tell_progress
+        self._write_row = write_row
+        self._show_progress = show_progress
         self._sums = BalanceSums()
         self._folders = BalanceFolders(log, inboxes, self._sums, self._stopping)
         self._lookup = FileLookup(self._folders)
@@ -194,7 +194,7 @@ class Balance:
             after = jobs[-1].job_id
             for look in self._settled(self._judged(jobs, self._is_hash_due)):
                 self._add(look)
-            self._tell_progress(self._sums.received)
+            self._show_progress(self._sums.received)
 
     def _add(self, look: FileLook) -> None:
         """Count one receipt, and name it where log and folders disagree."""
@@ -202,7 +202,7 @@ class Balance:
         self._sums.states[look.job.state] += 1
         self._sums.hashed += look.is_hashed
         self._name(look.job, finding, detail)
-        self._tell_row(look.job, self._folders.path_of(look.job), finding)
+        self._write_row(look.job, self._folders.path_of(look.job), finding)
 
     def _final(self, look: FileLook) -> tuple[Finding, str]:
         """Return what is found of a job in the end: a file without a job may have its bytes."""

@@ -41,7 +41,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _BYTE_ORDER_MARK = "\ufeff"
 
-TellRow = Callable[[Job, str, Finding], None]
+RowWriter = Callable[[Job, str, Finding], None]
 
 
 def guarded(text: str) -> str:
@@ -74,7 +74,7 @@ def _local(seconds: float | None) -> str:
 
 
 @contextlib.contextmanager
-def exporting(target: Path | None, *, force: bool = False) -> Iterator[TellRow]:
+def exporting(target: Path | None, *, force: bool = False) -> Iterator[RowWriter]:
     """Write each row that the given function is called with to `target` ("-": standard output; None: nowhere).
 
     Raises:
@@ -98,7 +98,7 @@ def exporting(target: Path | None, *, force: bool = False) -> Iterator[TellRow]:
             raise ReceiptWatcherError(f"{target} cannot be written: {error.strerror or error}") from error
 
 
-def _writing(stream: TextIO) -> TellRow:
+def _writing(stream: TextIO) -> RowWriter:
     writer = csv.writer(stream, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     return lambda job, path, finding: writer.writerow(row_of(job, path, finding))

@@ -91,18 +91,18 @@ class Audit:
             wait=self._stopping.wait,
             stopping=self._stopping,
             is_hash_due=_due_since(before),
-            tell_progress=self._pause,
+            show_progress=self._pause,
         ).run(Selection(but=away))
         if self._stopping.is_set():
             return
-        self._keep(sums, before, began_at, is_whole=not away)
+        self._store_result(sums, before, began_at, is_whole=not away)
         _give_memory_back()
         self._log_result(sums, before, away, self._clock() - began_at)
 
     def _pause(self, _count: int) -> None:
         self._stopping.wait(_PAUSE_SECONDS)
 
-    def _keep(self, sums: BalanceSums, before: LastBalance | None, began_at: float, *, is_whole: bool) -> None:
+    def _store_result(self, sums: BalanceSums, before: LastBalance | None, began_at: float, *, is_whole: bool) -> None:
         known = before.hashed_at if before else None
         again = [receipt.job_id for receipt in sums.named if receipt.job_id and receipt.finding not in ABSENT]
         is_all_known = is_whole and not sums.findings[Finding.UNREACHABLE] and len(again) <= _REMEMBERED

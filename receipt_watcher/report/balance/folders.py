@@ -63,13 +63,13 @@ class BalanceFolders:
         """Name a folder that is not there, does not answer, or is another one than was used."""
         bindings = Bindings(self._log, name, SpoolFolders.of(self.inboxes[name]))
 
-        def look() -> str:
+        def trouble() -> str:
             if not is_there(folder, root):
                 return "it is not there, or not ours"
             return bindings.trouble_of_bound(folder, is_ours=True) or ""
 
         try:
-            whys = self.answered(root, (each() for each in (look,)))
+            whys = self.answered(root, (each() for each in (trouble,)))
         except OSError as error:
             whys = [error.strerror or str(error)]
         for why in filter(None, whys):

@@ -37,4 +37,4 @@ def last_balance(log: JobLog) -> LastBalance | None:
 
 def keep_balance(log: JobLog, result: LastBalance) -> None:
     """Keep the result of a balance in place of the one before."""
-    log.facts.balance.keep(asdict(result))
+    log.facts.balance.put(asdict(result))

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from receipt_watcher.service.logging.events import SENTENCES
-from receipt_watcher.service.logging.sentences import message_id, say
+from receipt_watcher.service.logging.sentences import message_id, sentence_of
 from receipt_watcher.system.display import printable
 
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -55,7 +55,7 @@ def entry_of(event: Mapping[str, Any]) -> dict[str, str]:
 
 def message_of(name: str, event: Mapping[str, Any]) -> str:
     """Return the one line that says an event; a library's words bear its name in front."""
-    sentence = say(name, event)
+    sentence = sentence_of(name, event)
     if sentence is not None:
         return sentence
     library = event.get("logger")

@@ -34,7 +34,7 @@ _PART = re.compile(r"\[(?P<optional>[^\[\]]*)\]|\{(?P<field>\w+)\}")
 _FIELD = re.compile(r"\{(\w+)\}")
 
 
-def say(event: str, fields: Mapping[str, Any]) -> str | None:
+def sentence_of(event: str, fields: Mapping[str, Any]) -> str | None:
     """Return the sentence for an event with these fields, in one line; None for an event that has none."""
     sentence = SENTENCES.get(event)
     if sentence is None:

@@ -105,7 +105,7 @@ class Daemon:
         self._recover_log()
         shared.starts.begin()
         if shared.log.facts.version.get() != __version__:
-            shared.log.facts.version.keep(__version__)
+            shared.log.facts.version.put(__version__)
         if reports.notices is None:
             forget(shared.log)
 

@@ -37,7 +37,7 @@ class DeadlineClock:
                 self._shift_times(now - alive_at, now)
             self._log.jobs.postpone_deadlines(alive_at, now)
             self._log.jobs.bring_forward(now + longest_pause_seconds)
-            self._log.facts.alive_at.keep(now)
+            self._log.facts.alive_at.put(now)
 
     def follow_clock(self) -> None:
         """Move all that is still to come by the jump of the system's clock, so that it comes when it should."""
@@ -49,7 +49,7 @@ class DeadlineClock:
             now = self._clock() + jump
             with self._log.database.transaction():
                 self._shift_times(jump, now)
-                self._log.facts.alive_at.keep(now)
+                self._log.facts.alive_at.put(now)
             self._clock.follow(jump)
         logger.warning("clock.jumped", seconds=round(jump, 1), asleep_seconds=round(asleep, 1))
         self._ring_stages()
@@ -61,7 +61,7 @@ class DeadlineClock:
 
     def write_alive(self) -> None:
         """Write down that we are alive; what writes shows whether the job log can be written."""
-        self._log.facts.alive_at.keep(self._clock())
+        self._log.facts.alive_at.put(self._clock())
 
     def prove_log(self) -> None:
         """See that the job log can be written: who takes our place begins with that, and has no other one.

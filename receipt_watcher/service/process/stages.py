@@ -61,10 +61,10 @@ def _file(filing: Filing, route: InboxRoute) -> float:
 def _remove(remover: Remover) -> float:
     if not remover.route.is_ready:
         return loops.TICK_SECONDS
-    remover.look()
+    remover.remove_due()
     return PAUSE_SECONDS
 
 
 def _trim(trimmer: Trimmer) -> float:
-    trimmer.look()
+    trimmer.trim_due()
     return PAUSE_SECONDS

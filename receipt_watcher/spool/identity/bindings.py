@@ -175,7 +175,7 @@ class Bindings:
             return True
         return (has_moved or place.is_same_point(now)) and bool(self._proof(folder))
 
-    def keep(self, now: float, *, is_taken_over: bool = False) -> None:
+    def store(self, now: float, *, is_taken_over: bool = False) -> None:
         """Remember where the folders are, once they have been checked and made; `now` in Unix seconds.
 
         Raises:
@@ -183,13 +183,13 @@ class Bindings:
         """
         inbox = self._inbox_now()
         if inbox is not None and inbox != self._known_inbox():
-            self._log.facts.inbox_place.of(self._inbox).keep(asdict(inbox))
+            self._log.facts.inbox_place.of(self._inbox).put(asdict(inbox))
         for folder in Folder:
             path = self._folders.path_of(folder)
             before = self._known(path)
             after = self._binding(folder, before, FolderPlace.of(path), now, is_taken_over=is_taken_over)
             if after != before:
-                self._log.facts.folder_place.of(display_name(path)).keep(after.as_json())
+                self._log.facts.folder_place.of(display_name(path)).put(after.as_json())
 
     def _binding(
         self, folder: Folder, before: Binding | None, place: FolderPlace | None, now: float, *, is_taken_over: bool

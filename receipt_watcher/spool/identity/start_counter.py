@@ -43,12 +43,12 @@ class Starts:
         in_log, in_state = self._log.facts.starts.get() or 0, self._installation.counter()
         self._counter = max(in_log, in_state) + 1
         with self._log.database.transaction():
-            self._log.facts.starts.keep(self._counter)
+            self._log.facts.starts.put(self._counter)
             if in_log < in_state:
-                self._log.facts.restored_at_start.keep(self._counter)
+                self._log.facts.restored_at_start.put(self._counter)
         self._installation.keep_counter(self._counter)
         if in_log < in_state and self._log.facts.version.get() is not None:  # of a new log `rebuild` says enough
-            self._tell("the state folder")
+            self._log_behind("the state folder")
 
     def expect(self, spool: Spool) -> None:
         """Let everybody wait for a spool that the log is known to be behind of, before it is opened."""
@@ -65,11 +65,11 @@ class Starts:
         if not self._counter or not owner or (owner != installation_id and not takes_over):
             return False
         if owner != installation_id:
-            self._fact_of(spool).keep(_NEVER_AGREED)  # also after a crash in the middle
+            self._fact_of(spool).put(_NEVER_AGREED)  # also after a crash in the middle
             return True
         known, counter = self._known(spool), spool.owner.counter
         if counter > known and spool.name not in self._due:
-            self._tell(f"{spool.folders.processing}/.owner")
+            self._log_behind(f"{spool.folders.processing}/.owner")
         return counter > known or self._restored_at_start > known
 
     @contextlib.contextmanager
@@ -97,8 +97,8 @@ class Starts:
         if self._known(spool) != counter:
             with self._log.database.transaction():
                 if counter > self._counter:  # the state folder had been restored, too
-                    self._log.facts.starts.keep(counter)
-                self._fact_of(spool).keep(counter)
+                    self._log.facts.starts.put(counter)
+                self._fact_of(spool).put(counter)
         self._counter = counter
         spool.owner.keep_counter(counter)
 
@@ -122,5 +122,5 @@ class Starts:
     def _fact_of(self, spool: Spool) -> Fact[int]:
         return self._log.facts.starts_of_spool.of(display_name(spool.folders.processing))
 
-    def _tell(self, where: str) -> None:
+    def _log_behind(self, where: str) -> None:
         logger.warning("job_log.behind", path=str(self._log.database.path), where=where)

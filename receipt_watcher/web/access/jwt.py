@@ -106,7 +106,7 @@ class Jwts:
         """Return a key of the set, and the algorithm that it is for if it says one.
 
         A provider changes its keys, so the set is read again now and then. PyJWT's own client would ask the provider
-        for each unknown key that a stranger names, and reads no file.
+        for each unknown key that anybody names, and reads no file.
         """
         with self._lock:
             now = self._monotonic()

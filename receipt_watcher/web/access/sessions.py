@@ -81,7 +81,7 @@ class Sessions:
         now = self._clock()
         with self._lock:
             self._ended = {each: at for each, at in self._ended.items() if at > now} | {session.id: session.ends_at}
-            self._log.facts.sessions_ended.keep(self._ended)
+            self._log.facts.sessions_ended.put(self._ended)
 
     def form_token(self, session: Session) -> str:
         """Return what each form and each call of a session must bear, which no other site can know."""

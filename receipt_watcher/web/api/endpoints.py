@@ -24,7 +24,7 @@ from starlette.routing import Route as WebRoute
 
 from receipt_watcher import __version__
 from receipt_watcher.config.roles import Right, Role
-from receipt_watcher.delivery.destinations.reachability import Reach
+from receipt_watcher.delivery.destinations.reachability import Reachability
 from receipt_watcher.delivery.naming import DestinationNames, branches_of
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import attempt_view, full_view, history_view, iso_time, job_view
@@ -40,7 +40,7 @@ from receipt_watcher.web.api.events import Feed
 from receipt_watcher.web.api.inputs import body_of, query_of, wanted_jobs
 from receipt_watcher.web.api.openapi import openapi
 from receipt_watcher.web.api.operations import EVENTS, OPERATIONS, Operation
-from receipt_watcher.web.api.views import hold_view, reach_view
+from receipt_watcher.web.api.views import hold_view, reachability_view
 from receipt_watcher.web.files.downloads import Downloads
 from receipt_watcher.web.problem import RefusedError
 from receipt_watcher.web.server.connections import notify_connection
@@ -60,7 +60,7 @@ _Result = TypeVar("_Result")
 class ApiParts:
     """The parts that the API uses.
 
-    `inbox_views` returns each inbox as JSON takes it; `reach` asks whether a destination's server is there.
+    `inbox_views` returns each inbox as JSON takes it; `reachability_of` asks whether a destination's server is there.
     """
 
     log: JobLog
@@ -72,7 +72,7 @@ class ApiParts:
     uploads: Uploads
     feed: Feed
     inbox_views: Callable[[], list[dict[str, Any]]]
-    reach: Callable[[str], Reach]
+    reachability_of: Callable[[str], Reachability]
 
 
 class Api:
@@ -113,13 +113,13 @@ class Api:
 
     async def _jobs(self, _request: Request, _caller: Caller, query: schemas.JobsQuery) -> Response:
         place = Cursor(query.cursor) if query.cursor else None
-        page = await self._look(self._log.search.page, wanted_jobs(query), place, query.limit)
+        page = await self._ask_log(self._log.search.page, wanted_jobs(query), place, query.limit)
         jobs, more = page.jobs, page.older.job_id if page.older else None
         shown = [job_view(job, path_of(self._parts.routes, job)) for job in jobs]
         return JSONResponse({"jobs": shown, "next_cursor": more})
 
     async def _job(self, request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
-        return JSONResponse(await self._look(self._full_view, _job_id(request)))
+        return JSONResponse(await self._ask_log(self._full_view, _job_id(request)))
 
     def _full_view(self, job_id: str) -> dict[str, Any]:
         job = self._must_get(job_id)
@@ -127,11 +127,11 @@ class Api:
         return full_view(job, path, histories.attempts(job_id), histories.lines(job_id))
 
     async def _attempts(self, request: Request, _caller: Caller, query: schemas.RowsQuery) -> Response:
-        rows, more = await self._look(self._rows, _job_id(request), self._log.histories.attempts_after, query)
+        rows, more = await self._ask_log(self._rows, _job_id(request), self._log.histories.attempts_after, query)
         return JSONResponse({"attempts": [attempt_view(row) for row in rows], "next_cursor": more})
 
     async def _history(self, request: Request, _caller: Caller, query: schemas.RowsQuery) -> Response:
-        rows, more = await self._look(self._rows, _job_id(request), self._log.histories.lines_after, query)
+        rows, more = await self._ask_log(self._rows, _job_id(request), self._log.histories.lines_after, query)
         return JSONResponse({"history": [history_view(row) for row in rows], "next_cursor": more})
 
     def _rows(
@@ -147,7 +147,7 @@ class Api:
         return await self._parts.downloads.answer(request, _job_id(request), None, has_parts=True)
 
     async def _inboxes(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
-        return JSONResponse({"inboxes": await self._look(self._parts.inbox_views)})
+        return JSONResponse({"inboxes": await self._ask_log(self._parts.inbox_views)})
 
     async def _events(self, request: Request, caller: Caller, query: schemas.EventsQuery) -> Response:
         last = request.headers.get("last-event-id", "")
@@ -220,7 +220,7 @@ class Api:
 
     async def _inbox(self, request: Request) -> dict[str, Any]:
         name: str = request.path_params["inbox"]
-        inbox = next((view for view in await self._look(self._parts.inbox_views) if view["name"] == name), None)
+        inbox = next((view for view in await self._ask_log(self._parts.inbox_views) if view["name"] == name), None)
         if inbox is None:
             raise RefusedError(404, f"There is no inbox {name[:_SHOWN_CHARACTERS]}.")
         return inbox
@@ -229,12 +229,12 @@ class Api:
         why = (await body_of(schemas.HoldRequest, request)).why
         url = self._destination(request)
         await self._change(self._parts.actions.hold, HoldTarget.DESTINATION, url, why, caller.name)
-        return JSONResponse(await self._look(self._hold_view, url, caller), 202)
+        return JSONResponse(await self._ask_log(self._hold_view, url, caller), 202)
 
     # --- destinations ----------------------------------------------------------------------------------------------
 
     async def _holds(self, _request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
-        states = await self._look(lambda: [self._hold_view(url, caller) for url in self._parts.names.by_url])
+        states = await self._ask_log(lambda: [self._hold_view(url, caller) for url in self._parts.names.by_url])
         return JSONResponse({"destinations": states})
 
     async def _resume(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
@@ -242,12 +242,15 @@ class Api:
         branches = branches_of(self._parts.routes, url)
         if not await self._change(self._parts.actions.resume_destination, url, branches, caller.name):
             raise RefusedError(409, "It is not held.")
-        return JSONResponse(await self._look(self._hold_view, url, caller), 202)
+        return JSONResponse(await self._ask_log(self._hold_view, url, caller), 202)
 
     async def _test_connection(self, _request: Request, _caller: Caller, _query: schemas.Nothing) -> Response:
         async with self._changing:
             answers = await run_in_threadpool(
-                lambda: [reach_view(name, self._parts.reach(url)) for url, name in self._parts.names.by_url.items()]
+                lambda: [
+                    reachability_view(name, self._parts.reachability_of(url))
+                    for url, name in self._parts.names.by_url.items()
+                ]
             )
         return JSONResponse({"destinations": answers})
 
@@ -300,7 +303,7 @@ class Api:
 
     # --- common ----------------------------------------------------------------------------------------------------
 
-    async def _look(self, ask: Callable[..., _Result], *arguments: Any) -> _Result:
+    async def _ask_log(self, ask: Callable[..., _Result], *arguments: Any) -> _Result:
         async with self._looking:
             return await run_in_threadpool(ask, *arguments)
 

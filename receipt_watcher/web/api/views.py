@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from receipt_watcher.config.secrets import masked, without_path
-from receipt_watcher.delivery.destinations.reachability import Reach
+from receipt_watcher.delivery.destinations.reachability import Reachability
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import DestinationState
 from receipt_watcher.jobs.log.manual_holds import ManualHold, hand_hold_view
@@ -34,7 +34,7 @@ def hold_view(
     }
 
 
-def reach_view(name: str, reach: Reach) -> dict[str, Any]:
+def reachability_view(name: str, reachability: Reachability) -> dict[str, Any]:
     """Return whether a destination is there, as JSON takes it."""
-    milliseconds = None if reach.seconds is None else round(reach.seconds * 1000, 1)
-    return {"destination": name, "ok": reach.is_there, "said": reach.words, "milliseconds": milliseconds}
+    milliseconds = None if reachability.seconds is None else round(reachability.seconds * 1000, 1)
+    return {"destination": name, "ok": reachability.is_there, "said": reachability.words, "milliseconds": milliseconds}

@@ -97,12 +97,12 @@ class Fetching:
         opened: OpenReceipt | Absence | None = None
         for _ in range(_LOOKS):
             job = self._find_job(job_id)
-            opened = Absence.UNKNOWN if job is None else self._look(job, sha256)
+            opened = Absence.UNKNOWN if job is None else self._open(job, sha256)
             if opened is not None:
                 break
         return opened or Absence.GONE
 
-    def _look(self, job: Job, sha256: str | None) -> OpenReceipt | Absence | None:
+    def _open(self, job: Job, sha256: str | None) -> OpenReceipt | Absence | None:
         route = route_of(self._routes, job)
         is_other = job.sha256 is None or sha256 not in (None, job.sha256)
         if route is None or job.removed_at is not None or is_other:

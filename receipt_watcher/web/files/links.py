@@ -2,7 +2,7 @@
 
 What it promises: a link opens the file of one job, with one digest, until one moment, and nothing else; who has it can
 make no other. It is judged by the secret alone (HMAC-SHA256, RFC 2104), compared in constant time, so that the job log
-is never asked for a stranger, and the time of an answer tells nothing. The key is made from the secret token of
+is never asked for a wrong one, and the time of an answer tells nothing. The key is made from the secret token of
 callbacks, for this purpose only; links that were made with the previous token stay good as long as it does.
 
 Any thread may ask; nothing is kept: after a restart the same links are good.

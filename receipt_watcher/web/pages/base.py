@@ -79,8 +79,8 @@ class PageEndpoints:
         self._looking = asyncio.Semaphore(_LOOKING_THREADS)
         self.rendering = rendering
 
-    async def look(self, ask: Callable[..., _Result], *arguments: object) -> _Result:
-        """Ask the job log something, in one of few threads."""
+    async def run_in_thread(self, ask: Callable[..., _Result], *arguments: object) -> _Result:
+        """Run what asks or changes the job log, in one of few threads."""
         async with self._looking:
             return await run_in_threadpool(ask, *arguments)
 
@@ -127,7 +127,7 @@ class PageEndpoints:
             if not may_see(page_request.visitor):
                 return self._refused(page_request)
             try:
-                page = await self.look(self._shown, show, page_request)
+                page = await self.run_in_thread(self._shown, show, page_request)
             except HTTPException as error:
                 return self.rendering.error(page_request, error.status_code, error.detail)
             except JobLogError as error:
@@ -151,7 +151,7 @@ class PageEndpoints:
             try:
                 form = await form_fields(request)
                 self._check_form(page_request, form.get("csrf"))
-                path = await self.look(change, page_request, form)
+                path = await self.run_in_thread(change, page_request, form)
             except HTTPException as error:
                 return self.rendering.error(page_request, error.status_code, error.detail)
             except JobLogError as error:

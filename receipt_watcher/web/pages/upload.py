@@ -66,7 +66,7 @@ class UploadPage:
             job_id = str(error.more.get("job_id") or "")
             result = _Uploaded(error.status, "", "refused", page_request.texts("upload.refused"), why, job_id)
         if "text/html" in request.headers.get("accept", ""):
-            return await self._endpoints.look(self._upload, page_request, result)
+            return await self._endpoints.run_in_thread(self._upload, page_request, result)
         outcome = {"status": result.kind, "what": result.what, "detail": result.detail, "job_id": result.job_id}
         return JSONResponse(outcome, result.status)
 

@@ -47,7 +47,7 @@ BUFFER_BYTES = 16 * 1024
 #: During a stop: how long a body may still arrive that bears no right token, and how long a connection that was
 #: answered before stays open for the next request. A caller who uses it within this time learns of its end from the
 #: answer; otherwise a request could meet the closing.
-STRANGER_SECONDS = 1.0
+UNKNOWN_CALLER_SECONDS = 1.0
 REUSE_SECONDS = 1.0
 
 #: A chunk costs the parser as much time as some hundred bytes: beyond the first ones they must not be tiny.
@@ -127,7 +127,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self.is_trusted = self.was_trusted = True
 
     def _prefer(self) -> None:
-        """Called by the application for a caller who is known: closed after all strangers, but before a callback.
+        """Called by the application for a caller who is known: closed after all unknown callers, but before a callback.
 
         Without a bound the kernel takes megabytes of the file, and then none until a third of them has gone: over a
         slow line that looks as if the caller did not read.
@@ -175,8 +175,8 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         """
         now = self.loop.time()
         if self.is_answering:
-            is_strange = self.is_sending and not self.is_trusted
-            if is_strange and now - max(self._asked_at, stopping_at) >= STRANGER_SECONDS:
+            is_unknown = self.is_sending and not self.is_trusted
+            if is_unknown and now - max(self._asked_at, stopping_at) >= UNKNOWN_CALLER_SECONDS:
                 self.transport.abort()
         elif self._answered_at is not None and not self._has_begun and now - self._answered_at >= REUSE_SECONDS:
             self.shutdown()

@@ -132,7 +132,7 @@ class Server:
             access_log=False,
             proxy_headers=False,  # else a caller could claim to be local
             server_header=False,
-            date_header=False,  # see `envelope`: uvicorn would have to look at the clock each second
+            date_header=False,  # see `headers`: uvicorn would have to look at the clock each second
             lifespan="off",
             ssl_certfile=certificate.chain if certificate else None,
             ssl_keyfile=certificate.key if certificate else None,

@@ -87,7 +87,7 @@ class IdempotencyKeys:
         with self._log.database.transaction():
             text = self._log.facts.upload.of(key).get()
             if text is None:
-                self._log.facts.upload.of(key).keep(new.as_fact(now))
+                self._log.facts.upload.of(key).put(new.as_fact(now))
                 self._log.facts.upload.forget(iso_time(now - _KEY_SECONDS) or "")
                 return new
         binding = Binding(*json.loads(text.partition(" ")[2]))
@@ -103,7 +103,7 @@ class IdempotencyKeys:
         """Keep how a key is answered; called inside the transaction of its job's row."""
         if key is not None:
             answered = replace(binding, job_id=job.job_id, status=status)
-            self._log.facts.upload.of(key).keep(answered.as_fact(self._clock()))
+            self._log.facts.upload.of(key).put(answered.as_fact(self._clock()))
 
 
 def key_of(request: Request, caller: Caller) -> str | None:

@@ -31,8 +31,8 @@ _PERIODIC = {
     "Textfile.run_once",
     "NoticeWatcher.run_once",
     "PeriodicTasks.round",
-    "Remover.look",
-    "Trimmer.look",
+    "Remover.remove_due",
+    "Trimmer.trim_due",
     "WorkWatchdog._run",
 }
 

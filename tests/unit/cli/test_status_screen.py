@@ -40,7 +40,7 @@ def test_one_screen(command: Command, job_log: JobLog) -> None:
 
 def test_an_older_daemon(command: Command, job_log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that was upgraded while the daemon runs on is told: it needs a restart."""
-    job_log.facts.version.keep("0.0.1")
+    job_log.facts.version.put("0.0.1")
     monkeypatch.setattr("receipt_watcher.system.state_dir.Installation.is_running", lambda _: True)
     said = command("status")
     assert said.code == 1

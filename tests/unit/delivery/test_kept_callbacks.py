@@ -69,7 +69,7 @@ def test_it_is_on_the_disk_before_it_is_answered(keeping: Keeping, monkeypatch: 
     monkeypatch.setattr(os, "fsync", lambda _fd: flushed.append("file"))
     monkeypatch.setattr(kept_callbacks, "flush_folder", lambda folder: flushed.append(folder.name))
     job_id = new_job_id(keeping.clock.now)
-    assert keeping.kept.keep(job_id, b"\xff\x00 no text", "The body is no JSON.")
+    assert keeping.kept.store(job_id, b"\xff\x00 no text", "The body is no JSON.")
     assert flushed == [keeping.folder.parent.name, "file", "callbacks"]
     (path,) = keeping.files()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -92,7 +92,7 @@ def test_the_oldest_is_applied_first(keeping: Keeping) -> None:
     """A success that came after a failure stays the last word, as it would have been; a second start finds nothing."""
     (job,) = keeping.accepted()
     for body in (FAILURE, SUCCESS, FAILURE):
-        assert keeping.kept.keep(job.job_id, body, None)
+        assert keeping.kept.store(job.job_id, body, None)
         keeping.clock.advance(1)
     with capture_logs() as lines:
         keeping.another().apply(keeping.take)
@@ -106,7 +106,7 @@ def test_nothing_is_claimed_or_expired_before(keeping: Keeping) -> None:
     (sent,) = keeping.accepted()
     (queued,) = keeping.record()
     keeping.delivery._must_wait = keeping.deadlines._must_wait = lambda: keeping.kept.are_due
-    assert keeping.kept.keep(sent.job_id, SUCCESS, None)
+    assert keeping.kept.store(sent.job_id, SUCCESS, None)
     keeping.clock.advance(DEADLINE_SECONDS + 1)
     assert keeping.deadlines.expire_due() == []
     assert not keeping.delivery.deliver_due()
@@ -120,7 +120,7 @@ def test_nothing_is_claimed_or_expired_before(keeping: Keeping) -> None:
 @pytest.mark.parametrize(("body", "status"), [(SUCCESS, 200), (b"so-so", 422)])
 def test_what_a_failing_log_does_not_take_is_kept(keeping: Keeping, body: bytes, status: int) -> None:
     """A full disk or any other fault of the log costs no callback, be it readable or not; the answer is as ever."""
-    keeping.keep_callback = keeping.kept.keep
+    keeping.keep_callback = keeping.kept.store
     (job,) = keeping.accepted()
     with refusing_commits(keeping.log):
         assert keeping.call_back(job.job_id, body).status_code == status
@@ -135,7 +135,7 @@ def test_what_a_failing_log_does_not_take_is_kept(keeping: Keeping, body: bytes,
 
 def test_what_cannot_be_kept_either_is_asked_for_again(keeping: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the state folder does not take it, or has too many, N8N gets 503 with Retry-After, and nothing is left."""
-    keeping.keep_callback = keeping.kept.keep
+    keeping.keep_callback = keeping.kept.store
     (job,) = keeping.accepted()
     with refusing_commits(keeping.log):
         with monkeypatch.context() as context, capture_logs() as lines:
@@ -158,7 +158,7 @@ def test_what_cannot_be_kept_either_is_asked_for_again(keeping: Keeping, monkeyp
 @pytest.mark.parametrize("job_id", ["scan.jpg", "..", "F47AC10B-58CC-4372-A567-0E02B2C3D479", "x" * 36])
 def test_what_is_no_id_is_not_kept(keeping: Keeping, job_id: str) -> None:
     """No job has such an id: it is not kept, and the caller is told that the log cannot be asked."""
-    assert not keeping.kept.keep(job_id, SUCCESS, None)
+    assert not keeping.kept.store(job_id, SUCCESS, None)
     assert keeping.files() == []
 
 
@@ -166,7 +166,7 @@ def test_a_callback_waits_for_its_job_for_a_day(keeping: Keeping) -> None:
     """One for a job that is not there stays, holds nothing up, and is applied when the job is back within a day."""
     there, lost = (make_job(keeping.clock.now), make_job(keeping.clock.now))
     for job in (there, lost):
-        assert keeping.kept.keep(job.job_id, SUCCESS, None)
+        assert keeping.kept.store(job.job_id, SUCCESS, None)
     with capture_logs() as lines:
         keeping.kept.apply(keeping.take)
         assert not keeping.kept.are_due
@@ -185,7 +185,7 @@ def test_a_callback_waits_for_its_job_for_a_day(keeping: Keeping) -> None:
 def test_a_clock_that_was_set_back_drops_none(keeping: Keeping) -> None:
     """One that seems to come from the future is not old: it still waits for its job."""
     job = make_job(keeping.clock.now)
-    assert keeping.kept.keep(job.job_id, SUCCESS, None)
+    assert keeping.kept.store(job.job_id, SUCCESS, None)
     keeping.clock.advance(-3600)
     keeping.kept.apply(keeping.take)
     keeping.kept.apply_to_new_jobs(keeping.take)
@@ -197,7 +197,7 @@ def test_a_clock_that_was_set_back_drops_none(keeping: Keeping) -> None:
 def test_one_that_cannot_be_read_for_a_while_stays(keeping: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
     """When too many files are open it is due until it can be read: it was answered, so nothing goes out again."""
     (job,) = keeping.accepted()
-    assert keeping.kept.keep(job.job_id, SUCCESS, None)
+    assert keeping.kept.store(job.job_id, SUCCESS, None)
     with monkeypatch.context() as context:
         context.setattr(Path, "read_bytes", refusing(errno.EMFILE))
         with pytest.raises(OSError, match="open files"):
@@ -212,7 +212,7 @@ def test_few_wait_for_jobs_that_nobody_knows(keeping: Keeping, monkeypatch: pyte
     """Of those whose job is not there the latest are kept, so that they cost next to nothing."""
     monkeypatch.setattr(kept_callbacks, "MOST_UNKNOWN", 2)
     for _ in range(4):
-        assert keeping.kept.keep(new_job_id(keeping.clock.now), SUCCESS, None)
+        assert keeping.kept.store(new_job_id(keeping.clock.now), SUCCESS, None)
         keeping.clock.advance(1)
     last = keeping.files()[2:]
     keeping.kept.apply(keeping.take)
@@ -226,7 +226,7 @@ def test_all_wait_while_a_folder_may_hold_their_jobs(keeping: Keeping, monkeypat
     monkeypatch.setattr(kept_callbacks, "MOST_CALLBACKS", 5)
     jobs = [make_job(keeping.clock.now, filename=f"{number}.jpg") for number in range(5)]
     for job in jobs:
-        assert keeping.kept.keep(job.job_id, SUCCESS, None)
+        assert keeping.kept.store(job.job_id, SUCCESS, None)
         keeping.clock.advance(1)
     keeping.clock.advance(UNKNOWN_SECONDS * 3)
     keeping.kept.apply(keeping.take)
@@ -241,7 +241,7 @@ def test_all_wait_while_a_folder_may_hold_their_jobs(keeping: Keeping, monkeypat
 def test_what_is_damaged_holds_nothing_up(keeping: Keeping) -> None:
     """A part that a crash left is removed; a file that cannot be read is told, left where it is, and passed over."""
     (job,) = keeping.accepted()
-    assert keeping.kept.keep(job.job_id, SUCCESS, None)
+    assert keeping.kept.store(job.job_id, SUCCESS, None)
     (keeping.folder / "000-part.partial").write_bytes(b"{")
     damaged = keeping.folder / "000-damaged.json"
     damaged.write_bytes(b"{")
@@ -260,7 +260,7 @@ def test_one_that_was_applied_and_not_removed_changes_nothing(
 ) -> None:
     """A crash between the commit and the removal is harmless: the next start applies it again."""
     (job,) = keeping.accepted()
-    assert keeping.kept.keep(job.job_id, SUCCESS, None)
+    assert keeping.kept.store(job.job_id, SUCCESS, None)
     with monkeypatch.context() as context:
         context.setattr(Path, "unlink", lambda *_a, **_k: None)
         keeping.kept.apply(keeping.take)

@@ -23,7 +23,7 @@ def test_a_crash_between_the_log_and_the_channel(office: Office) -> None:
     """What was put into the outbox goes out after a restart, once, under its id."""
     office.hold()
     office.clock.advance(60)
-    assert [notice.kind for notice in office.notification.look()] == [Kind.HELD]
+    assert [notice.kind for notice in office.notification.queue_news()] == [Kind.HELD]
     (queued,) = office.log.outbox.queued()
     office.restarted()  # killed before it was sent
     assert office.after(5) == [Kind.HELD]

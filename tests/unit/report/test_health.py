@@ -292,7 +292,7 @@ def test_what_ran_out_after_the_start_is_degraded(parts: DaemonParts, monkeypatc
         state_folders=[],
         min_free_mb=0,
         stopping=threading.Event(),
-        tell_log_trouble=lambda: "nobody reads it",
+        output_trouble=lambda: "nobody reads it",
     )
     assert found.degraded() == {"log_output": "nobody reads it"}
     monkeypatch.setattr(parts.stages.gates[0].watch.source, "_unwatched", {"secret/a", "secret/b"})
@@ -346,7 +346,7 @@ def test_strangers_learn_no_hosts_of_destinations() -> None:
     """A held destination is degraded for strangers, too, by a number instead of its host; what waits is not told."""
     degraded = {"watch:office": "1 subfolder is not watched", "hold:n8n.office.lan": "held"}
     found = Readiness({"job_log": None}, degraded, {"office": "3 receipts wait"})
-    assert found.for_strangers().as_json() == {
+    assert found.without_details().as_json() == {
         "status": "degraded",
         "checks": ["job_log"],
         "degraded": {"hold:1": "its receipts wait", "watch:office": "1 subfolder is not watched"},

@@ -425,7 +425,7 @@ def full_page(parts: DaemonParts, clock: FakeClock) -> Page:
         put(parts.shared.log).job_id, 2.0, Attempt(1.0, "accepted", counted=True, status_code=200)
     )
     result: dict[str, Any] = {"at": clock.now, "received": 1, "wrong": 0, "absent": 0, "hashed_at": None, "again": []}
-    parts.shared.log.facts.table.keep("balance", json.dumps(result))
+    parts.shared.log.facts.table.put("balance", json.dumps(result))
     return scraped(parts)
 
 

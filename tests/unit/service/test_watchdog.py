@@ -79,15 +79,15 @@ def test_what_is_granted_is_fed() -> None:
     address = f"@receipt-watcher-{uuid.uuid4().hex}"
     with contextlib.closing(FakeSystemd(address)) as fake:
         dumped: list[float] = []
-        vigil = WorkWatchdog(Systemd(address, 60.0), lambda: now[0], lambda: dumped.append(now[0]))
-        vigil.follow(lambda _: standing[0])
-        vigil.look()
-        vigil.grant(20)
-        vigil.look()
+        watchdog = WorkWatchdog(Systemd(address, 60.0), lambda: now[0], lambda: dumped.append(now[0]))
+        watchdog.follow(lambda _: standing[0])
+        watchdog.check_work()
+        watchdog.grant(20)
+        watchdog.check_work()
         now[0] = 21
-        vigil.look()
+        watchdog.check_work()
         standing[0] = []
-        vigil.look()
+        watchdog.check_work()
         wait_until(lambda: len(fake.messages) == 4, "all was said")
         assert fake.messages == [
             "EXTEND_TIMEOUT_USEC=20000000",

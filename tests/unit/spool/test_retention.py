@@ -88,7 +88,7 @@ class Archive(Office):
     def look_after(self, days: float) -> Tally:
         """Let days pass, then look."""
         self.clock.advance(days * DAY)
-        return self.remover.look()
+        return self.remover.remove_due()
 
     def path(self, job: Job) -> Path:
         """Return where a job's file is, or was."""
@@ -145,7 +145,7 @@ def test_an_old_success_goes_and_stays_in_the_log(archive: Archive) -> None:
     history = archive.log.histories.lines(job.job_id)
     assert (history[-1]["event"], history[-1]["detail"]) == ("file.removed", f"done/{MONTH}/scan.jpg, by retention")
     assert [(line["event"], line["files"], line["bytes"]) for line in lines] == [("retention.removed", 1, job.size)]
-    assert archive.remover.look() == Tally()
+    assert archive.remover.remove_due() == Tally()
 
 
 def test_an_old_failure_goes_with_its_note(archive: Archive) -> None:
@@ -197,7 +197,7 @@ def test_a_round_has_an_end(archive: Archive, monkeypatch: pytest.MonkeyPatch) -
     jobs = [archive.conclude(Event.SUCCEED, f"{n}.jpg", content) for n, content in enumerate(jpegs(7))]
     assert archive.look_after(31).removed == 5
     assert [archive.is_removed(job) for job in jobs] == [True] * 5 + [False] * 2
-    assert archive.remover.look().removed == 2
+    assert archive.remover.remove_due().removed == 2
 
 
 def test_what_must_stay_keeps_nothing_else(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +327,7 @@ def test_a_copy_stays_while_its_original_is_tried_again(archive: Archive) -> Non
     archive.file()
     archive.clock.advance(3000 * DAY)
     archive.tell(original, Event.RETRY, next_attempt_at=0.0)
-    assert archive.remover.look() == Tally()
+    assert archive.remover.remove_due() == Tally()
     assert not archive.is_removed(copy)
     archive.tell(original, Event.SUCCEED)
     archive.file()
@@ -585,7 +585,7 @@ def test_a_dropped_file_before_a_removal_is_finished(archive: Archive, monkeypat
     again = archive.drop_in()
     assert (again.job_id != job.job_id, again.state) == (True, State.QUEUED)
     archive.remover = archive.new_remover()
-    assert archive.remover.look().removed == 1
+    assert archive.remover.remove_due().removed == 1
     assert archive.is_removed(job)
     assert archive.place(again).startswith("processing/")
 
@@ -627,7 +627,7 @@ def test_a_crash_leaves_no_file_gone_without_a_word(
     assert archive.now(job).removed_at is not None
     assert archive.path(job).exists() is (step == "unlink")
     assert archive.log.jobs.advance(job.job_id, Event.RETRY, archive.clock.now, next_attempt_at=0.0) is None
-    archive.remover.look()
+    archive.remover.remove_due()
     assert archive.is_removed(job)
     assert [name for name in archive.all_files() if name.endswith(("g", "txt"))] == []
     assert archive.events(job).count("file.removed") == 1
@@ -638,7 +638,7 @@ def test_a_crash_before_the_commit_removes_nothing(archive: Archive, monkeypatch
     """A process that ends before the removal was committed leaves the file, and a log that knows of nothing."""
     job = archive.conclude(Event.SUCCEED)
     table = archive.log.facts.table
-    keep = table.keep
+    keep = table.put
 
     def crash_at_removals(name: str, value: str) -> None:
         if name == archive.log.facts.removing.of(job.inbox).name:
@@ -646,7 +646,7 @@ def test_a_crash_before_the_commit_removes_nothing(archive: Archive, monkeypatch
         keep(name, value)
 
     with monkeypatch.context() as patch:
-        patch.setattr(table, "keep", crash_at_removals)
+        patch.setattr(table, "put", crash_at_removals)
         with pytest.raises(Crash):
             archive.look_after(31)
     assert archive.now(job) == job
@@ -661,7 +661,7 @@ def test_what_changes_after_a_crash_stays(
     job = archive.conclude(Event.SUCCEED)
     cut_off(archive, monkeypatch, "unlink")
     change(archive.path(job))
-    assert archive.remover.look().kept == 1
+    assert archive.remover.remove_due().kept == 1
     assert os.path.lexists(archive.path(job))
     assert archive.now(job).removed_at is None
     assert archive.events(job)[-1] == "file.kept"
@@ -673,7 +673,7 @@ def test_retention_that_is_switched_off_after_a_crash(archive: Archive, monkeypa
     cut_off(archive, monkeypatch, "unlink")
     with_days(archive)
     assert archive.remover.is_needed
-    assert archive.remover.look().kept == 1
+    assert archive.remover.remove_due().kept == 1
     assert not archive.is_removed(job)
     assert not archive.remover.is_needed
 
@@ -688,7 +688,7 @@ def test_another_receipt_in_the_place_after_a_crash(archive: Archive, monkeypatc
     if place.parent != archive.path(job).parent:
         place.parent.rename(archive.path(job).parent)
     archive.log.database.change("UPDATE job SET stored_path = ? WHERE job_id = ?", job.stored_path, other.job_id)
-    archive.remover.look()
+    archive.remover.remove_due()
     assert archive.path(other).exists()
     assert archive.now(other).removed_at is None
 
@@ -724,7 +724,7 @@ def test_days_are_counted_by_the_believed_time(archive: Archive) -> None:
     looks = 0
     while not archive.is_removed(job):
         monotonic.advance(3600)
-        archive.remover.look()
+        archive.remover.remove_due()
         looks += 1
         assert looks <= 121
     assert looks == 30 * 4 + 1  # it began a minute before the verdict
@@ -749,7 +749,7 @@ def test_the_believed_time_outlives_a_restart(log: JobLog) -> None:
 
 def test_a_first_start_begins_with_the_last_change(archive: Archive) -> None:
     """Where retention is switched on in an idle office, the log's last change is where the time begins."""
-    archive.log.facts.table.keep("believed_time", "0")
+    archive.log.facts.table.put("believed_time", "0")
     archive.log.database.change("DELETE FROM fact WHERE name = 'believed_time'")
     job = archive.conclude(Event.SUCCEED)
     clock = FakeClock(archive.clock.now + 500 * DAY)
@@ -795,15 +795,15 @@ def test_digest_and_verdict_outlive_the_history(archive: Archive) -> None:
     trim = trimmer(archive, 100)
     archive.look_after(31)
     archive.clock.advance(99 * DAY)
-    assert trim.look() == 0  # a hundred days since the removal, too
+    assert trim.trim_due() == 0  # a hundred days since the removal, too
     archive.clock.advance(2 * DAY)
     before = archive.now(job)
     with capture_logs() as lines:
-        assert trim.look() == 1
+        assert trim.trim_due() == 1
     assert [(line["event"], line["jobs"]) for line in lines] == [("retention.trimmed", 1)]
     assert archive.now(job) == replace(before, message=None)
     assert (archive.log.histories.lines(job.job_id), archive.log.histories.attempts(job.job_id)) == ([], [])
-    assert trim.look() == 0
+    assert trim.trim_due() == 0
     assert archive.drop_in().job_id == job.job_id
 
 
@@ -827,7 +827,7 @@ def test_no_history_of_anything_open_is_trimmed(archive: Archive, monkeypatch: p
         return found
 
     monkeypatch.setattr(archive.log.files, "old_histories", find_then_retry)
-    assert trim.look() == 1
+    assert trim.trim_due() == 1
     assert archive.events(old) == []
     assert all(archive.events(job) for job in (retried, moved, waiting, due, young))
 
@@ -838,7 +838,7 @@ def test_trimming_stops_with_the_daemon(archive: Archive) -> None:
     trim, off = trimmer(archive, 1), trimmer(archive, None)
     archive.clock.advance(10 * DAY)
     archive.stopping.set()
-    assert (trim.look(), off.look(), trim.is_needed, off.is_needed) == (0, 0, True, False)
+    assert (trim.trim_due(), off.trim_due(), trim.is_needed, off.is_needed) == (0, 0, True, False)
     assert archive.events(job)
 
 
@@ -931,10 +931,10 @@ def assert_only_the_old_goes(archive: Archive, plans: list[Plan], *, dead: bool)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(retention, "_unlink", crash)
             try:
-                archive.remover.look()
+                archive.remover.remove_due()
             except Crash:
                 archive.remover = archive.new_remover()
-    archive.remover.look()
+    archive.remover.remove_due()
     assert there - {job_id for job_id, path in files.items() if os.path.lexists(path)} == expected
     assert {job.job_id for job in archive.recorded() if job.removed_at is not None} == expected
     archive.file()

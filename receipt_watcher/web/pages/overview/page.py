@@ -84,7 +84,7 @@ class OverviewPage:
         if not page_request.visitor.may_read and not page_request.visitor.may_upload:
             return Response(status_code=403)
         try:
-            beat = await self._endpoints.look(self._pulse.beat)
+            beat = await self._endpoints.run_in_thread(self._pulse.beat)
         except JobLogError:
             return Response(status_code=503)
         return JSONResponse({"pulse": beat}, headers={"Cache-Control": "no-store"})

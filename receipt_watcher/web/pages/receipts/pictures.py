@@ -66,7 +66,7 @@ class Pictures:
             if picture is None:
                 self._remember_undrawn(job.sha256)
             else:
-                self._keep(kept, picture)
+                self._store(kept, picture)
             return picture
 
     def _drawn(self, job: Job, sha256: str, mime_type: str) -> bytes | None:
@@ -83,7 +83,7 @@ class Pictures:
         if len(self._undrawn) > _UNDRAWN:
             del self._undrawn[next(iter(self._undrawn))]
 
-    def _keep(self, path: Path, picture: bytes) -> None:
+    def _store(self, path: Path, picture: bytes) -> None:
         """Keep a picture; a disk that is full costs the picture, nothing else."""
         temporary = path.with_suffix(".part")
         now = self._clock()

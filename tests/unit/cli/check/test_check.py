@@ -241,7 +241,7 @@ def test_many_old_files(tmp_path: Path, healthy: Listener) -> None:
     assert "accept-backlog office" in found.advice
     log = JobLog(config.database_path)
     log.database.open()
-    log.facts.table.keep("inbox_started:office", "1")
+    log.facts.table.put("inbox_started:office", "1")
     log.database.close()
     assert "inbox office: 3 files wait" in of(check_all(config), "ok")
 

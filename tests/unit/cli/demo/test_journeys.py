@@ -65,7 +65,7 @@ def test_the_way_is_read_from_the_log(ways: Journeys) -> None:
         concluded("1", "success"),
         filed("1", "done", "2026-11/a.jpg"),
     ):
-        ways.hear(line, 2.0)
+        ways.note_line(line, 2.0)
     row = ways.rows["a.jpg"]
     assert (row.places, row.state, ways.has_ended("a.jpg")) == (["processing", "N8N", "done"], "success", True)
     assert not ways.has_ended("b.jpg")
@@ -84,8 +84,8 @@ def test_the_way_is_read_from_the_log(ways: Journeys) -> None:
 )
 def test_each_end_has_its_words(ways: Journeys, line: dict[str, Any], state: str) -> None:
     """What became of a receipt is said in words, whatever the reason is."""
-    ways.hear(recorded("a.jpg", "1"), 1.0)
-    ways.hear(line, 2.0)
+    ways.note_line(recorded("a.jpg", "1"), 1.0)
+    ways.note_line(line, 2.0)
     assert ways.rows["a.jpg"].state == state
 
 
@@ -94,14 +94,14 @@ def test_the_inbox_is_looked_into(ways: Journeys, told: Told, tmp_path: Path) ->
     path, processing = tmp_path / "inbox" / "a.jpg", tmp_path / "processing" / "0192"
     path.parent.mkdir()
     processing.mkdir(parents=True)
-    ways.look(tmp_path, 1.0)
+    ways.read_folders(tmp_path, 1.0)
     states = [ways.rows["a.jpg"].state]
     for content in (b"12345", b"1234567890"):
         path.write_bytes(content)
-        ways.look(tmp_path, 2.0)
+        ways.read_folders(tmp_path, 2.0)
         states.append(ways.rows["a.jpg"].state)
     path.rename(processing / "a.jpg")
-    ways.look(tmp_path, 3.0)
+    ways.read_folders(tmp_path, 3.0)
     assert [*states, ways.rows["a.jpg"].state] == ["", "being written: 50 %", "must stay unchanged", "being checked"]
     assert ways.rows["a.jpg"].places == ["inbox", "processing"]
     assert [name for name, _ in told.told] == ["a.jpg"] * 3
@@ -110,17 +110,17 @@ def test_the_inbox_is_looked_into(ways: Journeys, told: Told, tmp_path: Path) ->
 def test_other_files_and_lines_are_left_alone(ways: Journeys, told: Told) -> None:
     """A line about a file that is not the demo's, or about nothing known, changes no row."""
     for line in (recorded("stranger.jpg", "9"), concluded("9", "success"), {"event": "daemon.started"}, {}):
-        ways.hear(line, 1.0)
+        ways.note_line(line, 1.0)
     assert told.told == []
     assert all(row.places == [] for row in ways.rows.values())
 
 
 def test_holds_and_warnings_are_told(ways: Journeys, told: Told) -> None:
     """That N8N is held and goes on is told, and so is every warning that the demo has no words for."""
-    ways.hear({"event": "destination.held", "level": "warning"}, 1.0)
+    ways.note_line({"event": "destination.held", "level": "warning"}, 1.0)
     ways.draw(1.0)
     assert told.footer == "N8N (the stand-in) does not answer; receipts are held"
-    ways.hear({"event": "destination.resumed", "level": "info"}, 2.0)
-    ways.hear({"event": "file.blocked", "level": "warning", "why": "no \x1b[31mright"}, 3.0)
+    ways.note_line({"event": "destination.resumed", "level": "info"}, 2.0)
+    ways.note_line({"event": "file.blocked", "level": "warning", "why": "no \x1b[31mright"}, 3.0)
     assert [name for name, _ in told.told] == ["N8N", "N8N", "the daemon"]
     assert told.told[-1][1] == "warns of file.blocked: no \\x1b[31mright"

@@ -132,7 +132,7 @@ def test_a_trouble_is_told_once_and_its_end_once(log: JobLog, fault: Fault, word
                 assert known(log) == before  # reading goes on, and does not end the trouble
         log.database.change("UPDATE job SET message = 'x' WHERE job_id = 'nobody'")
         assert log.database.trouble == str(caught.value)  # nothing was written by that
-        log.facts.table.keep("fact", "value")
+        log.facts.table.put("fact", "value")
         assert not is_in_trouble(log)
         write_much(log)
     assert lines == [
@@ -158,7 +158,7 @@ def test_a_trouble_inside_of_a_group_is_told_by_its_cause(log: JobLog) -> None:
 
     def write_in_a_group() -> None:
         with log.database.transaction():
-            log.facts.table.keep("fact", "value")
+            log.facts.table.put("fact", "value")
             write_much(log)
 
     with full(log), pytest.raises(JobLogError, match="its disk is full"):
@@ -207,7 +207,7 @@ def test_a_log_that_is_damaged_in_use_is_not_written_any_more(log: JobLog) -> No
             log.lookups.listing(limit=None)
         for _ in range(2):
             with pytest.raises(JobLogError, match="it is damaged"):
-                log.facts.table.keep("fact", "value")
+                log.facts.table.put("fact", "value")
     assert [line["event"] for line in lines] == ["job_log.failing"]
     assert log.database.trouble is not None
 
@@ -287,10 +287,10 @@ def test_a_log_that_cannot_be_restored_is_kept_until_it_can(log: JobLog) -> None
                 log.backup.restore(refuse)
             with pytest.raises(JobLogError, match=r"cannot be written anew: .*is there room for it\?"):
                 log.backup.restore()
-            log.facts.table.keep("fact", "value")
+            log.facts.table.put("fact", "value")
         assert log.database.trouble is not None
         log.backup.restore(log.database.path.parent.mkdir)
-        log.facts.table.keep("fact", "another")
+        log.facts.table.put("fact", "another")
     assert [line["event"] for line in lines] == ["job_log.failing", "job_log.restored", "job_log.mended"]
     assert ids(log.database.path) == before
     assert log.database.trouble is None
@@ -321,14 +321,14 @@ def test_a_log_that_cannot_be_opened_anew_says_so_until_it_can(log: JobLog, monk
         with pytest.raises(JobLogError, match="cannot be written anew"):
             log.backup.restore()
     for use in (
-        lambda: log.facts.table.keep("fact", "value"),
+        lambda: log.facts.table.put("fact", "value"),
         lambda: log.facts.table.get("fact"),
         log.lookups.listing,
     ):
         with pytest.raises(JobLogError, match="cannot be written anew"):
             use()
     log.database.open()
-    log.facts.table.keep("fact", "value")
+    log.facts.table.put("fact", "value")
     assert log.database.trouble is None
     assert known(log) == before
 

@@ -63,13 +63,13 @@ def fail_inside(log: JobLog, work: Work) -> None:
 
 def test_those_who_wait_share_a_commit(log: JobLog) -> None:
     """What came while another one wrote is committed together with that, once, and all of it is durable."""
-    works = [lambda number=number: log.facts.table.keep(f"late {number}", "") for number in range(5)]
+    works = [lambda number=number: log.facts.table.put(f"late {number}", "") for number in range(5)]
     words = said(log)
     with queued(log, works):
-        log.facts.table.keep("first", "")
+        log.facts.table.put("first", "")
     assert facts(log) == {"first", *(f"late {number}" for number in range(5))}
     assert (words.count("BEGIN"), words.count("COMMIT")) == (1, 1)
-    log.facts.table.keep("alone", "")
+    log.facts.table.put("alone", "")
     assert "alone" in facts(log)
     assert (words.count("BEGIN"), words.count("COMMIT")) == (2, 2)
 
@@ -81,16 +81,16 @@ def test_nobody_goes_on_before_what_was_written_or_seen_is_durable(log: JobLog, 
     found: list[tuple[set[str], bool]] = []
 
     def go_on() -> None:
-        log.facts.table.keep("second", "") if ask == "write" else log.facts.table.get("first")
+        log.facts.table.put("second", "") if ask == "write" else log.facts.table.get("first")
         has_gone_on.set()
 
     def look() -> None:
         with log.database.transaction():
-            log.facts.table.keep("last", "")
+            log.facts.table.put("last", "")
             found.append((facts(log), has_gone_on.wait(_SOON_SECONDS)))
 
     with queued(log, [go_on, look]) as futures:
-        log.facts.table.keep("first", "")
+        log.facts.table.put("first", "")
     assert [future.exception() for future in futures] == [None, None]
     assert found == [(set(), False)]
     assert {"first", "last"} <= facts(log)
@@ -99,13 +99,13 @@ def test_nobody_goes_on_before_what_was_written_or_seen_is_durable(log: JobLog, 
 def test_a_part_that_fails_is_taken_back_alone(log: JobLog) -> None:
     """An error in one thread's transaction reaches that thread only, and takes back nothing of the others."""
     works = [
-        lambda: log.facts.table.keep("before", ""),
-        lambda: fail_inside(log, lambda: log.facts.table.keep("failed", "")),
-        lambda: log.facts.table.keep("after", ""),
-        lambda: fail_inside(log, lambda: log.facts.table.keep("failed last", "")),
+        lambda: log.facts.table.put("before", ""),
+        lambda: fail_inside(log, lambda: log.facts.table.put("failed", "")),
+        lambda: log.facts.table.put("after", ""),
+        lambda: fail_inside(log, lambda: log.facts.table.put("failed last", "")),
     ]
     with queued(log, works) as futures:
-        log.facts.table.keep("first", "")
+        log.facts.table.put("first", "")
     assert [type(future.exception()) for future in futures] == [type(None), PlannedError, type(None), PlannedError]
     assert facts(log) == {"first", "before", "after"}
 
@@ -114,8 +114,8 @@ def test_those_who_wait_go_on_where_the_first_fails(log: JobLog) -> None:
     """An error in the transaction that began takes back that one; those who waited for it are committed."""
 
     def begin() -> None:
-        with queued(log, [lambda: log.facts.table.keep("late", ""), lambda: log.facts.table.keep("later", "")]):
-            log.facts.table.keep("first", "")
+        with queued(log, [lambda: log.facts.table.put("late", ""), lambda: log.facts.table.put("later", "")]):
+            log.facts.table.put("first", "")
             raise PlannedError
 
     with pytest.raises(PlannedError):
@@ -139,13 +139,13 @@ def test_a_full_disk_fails_the_whole_group(log: JobLog) -> None:
             pytest.raises(JobLogError, match="its disk is full"),
             queued(log, [write_much]) as [future],  # one alone: who comes first of two is anybody's guess
         ):
-            log.facts.table.keep("first", "")
+            log.facts.table.put("first", "")
         error = future.exception()
         assert isinstance(error, JobLogError)
         assert "its disk is full" in str(error)
         assert (facts(log), log.lookups.listing()) == (set(), [])
         log.database.select(f"PRAGMA max_page_count = {most}")
-        log.facts.table.keep("third", "")
+        log.facts.table.put("third", "")
     assert facts(log) == {"third"}
     assert [line["event"] for line in lines] == ["job_log.failing", "job_log.mended"]
 
@@ -155,25 +155,25 @@ def test_a_commit_that_fails_fails_all_its_parts(log: JobLog) -> None:
     with ExitStack() as refused, capture_logs() as lines:
 
         def write_in_vain() -> None:
-            log.facts.table.keep("first", "")
+            log.facts.table.put("first", "")
             refused.enter_context(refusing_commits(log))
 
         with (
             pytest.raises(JobLogError, match="cannot be used now"),
-            queued(log, [lambda: log.facts.table.keep("second", ""), lambda: log.facts.table.get("first")]) as futures,
+            queued(log, [lambda: log.facts.table.put("second", ""), lambda: log.facts.table.get("first")]) as futures,
         ):
             write_in_vain()
         assert [type(future.exception()) for future in futures] == [JobLogError, JobLogError]
         assert facts(log) == set()
         refused.close()
-        log.facts.table.keep("third", "")
+        log.facts.table.put("third", "")
     assert facts(log) == {"third"}
     assert [line["event"] for line in lines] == ["job_log.failing", "job_log.mended"]
 
 
 def test_closing_commits_what_was_left_to_others(log: JobLog) -> None:
     """What a thread has written, and left to the next one to commit, is durable after the log was closed."""
-    with queued(log, [lambda: log.facts.table.keep("second", "")]):
-        log.facts.table.keep("first", "")
+    with queued(log, [lambda: log.facts.table.put("second", "")]):
+        log.facts.table.put("first", "")
     log.database.close()
     assert facts(log) == {"first", "second"}

@@ -47,7 +47,7 @@ def test_names_and_texts_stay(log: JobLog, attribute: str) -> None:
     name, value, text = FORMS[attribute]
     fact = fact_of(log, attribute)
     assert fact.get() is None
-    fact.keep(value)
+    fact.put(value)
     assert log.facts.table.get(name) == text
     assert fact.get() == value
 
@@ -63,14 +63,14 @@ def test_each_fact_has_its_form(log: JobLog) -> None:
 def test_an_empty_text_is_an_empty_value(log: JobLog, attribute: str, empty: object) -> None:
     """Versions before wrote an empty text for nothing."""
     fact = fact_of(log, attribute)
-    log.facts.table.keep(fact.name, "")
+    log.facts.table.put(fact.name, "")
     assert fact.get() == empty
 
 
 @pytest.mark.parametrize("text", ["", "none", "1.5"])
 def test_a_counter_that_cannot_be_read_is_zero(log: JobLog, text: str) -> None:
     """A counter that somebody changed by hand keeps no daemon from its start."""
-    log.facts.table.keep("log_counter", text)
+    log.facts.table.put("log_counter", text)
     assert log.facts.starts.get() == 0
 
 

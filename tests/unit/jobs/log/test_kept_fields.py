@@ -106,8 +106,8 @@ def test_attempts_are_kept_in_order(log: JobLog) -> None:
 
 def test_a_fact_is_the_last_that_was_kept(log: JobLog) -> None:
     """A fact has one value: that which was kept last; an unknown one is None."""
-    log.facts.table.keep("alive_at", "1")
-    log.facts.table.keep("alive_at", "2")
+    log.facts.table.put("alive_at", "1")
+    log.facts.table.put("alive_at", "2")
     assert (log.facts.table.get("alive_at"), log.facts.table.get("unknown")) == ("2", None)
 
 

@@ -116,6 +116,6 @@ def test_a_balance_that_another_version_kept_counts_as_none(tmp_path: Path, fact
     """A fact has no migration: one with other fields stops neither `status` nor the daemon."""
     log = JobLog(tmp_path / "receipts.db")
     log.database.open()
-    log.facts.table.keep("balance", fact)
+    log.facts.table.put("balance", fact)
     assert last_balance(log) is None
     log.database.close()

@@ -152,14 +152,14 @@ def write(log: JobLog) -> Job:
     log.jobs.advance(other.job_id, Event.FAIL, NOW + 2)
     log.moves.abandon_move(other.job_id, NOW, "")
     with log.database.transaction():
-        log.moves.bring(other, NOW, "", {})
+        log.moves.relocate(other, NOW, "", {})
     filed = log.lookups.get(job.job_id)
     assert filed is not None
     intended = log.moves.intend_removals("office", [filed], INBOXES, NOW + 3)
     log.files.begun_removals("office")
     log.moves.finish_removals("office", [], {each.job_id: "" for each in intended}, NOW + 3)
     log.jobs.trim([job.job_id], NOW + 9)
-    log.facts.table.keep("a", "b")
+    log.facts.table.put("a", "b")
     log.facts.table.replace("upload:", "old", "new")
     log.facts.table.forget("a", "c")
     return filed

@@ -33,7 +33,7 @@ def test_an_error_takes_everything_back(log: JobLog) -> None:
     def work() -> None:
         log.jobs.insert(make_job())
         log.jobs.advance(job.job_id, Event.CLAIM, NOW)
-        log.facts.table.keep("a", "b")
+        log.facts.table.put("a", "b")
         with log.database.transaction():
             log.histories.note(job.job_id, NOW, "x")
 
@@ -48,8 +48,8 @@ def test_an_error_inside_an_inner_transaction_takes_everything_back(log: JobLog)
     before = everything(log)
 
     def work() -> None:
-        log.facts.table.keep("a", "b")
-        fail_inside(log, lambda: log.facts.table.keep("c", "d"))
+        log.facts.table.put("a", "b")
+        fail_inside(log, lambda: log.facts.table.put("c", "d"))
 
     with pytest.raises(PlannedError), log.database.transaction():
         work()
@@ -78,10 +78,10 @@ def test_threads_share_no_transaction(log: JobLog) -> None:
     def work(number: int) -> None:
         for turn in range(10):
             if number % 2:
-                log.facts.table.keep(f"{number}-{turn}", "kept")
+                log.facts.table.put(f"{number}-{turn}", "kept")
             else:
                 with pytest.raises(PlannedError):
-                    fail_inside(log, lambda: log.facts.table.keep(f"{number}-{turn}", "lost"))  # noqa: B023 - called at once
+                    fail_inside(log, lambda: log.facts.table.put(f"{number}-{turn}", "lost"))  # noqa: B023 - called at once
 
     in_threads(6, work)
     assert sorted(everything(log)["fact"]) == sorted(

@@ -36,7 +36,7 @@ def test_more_than_a_page(office: Office, monkeypatch: pytest.MonkeyPatch) -> No
     path_of(office, office.recorded()[0]).unlink()
     (office.processing.parent / "done" / "foreign.txt").write_text("foreign")
     told: list[int] = []
-    sums = proof(office, tell_progress=told.append)
+    sums = proof(office, show_progress=told.append)
     assert (sums.received, told) == (6, [2, 4, 6])
     assert named(sums) == [("archived", "a.jpg"), ("unknown", "foreign.txt")]
 
@@ -46,7 +46,7 @@ def test_a_selection(office: Office) -> None:
     first, second, third = (office.drop_in(f"{number}.jpg", CONTENTS[number]) for number in range(3))
     rows: list[str] = []
     selection = Selection(since=second.created_at, until=third.created_at)
-    sums = proof(office, selection, tell_row=lambda job, _path, _finding: rows.append(job.job_id))
+    sums = proof(office, selection, write_row=lambda job, _path, _finding: rows.append(job.job_id))
     assert (sums.received, rows) == (1, [second.job_id])
     assert first.created_at < second.created_at < third.created_at
     assert proof(office, Selection(inbox="office")).received == 3

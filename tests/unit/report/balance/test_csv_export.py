@@ -55,8 +55,8 @@ def test_an_export(office: Office, tmp_path: Path) -> None:
     path_of(office, jobs["b"]).unlink()
     target = tmp_path / "out" / "november.csv"
     target.parent.mkdir()
-    with exporting(target) as tell_row:
-        proof(office, tell_row=tell_row)
+    with exporting(target) as write_row:
+        proof(office, write_row=write_row)
     raw = target.read_bytes()
     assert raw.startswith(b"\xef\xbb\xbfjob_id,status,reason,inbox,subfolder,filename,received_utc,received_local,")
     assert raw.count(b"\r\n") == raw.count(b"\n") == 7
@@ -75,8 +75,8 @@ def test_an_export_that_breaks_off(tmp_path: Path) -> None:
     """What is not whole never gets its name, and nothing is left lying about."""
 
     def interrupted() -> None:
-        with exporting(tmp_path / "november.csv") as tell_row:
-            tell_row(make_job(), "", Finding.OK)
+        with exporting(tmp_path / "november.csv") as write_row:
+            write_row(make_job(), "", Finding.OK)
             assert len(list(tmp_path.iterdir())) == 1
             raise KeyboardInterrupt
 

@@ -81,7 +81,7 @@ def test_what_changed_is_hashed(office: Office) -> None:
     assert (line["event"], line["hashed"]) == ("balance.checked", 1)
     last = last_balance(office.log)
     assert last is not None
-    office.log.facts.table.keep("balance", json.dumps(asdict(replace(last, hashed_at=time.time()))))
+    office.log.facts.table.put("balance", json.dumps(asdict(replace(last, hashed_at=time.time()))))
     path_of(office, jobs["a"]).write_bytes(CONTENTS[0][:-1] + b"x")
     (line,) = Watchman(office).after(0)
     assert (line["event"], line["changed"]) == ("balance.disagrees", 1)

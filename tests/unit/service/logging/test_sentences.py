@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from receipt_watcher.service.logging.event_words import Sentence
 from receipt_watcher.service.logging.events import SENTENCES
-from receipt_watcher.service.logging.sentences import catalog, fields_said, message_id, say
+from receipt_watcher.service.logging.sentences import catalog, fields_said, message_id, sentence_of
 from tests.docs_tables import CATALOG
 from tests.fakes.daemons.process import REPOSITORY
 
@@ -117,7 +117,7 @@ def test_a_sentence_is_well_made(sentence: Sentence) -> None:
 )
 def test_what_is_said(event: str, fields: dict[str, object], said: str | None) -> None:
     """A sentence says what there is as a person would, and leaves out what there is not."""
-    assert say(event, fields) == said
+    assert sentence_of(event, fields) == said
 
 
 TEXTS = st.text(st.characters(exclude_categories=()))
@@ -128,7 +128,7 @@ VALUES = st.one_of(TEXTS, st.none(), st.integers(), st.floats(), st.lists(TEXTS)
 def test_anything_can_be_said(event: str, choice: st.DataObject) -> None:
     """Whatever is in the fields, a sentence is one line that can be shown, and has no brackets left over."""
     fields = {name: choice.draw(VALUES) for name in fields_said(event)}
-    text = say(event, fields)
+    text = sentence_of(event, fields)
     assert text
     assert text.isprintable()
 

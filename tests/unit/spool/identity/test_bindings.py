@@ -79,7 +79,7 @@ def test_before_it_is_used_any_folder_will_do(
     bindings: Bindings, spool: Spool, folder: Folder, remount: Remount
 ) -> None:
     """A share may be mounted only after the first start: until a receipt has come nothing is bound."""
-    bindings.keep(NOW)
+    bindings.store(NOW)
     remount(spool.folders.path_of(folder), "mounted later")
     assert why_away(bindings) == ""
 
@@ -93,10 +93,10 @@ def test_a_folder_that_was_used_is_bound(
     """Nothing, the folder below the mount and another disk are told apart from it; the text says what to type."""
     path, log = spool.folders.path_of(folder), bindings._log
     remount(path, "its own")
-    bindings.keep(NOW)
+    bindings.store(NOW)
     file_away(log, spool.folders, "a.jpg", Event.SUCCEED)
     file_away(log, spool.folders, "b.jpg", Event.FAIL)
-    bindings.keep(NOW)
+    bindings.store(NOW)
     assert why_away(bindings) == ""
     if instead == "disk":
         remount(path, "other")
@@ -117,12 +117,12 @@ def test_an_exchanged_disk_is_accepted_once_taken_over(
 ) -> None:
     """What `take-over` accepts is bound from then on, and the disk before it is another one."""
     remount(spool.folders.done, "first")
-    bindings.keep(NOW)
+    bindings.store(NOW)
     file_away(log, spool.folders, "a.jpg", Event.SUCCEED)
     (spool.folders.done / "a.jpg").unlink()
     remount(spool.folders.done, "second")
     assert "is another folder" in why_away(bindings)
-    bindings.keep(NOW, is_taken_over=True)
+    bindings.store(NOW, is_taken_over=True)
     assert why_away(bindings) == ""
     remount(spool.folders.done, "first")
     assert "is another folder" in why_away(bindings)
@@ -133,7 +133,7 @@ def test_a_disk_with_the_files_of_the_log_is_the_same_place(
 ) -> None:
     """Another disk at the same mount point to which the files were copied needs no command."""
     remount(spool.folders.done, "first")
-    bindings.keep(NOW)
+    bindings.store(NOW)
     file_away(log, spool.folders, "a.jpg", Event.SUCCEED)
     remount(spool.folders.done, "a copy")
     assert why_away(bindings) == ""
@@ -141,7 +141,7 @@ def test_a_disk_with_the_files_of_the_log_is_the_same_place(
 
 def test_people_may_replace_done_on_the_same_mount(bindings: Bindings, log: JobLog, spool: Spool) -> None:
     """Renaming done/ and making a new one is how people archive; its mount is there."""
-    bindings.keep(NOW)
+    bindings.store(NOW)
     file_away(log, spool.folders, "a.jpg", Event.SUCCEED)
     spool.folders.done.rename(spool.folders.done.with_name("done-2025"))
     assert "done is not there" in why_away(bindings)
@@ -156,7 +156,7 @@ def test_a_processing_that_was_replaced_lacks_its_receipts(bindings: Bindings, l
     file = processing / job.stored_path
     file.parent.mkdir(parents=True)
     file.write_bytes(b"a receipt")
-    bindings.keep(NOW)
+    bindings.store(NOW)
     processing.rename(processing.with_name("elsewhere"))
     processing.mkdir()
     assert "is another folder" in why_away(bindings, is_ours=False)
@@ -175,13 +175,13 @@ def test_an_older_installation_binds_when_a_file_is_found(
     file_away(log, spool.folders, "a.jpg", Event.SUCCEED, NOW - 100)
     real = spool.folders.done.rename(spool.folders.done.with_name("real"))
     spool.folders.done.mkdir()
-    bindings.keep(NOW)
+    bindings.store(NOW)
     assert why_away(bindings) == ""
     spool.folders.done.rmdir()
     real.rename(spool.folders.done)
     remount(spool.folders.done, "its own")
     assert why_away(bindings) == ""
-    bindings.keep(NOW)
+    bindings.store(NOW)
     remount(spool.folders.done, "another")
     (spool.folders.done / "a.jpg").unlink()
     assert "is another folder" in why_away(bindings)
@@ -194,15 +194,15 @@ def test_what_is_filed_below_a_mount_point_does_not_shut_out_the_mount(
     done = spool.folders.done
     file_away(log, spool.folders, "old.jpg", Event.SUCCEED, NOW - 100)
     old = (done / "old.jpg").rename(done.with_name("old.jpg"))
-    bindings.keep(NOW)
+    bindings.store(NOW)
     file_away(log, spool.folders, "new.jpg", Event.SUCCEED, NOW + 100)
-    bindings.keep(NOW + 200)
+    bindings.store(NOW + 200)
     shutil.rmtree(done)
     done.mkdir()
     old.rename(done / "old.jpg")
     remount(done, "its own")
     assert why_away(bindings) == ""
-    bindings.keep(NOW + 300)
+    bindings.store(NOW + 300)
     remount(done, "")
     (done / "old.jpg").rename(done / "new.jpg")
     assert "is another folder" in why_away(bindings)
@@ -211,7 +211,7 @@ def test_what_is_filed_below_a_mount_point_does_not_shut_out_the_mount(
 def test_an_older_installation_whose_owner_file_is_gone(bindings: Bindings, log: JobLog, spool: Spool) -> None:
     """A processing/ that was in use has our .owner in it; without that its mount is away."""
     log.jobs.insert(make_job(NOW))
-    log.facts.spool_recovered.of(display_name(spool.folders.processing)).keep("yes")
+    log.facts.spool_recovered.of(display_name(spool.folders.processing)).put("yes")
     assert "has no .owner" in why_away(bindings, is_ours=False)
 
 
