@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from receipt_watcher.web.api import schemas
-from receipt_watcher.web.api.operations import BESIDE, BINARY, OPERATIONS, Operation
+from receipt_watcher.web.api.operations import BESIDE, BINARY, OPERATIONS, PATH_NAMES, Operation
 
 
 def problems_of(operation: Operation) -> list[int]:
@@ -75,7 +75,11 @@ def _answer(answer: type[Any] | str | None, parts: dict[str, Any]) -> dict[str, 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
-    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    texts = {name: {"description": PATH_NAMES[name]} for name in names if name in PATH_NAMES}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, **texts.get(name, {})}
+        for name in names
+    ]
 
 
 def _headers(operation: Operation) -> list[dict[str, Any]]:

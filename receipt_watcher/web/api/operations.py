@@ -40,6 +40,9 @@ _JOB = "/api/v1/jobs/{job_id}"
 _HOLD = "/api/v1/holds/{destination}"
 _INBOX = "/api/v1/inboxes/{inbox}"
 
+#: The meaning of the names in paths that need a word.
+PATH_NAMES = {"destination": "Its name, as `GET /api/v1/holds` gives it, with `#` written as `%23`."}
+
 OPERATIONS: dict[str, Operation] = {
     "jobs": Operation(
         method="GET",
@@ -181,7 +184,7 @@ OPERATIONS: dict[str, Operation] = {
         method="POST",
         path=_HOLD,
         right=Right.CHANGE,
-        summary="Send a destination nothing until it is resumed.",
+        summary="Send a destination nothing until it is resumed; in the path, `#` is written `%23`.",
         body=schemas.HoldRequest,
         answers={202: schemas.HoldAnswer},
         problems=(404,),
