@@ -45,10 +45,10 @@ def inboxes(context: click.Context, _parameter: click.Parameter, incomplete: str
 
 def holdable(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer what can be held: the inboxes, all of N8N, and each webhook by its name."""
-    from receipt_watcher.delivery.naming import DestinationNames
+    from receipt_watcher.delivery.naming import names_of
 
     try:
-        names = list(DestinationNames(load_config(_config_file(context)).webhook_urls()).by_url.values())
+        names = list(names_of(load_config(_config_file(context))).by_url.values())
     except (ReceiptWatcherError, OSError):
         names = []
     items = [CompletionItem("n8n", help="every webhook"), *map(CompletionItem, names)]

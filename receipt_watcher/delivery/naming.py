@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from receipt_watcher.config.options import Config
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold
 from receipt_watcher.spool.route import InboxRoute
 
@@ -24,28 +25,40 @@ def branches_of(routes: Iterable[InboxRoute], url: str) -> list[str]:
     return [branch.key for route in routes for branch in route.branches if branch.webhook_url == url]
 
 
+def names_of(config: Config) -> DestinationNames:
+    """Return the names of all configured destinations, and what earlier versions called them."""
+    # Earlier versions numbered the subfolders of an inbox before the inbox itself.
+    innermost_first = (branch.webhook_url for inbox in config.inboxes for branch in config.branches(inbox))
+    return DestinationNames(config.webhook_urls(), innermost_first)
+
+
 def host_of(url: str) -> str:
     """Return the host of a URL, without its port."""
     return urlsplit(url).hostname or "n8n"
 
 
 class DestinationNames:
-    """The names of all destinations, in the order of the configuration."""
+    """The names of all destinations, in the order of the configuration.
 
-    def __init__(self, urls: Iterable[str]) -> None:
+    `labelled_urls` are the same URLs in the order in which earlier versions numbered them.
+    """
+
+    def __init__(self, urls: Iterable[str], labelled_urls: Iterable[str] = ()) -> None:
         self._names: dict[str, str] = {}
         self._aliases: dict[str, str] = {}
         hosts: Counter[str] = Counter()
-        places: Counter[str] = Counter()
         for url in dict.fromkeys(urls):
-            host, place = host_of(url), urlsplit(url).netloc.rpartition("@")[2]
+            host = host_of(url)
             hosts[host] += 1
-            places[place] += 1
             self._names[url] = host if hosts[host] == 1 else f"{host}#{hosts[host]}"
-            # What earlier versions said: the id of the API, and the names of metrics and of /health/ready.
             old_id = hashlib.sha256(url.encode()).hexdigest()[:_ID_CHARACTERS]
-            for alias in (url, old_id, f"{place}#{places[place]}", f"{host}#{hosts[host]}"):
-                self._aliases.setdefault(alias, url)
+            self._aliases |= {url: url, old_id: url, f"{host}#{hosts[host]}": url}
+        # The labels of metrics and of /health/ready in earlier versions: with the port, if the URL has one.
+        places: Counter[str] = Counter()
+        for url in dict.fromkeys(labelled_urls):
+            place = urlsplit(url).netloc.rpartition("@")[2]
+            places[place] += 1
+            self._aliases.setdefault(f"{place}#{places[place]}", url)
 
     @property
     def by_url(self) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from receipt_watcher.config.options import Config
-from receipt_watcher.delivery.naming import DestinationNames, branches_of
+from receipt_watcher.delivery.naming import branches_of, names_of
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.json_view import iso_time
@@ -39,7 +39,7 @@ class DaemonOverview:
         clock: Callable[[], float],
     ) -> None:
         self._config = config
-        self._names = DestinationNames(config.webhook_urls())
+        self._names = names_of(config)
         self._log = log
         self._holds = holds
         self._routes = [gate.route for gate in gates]

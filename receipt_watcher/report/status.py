@@ -16,7 +16,7 @@ from receipt_watcher.config.options import Config
 from receipt_watcher.config.schedule import clock_text, duration_text
 from receipt_watcher.config.secrets import masked
 from receipt_watcher.config.sections.inbox import Inbox
-from receipt_watcher.delivery.naming import DestinationNames
+from receipt_watcher.delivery.naming import DestinationNames, names_of
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
 from receipt_watcher.inbox.state import Closed, InboxState
@@ -287,7 +287,7 @@ class Status:
 
 def status_of(config: Config, log: JobLog, holds: Holds, installation: Installation, now: float) -> Status:
     """Collect the picture."""
-    destinations = DestinationNames(config.webhook_urls())
+    destinations = names_of(config)
     names = [inbox.name for inbox in config.inboxes]
     counts = log.statistics.counts()
     standings = [standing for standing in holds.all() if standing.url in destinations.by_url]

@@ -14,7 +14,7 @@ from receipt_watcher.config.roles import Role
 from receipt_watcher.config.sections.http import Jwt
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.reachability import reachability_of
-from receipt_watcher.delivery.naming import DestinationNames
+from receipt_watcher.delivery.naming import names_of
 from receipt_watcher.errors import ReceiptWatcherError
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox.gate import Gate
@@ -133,7 +133,7 @@ def page_settings(config: Config) -> PageSettings:
     """Return what of the configuration the status page shows."""
     return PageSettings(
         inbox_names=[inbox.name for inbox in config.inboxes],
-        names=DestinationNames(config.webhook_urls()),
+        names=names_of(config),
         max_file_mb=config.limits.max_file_mb,
         zone=config.notify.zone,
     )

@@ -21,7 +21,7 @@ from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.delivery.destinations.http_client import Outbound
 from receipt_watcher.delivery.destinations.n8n.webhook import N8N, N8NSettings
 from receipt_watcher.delivery.kept_callbacks import KeptCallbacks, conclude_kept
-from receipt_watcher.delivery.naming import DestinationNames
+from receipt_watcher.delivery.naming import names_of
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.examine.pool import ExaminerPool
 from receipt_watcher.examine.process import file_limits_of
@@ -103,7 +103,7 @@ def _shared(
         last_closed=LastClosed(config.state_dir, config.database_path),
         holds=log.holds,
         starts=Starts(log, resources.installation),
-        names=DestinationNames(config.webhook_urls()),
+        names=names_of(config),
         outbound=n8n_client(
             config,
             timeout_seconds=config.n8n.timeout_seconds,

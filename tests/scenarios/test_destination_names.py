@@ -51,6 +51,14 @@ def test_one_name_everywhere(daemon: RunningDaemon, n8n: StandIn) -> None:
             assert (resumed.status_code, resumed.json()["by_hand"]) == (202, None)
 
 
+def test_labels_of_earlier_versions(daemon: RunningDaemon, n8n: StandIn) -> None:
+    """Labels of metrics numbered a subfolder before its inbox; each is accepted for the webhook that it named."""
+    place = n8n.webhook_url.split("/")[2]
+    with daemon:
+        held = json.loads(daemon.run("hold", f"{place}#1", f"{place}#2", "--json").stdout)
+    assert [hold["name"] for hold in held] == [SECOND, FIRST]
+
+
 def test_a_name_that_is_none_is_refused_with_those_that_are(daemon: RunningDaemon) -> None:
     """Who types a wrong name is told the right ones."""
     with daemon:

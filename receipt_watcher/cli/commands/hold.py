@@ -82,12 +82,12 @@ def _meant(config: Config, names: Iterable[str], known: Sequence[ManualHold], no
     Raises:
         UsageError: nothing has that name.
     """
-    from receipt_watcher.delivery.naming import DestinationNames
+    from receipt_watcher.delivery.naming import names_of
     from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold
 
     meant: dict[tuple[str, str], ManualHold] = {}
     inboxes = [inbox.name for inbox in config.inboxes]
-    destinations = DestinationNames(config.webhook_urls())
+    destinations = names_of(config)
     for name in names:
         if name in inboxes:
             here = [ManualHold(HoldTarget.INBOX, name, now, "")]
@@ -95,7 +95,9 @@ def _meant(config: Config, names: Iterable[str], known: Sequence[ManualHold], no
             named = destinations.url_of(name)
             urls = list(destinations.by_url) if name == "n8n" else [named] if named is not None else []
             here = [ManualHold(HoldTarget.DESTINATION, url, now, "") for url in urls]
-            here += [hold for hold in known if not urls and name in (hold.name, destinations.held(hold))]
+            # A webhook that left the configuration may share its host's name with one that is in it.
+            gone = [hold for hold in known if hold.name not in destinations.by_url]
+            here += [hold for hold in gone if name in (hold.name, destinations.held(hold))]
         if not here:
             all_names = [*inboxes, "n8n", *destinations.by_url.values()]
             raise click.UsageError(f"There is no {name!r}; it may be one of: {', '.join(all_names)}")
@@ -104,9 +106,9 @@ def _meant(config: Config, names: Iterable[str], known: Sequence[ManualHold], no
 
 
 def _show(config: Config, done: Sequence[tuple[ManualHold, bool]], words: tuple[str, str], *, as_json: bool) -> None:
-    from receipt_watcher.delivery.naming import DestinationNames
+    from receipt_watcher.delivery.naming import names_of
 
-    names = DestinationNames(config.webhook_urls())
+    names = names_of(config)
     if as_json:
         print_json([{"kind": hold.kind.value, "name": names.held(hold), "done": changed} for hold, changed in done])
         return

@@ -10,7 +10,7 @@ from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold
 
 FIRST, SECOND, LOCAL = "https://u:p@n8n:5678/a?k=1", "https://n8n:5678/c", "https://[::1]/b"
-NAMES = DestinationNames([FIRST, LOCAL, SECOND, FIRST])
+NAMES = DestinationNames([FIRST, LOCAL, SECOND, FIRST], [SECOND, FIRST, LOCAL])
 
 
 def old_id(url: str) -> str:
@@ -32,8 +32,8 @@ def test_destinations_are_named_by_host() -> None:
         (SECOND, SECOND),
         (old_id(FIRST), FIRST),
         (old_id(SECOND), SECOND),
-        ("n8n:5678#1", FIRST),
-        ("n8n:5678#2", SECOND),
+        ("n8n:5678#1", SECOND),
+        ("n8n:5678#2", FIRST),
         ("[::1]#1", LOCAL),
         ("n8n#1", FIRST),
         ("n8n#3", None),
@@ -47,8 +47,9 @@ def test_names_of_older_versions_are_accepted(name: str, url: str | None) -> Non
 
 def test_a_name_is_never_an_alias_of_another() -> None:
     """A host that looks like another one's old label names itself."""
-    names = DestinationNames(["http://n8n/a", "http://n8n/b"])
-    assert [names.url_of(name) for name in names.by_url.values()] == ["http://n8n/a", "http://n8n/b"]
+    urls = ["http://n8n/a", "http://n8n/b"]
+    names = DestinationNames(urls, reversed(urls))
+    assert [names.url_of(name) for name in ("n8n", "n8n#1", "n8n#2")] == [urls[0], urls[0], urls[1]]
 
 
 def test_a_destination_that_is_gone_is_named_by_its_host() -> None:
