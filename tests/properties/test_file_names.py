@@ -30,7 +30,7 @@ from tests.conftest import INSTALLATION, FakeClock, open_log
 from tests.properties.interleavings import be_quiet
 from tests.properties.turns import picture
 from tests.unit.inbox.test_take_in import route_on
-from tests.unit.spool.test_filing import MONTH, Office
+from tests.unit.spool.filing.office import MONTH, Office
 
 CONTENT, OTHER = picture(1), picture(2)
 NOT_A_NAME = {b"", b".", b".."}

@@ -22,7 +22,7 @@ from tests.fakes.daemons.killed_at_step import DIED, steps_until
 from tests.fakes.daemons.process import digest
 from tests.properties.interleavings import be_quiet
 from tests.unit.inbox.test_take_in import route_on
-from tests.unit.spool.test_filing import MONTH, Office
+from tests.unit.spool.filing.office import MONTH, Office
 from tests.unit.system.disk_faults import (
     another_file_system,
     behind_a_bind_mount,

@@ -24,7 +24,7 @@ from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until
 from tests.unit.inbox.test_take_in import URL, route_on
-from tests.unit.spool.test_filing import Office
+from tests.unit.spool.filing.office import Office
 from tests.unit.system.disk_faults import Crash
 
 CAME_AT = 1_690_000_000.0

@@ -42,7 +42,7 @@ from receipt_watcher.system import disk
 from tests.conftest import INSTALLATION, TOKEN, FakeClock, make_job, open_log
 from tests.fakes.daemons.process import RunningDaemon, digest, jpegs, wait_until
 from tests.unit.inbox.test_take_in import route_on
-from tests.unit.spool.test_filing import Office
+from tests.unit.spool.filing.office import Office
 from tests.unit.system.disk_faults import Crash, crash, refusing
 
 DAY = 86400.0

@@ -15,7 +15,7 @@ from receipt_watcher.report.balance.csv_export import unguarded
 from receipt_watcher.report.balance.findings import BalanceSums
 from receipt_watcher.spool.paths import SpoolFolders
 from tests.fakes.daemons.process import jpegs
-from tests.unit.spool.test_filing import Office
+from tests.unit.spool.filing.office import Office
 
 EVERYTHING = Selection()
 CONTENTS = jpegs(12)

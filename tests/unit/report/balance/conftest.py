@@ -8,11 +8,11 @@ import pytest
 
 from receipt_watcher.report.balance import balance, daily
 from tests.unit.cli import conftest as cli
-from tests.unit.spool import test_filing
+from tests.unit.spool.filing import conftest as filing
 
 #: Fixtures of others.
 command, config_file, job_log = cli.command, cli.config_file, cli.job_log
-office, universal_time = test_filing.office, test_filing.universal_time
+office, universal_time = filing.office, filing.universal_time
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.report.balance import balance
 from receipt_watcher.report.balance.findings import Finding
 from tests.unit.report.balance.balance_office import CONTENTS, named, one_of_each, path_of, proof
-from tests.unit.spool.test_filing import Office
+from tests.unit.spool.filing.office import Office
 
 
 def test_all_agrees(office: Office) -> None:

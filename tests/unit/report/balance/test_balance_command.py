@@ -16,7 +16,7 @@ from tests.conftest import INSTALLATION, FakeClock
 from tests.unit.cli.typed_commands import Command
 from tests.unit.inbox.test_take_in import route_on
 from tests.unit.report.balance.balance_office import one_of_each, path_of, read_back
-from tests.unit.spool.test_filing import Office
+from tests.unit.spool.filing.office import Office
 
 
 def test_the_command(command: Command, job_log: JobLog, config_file: Path) -> None:

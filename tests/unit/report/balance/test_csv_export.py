@@ -16,7 +16,7 @@ from receipt_watcher.report.balance.findings import Finding
 from receipt_watcher.system.display import display_name
 from tests.conftest import make_job
 from tests.unit.report.balance.balance_office import one_of_each, path_of, proof, read_back
-from tests.unit.spool.test_filing import Office
+from tests.unit.spool.filing.office import Office
 
 WILD = st.one_of(
     st.text(max_size=20),

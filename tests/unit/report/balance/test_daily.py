@@ -22,7 +22,7 @@ from receipt_watcher.report.balance.last_result import last_balance
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, wait_until
 from tests.unit.report.balance.balance_office import CONTENTS, inbox_of, one_of_each, path_of
-from tests.unit.spool.test_filing import Office
+from tests.unit.spool.filing.office import Office
 
 
 class Watchman:

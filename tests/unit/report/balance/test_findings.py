@@ -23,7 +23,7 @@ from receipt_watcher.system.disk import PARTIAL_SUFFIX
 from tests.conftest import INSTALLATION, FakeClock
 from tests.unit.inbox.test_take_in import route_on
 from tests.unit.report.balance.balance_office import CONTENTS, EVERYTHING, inbox_of, named, one_of_each, path_of, proof
-from tests.unit.spool.test_filing import Office
+from tests.unit.spool.filing.office import Office
 
 
 def test_missing(office: Office) -> None:

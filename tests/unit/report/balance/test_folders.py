@@ -17,7 +17,7 @@ from receipt_watcher.report.balance.findings import Finding
 from receipt_watcher.spool import contents
 from receipt_watcher.system.time_limit import answering
 from tests.unit.report.balance.balance_office import named, one_of_each, path_of, proof
-from tests.unit.spool.test_filing import Office
+from tests.unit.spool.filing.office import Office
 
 
 @pytest.mark.parametrize("folder", list(Folder))

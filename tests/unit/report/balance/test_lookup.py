@@ -15,7 +15,7 @@ from receipt_watcher.report.balance import balance
 from receipt_watcher.report.balance.findings import Finding
 from tests.conftest import make_job
 from tests.unit.report.balance.balance_office import CONTENTS, named, path_of, proof
-from tests.unit.spool.test_filing import Office
+from tests.unit.spool.filing.office import Office
 
 
 def test_the_daemon_files_away_meanwhile(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from tests.conftest import INSTALLATION, FakeClock, open_log
 from tests.fakes.daemons.process import RunningDaemon, digest
 from tests.unit.inbox.test_take_in import route_on
 from tests.unit.report.balance.balance_office import CONTENTS, proof
-from tests.unit.spool.test_filing import Office
+from tests.unit.spool.filing.office import Office
 
 ENDS = ("succeed", "fail", "cancel", "open", "refused")
 TAMPERINGS = ("delete", "change", "rename", "copy", "move", "put back", "foreign", "drop back")
