@@ -76,7 +76,6 @@ OWNERS: dict[str, tuple[str, ...]] = {
 #: Test modules that are too long and are to be split. A module that is short enough must leave the list.
 TO_SPLIT = {
     "unit/spool/test_folders.py",
-    "unit/spool/test_retention.py",
 }
 
 #: Every stage logs, so structlog is everywhere; but only one module says how the lines look.
