@@ -1,6 +1,6 @@
 """Delivery windows that are closed now, and how many receipts wait for them: for `status`, health and `run --once`.
 
-What it promises: the same words wherever it is told. Nothing is written.
+What it promises: the same words on every screen. Nothing is written.
 """
 
 from __future__ import annotations

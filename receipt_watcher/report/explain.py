@@ -57,7 +57,7 @@ class Explanation:
         return not self.causes and self.code not in (State.FAILURE, WaitReason.UNAVAILABLE)
 
     def lines(self) -> Iterator[str]:
-        """Yield it as text."""
+        """Yield the explanation in lines."""
         yield self.about
         yield f"  {self.answer}"
         for cause in self.causes:
@@ -77,7 +77,7 @@ class Explanation:
             yield from _timeline(self.job)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for other programs."""
+        """Return the explanation as JSON takes it."""
         return {
             "about": self.about,
             "code": self.code,
@@ -114,7 +114,7 @@ def _timeline(job: dict[str, Any]) -> Iterator[str]:
 
 
 class Explainer:
-    """Answers for one configuration. `log` is None before the first start, `wait` pauses for so many seconds."""
+    """Answers for one configuration. `log` is None before the first start, `wait` pauses for some seconds."""
 
     def __init__(
         self, config: Config, log: JobLog | None, *, is_running: bool, now: float, wait: Callable[[float], object]
@@ -128,7 +128,7 @@ class Explainer:
     # --- what is meant -----------------------------------------------------------------------------------------
 
     def about_path(self, name: str, cwd: Path) -> Explanation | None:
-        """Explain what lies, or lay, at a path; None where no folder of ours has anything to do with it.
+        """Explain what lies, or lay, at a path; None if it is in no folder of ours.
 
         A relative path counts from here, and then from each inbox.
 
@@ -214,7 +214,7 @@ class Explainer:
         return Explanation(about, WaitReason.GROWING, settle, facts=facts)
 
     def _grown_bytes(self, path: Path, before: os.stat_result) -> int | None:
-        """Watch a file for a second, and return by how much it grew; None where it went meanwhile."""
+        """Watch a file for a second, and return by how much it grew; None if it went meanwhile."""
         self._wait(_WATCH_SECONDS)
         try:
             return os.lstat(path).st_size - before.st_size
@@ -285,7 +285,7 @@ def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float)
 
 
 def _why_not_sent(config: Config, standing: DestinationState, job: Job, now: float) -> str:
-    """Say why a receipt is not sent, where N8N is not held and its window is open."""
+    """Say why a receipt is not sent, although N8N is not held and its window is open."""
     if standing.probe_at is not None and standing.probe_at > now:
         return f"N8N asks for patience until {iso_time(standing.probe_at)}: {standing.hold_message}."
     if job.next_attempt_at is not None and job.next_attempt_at > now:
@@ -298,6 +298,6 @@ def _why_not_sent(config: Config, standing: DestinationState, job: Job, now: flo
 
 
 def _below(path: Path, folder: Path) -> Path | None:
-    """Return a path relative to a folder, wherever that really is; None where it does not lie in it."""
+    """Return a path relative to a folder, links resolved; None if it does not lie in it."""
     real = Path(os.path.realpath(folder))
     return path.relative_to(real) if path.is_relative_to(real) and path != real else None

@@ -1,8 +1,8 @@
 """Why a file that lies in an inbox has not been taken: what `explain` and `status` answer.
 
-What it promises: the same words as the daemon's own log; where the daemon runs, what it has seen counts, and where it
-does not, the file is looked at afresh by the same rules. Nothing is moved or written. A file system that answers
-nothing makes the caller wait; see `timelimit`.
+What it promises: the same words as the daemon's own log. If the daemon runs, its findings count; if not, the file is
+examined afresh by the same rules. Nothing is moved or written. A file system that does not answer makes the caller
+wait; see `system.time_limit`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from receipt_watcher.system.permissions import file_advice, folder_advice, refus
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One thing that keeps a file from being taken; `until` in Unix seconds, where it is known."""
+    """One thing that keeps a file from being taken; `until` in Unix seconds, if it is known."""
 
     why: WaitReason
     detail: str = ""
@@ -56,7 +56,7 @@ class FileFindings:
 
 @dataclass(frozen=True, slots=True)
 class InboxContext:
-    """One inbox and what is known around it; `snapshot` is the running daemon's, None where it does not run."""
+    """One inbox and what is known around it; `snapshot` is the running daemon's, None if it does not run."""
 
     config: Config
     inbox: Inbox
@@ -130,7 +130,7 @@ def _look_inside(scene: InboxContext, path: Path, status: os.stat_result) -> tup
 
 
 def duplicate_of(scene: InboxContext, relative: str, examination: Examination) -> str | None:
-    """Return the job that already has these bytes for the same target; None where there is none."""
+    """Return the job that already has these bytes for the same target; None if there is none."""
     if examination.sha256 is None or scene.log is None:
         return None
     target = branch_at(scene.config.branches(scene.inbox), Path(relative)).target

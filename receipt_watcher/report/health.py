@@ -1,9 +1,9 @@
 """The checks of `/health/ready` and of the metrics, each with a name.
 
-What it promises: a check fails where receipts are not taken, not recorded or not filed, or soon will not be: an inbox
+What it promises: a check fails if receipts are not taken, not recorded or not filed, or soon will not be: an inbox
 that is away, a job log that fails, a disk that is read-only or has less room than limits.min_free_mb, files that cannot
 be filed. A destination that is held fails nothing: its receipts wait, and it is degraded. An answer takes seconds at
-the most, also where a file system answers nothing. No words of N8N's are told: anybody may ask.
+the most, even if a file system does not answer. No words of N8N are in it: anybody may ask.
 
 Any thread may call it; it writes nothing.
 """
@@ -126,7 +126,7 @@ class Health:
 
 
 def trouble_of_disk(folder: Path, min_free_mb: float) -> str | None:
-    """Return what is wrong with the disk of a folder, or None; one that is not there is somebody else's concern."""
+    """Return what is wrong with the disk of a folder, or None; another check reports a missing folder."""
     try:
         disk = os.statvfs(folder)
     except OSError:

@@ -1,10 +1,10 @@
-"""Metrics: what Prometheus is told at `GET /metrics`, and node_exporter by a text file.
+"""Metrics for Prometheus at `GET /metrics`, and for node_exporter in a text file.
 
 What it promises: a scrape asks the job log and the gates at that moment, and costs little however long the history
 is. Counters begin at 0 with the process, which is what `rate()` expects of a restart; they count what the log has got
 since, whoever wrote it, so a verdict that is counted is durable, and `retry` at the command line counts too. While the
 log cannot be asked, what only the log knows is missing, and the rest is there. Labels are bounded: inboxes, states,
-codes of HTTP, and of a webhook URL the host alone.
+codes of HTTP, and names of destinations.
 
 Any thread may call it; a scrape waits for another one. It writes nothing, so a crash leaves nothing behind.
 """
@@ -154,7 +154,7 @@ class Present(Collector):
         self._monotonic = monotonic
 
     def collect(self) -> Iterator[Metric]:
-        """Look, and yield what was seen."""
+        """Ask the log and the gates now, and yield the gauges."""
         build = InfoMetricFamily(f"{_PREFIX}build", "Which receipt-watcher it is.")
         build.add_metric([], {"version": __version__, "python": platform.python_version()})
         yield build
@@ -238,7 +238,7 @@ class MetricsRegistry:
         self._counts.start()
 
     def page(self) -> bytes:
-        """Return all of them in Prometheus' text format, version 0.0.4."""
+        """Return all metrics in Prometheus' text format, version 0.0.4."""
         return self.text() + generate_latest(self._process)
 
     def text(self) -> bytes:

@@ -1,4 +1,4 @@
-"""The text file for node_exporter: our metrics where nothing may scrape us.
+"""The text file for node_exporter: our metrics, if nothing may scrape us.
 
 What it promises: whoever reads it finds it whole (written beside it, then renamed), readable by anybody, and no older
 than TEXTFILE_SECONDS while the daemon runs. A clean stop removes it; a crash leaves the last one, and its age tells
@@ -30,7 +30,7 @@ class Textfile:
         self._told: str | None = None
 
     def run_once(self) -> float:
-        """Write it, and return how long to wait, in seconds."""
+        """Write the file, and return how long to wait, in seconds."""
         content = self._text()
         temporary = self._path.with_name(f".{self._path.name}.new")  # node_exporter reads *.prom
         try:
@@ -49,7 +49,7 @@ class Textfile:
         return TEXTFILE_SECONDS
 
     def remove(self) -> None:
-        """Remove it: the daemon stops, and old figures are no figures."""
+        """Remove the file, since the daemon stops and old figures would mislead."""
         with contextlib.suppress(OSError):
             self._path.unlink()
 

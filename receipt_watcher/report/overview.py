@@ -1,7 +1,7 @@
 """Overview of a running daemon: what systemd, the status page, notices and `run --once` ask of it.
 
 What it promises: it changes nothing and keeps nothing; each answer is put together from what the parts say of
-themselves now. What is asked of the job log is a JobLogError where that does not answer.
+themselves now. If the job log does not answer, a question to it raises a JobLogError.
 
 Any thread may ask. A crash leaves nothing.
 """
@@ -81,7 +81,7 @@ class DaemonOverview:
         return troubles if self._log.database.trouble is None else [*troubles, self._log.database.trouble]
 
     def inbox_states(self) -> list[InboxState]:
-        """Return how the inboxes are, for those who tell people and for the status page."""
+        """Return how the inboxes are, for notices and for the status page."""
         now = self._clock()
         return [
             replace(gate.state, closed=tuple(closed_windows(self._config, inbox, self._log, now)))

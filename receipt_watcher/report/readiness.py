@@ -49,7 +49,7 @@ class Readiness:
         return Readiness(checks, holds | others, {})
 
     def as_json(self) -> dict[str, object]:
-        """Return it for programs."""
+        """Return the answer of `/health/ready` as JSON takes it."""
         degraded = {"degraded": dict(self.degraded)} if self.degraded else {}
         if not self.is_ready:
             return {"status": "not ready", "failing": self.failing, **degraded}
@@ -57,14 +57,14 @@ class Readiness:
         return {"status": "degraded" if degraded else "ok", "checks": sorted(self.checks), **degraded, **waiting}
 
     def line(self) -> str:
-        """Return it for people, without an end of line."""
+        """Return one line for people, without its end."""
         kinds = {"not ready": self.failing, "degraded": self.degraded, "waiting": self.waiting}
-        parts = [
+        kind_texts = [
             f"{kind}: {'; '.join(f'{name}: {why}' for name, why in by_name.items())}"
             for kind, by_name in kinds.items()
             if by_name
         ]
-        return printable(" | ".join(parts if not self.is_ready else ["ok", *parts]))
+        return printable(" | ".join(kind_texts if not self.is_ready else ["ok", *kind_texts]))
 
 
 def _public_words(check: str) -> str:

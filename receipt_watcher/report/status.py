@@ -73,7 +73,7 @@ class InboxStatus:
     closed: list[Closed] = field(default_factory=list)
 
     def lines(self, now: float, zone: tzinfo | None) -> Iterator[str]:
-        """Yield it as text."""
+        """Yield the state of the inbox in lines."""
         yield f"{self.name}: {self.trouble or f'{self.waiting} waiting'} ({self.path})"
         if self.snapshot is not None:
             yield f"  watched by {self.snapshot.mode}: {self.snapshot.why_mode}; {self.snapshot.writers}"
@@ -90,7 +90,7 @@ class InboxStatus:
             yield f"  … and {len(self.long_waits) - _NAMED_FILES} more; --json names them, explain says why"
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for other programs."""
+        """Return the state of the inbox as JSON takes it."""
         snapshot = self.snapshot
         return {
             "name": self.name,
@@ -138,7 +138,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole picture; `troubles` is what somebody should look at.
+    """The status of the whole installation; `troubles` is what an admin should look at.
 
     `failing` destinations answered wrongly the last time, and are not held yet.
     """
@@ -193,7 +193,7 @@ class Status:
         return [f"the daemon was started as version {running}, and this is {own}: restart it"]
 
     def lines(self) -> Iterator[str]:
-        """Yield it as text."""
+        """Yield the whole status in lines."""
         yield "The daemon is running." if self.is_running else "The daemon is not running."
         for inbox in self.inboxes:
             yield from inbox.lines(self.now, self.zone)
@@ -230,7 +230,7 @@ class Status:
             yield f"Failed at {self._at(job.completed_at)}: {job.filename} ({reason}, {job.job_id})"
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for other programs."""
+        """Return the whole status as JSON takes it."""
         return {
             "running": self.is_running,
             "inboxes": [inbox.as_json() for inbox in self.inboxes],
@@ -286,7 +286,7 @@ class Status:
 
 
 def status_of(config: Config, log: JobLog, holds: Holds, installation: Installation, now: float) -> Status:
-    """Collect the picture."""
+    """Collect the status of all inboxes, jobs, destinations and disks."""
     destinations = names_of(config)
     names = [inbox.name for inbox in config.inboxes]
     counts = log.statistics.counts()
@@ -332,7 +332,7 @@ def _held(config: Config, log: JobLog, names: DestinationNames, standing: Destin
 
 
 def _disks(config: Config) -> Iterator[Disk]:
-    """Yield each disk that receipts or the log are on, once; one that does not answer is told with its inbox."""
+    """Yield each disk that receipts or the log are on, once; one that does not answer is reported with its inbox."""
     known = set()
     for folder in (config.state_dir, *(folder for inbox in config.inboxes for folder in (inbox.path, inbox.done_dir))):
         try:

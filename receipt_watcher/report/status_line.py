@@ -13,7 +13,9 @@ def in_one_line(
     time_of: Callable[[float], str],
 ) -> str:
     """Return what waits, what is out, which destinations (name, since when) are on hold, and which inboxes are away."""
-    parts = [f"{waiting} waiting", f"{at_n8n} at N8N"]
-    parts += [f"{name} on hold" + ("" if since is None else f" since {time_of(since)}") for name, since in held.items()]
-    parts += [f"inbox {name} unavailable" for name in unavailable]
-    return ", ".join(parts)
+    clauses = [f"{waiting} waiting", f"{at_n8n} at N8N"]
+    clauses += [
+        f"{name} on hold" + ("" if since is None else f" since {time_of(since)}") for name, since in held.items()
+    ]
+    clauses += [f"inbox {name} unavailable" for name in unavailable]
+    return ", ".join(clauses)

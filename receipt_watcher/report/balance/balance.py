@@ -9,7 +9,7 @@ meanwhile is looked at again, after a moment, before it is named. The log tells 
 before it is moved, so each is sought in its old place first, then in its new one. A share that answers nothing is
 named, and left out from there on.
 
-Called by the command line and by the daemon's own thread (`audit`); a crash leaves nothing behind.
+Called by the command line and by the daemon's own thread (`daily`); a crash leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from receipt_watcher.system.display import display_name
 #: Jobs of one page, and files of one look-up. By taste.
 _PAGE = 200
 
-#: A moment lasts so long, and one balance takes at most so many of them.
+#: The length of one pause for the daemon, and the most pauses of one balance.
 _MOMENT_SECONDS = 1.0
 _MOMENTS = 5
 
-#: So many files without a job are settled at once. By taste: it bounds the memory.
+#: The most files without a job that are settled at once. By taste: it bounds the memory.
 _MOST_UNCLAIMED = 10_000
 
 #: The file is in a place of its own; what else has its bytes is a copy.
@@ -74,7 +74,7 @@ def progress_on(stream: TextIO) -> Iterator[Callable[[int], None]]:
 class Balance:
     """One balance: made, run once, thrown away.
 
-    `is_hash_due` tells which files are to be hashed (all, by default); `wait` waits so many seconds; `write_row` is
+    `is_hash_due` says which files are to be hashed (all, by default); `wait` takes seconds; `write_row` is
     called with each job of the selection, its path by the log and its finding; `show_progress` with how many so far.
     """
 
@@ -102,7 +102,7 @@ class Balance:
         self._elsewhere: dict[str, list[str]] = {}  # by job id: files that no job claims, with its bytes
 
     def run(self, selection: Selection) -> BalanceSums:
-        """Prove the jobs of a selection; what it returns is not whole where `stopping` was set meanwhile."""
+        """Prove the jobs of a selection; the result is not whole if `stopping` was set meanwhile."""
         self._folders.look_at_all(selection)
         self._look_for_unclaimed(selection)
         self._look_at_jobs(selection)
@@ -197,7 +197,7 @@ class Balance:
             self._show_progress(self._sums.received)
 
     def _add(self, look: FileLook) -> None:
-        """Count one receipt, and name it where log and folders disagree."""
+        """Count one receipt, and name it if log and folders disagree."""
         finding, detail = self._final(look)
         self._sums.states[look.job.state] += 1
         self._sums.hashed += look.is_hashed
@@ -214,7 +214,7 @@ class Balance:
 
     def _name(self, job: Job, finding: Finding, detail: str) -> None:
         self._sums.findings[finding] += 1
-        if finding not in AGREEING | {Finding.UNREACHABLE}:  # of a folder that is away only that is told
+        if finding not in AGREEING | {Finding.UNREACHABLE}:  # a folder that is away is named alone, without its files
             self._sums.name(
                 Disagreement(finding, job.inbox, self._folders.path_of(job), job.job_id, job.filename, detail)
             )
@@ -239,7 +239,7 @@ class Balance:
             yield again.get(look.job.job_id, look)
 
     def _moment(self) -> None:
-        """Give the daemon the time to finish what it has begun; not for ever, where much is amiss."""
+        """Give the daemon time to finish its moves; a bounded number of times, in case much is wrong."""
         if self._moments:
             self._moments -= 1
             self._wait(_MOMENT_SECONDS)

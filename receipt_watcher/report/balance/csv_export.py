@@ -1,7 +1,7 @@
 """The accountant's export: one row per receipt as CSV (RFC 4180), with what the balance found of it.
 
 What it promises: the file appears under its name only when it is whole, and replaces none unless that was asked for.
-Lines end in CR LF and cells are quoted where they must be. A file begins with a byte order mark, without which Excel
+Lines end in CR LF and cells are quoted if they must be. A file begins with a byte order mark, without which Excel
 takes UTF-8 for something else; what goes to standard output, for other programs, does not. A text that a spreadsheet
 would take for a formula gets an apostrophe in front (OWASP, CSV injection); `unguarded` takes it away again, exactly.
 

@@ -1,4 +1,4 @@
-"""The daemon's own balance: after each recovery and once a day, in the background, told in one log line.
+"""The daemon's own balance: after each recovery and once a day, in the background, reported in one log line.
 
 What it promises: it delays no receipt (the least priority, a pause after each page), ends within a moment when the
 daemon stops, and asks nothing of an inbox that is away; that one is proven when it has opened again. What changed
@@ -70,7 +70,7 @@ class Audit:
         self._proven: set[str] = set()  # inboxes that were open in a balance of this day
 
     def run_once(self) -> float:
-        """Make a balance where a day has passed, or an inbox has opened since; return how long to wait, in seconds."""
+        """Make a balance if a day has passed or an inbox has opened since; return how long to wait, in seconds."""
         ready = self._ready()
         if self._checked_at is not None and self._monotonic() - self._checked_at >= DAY_SECONDS:
             self._proven = set()

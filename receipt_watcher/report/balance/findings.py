@@ -106,12 +106,12 @@ class Disagreement:
     detail: str = ""
 
     def line(self) -> str:
-        """Return it as text."""
+        """Return the disagreement in one line."""
         who = f"{self.filename} (job {self.job_id}): " if self.job_id else ""
         return f"{who}{self.path}{f': {self.detail}' if self.detail else ''}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for other programs."""
+        """Return the disagreement as JSON takes it."""
         return {
             "finding": self.finding.value,
             "inbox": self.inbox,
@@ -160,7 +160,7 @@ class BalanceSums:
             self.named.append(disagreement)
 
     def lines(self) -> Iterator[str]:
-        """Yield it as text."""
+        """Yield the result in lines."""
         yield f"{self.received} received = " + " + ".join(f"{count} {name}" for name, count in self.summands().items())
         agreeing = ", ".join(f"{self.findings[kind]} {kind.value}" for kind in Finding if kind in AGREEING)
         yield f"Log and folders agree about: {agreeing}; {self.hashed} files were read and hashed."
@@ -176,7 +176,7 @@ class BalanceSums:
             yield f"Only {NAMED} are named; --csv has the finding of each receipt."
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for other programs."""
+        """Return the result as JSON takes it."""
         return {
             "received": self.received,
             **self.summands(),
@@ -201,7 +201,7 @@ def selection_of(since: str | None, until: str | None, inbox: str | None, now: d
 
 
 def _moment_of(text: str, now: datetime, *, days_later: int) -> float:
-    """Return the time that is meant, in Unix seconds; where it is a day, the midnight before so many days later."""
+    """Return the time that is meant, in Unix seconds; of a day, its midnight plus `days_later`."""
     try:
         if text.lower() in _DAYS_AGO:
             day = now.date() - timedelta(days=_DAYS_AGO[text.lower()])

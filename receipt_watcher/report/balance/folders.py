@@ -69,7 +69,7 @@ class BalanceFolders:
             return bindings.trouble_of_bound(folder, is_ours=True) or ""
 
         try:
-            whys = self.answered(root, (each() for each in (trouble,)))
+            whys = self.answered(root, (ask() for ask in (trouble,)))
         except OSError as error:
             whys = [error.strerror or str(error)]
         for why in filter(None, whys):
@@ -81,7 +81,7 @@ class BalanceFolders:
             self._look_at_folder(job.inbox, job.folder, root)
 
     def _real(self, path: Path) -> str:
-        """Return where a folder really is; one that answers nothing counts by its name, and is told then."""
+        """Return where a folder really is; if it does not answer, return its name and report it."""
         try:
             return next(iter(self.answered(str(path), map(os.path.realpath, [path]))), str(path))
         except OSError:
