@@ -83,7 +83,7 @@ class _Content:
 
 
 def examine(path: Path, limits: FileLimits) -> Examination:
-    """Examine the file at `path` in this very process: for tests, and for who trusts it.
+    """Examine the file at `path` in the caller's process: for tests, and for callers that trust it.
 
     Raises:
         OSError: the system's own trouble, FileNotFoundError among it; never for what the file contains.
@@ -131,7 +131,7 @@ def judge(file: BinaryIO, name: str, limits: FileLimits) -> Judgement:
 
 
 def _beginnings(size: int) -> tuple[bytes, ...]:
-    """Return how files of the accepted kinds begin, cut to so many bytes."""
+    """Return how files of the accepted kinds begin, cut to `size` bytes."""
     return tuple(mark[:size] for mark in _MARKS)
 
 
@@ -203,7 +203,7 @@ def _mime_type(head: bytes) -> str:
 
 
 def _is_avif(head: bytes) -> bool:
-    """Say whether a file under the general brand mif1 holds AVIF, by the brands that it lists as well."""
+    """Return whether a file under the general brand mif1 holds AVIF, by the brands that it lists as well."""
     brands = head[8 : min(int.from_bytes(head[:4], "big"), 256)]
     return b"avif" in brands and b"hei" not in brands
 
@@ -304,7 +304,7 @@ def _content_at_fault(error: Exception, detail: str) -> Refusal:
 def _with_pdfium(source: BinaryIO, max_pixels: int) -> Refusal | None:
     """Let PDFium open the document: for a password, and for at least one page.
 
-    The bare calls are used, because PdfDocument asks for the last error even where none was set, and then reports a
+    The bare calls are used, because PdfDocument asks for the last error even if none was set, and then reports a
     document without pages with the error of the one before it; it also leaves that document open.
     """
     del max_pixels  # a PDF's pages have no pixels

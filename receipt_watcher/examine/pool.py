@@ -1,4 +1,4 @@
-"""Keep a pool of examiners: how many processes there are, which thread has one, and which are idle.
+"""The pool of examiners: how many processes there are, which thread has one, and which are idle.
 
 What it promises: never more than a processor each and one more, however many inboxes and callers ask; idle ones end
 after a minute. Those who ask wait in `examinerqueue`. An examiner that waits for a disk gives its place up, so an inbox
@@ -88,7 +88,7 @@ class ExaminerPool:
 
     @property
     def most(self) -> int:
-        """There may be so many processes."""
+        """The most processes that there may be."""
         return self._places.most
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class ExaminerPool:
             starter.shutdown()
 
     def end_idle(self) -> None:
-        """End those that have had nothing to do for a minute."""
+        """End the examiners that have been idle for a minute."""
         now = self._monotonic()
         with self._lock:
             old = [unused for unused in self._idle if now - unused.since >= IDLE_SECONDS]
@@ -115,7 +115,7 @@ class ExaminerPool:
     def lend(self, recipe: Recipe, *, is_caller: bool, is_fresh: bool, kept: int | None = None) -> Iterator[Loan]:
         """Lend an examiner: a fresh one has seen no other file. One with which anything went wrong is not used again.
 
-        At most `kept` of them stay idle afterwards; None for as many as there may be.
+        At most `kept` examiners stay idle afterwards; None for all that there may be.
 
         Raises:
             OSError: the daemon stops, or none can be started.
@@ -139,7 +139,7 @@ class ExaminerPool:
                 self.free_place()
 
     def free_place(self) -> None:
-        """Let the next one have a place."""
+        """Give the place to the next thread that waits."""
         with self._lock:
             self._busy -= 1
         self._places.give_back()
@@ -155,7 +155,7 @@ class ExaminerPool:
         return True
 
     def _idle_one(self, recipe: Recipe) -> Examiner | None:
-        """Return the idle one that was used last; one that was ended from outside is gone without a word."""
+        """Return the idle one that was used last; drop silently those that were ended from outside."""
         while True:
             with self._lock:
                 idle = next((unused for unused in reversed(self._idle) if unused.recipe == recipe), None)
@@ -167,7 +167,7 @@ class ExaminerPool:
             idle.examiner.end()
 
     def _started(self, recipe: Recipe) -> Examiner:
-        """Start one, in the place of an idle one if there are enough.
+        """Start an examiner, in the place of an idle one if there are enough.
 
         Raises:
             OSError: that is not possible now.
@@ -197,7 +197,7 @@ class ExaminerPool:
         return examiner
 
     def _end(self, examiner: Examiner) -> None:
-        """End one, and look again for those that did not end before."""
+        """End an examiner, and forget the earlier ones that have ended by now."""
         examiner.end()
         with self._lock:
             self._ending = [process for process in (*self._ending, examiner) if not process.has_ended]

@@ -34,7 +34,7 @@ _PLUGINS = {
 
 
 def draw(file: BinaryIO, wanted: PreviewQuestion) -> bytes:
-    """Return a picture of the first page of a file; nothing where none can be drawn.
+    """Return a picture of the first page of a file; nothing if none can be drawn.
 
     Raises:
         MemoryError: there is not enough.

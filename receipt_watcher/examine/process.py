@@ -88,22 +88,22 @@ class Bounds:
         return self.memory_bytes // MEBIBYTE
 
     def brief(self) -> Bounds:
-        """Return what is left of them where a person waits for the answer."""
+        """Return the tighter bounds for an answer that a person waits for."""
         return replace(self, cpu_seconds=1, hang_seconds=2.0)
 
     def for_pictures(self) -> Bounds:
-        """Return what a picture may take: it is nothing that has to be."""
+        """Return the tighter bounds for previews, which are optional."""
         return replace(self, cpu_seconds=min(5, self.cpu_seconds), hang_seconds=5.0)
 
 
 def bounds_of(config: Config) -> Bounds:
-    """Return what one examination may take."""
+    """Return the bounds of one examination."""
     limits = config.limits
     return Bounds(limits.examination_seconds, limits.examination_bytes)
 
 
 def file_limits_of(config: Config) -> FileLimits:
-    """Return how large a receipt may be."""
+    """Return the limits of the size of a receipt."""
     return FileLimits(config.limits.max_file_bytes, config.limits.max_pixels)
 
 
@@ -145,7 +145,7 @@ class Examiner:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The id of the process."""
         return self._process.pid
 
     @property
@@ -156,7 +156,7 @@ class Examiner:
     def hears(
         self, seconds: float, stopping: threading.Event, while_silent: Callable[[], None] = lambda: None
     ) -> bytes | None:
-        """Return what it says, nothing if it ended, None if it says nothing for this long.
+        """Return the next message, nothing if the process ended, None if it stays silent for this long.
 
         Raises:
             OSError: the daemon stops.
@@ -173,7 +173,7 @@ class Examiner:
         return None
 
     def await_start(self, stopping: threading.Event) -> None:
-        """Return when it is ready.
+        """Wait until the process is ready.
 
         Raises:
             OSError: it does not start.
@@ -183,7 +183,7 @@ class Examiner:
             raise not_started("it says nothing" if message is None else self._how_it_ended())
 
     def ask(self, descriptor: int, name: str, limits: FileLimits) -> None:
-        """Have it judge an open file.
+        """Send the process an open file to judge.
 
         Raises:
             BrokenError: it has ended.
@@ -192,7 +192,7 @@ class Examiner:
         self._send(question(name, limits), descriptor)
 
     def ask_for_picture(self, descriptor: int, mime_type: str, max_pixels: int) -> None:
-        """Have it draw the first page of an open file; raises as `ask`."""
+        """Send the process an open file whose first page it draws; raise as `ask`."""
         self._send(drawing_question(mime_type, max_pixels), descriptor)
 
     def _send(self, message: bytes, descriptor: int) -> None:
@@ -203,7 +203,7 @@ class Examiner:
             raise self._why_it_ended() from None
 
     def picture(self, stopping: threading.Event) -> bytes:
-        """Return what it has drawn; nothing where it could not.
+        """Return the picture, without bytes if none could be drawn.
 
         Raises:
             ValueError: what it says makes no sense.
@@ -230,7 +230,7 @@ class Examiner:
     def answer(
         self, path: Path, size: int, stopping: threading.Event, while_silent: Callable[[], None] = lambda: None
     ) -> Judgement:
-        """Return what it says of the file, of which it reads `size` bytes at most; `while_silent` is called meanwhile.
+        """Return the judgement of a file of at most `size` bytes; `while_silent` is called meanwhile.
 
         Raises:
             BrokenError: it crashed, took too much, hung, or says nothing that makes sense.
@@ -253,7 +253,7 @@ class Examiner:
         return answer
 
     def _why_silent(self, path: Path) -> Exception:
-        """Say whose fault it is that it neither answers nor ends: the file's, or the system's."""
+        """Return the error for a process that neither answers nor ends: the file's, or the system's."""
         state, cpu_seconds = self._state()
         if cpu_seconds >= self._bounds.cpu_seconds:
             return BrokenError(self._too_long)
@@ -264,12 +264,12 @@ class Examiner:
         )
 
     def waits_for_disk(self) -> bool:
-        """Whether it computes nothing now because the file system does not answer."""
+        """Return whether the process is idle because the file system does not answer."""
         state, _ = self._state()
         return state == "D" or (state == "S" and self._is_reading())
 
     def _state(self) -> tuple[str, float]:
-        """Return the state of its only thread, and for how long it has computed since it began; see proc(5)."""
+        """Return the state of the only thread, and its computing time in seconds; see proc(5)."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
         except OSError:
@@ -277,11 +277,11 @@ class Examiner:
         return fields[0], (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
 
     def _is_reading(self) -> bool:
-        """Whether it waits in a system call on the file; some network file systems sleep in the usual way there."""
+        """Return whether it waits in a system call on the file: some network file systems sleep interruptibly."""
         try:
             call = Path(f"/proc/{self.pid}/syscall").read_text("ascii").split()
         except OSError:
-            return True  # it cannot be told, so it is not held against the file
+            return True  # unknown, so the file is not blamed
         return len(call) > 1 and int(call[1], 16) == FILE_DESCRIPTOR
 
     @property
@@ -292,7 +292,7 @@ class Examiner:
         )
 
     def _why_it_ended(self) -> Exception:
-        """Return the error for its end: the file's, or the system's."""
+        """Return the error for the end of the process: the file's, or the system's."""
         cause = self._how_it_ended()
         code = self._process.returncode
         if code is not None and code < 0 and -code not in _OF_THE_FILE:
@@ -300,7 +300,7 @@ class Examiner:
         return BrokenError(cause)
 
     def _how_it_ended(self) -> str:
-        """Return how it ended, as a sentence."""
+        """Return how the process ended, as a sentence."""
         try:
             code = self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -315,7 +315,7 @@ class Examiner:
         return f"The examiner was ended by {_signal_name(-code)}{hint}."
 
     def end(self) -> None:
-        """Kill it; one that hangs in the kernel ends when that lets go."""
+        """Kill the process; one that hangs in the kernel ends when the kernel returns."""
         self._channel.close()
         self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):

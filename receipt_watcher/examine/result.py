@@ -29,7 +29,7 @@ EXIT_OUT_OF_MEMORY = 71
 #: The descriptor under which the examiner has the file that it is asked about.
 FILE_DESCRIPTOR = 3
 
-#: The kinds that pass; N8N is told one of these.
+#: The kinds that pass; N8N is sent one of these.
 ACCEPTED_MIME_TYPES = frozenset(
     {
         "image/jpeg",
@@ -58,7 +58,7 @@ class FileLimits:
 
 @dataclass(frozen=True, slots=True)
 class PreviewQuestion:
-    """A picture to be drawn: the first page of a file of this kind, which may have so many pixels."""
+    """A picture to be drawn: the first page of a file of this kind, of at most `max_pixels`."""
 
     mime_type: str
     max_pixels: int
@@ -136,10 +136,10 @@ def drawn(picture: bytes) -> Iterator[bytes]:
 
 
 def read_size(message: bytes) -> int:
-    """Return the size of the picture that comes next; 0 where there is none.
+    """Return the size of the picture that comes next; 0 if there is none.
 
     Raises:
-        ValueError: it is no answer; nobody who is sound says this.
+        ValueError: it is no answer of an examiner.
     """
     match _fields(message):
         case ["drawn", size] if size.isdecimal() and len(size) <= len(str(MAX_PICTURE_BYTES)):
@@ -151,12 +151,12 @@ def read_size(message: bytes) -> int:
 
 
 def troubled(error: OSError) -> bytes:
-    """Return the answer where the system did not give the file."""
+    """Return the answer for a file that the system did not give."""
     return _message("troubled", str(error.errno or errno.EIO), (error.strerror or repr(error))[:_TEXT_CHARACTERS])
 
 
 def failed(error: Exception) -> bytes:
-    """Return the answer where the examiner itself failed."""
+    """Return the answer for a failure of the examiner itself."""
     return _message("failed", repr(error)[:_TEXT_CHARACTERS])
 
 
@@ -164,7 +164,7 @@ def read_answer(message: bytes) -> Judgement | OSError | str:
     """Return what was judged, what trouble the system made, or how the examiner failed.
 
     Raises:
-        ValueError: it is no answer; nobody who is sound says this.
+        ValueError: it is no answer of an examiner.
     """
     match _fields(message):
         case ["judged", size, mime_type, "", ""] if mime_type in ACCEPTED_MIME_TYPES:

@@ -69,10 +69,10 @@ def _bind(memory_bytes: int, parent: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before it could be told
+    if os.getppid() != parent:  # it ended before PR_SET_PDEATHSIG applied
         sys.exit("the daemon is gone")
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    with contextlib.suppress(OSError):  # where memory is short, better this process than the daemon
+    with contextlib.suppress(OSError):  # if memory is short, better this process than the daemon
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
     _limit(resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_CORE, 0)
@@ -88,7 +88,7 @@ def _limit(kind: int, most: int) -> None:
 
 
 def _limit_cpu(seconds: int) -> None:
-    """Let the kernel end this process (SIGXCPU) when it has computed for so many seconds more."""
+    """Let the kernel end this process (SIGXCPU) when it has computed for `seconds` more."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft, hard = math.ceil(used.ru_utime + used.ru_stime) + seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]
     if hard == resource.RLIM_INFINITY or soft < hard:
@@ -96,7 +96,7 @@ def _limit_cpu(seconds: int) -> None:
 
 
 def _answer_one(channel: socket.socket, cpu_seconds: int) -> bool:
-    """Answer one question; return False where there are no more."""
+    """Answer one question; return False if there are no more."""
     message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1)
     if not message:
         return False

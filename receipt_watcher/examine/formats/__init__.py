@@ -1,7 +1,7 @@
 """Walks the skeleton of a file and says whether it is whole. One file per format; pure functions over a binary file.
 
 A walk follows the lengths and offsets that the format itself writes down, from the first byte to its end marker, and
-decodes nothing. It returns None where the file is whole, and raises one of three errors otherwise; their texts are
+decodes nothing. It returns None if the file is whole, and raises one of three errors otherwise; their texts are
 plain sentences for the person who scanned the receipt. Bytes after the end marker are nobody's concern.
 
 A walk promises to end: no byte leads backwards for ever, and counts that the file claims are bounded by MAX_PARTS,
@@ -50,7 +50,7 @@ Walk = Callable[[BinaryIO, int, int], None]
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise where a page of this size is too large, or is none."""
+    """Raise if a page of this size is too large or empty."""
     if width <= 0 or height <= 0:
         raise MalformedError(f"Its header declares a picture of {width} x {height} pixels.")
     if width * height > max_pixels:
@@ -60,7 +60,7 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 
 def read_at(source: BinaryIO, offset: int, count: int) -> bytes:
-    """Return so many bytes from there; a file that ends before them is cut short."""
+    """Return `count` bytes from `offset` on; raise if the file ends before them."""
     # Offsets come from the file; one beyond 2**63 would make seek raise OverflowError.
     if offset >= 2**63:
         raise CutShortError("It points to a place far beyond its end.")
@@ -72,11 +72,11 @@ def read_at(source: BinaryIO, offset: int, count: int) -> bytes:
 
 
 def ends_in_zeros(source: BinaryIO, end: int) -> bool:
-    """Say whether there are so many zeros before `end` that no compressed picture ends there, unless it is WebP."""
+    """Return whether so many zeros stand before `end` that no compressed picture but a WebP ends there."""
     return end >= len(_ZEROS) and read_at(source, end - len(_ZEROS), len(_ZEROS)) == _ZEROS
 
 
 def within(end: int, size: int, what: str) -> None:
-    """Raise where a part reaches beyond the end of the file."""
+    """Raise if a part reaches beyond the end of the file."""
     if end > size:
         raise CutShortError(f"{what} reaches to byte {end:,}, but the file ends after {size:,} bytes.")

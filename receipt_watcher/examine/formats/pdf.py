@@ -20,7 +20,7 @@ _LINEARIZED_LENGTH = re.compile(rb"/Linearized\b.{0,512}?/L\s{0,8}(\d{1,15})", r
 
 
 def walk_pdf(source: BinaryIO, size: int, _max_pixels: int) -> None:
-    """Check that a PDF ends with its end marker, and that the marker belongs to this very file.
+    """Check that a PDF ends with its end marker, and that the marker belongs to this file.
 
     1. The mark of a PDF is near the beginning; what is before it shifts every offset.
     2. A file that says its own length (linearized) has it.

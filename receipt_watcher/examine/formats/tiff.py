@@ -114,7 +114,7 @@ class _Tiff:
             within(self._offset.unpack(value)[0] + length, self._size, "A part of the TIFF")
 
     def _end_of_strips(self, starts: tuple[int, ...], lengths: tuple[int, ...], number: int) -> int:
-        """Return where the last byte of a picture ends; raise where that is outside the file."""
+        """Return where the last byte of a picture ends; raise if that is outside the file."""
         if lengths and not any(lengths):
             raise CutShortError(f"The picture of page {number} of the TIFF has not been written.")
         # Without lengths readers take what is there, so at least the first byte must be.
