@@ -158,7 +158,7 @@ class Examiners:
             examination = loan.examiner.answer(looked_at.path, most, self._stopping, loan.yield_if_hanging)
         if examination.size != size:
             return Examination(size, sha256, None, Refusal(Reason.INCOMPLETE, "It changed while it was examined."))
-        return Examination(size, sha256, examination.mime_type, examination.refusal)
+        return Examination.of(examination, sha256)
 
 
 @dataclass(frozen=True, slots=True)

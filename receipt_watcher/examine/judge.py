@@ -4,29 +4,23 @@ It promises that no content whatever makes it raise: what is wrong with a receip
 a sentence for the person who scanned it. What is wrong with the system (the file is gone, the disk fails) is no
 fault of the receipt and passes through as OSError; only a PermissionError is the receipt's, for somebody else set its
 permissions. What it cannot promise is that the libraries never crash, nor that memory suffices (MemoryError): in the
-daemon it therefore runs in a process of its own, see `examiner`.
+daemon it therefore runs in a process of its own, see `worker`.
 
 The file is visited by seeking. It is never mapped into memory, because a late writer that truncates it would kill
 the process by SIGBUS. It is never held in memory either, except a HEIC, whose library wants all of it: those are
-examined one at a time. No picture is decoded.
+examined one at a time. No picture is decoded, but that of a TIFF in doubt.
 
 Any thread may call it. Nothing is written, so a crash leaves nothing behind.
-
-Importing this module switches off Pillow's own limit on pixels: `Limits.max_pixels` takes its place.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import errno
 import functools
 import hashlib
 import io
 import os
-import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,10 +28,11 @@ from typing import Any, BinaryIO
 import pylibmagic  # isort: skip  # carries libmagic, and must come before magic, which looks for it when imported
 
 import magic
-from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from receipt_watcher.examine import formats
 from receipt_watcher.examine.formats import bmp, gif, heic, jpeg, pdf, png, tiff, webp
+from receipt_watcher.examine.libraries import decode_tiff, with_pdfium, with_pillow, with_pillow_heif
 from receipt_watcher.examine.result import (
     ACCEPTED_MIME_TYPES,
     MAX_DIGEST_BYTES,
@@ -68,10 +63,11 @@ _UNKNOWN = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """An accepted kind: how its skeleton is walked, and which library then reads its header."""
+    """An accepted kind: how its skeleton is walked, which library then reads its header, and which decodes a doubt."""
 
     walk: formats.Walk
     open_header: Callable[[BinaryIO, int], Refusal | None] | None
+    decode: Callable[[BinaryIO, formats.Doubt], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +88,7 @@ def examine(path: Path, limits: FileLimits) -> Examination:
     try:
         with disk.open_plainly(path) as file:
             sha256 = _digest_of(file)
-            examination = judge(file, path.name, limits)
-            return Examination(examination.size, sha256, examination.mime_type, examination.refusal)
+            return Examination.of(judge(file, path.name, limits), sha256)
     except PermissionError:
         return unreadable(path)
 
@@ -122,12 +117,13 @@ def judge(file: BinaryIO, name: str, limits: FileLimits) -> Judgement:
         return Judgement(0, None, Refusal(Reason.EMPTY, "The file has 0 bytes."))
     # That is faster, and each part of a small file is of the same moment.
     source = io.BytesIO(content.head) if content.size == len(content.head) else file
-    mime_type, refusal = _judge(source, content, name, limits)
+    judgement = _judge(source, content, name, limits)
+    mime_type, refusal = judgement.mime_type, judgement.refusal
     if refusal is not None and content.size < TELLING_BYTES and content.head.startswith(_beginnings(content.size)):
         refusal = Refusal(Reason.INCOMPLETE, f"Its {content.size} bytes are too few to tell what it is.")
     if refusal is None and mime_type not in _ENDS_IN_MARKER and _ends_in_hole(file, content.size):
         refusal = Refusal(Reason.INCOMPLETE, "Its size was set, but its end was never written.")
-    return Judgement(content.size, mime_type, refusal)
+    return judgement if refusal is judgement.refusal else Judgement(content.size, mime_type, refusal)
 
 
 def _beginnings(size: int) -> tuple[bytes, ...]:
@@ -147,40 +143,51 @@ def _ends_in_hole(file: BinaryIO, size: int) -> bool:
     return False
 
 
-def _judge(source: BinaryIO, content: _Content, name: str, limits: FileLimits) -> tuple[str, Refusal | None]:
+def _judge(source: BinaryIO, content: _Content, name: str, limits: FileLimits) -> Judgement:
     mime_type = _mime_type(content.head)
+
+    def refused(reason: Reason, detail: str) -> Judgement:
+        return Judgement(content.size, mime_type, Refusal(reason, detail))
+
     if content.size > limits.max_file_bytes:
         detail = f"It has {content.size:,} bytes; {limits.max_file_bytes:,} are allowed."
-        return mime_type, Refusal(Reason.TOO_LARGE, detail)
+        return refused(Reason.TOO_LARGE, detail)
     if mime_type in ACCEPTED_MIME_TYPES:
-        return mime_type, _refusal(mime_type, source, content.size, limits.max_pixels)
+        return _judge_kind(mime_type, source, content.size, limits.max_pixels)
     if mime_type in _PERHAPS_PDF and pdf.PDF_MARK.search(content.head[: pdf.PDF_MARK_WITHIN]):
-        return _PDF, _refusal(_PDF, source, content.size, limits.max_pixels)
+        return _judge_kind(_PDF, source, content.size, limits.max_pixels)
     if not any(content.head[:TELLING_BYTES]):  # every kind begins with a mark
-        return mime_type, Refusal(Reason.INCOMPLETE, "It begins with zeros: its beginning has not been written.")
-    return mime_type, Refusal(Reason.UNSUPPORTED_TYPE, _describe(mime_type, name))
+        return refused(Reason.INCOMPLETE, "It begins with zeros: its beginning has not been written.")
+    return refused(Reason.UNSUPPORTED_TYPE, _describe(mime_type, name))
 
 
-def _refusal(mime_type: str, source: BinaryIO, size: int, max_pixels: int) -> Refusal | None:
-    """Return why a file of an accepted kind is refused: by its skeleton, or by the library that reads it."""
+def _judge_kind(mime_type: str, source: BinaryIO, size: int, max_pixels: int) -> Judgement:
+    """Judge a file of an accepted kind: by its skeleton, and by the library that reads it."""
+    doubt, refusal = None, None
     try:
-        return _fault(_KINDS[mime_type], source, size, max_pixels)
+        doubt, refusal = _fault(_KINDS[mime_type], source, size, max_pixels)
     except formats.CutShortError as error:
-        return Refusal(Reason.INCOMPLETE, str(error))
+        refusal = Refusal(Reason.INCOMPLETE, str(error))
     except formats.TooManyPixelsError as error:
-        return Refusal(Reason.TOO_MANY_PIXELS, str(error))
+        refusal = Refusal(Reason.TOO_MANY_PIXELS, str(error))
+    return Judgement(size, mime_type, refusal, doubt.detail if doubt is not None and refusal is None else "")
 
 
-def _fault(kind: _Kind, source: BinaryIO, size: int, max_pixels: int) -> Refusal | None:
+def _fault(kind: _Kind, source: BinaryIO, size: int, max_pixels: int) -> tuple[formats.Doubt | None, Refusal | None]:
+    doubt, refusal = None, None
     try:
-        kind.walk(source, size, max_pixels)
+        doubt = kind.walk(source, size, max_pixels)
         refusal = kind.open_header(source, max_pixels) if kind.open_header else None
+        if doubt is not None and refusal is not None:  # more may come: nothing else is said of it before that
+            raise formats.CutShortError(f"{doubt.detail} {refusal.detail}")
+        if doubt is not None and kind.decode is not None:
+            kind.decode(source, doubt)
     except formats.MalformedError as error:
         refusal = Refusal(Reason.BROKEN, str(error))
     # Some writers set the room aside first, and there are zeros where parts are to come: that is not broken yet.
     if refusal is not None and refusal.reason is Reason.BROKEN and formats.ends_in_zeros(source, size):
         raise formats.CutShortError(f"It ends in zeros, as if it had not been written to its end. {refusal.detail}")
-    return refusal
+    return doubt, refusal
 
 
 # --- What it is ---
@@ -235,117 +242,6 @@ def _describe(mime_type: str, name: str) -> str:
     return f"It is {kind} ({mime_type}){although}." if kind else f"Its content is {mime_type}{although}."
 
 
-# --- What the libraries say ---
-
-Image.MAX_IMAGE_PIXELS = None
-#: Packed text and colour profiles in a PNG; as much as libpng allows, for Pillow's own 1 MB refuses real profiles.
-PngImagePlugin.MAX_TEXT_CHUNK = 8_000_000
-
-#: catch_warnings changes the whole process; two threads inside it could leave its filter behind for good.
-_pillow_lock = threading.Lock()
-#: A HEIC is held in memory, so no more than one at a time.
-_heif_lock = threading.Lock()
-#: PDFium may be called by one thread at a time.
-_pdfium_lock = threading.Lock()
-
-_PDFIUM_ASKS_PASSWORD = frozenset({4, 5})  # FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY
-
-
-@contextlib.contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Let one thread at a time into Pillow, and silence its warnings: damaged EXIF harms no receipt."""
-    with _pillow_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _with_pillow(plugin: str, source: BinaryIO, max_pixels: int) -> Refusal | None:
-    """Let Pillow read the header of the first page, by one format only."""
-    source.seek(0)
-    try:
-        with _quiet_pillow(), Image.open(source, formats=[plugin]) as image:
-            width, height = image.size
-        formats.check_pixels(width, height, max_pixels)
-    except formats.TooManyPixelsError as error:
-        return Refusal(Reason.TOO_MANY_PIXELS, str(error))
-    # Seen in over 100,000 mutations: UnidentifiedImageError, ValueError, OSError without a number. Its plugins
-    # promise nothing, and what they let through from struct and zlib has varied between versions.
-    except Exception as error:  # noqa: BLE001
-        return _content_at_fault(error, f"It looks like {plugin}, but its header cannot be read.")
-    return None
-
-
-def _with_pillow_heif(source: BinaryIO, max_pixels: int) -> Refusal | None:
-    import pillow_heif  # noqa: PLC0415 - 37 ms and 6 MB that most installations never need
-
-    source.seek(0)
-    try:
-        with _heif_lock:
-            sizes = [image.size for image in pillow_heif.open_heif(source)]
-        if not sizes:
-            return Refusal(Reason.BROKEN, "It is a HEIC without a picture.")
-        for width, height in sizes:
-            formats.check_pixels(width, height, max_pixels)
-    except formats.TooManyPixelsError as error:
-        return Refusal(Reason.TOO_MANY_PIXELS, str(error))
-    # Documented: ValueError, EOFError, SyntaxError, RuntimeError, OSError. Seen: ValueError, SyntaxError, RuntimeError.
-    except Exception as error:  # noqa: BLE001
-        return _content_at_fault(error, "It looks like HEIC, but it cannot be read.")
-    return None
-
-
-def _content_at_fault(error: Exception, detail: str) -> Refusal:
-    # A system's error has a number; the libraries raise OSError without one for bad content.
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
-        raise error
-    return Refusal(Reason.BROKEN, detail)
-
-
-def _with_pdfium(source: BinaryIO, max_pixels: int) -> Refusal | None:
-    """Let PDFium open the document: for a password, and for at least one page.
-
-    The bare calls are used, because PdfDocument asks for the last error even if none was set, and then reports a
-    document without pages with the error of the one before it; it also leaves that document open.
-    """
-    del max_pixels  # a PDF's pages have no pixels
-    import pypdfium2.raw as pdfium  # noqa: PLC0415 - 54 ms and 7 MB that an inbox of pictures never needs
-
-    faults: list[OSError] = []
-    access = _pdfium_access(pdfium, source, faults)
-    with _pdfium_lock:
-        document = pdfium.FPDF_LoadCustomDocument(access, None)
-        error = None if document else pdfium.FPDF_GetLastError()
-        pages = pdfium.FPDF_GetPageCount(document) if document else 0
-        if document:
-            pdfium.FPDF_CloseDocument(document)
-    if faults:
-        raise faults[0]
-    if error in _PDFIUM_ASKS_PASSWORD:
-        return Refusal(Reason.ENCRYPTED, "It is a PDF that asks for a password.")
-    if error is not None:
-        return Refusal(Reason.BROKEN, "It is a PDF that cannot be opened.")
-    return None if pages > 0 else Refusal(Reason.BROKEN, "It is a PDF without pages.")
-
-
-def _pdfium_access(pdfium: Any, source: BinaryIO, faults: list[OSError]) -> Any:
-    """Return what PDFium reads through. An exception in its callback would be lost, so it is kept in `faults`."""
-
-    def read_block(_: object, position: int, target: Any, count: int) -> int:
-        try:
-            source.seek(position)
-            block = source.read(count)
-        except OSError as error:
-            faults.append(error)
-            return 0
-        ctypes.memmove(target, block, len(block))
-        return int(len(block) == count)
-
-    access = pdfium.FPDF_FILEACCESS()
-    access.m_FileLen = source.seek(0, io.SEEK_END)
-    access.m_GetBlock = type(access.m_GetBlock)(read_block)
-    return access
-
-
 # --- What is accepted ---
 
 _PDF = "application/pdf"
@@ -355,26 +251,28 @@ _ALIASES = {
     "image/x-bmp": "image/bmp",
     "image/x-png": "image/png",
     "image/apng": "image/png",
+    "image/heif-sequence": "image/heic",  # brand msf1, with a still picture for those that show no sequence
+    "image/heic-sequence": "image/heic",  # brand hevc
     "image/vnd.mozilla.apng": "image/png",
 }
 
 
 def _pillow(plugin: Any) -> Callable[[BinaryIO, int], Refusal | None]:
-    return functools.partial(_with_pillow, plugin.format)
+    return functools.partial(with_pillow, plugin.format)
 
 
-_HEIC = _Kind(heic.walk_heic, _with_pillow_heif)
+_HEIC = _Kind(heic.walk_heic, with_pillow_heif)
 _KINDS = {
     "image/jpeg": _Kind(jpeg.walk_jpeg, _pillow(JpegImagePlugin.JpegImageFile)),
     "image/png": _Kind(png.walk_png, _pillow(PngImagePlugin.PngImageFile)),
-    "image/tiff": _Kind(tiff.walk_tiff, _pillow(TiffImagePlugin.TiffImageFile)),
+    "image/tiff": _Kind(tiff.walk_tiff, _pillow(TiffImagePlugin.TiffImageFile), decode_tiff),
     "image/gif": _Kind(gif.walk_gif, _pillow(GifImagePlugin.GifImageFile)),
     "image/bmp": _Kind(bmp.walk_bmp, _pillow(BmpImagePlugin.BmpImageFile)),
     # Pillow cannot read a WebP's header without all of the file and a canvas; the walk reads the same fields.
     "image/webp": _Kind(webp.walk_webp, None),
     "image/heic": _HEIC,
     "image/heif": _HEIC,
-    _PDF: _Kind(pdf.walk_pdf, _with_pdfium),
+    _PDF: _Kind(pdf.walk_pdf, with_pdfium),
 }
 
 #: Bytes after the marker are nobody's concern, be it a hole; before it there is none, or the walk would not end.

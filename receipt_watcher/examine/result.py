@@ -74,21 +74,31 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The content of a file as an examiner found it; `refusal` is None if it is accepted."""
+    """The content of a file as an examiner found it; `refusal` is None if it is accepted.
+
+    `doubt` says why it may still be being written, though nothing is missing that it names; "" if there is none.
+    """
 
     size: int
     mime_type: str | None
     refusal: Refusal | None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The facts about a file; `refusal` is None if it is accepted."""
+    """The facts about a file; `refusal` is None if it is accepted, and `doubt` as in `Judgement`."""
 
     size: int
     sha256: str | None
     mime_type: str | None
     refusal: Refusal | None
+    doubt: str = ""
+
+    @classmethod
+    def of(cls, judgement: Judgement, sha256: str | None) -> Examination:
+        """Return the facts of a judgement, and of the bytes."""
+        return cls(judgement.size, sha256, judgement.mime_type, judgement.refusal, judgement.doubt)
 
 
 def unreadable(path: Path) -> Examination:
@@ -124,7 +134,7 @@ def read_question(message: bytes) -> tuple[str, FileLimits] | PreviewQuestion:
 def judged(judgement: Judgement) -> bytes:
     """Return the examiner's answer."""
     refusal = judgement.refusal
-    reason, detail = (refusal.reason.value, refusal.detail) if refusal else ("", "")
+    reason, detail = (refusal.reason.value, refusal.detail) if refusal else ("", judgement.doubt)
     return _message("judged", str(judgement.size), judgement.mime_type or "", reason, detail)
 
 
@@ -167,8 +177,8 @@ def read_answer(message: bytes) -> Judgement | OSError | str:
         ValueError: it is no answer of an examiner.
     """
     match _fields(message):
-        case ["judged", size, mime_type, "", ""] if mime_type in ACCEPTED_MIME_TYPES:
-            return Judgement(_size(size), mime_type, None)
+        case ["judged", size, mime_type, "", doubt] if mime_type in ACCEPTED_MIME_TYPES and doubt.isprintable():
+            return Judgement(_size(size), mime_type, None, doubt)
         case ["judged", size, mime_type, code, detail] if code in _REASONS and (mime_type + detail).isprintable():
             return Judgement(_size(size), mime_type or None, Refusal(_REASONS[code], detail))
         case ["troubled", number, text] if int(number) in errno.errorcode and text.isprintable():

@@ -91,6 +91,8 @@ class Recording:
             if may_have_been_sent:
                 jobs = [self.claimed(job, now) for job in jobs]
             for arrival, job in zip(arrivals, jobs, strict=True):
+                if arrival.examination.doubt:
+                    self._log.histories.note(job.job_id, now, "file.doubtful", detail=arrival.examination.doubt)
                 note(arrival, job)
         self._deliveries.ring(len(jobs))
         if any(job.move_due for job in jobs):

@@ -169,6 +169,8 @@ class TakeIn:
         if self.writers[route.name] is Writers.SOME:
             return ParkedFile(settled, WaitReason.OPEN, "")
         examination = self._examine(source, route.limits)
+        if examination.doubt and not settled.is_overdue:
+            return ParkedFile(settled, WaitReason.DOUBTFUL, examination.doubt)
         if examination.refusal is None or examination.refusal.reason not in _MAY_CHANGE or settled.is_overdue:
             return examination
         wait, detail = _MAY_CHANGE[examination.refusal.reason], examination.refusal.detail

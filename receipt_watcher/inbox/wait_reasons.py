@@ -44,6 +44,11 @@ class WaitReason(Code):
         "It ends before its format says that it should: more is expected.",
         "Wait; after patience_seconds without a change it is failed. Then scan or copy it again.",
     )
+    DOUBTFUL = (
+        "doubtful",
+        "Its end is not as its format wants it, though nothing is missing that the file names.",
+        "Wait; after patience_seconds without a change it is taken as it is.",
+    )
     UNREADABLE = (
         "unreadable",
         "The service may not read it.",
@@ -102,7 +107,7 @@ class WaitReason(Code):
 
 
 #: A change ends the wait, or the end of the patience.
-WAITS_FOR_PATIENCE = frozenset({WaitReason.EMPTY, WaitReason.UNDATED, WaitReason.INCOMPLETE})
+WAITS_FOR_PATIENCE = frozenset({WaitReason.EMPTY, WaitReason.UNDATED, WaitReason.INCOMPLETE, WaitReason.DOUBTFUL})
 
 #: Waiting changes nothing.
 NEVER = frozenset({WaitReason.IGNORED, WaitReason.NO_FILE, WaitReason.SUBFOLDER, WaitReason.NOTE})

@@ -197,6 +197,7 @@ class Explainer:
         if not causes or causes[0].why in (
             WaitReason.GROWING,
             WaitReason.INCOMPLETE,
+            WaitReason.DOUBTFUL,
             WaitReason.OPEN,
             WaitReason.NOT_RUNNING,
         ):

@@ -99,6 +99,14 @@ def _causes_around(scene: InboxContext) -> Iterator[Cause]:
         yield Cause(WaitReason.BACKLOG if is_backlog else WaitReason.UNAVAILABLE, snapshot.unavailable)
 
 
+def _causes_inside(examination: Examination) -> Iterator[Cause]:
+    refused = examination.refusal
+    if refused is not None and refused.reason is Reason.INCOMPLETE:
+        yield Cause(WaitReason.INCOMPLETE, refused.detail)
+    elif examination.doubt:
+        yield Cause(WaitReason.DOUBTFUL, examination.doubt)
+
+
 def _look_inside(scene: InboxContext, path: Path, status: os.stat_result) -> tuple[list[Cause], Examination | None]:
     """Judge a file by the rules of the take-in."""
     current = signature(status)
@@ -114,9 +122,7 @@ def _look_inside(scene: InboxContext, path: Path, status: os.stat_result) -> tup
         if writers_of(path) is Writers.SOME:
             causes.append(Cause(WaitReason.OPEN))
         examination = scene.examine(path, file_limits_of(scene.config))
-        refused = examination.refusal
-        if refused is not None and refused.reason is Reason.INCOMPLETE:
-            causes.append(Cause(WaitReason.INCOMPLETE, refused.detail))
+        causes += _causes_inside(examination)
     except PermissionError as error:
         causes.append(Cause(WaitReason.UNREADABLE, refusal(error, path), file_advice(path)))
     except OSError as error:

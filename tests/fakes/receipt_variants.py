@@ -243,16 +243,20 @@ def _end_of_tiff(content: bytes) -> int:
     return max(ends)
 
 
-def tiff_directory_first(mode: str, compression: str) -> bytes:
-    """A scanner's own firmware: what is known of the page comes first, and the page itself last."""
+def tiff_directory_first(mode: str, compression: str, *, padding: int = 0) -> bytes:
+    """A scanner's own firmware: what is known of the page comes first, and the page itself last.
+
+    With `padding`, the strip is so many bytes longer than its data, as scanners write that round lengths up.
+    """
     written = saved(picture(mode=mode), "TIFF", compression=compression)
     with Image.open(io.BytesIO(written)) as image:
         assert isinstance(image, TiffImagePlugin.TiffImageFile)
         tags = {tag: image.tag_v2[tag] for tag in (256, 257, 259, 262, 273, 279)}
     (start,), (length,) = tags[273], tags[279]  # one strip, or the offsets would not fit into the entry
-    tags |= {258: 1 if mode == "1" else 8, 273: 8 + 2 + 12 * 9 + 4, 277: 1, 278: tags[257], 279: length}
+    tags |= {258: 1 if mode == "1" else 8, 273: 8 + 2 + 12 * 9 + 4, 277: 1, 278: tags[257], 279: length + padding}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
-    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + written[start : start + length]
+    strip = written[start : start + length] + bytes(padding)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + strip
 
 
 # --- HEIC ---
@@ -433,6 +437,33 @@ VARIANTS: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 
 # --- what readers say ---
+
+
+def needed_bytes(mime_type: str, content: bytes) -> int:
+    """Return how many bytes of a file are needed: of a PDF those to the end of its last trailer, else all."""
+    if mime_type != "application/pdf":
+        return len(content)
+    body = content[: content.rindex(b"startxref")]
+    return max(body.rfind(b">>") + len(b">>"), body.rfind(b"endstream") + len(b"endstream"))
+
+
+def is_version_before(name: str, end: int) -> bool:
+    """Return whether what a cut leaves of an updated PDF is the version before, of which nothing is missing.
+
+    Of a part of the first number of the update no reader could see that more is to come.
+    """
+    if name not in UPDATED:
+        return False
+    before = content_of(UPDATED[name])
+    return needed_bytes("application/pdf", before) <= end < len(before) + len("\n12 0 obj")
+
+
+#: A PDF that was saved again by appending is whole before the update as well, and this is what it was then.
+UPDATED = {
+    "pdf updated": "pdf pages",
+    "pdf signed": "pdf updated",
+    "pdf updated for the web": "pdf for the web",
+}
 
 
 def decodes(mime_type: str, content: bytes) -> bool:

@@ -2,7 +2,8 @@
 
 A walk follows the lengths and offsets that the format itself writes down, from the first byte to its end marker, and
 decodes nothing. It returns None if the file is whole, and raises one of three errors otherwise; their texts are
-plain sentences for the person who scanned the receipt. Bytes after the end marker are nobody's concern.
+plain sentences for the person who scanned the receipt. Bytes after the end marker are nobody's concern. If a file is
+not as its format wants it, but nothing is missing that it names, the walk returns a doubt instead.
 
 A walk promises to end: no byte leads backwards for ever, and counts that the file claims are bounded by MAX_PARTS,
 MAX_PAGES and MAX_TABLE_BYTES, so that a hostile file of 50 MB costs seconds at worst and little memory. What it
@@ -16,6 +17,7 @@ Any thread may call it; nothing is kept between calls. OSErrors of the file pass
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import BinaryIO
 
 #: Chosen by taste: far above what scanners and phones write, far below what would take long.
@@ -27,6 +29,14 @@ MAX_TABLE_BYTES = 16 * 1024 * 1024
 PIECE_BYTES = 64 * 1024
 
 _ZEROS = bytes(64)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A file that strict parsers refuse, and that has all that it names: why, and how many pages can be reached."""
+
+    detail: str
+    pages: int = 1
 
 
 class StructureError(Exception):
@@ -46,7 +56,7 @@ class TooManyPixelsError(StructureError):
 
 
 #: The arguments of each walk: the file, its size in bytes, and how many pixels a page may have.
-Walk = Callable[[BinaryIO, int, int], None]
+Walk = Callable[[BinaryIO, int, int], Doubt | None]
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:

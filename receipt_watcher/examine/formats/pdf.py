@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-from receipt_watcher.examine.formats import PIECE_BYTES, CutShortError, MalformedError, read_at, within
+from receipt_watcher.examine.formats import (
+    PIECE_BYTES,
+    CutShortError,
+    Doubt,
+    MalformedError,
+    StructureError,
+    read_at,
+    within,
+)
+from receipt_watcher.examine.formats.pdf_objects import has_all_objects
 
 PDF_MARK = re.compile(rb"%PDF-\d")
 #: Readers look for the mark in the first 1024 bytes; whatever is before it is junk of the transport.
@@ -19,8 +28,11 @@ _OBJECT = re.compile(rb"\d\s{1,8}\d{1,5}\s{1,8}obj\b")
 _LINEARIZED_LENGTH = re.compile(rb"/Linearized\b.{0,512}?/L\s{0,8}(\d{1,15})", re.DOTALL)
 
 
-def walk_pdf(source: BinaryIO, size: int, _max_pixels: int) -> None:
+def walk_pdf(source: BinaryIO, size: int, _max_pixels: int) -> Doubt | None:
     """Check that a PDF ends with its end marker, and that the marker belongs to this file.
+
+    One that does not is doubtful if nothing that its tables of contents name is missing: writers miscount the last
+    offset, mail programs cut the end marker, and converters of line ends change the length of a linearized file.
 
     1. The mark of a PDF is near the beginning; what is before it shifts every offset.
     2. A file that says its own length (linearized) has it.
@@ -31,12 +43,18 @@ def walk_pdf(source: BinaryIO, size: int, _max_pixels: int) -> None:
     mark = PDF_MARK.search(head[:PDF_MARK_WITHIN])
     if not mark:
         raise MalformedError("It has no mark of a PDF near its beginning.")
-    if linearized := _LINEARIZED_LENGTH.search(head):
-        within(int(linearized[1]), size, "The PDF")
-    end = _last_pdf_end(source, size)
-    if _has_object_after(source, end):
-        raise CutShortError("It is a PDF with a change at its end that was cut short.")
-    _check_startxref(source, end, mark.start())
+    try:
+        if linearized := _LINEARIZED_LENGTH.search(head):
+            within(int(linearized[1]), size, "The PDF")
+        end = _last_pdf_end(source, size)
+        if _has_object_after(source, end):
+            raise CutShortError("It is a PDF with a change at its end that was cut short.")
+        _check_startxref(source, end, mark.start())
+    except StructureError as error:
+        if not has_all_objects(source, size, mark.start()):
+            raise
+        return Doubt(f"{error} All that its tables of contents name is there.")
+    return None
 
 
 def _last_pdf_end(source: BinaryIO, size: int) -> int:

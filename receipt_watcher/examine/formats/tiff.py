@@ -11,12 +11,14 @@ from receipt_watcher.examine.formats import (
     MAX_PAGES,
     MAX_TABLE_BYTES,
     CutShortError,
+    Doubt,
     MalformedError,
     check_pixels,
     ends_in_zeros,
     read_at,
     within,
 )
+from receipt_watcher.examine.formats.tiff_ends import ends_before_padding
 
 _TIFF_TYPE_BYTES = {
     1: 1,
@@ -41,31 +43,45 @@ _WIDTH, _HEIGHT, _OLD_JPEG, _OLD_JPEG_BYTES = 256, 257, 513, 514
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
 _CLASSIC, _BIG = 42, 43
 _COMPRESSION, _UNCOMPRESSED = 259, 1
+_FILL_ORDER = 266
+
+#: A next page that far away is none: no receipt is so long. A nearer one may be of a file that was cut.
+_NOWHERE = 2**30
+#: A longer strip is not looked into.
+_MAX_STRIP_BYTES = 16 * 1024 * 1024
 #: Fax, LZW, JPEG and deflate end in a code, a sum or a marker, never in zeros.
 _NEVER_END_IN_ZEROS = frozenset({2, 3, 4, 5, 7, 8, 32946})
 
 _Page = dict[int, tuple[int, int, bytes]]
 
 
-def walk_tiff(source: BinaryIO, size: int, max_pixels: int) -> None:
-    """Visit every page of a TIFF or BigTIFF and check that its strips or tiles are inside the file."""
+def walk_tiff(source: BinaryIO, size: int, max_pixels: int) -> Doubt | None:
+    """Visit every page of a TIFF or BigTIFF and check that its strips or tiles are inside the file.
+
+    One is doubtful whose strips are padded with zeros, or whose last page names a next one where no receipt ends.
+    """
     tiff = _Tiff(source, size)
     seen: set[int] = set()
     offset = tiff.first
     if offset == 0:  # libtiff writes the pointer last
         raise CutShortError("It is a TIFF whose list of pages has not been written.")
     while offset:
+        if seen and offset >= _NOWHERE:
+            tiff.doubts.append(f"Page {len(seen)} of the TIFF names a next page at byte {offset:,} of {size:,}.")
+            break
         if offset in seen or len(seen) >= MAX_PAGES:
             raise MalformedError("It is a TIFF whose list of pages does not end.")
         seen.add(offset)
         page, offset = tiff.read_page(offset)
         tiff.check_page(page, len(seen), max_pixels)
+    return Doubt(" ".join(tiff.doubts), len(seen)) if tiff.doubts else None
 
 
 class _Tiff:
     """One TIFF: its byte order, its width of offsets, and what may still be read for tables."""
 
     def __init__(self, source: BinaryIO, size: int) -> None:
+        self.doubts: list[str] = []
         self._source, self._size = source, size
         self._table_bytes_left = MAX_TABLE_BYTES
         self._order = "<" if read_at(source, 0, 2) == b"II" else ">"
@@ -104,9 +120,18 @@ class _Tiff:
                 end = self._end_of_strips(starts, lengths, number)
                 compression = (*self._integers(page, _COMPRESSION), _UNCOMPRESSED)[0]
                 if lengths and compression in _NEVER_END_IN_ZEROS and ends_in_zeros(self._source, end):
-                    raise CutShortError(f"The picture of page {number} of the TIFF has not been written to its end.")
+                    self._check_padding(page, compression, dict(zip(starts, lengths, strict=False)), number)
                 return
         raise MalformedError(f"Page {number} of the TIFF has no picture.")
+
+    def _check_padding(self, page: _Page, compression: int, strips: dict[int, int], number: int) -> None:
+        """Note a doubt if the last strip has its own end before the zeros; raise if it has not."""
+        start = max(strips, key=lambda begin: begin + strips[begin])
+        strip = read_at(self._source, start, min(strips[start], _MAX_STRIP_BYTES))
+        is_reversed = self._integers(page, _FILL_ORDER)[:1] == (2,)
+        if not ends_before_padding(compression, strip, is_reversed=is_reversed):
+            raise CutShortError(f"The picture of page {number} of the TIFF has not been written to its end.")
+        self.doubts.append(f"The picture of page {number} of the TIFF is padded with zeros.")
 
     def _check_value(self, kind: int, number: int, value: bytes) -> None:
         length = number * _TIFF_TYPE_BYTES.get(kind, 0)

@@ -35,6 +35,7 @@ from receipt_watcher.system import disk
 from receipt_watcher.system.wakeup import Bell
 from tests.conftest import INSTALLATION, FakeClock, make_branch
 from tests.fakes.daemons.process import digest, jpegs
+from tests.fakes.receipt_variants import content_of
 from tests.unit.system.disk_faults import Crash, another_file_system, crash, record_flushes, refusing
 
 LIMITS = FileLimits(max_file_bytes=1_000_000, max_pixels=1_000_000)
@@ -566,3 +567,17 @@ def test_an_orphan_that_is_a_copy_is_no_second_receipt(desk: Desk, monkeypatch: 
         assert desk.take(desk.drop("copy.jpg", content)) == []
     (copy,) = desk.recover()
     assert (copy.state, copy.duplicate_of) == (State.DUPLICATE, first.job_id)
+
+
+def test_a_doubtful_file_is_taken_after_the_patience(desk: Desk) -> None:
+    """What strict parsers refuse and nothing is missing of waits as long as a torso, and is then taken with a note."""
+    content = content_of("pdf pages")
+    name = desk.drop("scan.pdf", content[: content.rindex(b"%%EOF")])
+    assert desk.take(name, is_overdue=False) == []
+    [(path, why, detail)] = desk.parked
+    assert (path, why) == (name, WaitReason.DOUBTFUL)
+    assert detail.startswith("It is a PDF without its end marker.")
+    [job] = desk.take(name)
+    assert (job.state, job.mime_type) == (State.QUEUED, "application/pdf")
+    notes = [(line["event"], line["detail"]) for line in desk.log.histories.lines(job.job_id)]
+    assert notes == [("record", None), ("file.doubtful", detail)]

@@ -225,6 +225,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "event.file.brought": ("Dropped into the inbox again", "Erneut in den Eingang gelegt"),
     "event.upload": ("Uploaded", "Hochgeladen"),
     "event.file.found": ("Its file was found", "Die Datei wurde gefunden"),
+    "event.file.doubtful": ("Accepted though its end is unusual", "Trotz ungewöhnlichem Dateiende angenommen"),
     "event.file.missing": ("Its file is missing", "Die Datei fehlt"),
     "event.file.removed": ("Its file was removed", "Die Datei wurde entfernt"),
     "event.file.kept": ("Its file was kept", "Die Datei wurde behalten"),

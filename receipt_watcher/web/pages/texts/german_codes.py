@@ -128,6 +128,10 @@ WAITS_DE: dict[WaitReason, tuple[str, str]] = {
         "Sie endet früher, als ihr Format es sagt: Es wird noch etwas erwartet.",
         "Abwarten; bleibt sie patience_seconds lang so, gilt sie als gescheitert. Dann neu einscannen oder kopieren.",
     ),
+    WaitReason.DOUBTFUL: (
+        "Ihr Ende ist nicht, wie ihr Format es will; es fehlt aber nichts, was die Datei nennt.",
+        "Abwarten; nach patience_seconds ohne Änderung wird sie genommen, wie sie ist.",
+    ),
     WaitReason.UNREADABLE: (
         "Der Dienst darf sie nicht lesen.",
         "Scanner oder Freigabe so einstellen, dass der Benutzer des Dienstes ihre Dateien lesen darf.",

@@ -88,6 +88,7 @@ def test_the_names_of_notes_stay() -> None:
         "callback.late",
         "callback.unreadable",
         "file.brought",
+        "file.doubtful",
         "file.found",
         "file.kept",
         "file.missing",
