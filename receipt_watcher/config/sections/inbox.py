@@ -35,6 +35,7 @@ IgnorePack = Literal[
     "macos",
     "windows",
     "nas",
+    "scanners",
     "syncthing",
     "nextcloud",
     "dropbox",

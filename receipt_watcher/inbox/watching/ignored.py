@@ -41,8 +41,16 @@ PACKS: dict[str, tuple[str, ...]] = {
     ),
     "office-locks": ("~$*", ".~lock.*#"),
     "macos": (".ds_store", "._*", "icon\r", "*.icloud", ".spotlight-v100/", ".trashes/", ".temporaryitems/"),
-    "windows": ("thumbs.db", "desktop.ini", "*:zone.identifier"),
-    "nas": ("@eadir/", ".@__thumb/", "#recycle/"),
+    "windows": (
+        *("thumbs.db", "desktop.ini", "*:zone.identifier"),
+        *("$recycle.bin/", "recycler/", "system volume information/"),
+    ),
+    # Bins, snapshots and thumbnails: Synology, QNAP, NetApp, AFP, and what fsck finds.
+    "nas": (
+        *("@eadir/", ".@__thumb/", "#recycle/", "#snapshot/", "@recycle/", "@recently-snapshot/", "~snapshot/"),
+        *("network trash folder/", "temporary items/", "lost+found/"),
+    ),
+    "scanners": ("nextname.dat", "netscan.dat", "netscan.xst", "xsmdesc.dat"),  # Xerox keeps them in the scan folder
     "hidden": (".*", ".*/"),
 }
 
