@@ -141,6 +141,10 @@ EXAMINATION_REASONS = frozenset(
 )
 
 
+#: An admin may have such a file sent all the same, if a viewer shows it; the bounds of size, pixels and memory stay.
+OVERRULABLE = frozenset({Reason.UNSUPPORTED_TYPE, Reason.INCOMPLETE, Reason.BROKEN, Reason.ENCRYPTED})
+
+
 #: N8N may have booked such a receipt: it is not sent again unless a person insists, and a person may settle it.
 MAY_BE_BOOKED = frozenset({Reason.OUTCOME_UNKNOWN, Reason.UNREADABLE_VERDICT, Reason.NO_CALLBACK})
 

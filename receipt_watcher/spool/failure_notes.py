@@ -16,7 +16,7 @@ import structlog
 
 from receipt_watcher.jobs.job import Folder, Job, may_be_booked
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, OVERRULABLE, Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool import reason_file
 from receipt_watcher.spool.route import InboxRoute
@@ -81,6 +81,11 @@ class FailureNotes:
         reason = job.reason or Reason.N8N_FAILURE
         message = f"\n{job.message}" if job.message else ""
         again = "" if reason in _NOT_BY_THE_SAME_FILE else "\nTo try again: move the file back into the inbox."
+        if reason in OVERRULABLE:
+            again = (
+                "\nIf a viewer opens the file and shows all of it: ask an admin to have it sent all the same:"
+                f"\nreceipt-watcher retry --force {job.job_id}"
+            )
         if may_be_booked(job):
             again = (
                 "\nIf it was not booked: move the file back into the inbox, and it is sent again."

@@ -23,7 +23,7 @@ from receipt_watcher.errors import ChangedOnDiskError, FileVanishedError, SpoolE
 from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.jobs.reasons import Reason
+from receipt_watcher.jobs.reasons import OVERRULABLE, Reason
 from receipt_watcher.jobs.states import OPEN_STATES, Event, State
 from receipt_watcher.spool.failure_notes import FailureNotes
 from receipt_watcher.spool.route import InboxRoute, log_concluded
@@ -260,7 +260,8 @@ class Filing:
             return
         refused = self._refusal(job, examination, duplicates)
         if refused is None:
-            self._log.jobs.complete(job.job_id, examination.sha256, examination.mime_type, examination.size)
+            mime_type = examination.mime_type or "application/octet-stream"  # of what was refused it may be unknown
+            self._log.jobs.complete(job.job_id, examination.sha256, mime_type, examination.size)
             return
         after = self._log.jobs.advance(job.job_id, Event.FAIL, self._clock(), reason=refused[0], message=refused[1])
         if after is not None:
@@ -269,8 +270,9 @@ class Filing:
     def _refusal(self, job: Job, examination: Examination, duplicates: Duplicates) -> tuple[Reason, str] | None:
         if None not in (job.sha256, examination.sha256) and examination.sha256 != job.sha256:
             return Reason.CHANGED, "The file in failed/ is not the one that was recorded."
-        if examination.refusal is not None:
-            return examination.refusal.reason, examination.refusal.detail
+        refusal, overruled = examination.refusal, self._log.facts.overruled.of(job.job_id)
+        if refusal is not None and not (refusal.reason in OVERRULABLE and overruled.get()):
+            return refusal.reason, refusal.detail
         if duplicates != "send" and examination.sha256 is not None:
             for other in self._log.lookups.same_receipts(examination.sha256, job.target, OPEN_STATES | {State.SUCCESS}):
                 if other.job_id != job.job_id:

@@ -17,7 +17,7 @@ from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.log.queries.search import Cursor, Wanted
-from receipt_watcher.jobs.reasons import MAY_BE_BOOKED_WORDS
+from receipt_watcher.jobs.reasons import MAY_BE_BOOKED_WORDS, OVERRULABLE
 from receipt_watcher.jobs.states import Event, State, next_state
 from receipt_watcher.spool.route import log_concluded
 from receipt_watcher.system.wakeup import Bell
@@ -57,12 +57,18 @@ class Actions:
         self._filings = filings
         self._clock = clock
 
-    def retry(self, job_id: str, by: str, *, is_forced: bool = False) -> Job | str | None:
+    def retry(self, job_id: str, by: str, *, is_forced: bool = False, may_overrule: bool = False) -> Job | str | None:
         """Try a failed or cancelled job again; return it, why that cannot be, or None for no such job.
 
-        One that may have been booked is retried only if that is forced.
+        One that may have been booked is retried only if that is forced. Only an admin may overrule a refusal.
         """
-        return self._changed(job_id, lambda job: self._retried(job, by, is_forced=is_forced))
+
+        def retried(job: Job) -> Job | str:
+            if is_forced and job.reason in OVERRULABLE and not may_overrule:
+                return "Only an admin may have a file sent that was refused."
+            return self._retried(job, by, is_forced=is_forced)
+
+        return self._changed(job_id, retried)
 
     def settle(self, job_id: str, by: str, *, is_delivered: bool) -> Job | str | None:
         """Say what became of a job that may be booked; return it, why that cannot be, or None for no such job."""

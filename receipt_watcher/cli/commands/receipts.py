@@ -233,12 +233,14 @@ def _print_happening(happening: JobEvent, *, as_json: bool) -> None:
 @config_option
 @click.argument("names", metavar="JOB...", nargs=-1, shell_complete=completion.jobs)
 @click.option("--failed", is_flag=True, help="Retry every failed job.")
-@click.option("--force", is_flag=True, help="Also those that N8N may have booked: they may be booked twice.")
+@click.option("--force", is_flag=True, help="Also if N8N may have booked it, or the file was refused.")
 @json_option
 def retry(config_file: Path | None, names: Sequence[str], *, failed: bool, force: bool, as_json: bool) -> None:
     """Try failed or cancelled jobs again, under their old ids.
 
-    A job that failed as outcome_unknown, unreadable_verdict or no_callback may have been booked, so it needs --force.
+    A job that failed as outcome_unknown, unreadable_verdict or no_callback may have been booked, so it needs --force:
+    it may be booked twice. With --force a file is sent, too, that was refused as unsupported_type, incomplete, broken
+    or encrypted; the limits of size and pixels stay.
 
     Example: receipt-watcher retry scan_0042.pdf
     """

@@ -137,6 +137,8 @@ class Facts:
         self.upload_database = FactsByKey[str](table, "database:", str, str)
         #: The job that an Idempotency-Key stands for; the text begins with the time, by which old ones are forgotten.
         self.upload = FactsByKey[str](table, "upload:", str, str)
+        #: By whom a refusal of the examination was overruled, by the job's id; "" once it is retried without force.
+        self.overruled = FactsByKey[str](table, "overruled:", str, str)
         #: The branches whose receipts are sent once, as of the last start.
         self.sends_once = Fact[set[str]](table, "sends_once", _set_of, lambda keys: json.dumps(sorted(keys)))
         #: The sessions that were signed out, and when each would have ended.

@@ -35,7 +35,7 @@ class JobLog:
         self.files = Files(self.database, self.lookups, self.facts)
         self.statistics = Statistics(self.database, self.lookups)
         self.histories = Histories(self.database)
-        self.jobs = Jobs(self.database, self.lookups, self.files, self.histories)
+        self.jobs = Jobs(self.database, self.lookups, self.files, self.histories, self.facts)
         self.moves = Moves(self.database, self.lookups, self.files, self.histories, self.facts)
         self.holds = Holds(self.database)
         self.manual_holds = ManualHolds(self.database)

@@ -20,11 +20,12 @@ from typing import Any
 from receipt_watcher.jobs.job import Folder, Job, may_be_booked, unknown_outcome
 from receipt_watcher.jobs.log.columns import change_columns
 from receipt_watcher.jobs.log.engine.sqlite import Database, marks
+from receipt_watcher.jobs.log.facts import Facts
 from receipt_watcher.jobs.log.histories import Histories
 from receipt_watcher.jobs.log.queries.files import Files
 from receipt_watcher.jobs.log.queries.lookups import Lookups
 from receipt_watcher.jobs.log.tables import JOB_COLUMNS
-from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, Reason
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, OVERRULABLE, Reason
 from receipt_watcher.jobs.states import CLOSED_STATES, TRANSITIONS, Event, State
 
 # SQL, and not Peewee's queries, for the same reason as in `tables`.
@@ -90,11 +91,12 @@ class Attempt:
 class Jobs:
     """The jobs in the log, as far as they change."""
 
-    def __init__(self, database: Database, lookups: Lookups, files: Files, histories: Histories) -> None:
+    def __init__(self, database: Database, lookups: Lookups, files: Files, histories: Histories, facts: Facts) -> None:
         self._database = database
         self._lookups = lookups
         self._files = files
         self._histories = histories
+        self._facts = facts
 
     def insert(self, job: Job) -> Job:
         """Add a new job, which begins in one of `INITIAL_STATES`, and return it as it stands in the log."""
@@ -117,12 +119,22 @@ class Jobs:
             return None if before is None else self._advance(before, event, now, detail, changes)
 
     def retry(self, job_id: str, now: float, detail: str, *, is_forced: bool = False) -> Job | None:
-        """Send a failed or cancelled job again; one that may have been booked only if that is forced."""
+        """Send a failed or cancelled job again; one that may have been booked only if that is forced.
+
+        If the examination refused its file and that is overrulable, force has it sent all the same; `detail` says who.
+        """
         with self._database.transaction():
             before = self._lookups.get(job_id)
             if before is None or (may_be_booked(before) and not is_forced):
                 return None
-            return self.advance(before, Event.RETRY, now, detail=detail, next_attempt_at=now)
+            overrules = is_forced and before.reason in OVERRULABLE
+            if overrules:
+                detail = f"{detail}, although it was refused as {before.reason}"
+            after = self.advance(before, Event.RETRY, now, detail=detail, next_attempt_at=now)
+            overruled = self._facts.overruled.of(job_id)
+            if after is not None and (overrules or overruled.get()):
+                overruled.put(detail if overrules else "")
+            return after
 
     def settle(self, job_id: str, now: float, by: str, *, is_delivered: bool) -> Job | None:
         """Write down what a person found out about a job that may have been booked; None if it is no such job."""

@@ -174,7 +174,9 @@ class Api:
 
     async def _retry(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
         forced = (await body_of(schemas.RetryRequest, request)).force
-        return await self._advance(partial(self._parts.actions.retry, is_forced=forced), request, caller)
+        may_overrule = caller.may(Right.ADMINISTER)
+        retry = partial(self._parts.actions.retry, is_forced=forced, may_overrule=may_overrule)
+        return await self._advance(retry, request, caller)
 
     async def _settle(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
         delivered = (await body_of(schemas.SettleRequest, request)).delivered

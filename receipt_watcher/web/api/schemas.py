@@ -108,7 +108,9 @@ class RetryChoice(Choice):
 class RetryRequest(Taken):
     """The options of a retry."""
 
-    force: bool = Field(default=False, description="Also if it may have been booked, and would then be booked twice.")
+    force: bool = Field(
+        default=False, description="Also if it may be booked twice; an admin also sends a file that was refused."
+    )
 
 
 class SettleRequest(Taken):

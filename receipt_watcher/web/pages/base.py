@@ -99,6 +99,7 @@ class PageEndpoints:
             may_follow=caller.may(Right.FOLLOW),
             may_read=caller.may(Right.READ),
             may_change=caller.may(Right.CHANGE),
+            may_administer=caller.may(Right.ADMINISTER),
             may_upload=caller.may(Right.UPLOAD),
             name=caller.name,
             signed_in_as=caller.name if session else "",

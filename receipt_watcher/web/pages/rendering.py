@@ -71,6 +71,7 @@ class Visitor:
     may_follow: bool = False
     may_read: bool = False
     may_change: bool = False
+    may_administer: bool = False
     may_upload: bool = False
     name: str = ""
     signed_in_as: str = ""

@@ -21,7 +21,7 @@ from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import Job, may_be_booked
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.queries.search import Search
-from receipt_watcher.jobs.reasons import EXAMINATION_REASONS
+from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, OVERRULABLE
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.report.explain import Explanation
 from receipt_watcher.spool.route import InboxRoute, path_of
@@ -89,6 +89,7 @@ class ReceiptPage:
             "file_path": f"/api/v1/jobs/{job.job_id}/file" if page_request.visitor.may_read and has_file else "",
             "may_retry": viewmodels.may(job, Event.RETRY),
             "may_be_booked": may_be_booked(job),
+            "may_overrule": page_request.visitor.may_administer and job.reason in OVERRULABLE,
             "may_cancel": viewmodels.may(job, Event.CANCEL),
             "moments": viewmodels.moments(t, self._sources.log.histories.lines(job.job_id)),
             "deliveries": self._sources.log.histories.attempts(job.job_id),
@@ -132,7 +133,9 @@ class ReceiptPage:
 
     def _retry(self, page_request: PageRequest, form: Mapping[str, str]) -> str:
         is_forced = form.get("force") == "yes"
-        return self._advanced(page_request, partial(self._actions.retry, is_forced=is_forced), "retried")
+        may_overrule = page_request.visitor.may_administer
+        retry = partial(self._actions.retry, is_forced=is_forced, may_overrule=may_overrule)
+        return self._advanced(page_request, retry, "retried")
 
     def _settle(self, page_request: PageRequest, form: Mapping[str, str]) -> str:
         is_delivered = {"yes": True, "no": False}.get(form.get("delivered", ""))

@@ -168,6 +168,16 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Wenn N8N den Beleg gebucht hat, wird er zweimal gebucht.",
     ),
     "receipt.retry_anyway.now": ("Retry all the same", "Trotzdem erneut versuchen"),
+    "receipt.refused": (
+        "The file was refused. If a viewer opens it and shows all of it, have it sent all the same.",
+        "Die Datei wurde abgelehnt. Zeigt ein Programm sie vollständig an, lassen Sie sie trotzdem senden.",
+    ),
+    "receipt.overrule": ("Send it all the same…", "Trotzdem senden…"),
+    "receipt.overrule.text": (
+        "The file goes to N8N as it is; the limits of size and pixels stay.",
+        "Die Datei geht an N8N, wie sie ist; die Grenzen für Größe und Bildpunkte bleiben.",
+    ),
+    "receipt.overrule.now": ("Send the refused file", "Abgelehnte Datei senden"),
     "receipt.facts": ("Facts", "Angaben"),
     "receipt.timeline": ("What happened", "Was geschah"),
     "receipt.deliveries": ("Deliveries to N8N", "Lieferungen an N8N"),

@@ -27,6 +27,7 @@ FORMS: dict[str, tuple[str, Any, str]] = {
     "believed_time": ("believed_time", 1.5, "1.5"),
     "upload_database": ("database:#", "abc", "abc"),
     "upload": ("upload:#", "2026-01-01T00:00:00Z []", "2026-01-01T00:00:00Z []"),
+    "overruled": ("overruled:#", "by Ann", "by Ann"),
     "sends_once": ("sends_once", {"b", "a"}, '["a", "b"]'),
     "sessions_ended": ("sessions_ended", {"a": 5}, '{"a": 5}'),
     "rehearsal": ("rehearsal", {"job_id": "x"}, '{"job_id": "x"}'),

@@ -274,6 +274,16 @@ def test_what_may_have_been_booked_is_retried_by_force_only(site: ApiSite) -> No
     assert site.ask("POST", path, Role.OPERATOR, json={"force": "perhaps"}).status_code == 422
 
 
+@pytest.mark.parametrize(("role", "code"), [(Role.OPERATOR, 409), (Role.ADMIN, 202)])
+def test_only_an_admin_overrules_a_refusal(site: ApiSite, role: Role, code: int) -> None:
+    """A file that was refused is sent all the same only if an admin forces it; anybody may try it again."""
+    (job,) = site.record()
+    site.log.jobs.advance(job.job_id, Event.FAIL, site.clock.now, reason=Reason.BROKEN, folder=Folder.FAILED)
+    answer = site.ask("POST", f"/api/v1/jobs/{job.job_id}/retry", role, json={"force": True})
+    assert answer.status_code == code
+    assert bool(site.log.facts.overruled.of(job.job_id).get()) is (code == 202)
+
+
 @pytest.mark.parametrize(("delivered", "status"), [(True, "success"), (False, "failure")])
 def test_a_job_is_settled_by_who_may_change_it(site: ApiSite, delivered: bool, status: str) -> None:
     """An operator says what became of a job; once, by name, and of no other job."""

@@ -57,6 +57,19 @@ def test_what_may_have_been_booked_asks_before_it_is_retried(office: Office, rea
     assert office.job(job).state is State.QUEUED
 
 
+@pytest.mark.parametrize("reason", [Reason.BROKEN, Reason.TOO_LARGE])
+def test_an_admin_may_send_a_refused_file(office: Office, reason: Reason) -> None:
+    """The page of a refused receipt has a button behind a question, unless the refusal is one of bounds."""
+    job = office.failed(reason=reason)
+    path = f"/receipts/{job.job_id}"
+    is_offered = "Send it all the same…" in office.shown(path)
+    assert is_offered is (reason is Reason.BROKEN)
+    if is_offered:
+        assert office.press(f"{path}/retry", {"force": "yes"}).headers["location"] == f"{path}?said=retried"
+        detail = office.log.histories.lines(job.job_id)[-1]["detail"]
+        assert detail == "by this machine, although it was refused as broken"
+
+
 @pytest.mark.parametrize(
     ("delivered", "state", "said"),
     [("yes", State.SUCCESS, "It is marked as delivered."), ("no", State.FAILURE, "It is marked as not delivered.")],
