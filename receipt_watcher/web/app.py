@@ -20,7 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receipt_watcher.config.secrets import without_paths
@@ -30,6 +30,7 @@ from receipt_watcher.web.pages.base import ErrorPages
 from receipt_watcher.web.problem import RefusedError, problem_response, request_id
 from receipt_watcher.web.server.bodies import BodyDrain
 from receipt_watcher.web.server.headers import AnswerHeaders
+from receipt_watcher.web.server.targets import AbsoluteTargets
 
 logger = structlog.get_logger()
 
@@ -59,6 +60,7 @@ def application(
         routes=routes,
         middleware=[  # the first is the outermost
             Middleware(AnswerHeaders, root_path=options.root_path, hsts_seconds=options.hsts_seconds),
+            Middleware(AbsoluteTargets),
             Middleware(LogPatience),
             # Starlette has one of its own, outside of all others, where an answer to a defect would have no headers.
             Middleware(ServerErrorMiddleware, handler=errors.answer_defect),
@@ -102,6 +104,15 @@ def _cors(origins: Sequence[str]) -> list[Middleware]:
     ]
 
 
+def _allowed(request: Request) -> set[str]:
+    """Return the methods of all routes of a path (RFC 9110, 10.2.1): Starlette knows those of the first one."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return methods
+
+
 class _Errors:
     """The answers to errors."""
 
@@ -123,7 +134,9 @@ class _Errors:
         pages = self._pages_for(request)
         if pages is not None:
             return pages.error(request, status)
-        headers = error.headers if isinstance(error, HTTPException) else None  # 405 must say what is allowed
+        headers = error.headers if isinstance(error, HTTPException) else None
+        if status == 405:  # noqa: PLR2004
+            headers = {"Allow": ", ".join(sorted(_allowed(request)))}
         detail = "There is nothing here." if status == 404 else str(error)  # noqa: PLR2004
         return problem_response(status, detail, headers=headers)
 

@@ -6,6 +6,7 @@ it has one (`request_id`). Called in uvicorn's thread; nothing is kept.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -25,13 +26,15 @@ _TITLES = {401: "Unauthorised", 413: "Content too large", 422: "Unprocessable co
 
 
 def problem(status: int, detail: str, correlation_id: str | None = None) -> dict[str, object]:
-    """Return a problem as JSON takes it, and log it under its correlation id."""
+    """Return a problem as JSON takes it, and log it under its correlation id; `code` is for programs."""
     correlation_id = correlation_id or request_id.get() or uuid.uuid4().hex
     logger.debug("http.refused", status=status, detail=detail, correlation_id=correlation_id)
+    title = _TITLES.get(status) or HTTPStatus(status).phrase.capitalize()
     return {
         "type": "about:blank",
-        "title": _TITLES.get(status) or HTTPStatus(status).phrase.capitalize(),
+        "title": title,
         "status": status,
+        "code": re.sub("[^a-z]+", "_", title.lower()),
         "detail": detail,
         "correlation_id": correlation_id,
     }

@@ -49,7 +49,7 @@ def _claim_without_guard() -> None:
     """A worker takes a job that another one is delivering."""
     claim = states.TRANSITIONS[Event.CLAIM]
     states.TRANSITIONS[Event.CLAIM] = replace(claim, sources=claim.sources | {State.DELIVERING})
-    for name in ("_QUEUED", "_NEXT_DUE", "_OLDEST_DUE"):
+    for name in ("IS_WAITING", "_NEXT_DUE", "_OLDEST_DUE", "_OLDEST_NEVER_FAILED"):
         statement = getattr(lookups, name)
         unguarded = statement.replace("= 'queued'", "IN ('queued', 'delivering')")
         if unguarded == statement:

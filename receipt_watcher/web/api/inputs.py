@@ -57,7 +57,7 @@ def _checked(model: type[_Taken], given: Any) -> _Taken:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise RefusedError(422, schemas.wrong_in(error)) from None
+        raise RefusedError(422, schemas.wrong_in(error), errors=schemas.mistakes_in(error)) from None
 
 
 def wanted_jobs(choice: schemas.Choice) -> Wanted:

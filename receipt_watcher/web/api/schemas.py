@@ -5,6 +5,7 @@ Pure; any thread may use them. Times are ISO 8601, in UTC where they are given, 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -27,11 +29,23 @@ from receipt_watcher.jobs.states import State
 _MOST_ROWS = 500
 #: No control characters: they are in no name that we keep.
 Words = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Cursor = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z-]+$")]
+#: The id of a job, or the beginning of one.
+Cursor = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f-]{1,27}$")]
 # What time there is: SQLite and Python both know the years between.
 _FIRST, _LAST = "1970-01-01T00:00:00+00:00", "9000-01-01T00:00:00+00:00"
+_ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:")
+
+
+def _iso_only(given: object) -> object:
+    """Refuse numbers, which pydantic takes for seconds or milliseconds, by their size."""
+    if not isinstance(given, str) or not _ISO_TIME.match(given):
+        raise ValueError("it must be an ISO 8601 time with an offset, such as 2026-11-01T00:00:00Z")
+    return given
+
+
 Moment = Annotated[
     AwareDatetime,
+    BeforeValidator(_iso_only, json_schema_input_type=AwareDatetime),
     Field(ge=datetime.fromisoformat(_FIRST), le=datetime.fromisoformat(_LAST), examples=["2026-11-01T00:00:00Z"]),
 ]
 
@@ -291,6 +305,13 @@ class StatusAnswer(Given):
     status: str
 
 
+class MistakeAnswer(Given):
+    """A mistake in what came: its place as a JSON pointer (RFC 6901), or as the name of a parameter."""
+
+    pointer: str
+    detail: str
+
+
 class ProblemAnswer(Given):
     """The problem with a request (RFC 9457)."""
 
@@ -299,8 +320,10 @@ class ProblemAnswer(Given):
     type: str
     title: str
     status: int
+    code: str
     detail: str
     correlation_id: str
+    errors: list[MistakeAnswer] = Field(default_factory=list, description="With status 422: each mistake by its place.")
 
 
 def wrong_in(error: ValidationError) -> str:
@@ -310,6 +333,18 @@ def wrong_in(error: ValidationError) -> str:
         for each in error.errors(include_url=False)[:5]
     ]
     return "; ".join(mistakes)[:1000]
+
+
+def mistakes_in(error: ValidationError) -> list[dict[str, str]]:
+    """Return the same for programs, each mistake with its place."""
+    return [
+        {"pointer": "".join(f"/{_escaped(part)}" for part in mistake["loc"]), "detail": mistake["msg"][:200]}
+        for mistake in error.errors(include_url=False)[:50]
+    ]
+
+
+def _escaped(part: object) -> str:
+    return str(part)[:100].replace("~", "~0").replace("/", "~1")
 
 
 def schema_of(model: type[Any], template: str, mode: Literal["validation", "serialization"]) -> dict[str, Any]:

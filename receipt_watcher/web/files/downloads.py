@@ -56,6 +56,9 @@ class Downloads:
             raise RefusedError(opened.status, opened.words, headers=later)
         headers = headers_of(opened.job)
         part = None
+        if has_parts and f'"{opened.job.sha256}"' in _tags_of(request):
+            opened.close()
+            return Response(status_code=304, headers={"ETag": f'"{opened.job.sha256}"', "Cache-Control": "private"})
         if has_parts:
             headers |= {"Accept-Ranges": "bytes", "ETag": f'"{opened.job.sha256}"'}
             try:
@@ -97,6 +100,12 @@ class Downloads:
     async def _next_piece(self, receipt: OpenReceipt) -> bytes | None:
         async with self._reading:
             return await run_in_threadpool(receipt.next_piece)
+
+
+def _tags_of(request: Request) -> set[str]:
+    """Return the entity tags that the caller has (If-None-Match; compared weakly, RFC 9110, 13.1.2)."""
+    given = ",".join(request.headers.getlist("if-none-match"))
+    return {tag.strip().removeprefix("W/") for tag in given.split(",")}
 
 
 def _part_asked_for(request: Request, job: Job) -> tuple[int, int] | None:

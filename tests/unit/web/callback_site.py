@@ -106,7 +106,8 @@ def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()
-    assert problem.keys() == {"type", "title", "status", "detail", "correlation_id"}
+    assert problem.keys() - {"errors"} == {"type", "title", "status", "code", "detail", "correlation_id"}
+    assert re.fullmatch("[a-z]+(_[a-z]+)*", problem["code"])
     assert problem["status"] == status
     assert re.fullmatch("[0-9a-f]{32}", problem["correlation_id"])
     assert problem["detail"]
