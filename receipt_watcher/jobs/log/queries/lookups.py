@@ -17,6 +17,7 @@ from pathlib import Path
 
 from receipt_watcher.jobs.job import Job, job_id_prefix
 from receipt_watcher.jobs.log.engine.sqlite import Database, marks
+from receipt_watcher.jobs.log.queries.file_names import fits_glob, forms_of, like_of_glob
 from receipt_watcher.jobs.log.queries.known_answers import KnownAnswers
 from receipt_watcher.jobs.log.tables import IS_OPEN, IS_WAITING, SELECT_JOB, job_of
 from receipt_watcher.jobs.states import OPEN_STATES, State
@@ -40,6 +41,9 @@ _INBOXES = (
     " UNION ALL SELECT (SELECT MIN(inbox) FROM job WHERE inbox > seen.inbox) FROM seen WHERE seen.inbox IS NOT NULL)"
     " SELECT inbox FROM seen WHERE inbox IS NOT NULL"
 )
+
+#: So many rows that may fit a name are looked at with one question.
+_NAMED_AT_ONCE = 1000
 
 _IN_OPEN_STATES = f"state IN ({marks(OPEN_STATES)})"
 _NEXT_DUE = f"SELECT MIN(next_attempt_at) FROM job WHERE {IS_WAITING} AND branch = ?"  # noqa: S608
@@ -203,9 +207,7 @@ class Lookups:
                     conditions[f"+state IN ({marks(states)})"] = states
                 if inbox:
                     conditions["+inbox = ?"] = [inbox]
-                if name:
-                    conditions["lower(filename) GLOB lower(?)"] = [name]
-                ids = self._newest(conditions, most)
+                ids = self._newest_named(conditions, name, most) if name else self._newest(conditions, most)
             statement = f"{SELECT_JOB} WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY job_id DESC"  # noqa: S608
             return self._database.select_as(job_of, statement, json.dumps(ids))
 
@@ -225,6 +227,20 @@ class Lookups:
         values = [value for those in conditions.values() for value in those]
         statement = f"SELECT job_id FROM job WHERE {' AND '.join(conditions)} ORDER BY job_id DESC LIMIT ?"  # noqa: S608 - our own text
         return [str(job_id) for (job_id,) in self._database.select(statement, *values, most)]
+
+    def _newest_named(self, conditions: Mapping[str, Sequence[object]], glob: str, most: int) -> list[str]:
+        """Return the newest ids whose file is named so: the log tells what may fit, in pages, for it is asked again."""
+        ids: list[str] = []
+        below = "g"  # behind the last hexadecimal digit
+        while True:
+            values = [value for those in conditions.values() for value in those]
+            where = " AND ".join([*conditions, "filename LIKE ? ESCAPE '\\'", "job_id < ?"])
+            statement = f"SELECT filename, job_id FROM job WHERE {where} ORDER BY job_id DESC LIMIT ?"  # noqa: S608
+            rows = self._database.select(statement, *values, like_of_glob(glob), below, _NAMED_AT_ONCE)
+            ids += [str(job_id) for filename, job_id in rows if fits_glob(str(filename), glob)]
+            if len(rows) < _NAMED_AT_ONCE or 0 <= most <= len(ids):
+                return ids if most < 0 else ids[:most]
+            below = str(rows[-1][1])
 
     def inboxes(self) -> list[str]:
         """Return the names of all inboxes that ever gave a receipt, those that are configured no more too."""
@@ -258,11 +274,15 @@ class Lookups:
     def find(self, prefix: str) -> list[Job]:
         """Return the jobs whose id begins so, or whose file is named so: what an admin may call a job. At most ten."""
         by_id = "SELECT job_id FROM job WHERE job_id >= ? AND job_id < ? ORDER BY job_id DESC LIMIT 10"
-        by_name = "SELECT job_id FROM job WHERE job_id > '' AND filename = ? ORDER BY job_id DESC LIMIT 10"
+        forms = forms_of(prefix)
+        by_name = (
+            f"SELECT job_id FROM job WHERE job_id > '' AND filename IN ({marks(forms)})"  # noqa: S608 - marks only
+            " ORDER BY job_id DESC LIMIT 10"
+        )
         ids = f"SELECT * FROM ({by_id}) UNION SELECT * FROM ({by_name})"  # noqa: S608 - our own text
         statement = f"{SELECT_JOB} WHERE job_id IN ({ids}) ORDER BY job_id DESC LIMIT 10"
         lowered = prefix.lower()
-        return self._database.select_as(job_of, statement, lowered, f"{lowered}\x7f", prefix)
+        return self._database.select_as(job_of, statement, lowered, f"{lowered}\x7f", *forms)
 
     def delivering(self) -> list[Job]:
         """Return the jobs that a worker has claimed."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 import statistics
-import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
@@ -21,6 +20,7 @@ from itertools import islice, product
 from receipt_watcher.jobs.job import Job, job_id_prefix
 from receipt_watcher.jobs.log.engine.sqlite import Database
 from receipt_watcher.jobs.log.histories import Histories
+from receipt_watcher.jobs.log.queries.file_names import composed, like_of_words
 from receipt_watcher.jobs.log.queries.lookups import Lookups
 from receipt_watcher.jobs.log.tables import IS_OPEN, SELECT_JOB, job_of
 from receipt_watcher.jobs.states import State
@@ -162,7 +162,7 @@ class Search:
         if end is not None:
             conditions = [*conditions, ("job_id <= ?" if place.is_newer else "job_id >= ?", [end])]
         either = "(filename LIKE ? ESCAPE '\\' OR message LIKE ? ESCAPE '\\')"
-        where, values = _joined([*conditions, (either, [_pattern(text)] * 2)])
+        where, values = _joined([*conditions, (either, [like_of_words(text)] * 2)])
         statement = f"SELECT job_id, filename, message FROM job WHERE {where} ORDER BY job_id {_order(place)} LIMIT ?"  # noqa: S608
         rows = self._database.select(statement, *values, limit)
         ids = [str(job_id) for job_id, filename, message in rows if _has(text, filename, message)]
@@ -249,16 +249,6 @@ def _is_within(job_id: str, reached: str, place: Cursor) -> bool:
     return job_id <= reached if place.is_newer else job_id >= reached
 
 
-def _pattern(text: str) -> str:
-    """Return what SQLite finds at least: it knows the capitals of ASCII only, so other letters fit anything."""
-    escaped = re.sub(r"([%_\\])", r"\\\1", unicodedata.normalize("NFC", text.strip()))
-    return "%" + re.sub(r"[^\x00-\x7f]+", "%", escaped) + "%"
-
-
 def _has(text: str, filename: str, message: str | None) -> bool:
-    sought = _composed(text.strip())
-    return sought in _composed(filename) or sought in _composed(message or "")
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    sought = composed(text.strip())
+    return sought in composed(filename) or sought in composed(message or "")
