@@ -1,10 +1,9 @@
-"""The layout of the code: the direction of imports, the owners of libraries, sizes, names, readers of the clock."""
+"""The layout of the code: the direction of imports, the owners of libraries, sizes, readers of the clock."""
 
 from __future__ import annotations
 
 import ast
 import functools
-import re
 import shutil
 import subprocess
 import sys
@@ -75,14 +74,6 @@ OWNERS: dict[str, tuple[str, ...]] = {
 
 #: Every stage logs, so structlog is everywhere; but only one module says how the lines look.
 EVERYWHERE = {"structlog"}
-
-#: Words that say nothing, and why a name may have one all the same.
-EMPTY_WORDS = {"manager", "helper", "helpers", "util", "utils", "handle", "handler", "process", "data"}
-EXCUSED_NAMES = {
-    "data_received": "asyncio calls it so",
-    "handle_request": "httpx calls it so",
-    "process": "a process of the operating system",
-}
 
 #: The functions that catch any error: (module, function), and why.
 CATCH_ALL = {
@@ -418,50 +409,6 @@ def test_test_modules_are_short() -> None:
     lines = {str(path.relative_to(folder)): len(path.read_text("utf-8").splitlines()) for path in folder.rglob("*.py")}
     sys.stdout.write(f"lines of a test module: {sorted(lines.items(), key=lambda item: -item[1])[:3]}\n")
     assert {name for name, count in lines.items() if count > LINES_OF_TEST_MODULE} == set()
-
-
-# --- names ---------------------------------------------------------------------------------------------------------
-
-
-def is_empty(name: str) -> bool:
-    """Return whether a name has a word that says nothing, and no excuse."""
-    return bool(words_of(name) & EMPTY_WORDS) and name not in EXCUSED_NAMES
-
-
-def words_of(name: str) -> set[str]:
-    """Return the words of a name, be it in snake case or in camel case."""
-    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
-
-
-def names_in(module: Module) -> Iterator[str]:
-    """Yield the names that a module gives: its own, and those of its classes, functions and their arguments."""
-    yield from module.name.split(".")
-    for node in module.nodes:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node.name
-        elif isinstance(node, ast.arg):
-            yield node.arg
-
-
-def test_names_say_something() -> None:
-    """No module, class, function or argument has a name that would fit any other as well."""
-    empty = {(name, given) for name, module in all_modules().items() for given in names_in(module) if is_empty(given)}
-    assert empty == set()
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("handle_callback", {"handle", "callback"}),
-        ("JobManager", {"job", "manager"}),
-        ("HTTPHandler2", {"http", "handler"}),
-        ("notion_database_id", {"notion", "database", "id"}),
-        ("dataclass", {"dataclass"}),
-    ],
-)
-def test_words_are_whole(name: str, words: set[str]) -> None:
-    """A name is judged by its whole words: «database» is not «data»."""
-    assert words_of(name) == words
 
 
 # --- errors --------------------------------------------------------------------------------------------------------

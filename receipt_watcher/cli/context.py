@@ -158,7 +158,7 @@ def find(log: JobLog, name: str) -> Job:
     return matches[0]
 
 
-def path_of(config: Config, job: Job) -> Path | None:
+def file_path_of(config: Config, job: Job) -> Path | None:
     """Return where a job's file is by the log; None where its inbox is configured no more."""
     from receipt_watcher.spool.paths import SpoolFolders
 

@@ -21,7 +21,7 @@ from pydantic import Field
 from receipt_watcher.config.branches import Branch, branches_of
 from receipt_watcher.config.proxies import Proxies
 from receipt_watcher.config.sections.callback import Callback
-from receipt_watcher.config.sections.database import Database
+from receipt_watcher.config.sections.database import DatabaseOptions
 from receipt_watcher.config.sections.http import Http, is_loopback
 from receipt_watcher.config.sections.inbox import Duplicates, Inbox
 from receipt_watcher.config.sections.limits import Limits
@@ -56,7 +56,7 @@ class Config(Section):
         default="skip",
         description="A second copy of the same bytes is filed with the first (skip), sent too, or failed.",
     )
-    database: Database = Field(default=Database(), description=Database.__doc__)
+    database: DatabaseOptions = Field(default=DatabaseOptions(), description=DatabaseOptions.__doc__)
     limits: Limits = Field(default=Limits(), description=Limits.__doc__)
     retention: Retention = Field(default=Retention(), description=Retention.__doc__)
     notify: Notify = Field(default=Notify(), description=Notify.__doc__)

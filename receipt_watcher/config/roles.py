@@ -40,11 +40,11 @@ _RIGHTS: dict[Role, frozenset[Right]] = {
 }
 
 
-def may(role: Role, right: Right) -> bool:
+def has_right(role: Role, right: Right) -> bool:
     """Return whether a role has a right."""
     return right in _RIGHTS[role]
 
 
 def roles_with(right: Right) -> list[Role]:
     """Return the roles that have a right."""
-    return [role for role in Role if may(role, right)]
+    return [role for role in Role if has_right(role, right)]

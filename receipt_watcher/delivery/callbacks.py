@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import structlog
 
-from receipt_watcher.delivery.naming import branches_of
+from receipt_watcher.delivery.naming import branch_keys_of
 from receipt_watcher.jobs.job import Job, may_be_booked
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.job_log import JobLog
@@ -130,7 +130,7 @@ class Callbacks:
         is_first, self._heard_at[url] = url not in self._heard_at, now
         ends_hold = self._holds.called_back(url, now)
         if ends_hold:
-            self._log.jobs.forget_resends(branches_of(self._routes, url))
+            self._log.jobs.forget_resends(branch_keys_of(self._routes, url))
             logger.info("destination.resumed", inbox=job.inbox, why="callbacks arrive again")
         return is_first or ends_hold
 

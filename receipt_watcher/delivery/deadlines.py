@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from receipt_watcher.delivery.naming import branches_of
+from receipt_watcher.delivery.naming import branch_keys_of
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
@@ -71,7 +71,7 @@ class Deadlines:
             if self._hand_holds.of_destination(url) is not None:
                 continue  # nothing may be sent again; a resume gives each its whole time anew
             now = self._clock()
-            branches = branches_of(self._routes, url)
+            branches = branch_keys_of(self._routes, url)
             below = self._settings.max_resends if self._holds.of(url).is_held else None
             for job in self._log.lookups.overdue(branches, now, below):
                 if not self._may_expire(url, branches, job, now):
@@ -96,7 +96,7 @@ class Deadlines:
             return True
         if now < (standing.probe_at or 0.0) or job.resends >= self._settings.max_resends or self._is_sent_once(job):
             return False
-        ready = branches_of([route for route in self._routes if route.is_ready], url)
+        ready = branch_keys_of([route for route in self._routes if route.is_ready], url)
         return self._log.lookups.next_due(ready) is None and not self._log.statistics.count(branches, State.DELIVERING)
 
     def _is_sent_once(self, job: Job) -> bool:

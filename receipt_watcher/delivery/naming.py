@@ -20,7 +20,7 @@ from receipt_watcher.spool.route import InboxRoute
 _ID_CHARACTERS = 12
 
 
-def branches_of(routes: Iterable[InboxRoute], url: str) -> list[str]:
+def branch_keys_of(routes: Iterable[InboxRoute], url: str) -> list[str]:
     """Return the keys of all branches that go to one destination."""
     return [branch.key for route in routes for branch in route.branches if branch.webhook_url == url]
 

@@ -27,7 +27,7 @@ from receipt_watcher.delivery.destinations import (
     Refused,
     Unreadable,
 )
-from receipt_watcher.delivery.naming import branches_of
+from receipt_watcher.delivery.naming import branch_keys_of
 from receipt_watcher.delivery.pauses import DeliverySettings, Pauses, others_passed
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import Job
@@ -268,7 +268,7 @@ class Outcomes:
 
     def _resume(self, branch: Branch, why: str) -> None:
         """Let everything go on behind a hold that has ended."""
-        self._log.jobs.forget_resends(branches_of(self._routes, branch.webhook_url))
+        self._log.jobs.forget_resends(branch_keys_of(self._routes, branch.webhook_url))
         logger.info("destination.resumed", inbox=branch.inbox, why=why)
         self._deliveries.ring()
 

@@ -163,7 +163,7 @@ class Gate:
         if self._status_file is not None and self.route.is_ready:
             self.limit.expect()
             state = self.observer.state
-            self._status_file.keep(state.unavailable, state.waiting, self._clock())
+            self._status_file.update(state.unavailable, state.waiting, self._clock())
 
     def take_leave(self, *, is_stop: bool = True) -> None:
         """End the rounds, and at a stop write into the status file that nothing is taken any more.

@@ -83,7 +83,7 @@ class StatusFile:
     def _path(self) -> Path:
         return self._route.spool.folders.inbox / STATUS_FILE_NAME
 
-    def keep(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> None:
+    def update(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> None:
         """Write it where it says something else by now.
 
         Raises:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import structlog
 
 from receipt_watcher.config.schedule import latest_day, time_of
-from receipt_watcher.delivery.naming import DestinationNames, branches_of
+from receipt_watcher.delivery.naming import DestinationNames, branch_keys_of
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
@@ -142,7 +142,7 @@ class NoticeWatcher:
                 seen.since = standing.held_since or now
             seen.until = None  # it was back for so short a time that nobody was told
             seen.message = standing.hold_message or ""
-            seen.waiting = self._log.statistics.count(branches_of(self._routes, url), State.QUEUED, State.DELIVERING)
+            seen.waiting = self._log.statistics.count(branch_keys_of(self._routes, url), State.QUEUED, State.DELIVERING)
         for url in [url for url in told.holds if url not in held]:
             seen = told.holds[url]
             if seen.until is None:

@@ -181,8 +181,8 @@ class Explainer:
             job = self._log.lookups.latest_of(inbox.name, Path(relative)) if self._log else None
             return self.about_job(job, self._log) if job and self._log else None
         with Examiners(bounds_of(self._config).brief(), is_logged=False) as examiners:
-            scene = InboxContext(self._config, inbox, snapshot, self._log, examiners.examine)
-            looked = look_at(scene, relative, status)
+            context = InboxContext(self._config, inbox, snapshot, self._log, examiners.examine)
+            looked = look_at(context, relative, status)
         facts = self._facts(status)
         if looked.seen is not None:
             facts |= {
@@ -192,7 +192,7 @@ class Explainer:
             }
         if looked.examination is not None:
             facts["mime_type"] = looked.examination.mime_type
-            facts["duplicate_of"] = duplicate_of(scene, relative, looked.examination)
+            facts["duplicate_of"] = duplicate_of(context, relative, looked.examination)
         causes = looked.causes
         if not causes or causes[0].why in (
             WaitReason.GROWING,

@@ -65,34 +65,34 @@ class InboxContext:
     examine: Callable[[Path, FileLimits], Examination]
 
 
-def look_at(scene: InboxContext, relative: str, status: os.stat_result) -> FileFindings:
+def look_at(context: InboxContext, relative: str, status: os.stat_result) -> FileFindings:
     """Look at one file of an inbox."""
-    inbox, snapshot = scene.inbox, scene.snapshot
+    inbox, snapshot = context.inbox, context.snapshot
     never = listing_of(inbox).why_never(relative, status)
     if never is not None:
         return FileFindings((Cause(*never),))
-    around = tuple(_causes_around(scene))
+    around = tuple(_causes_around(context))
     seen = next((file for file in snapshot.waiting if file.path == relative), None) if snapshot else None
     if seen is not None and seen.why not in (WaitReason.GROWING, WaitReason.HELD):
         return FileFindings((*around, Cause(seen.why, seen.detail, until=seen.until)), seen=seen)
-    causes, examination = _look_inside(scene, inbox.path / relative, status)
+    causes, examination = _look_inside(context, inbox.path / relative, status)
     if seen is not None and seen.why is WaitReason.GROWING:
         grown = f"{seen.grown_bytes:+,} bytes since it was first seen" if seen.grown_bytes else ""
         causes = [Cause(WaitReason.GROWING, grown), *causes]
     return FileFindings((*around, *causes), examination, seen)
 
 
-def _causes_around(scene: InboxContext) -> Iterator[Cause]:
+def _causes_around(context: InboxContext) -> Iterator[Cause]:
     """Yield what keeps every file of the inbox waiting."""
-    snapshot = scene.snapshot
-    hold = scene.log.manual_holds.of_inbox(scene.inbox.name) if scene.log else None
+    snapshot = context.snapshot
+    hold = context.log.manual_holds.of_inbox(context.inbox.name) if context.log else None
     if hold is not None:
         yield Cause(WaitReason.HELD, f"since {iso_time(hold.since)}{hold.words}")
     if snapshot is None:
         yield Cause(WaitReason.NOT_RUNNING)
-        if scene.log is None or scene.log.facts.inbox_started.of(scene.inbox.name).get() is None:
-            waiting = sum(1 for _ in listing_of(scene.inbox).files())
-            if waiting > scene.config.limits.backlog_files:
+        if context.log is None or context.log.facts.inbox_started.of(context.inbox.name).get() is None:
+            waiting = sum(1 for _ in listing_of(context.inbox).files())
+            if waiting > context.config.limits.backlog_files:
                 yield Cause(WaitReason.BACKLOG, f"{waiting} files wait")
     elif snapshot.unavailable:
         is_backlog = "limits.backlog_files" in snapshot.unavailable
@@ -107,7 +107,7 @@ def _causes_inside(examination: Examination) -> Iterator[Cause]:
         yield Cause(WaitReason.DOUBTFUL, examination.doubt)
 
 
-def _look_inside(scene: InboxContext, path: Path, status: os.stat_result) -> tuple[list[Cause], Examination | None]:
+def _look_inside(context: InboxContext, path: Path, status: os.stat_result) -> tuple[list[Cause], Examination | None]:
     """Judge a file by the rules of the take-in."""
     current = signature(status)
     if current.size == 0:
@@ -121,7 +121,7 @@ def _look_inside(scene: InboxContext, path: Path, status: os.stat_result) -> tup
             return [*causes, Cause(WaitReason.PLACEHOLDER, f"{current.size:,} bytes, none of them on disk")], None
         if writers_of(path) is Writers.SOME:
             causes.append(Cause(WaitReason.OPEN))
-        examination = scene.examine(path, file_limits_of(scene.config))
+        examination = context.examine(path, file_limits_of(context.config))
         causes += _causes_inside(examination)
     except PermissionError as error:
         causes.append(Cause(WaitReason.UNREADABLE, refusal(error, path), file_advice(path)))
@@ -135,12 +135,12 @@ def _look_inside(scene: InboxContext, path: Path, status: os.stat_result) -> tup
     return causes, examination
 
 
-def duplicate_of(scene: InboxContext, relative: str, examination: Examination) -> str | None:
+def duplicate_of(context: InboxContext, relative: str, examination: Examination) -> str | None:
     """Return the job that already has these bytes for the same target; None if there is none."""
-    if examination.sha256 is None or scene.log is None:
+    if examination.sha256 is None or context.log is None:
         return None
-    target = branch_at(scene.config.branches(scene.inbox), Path(relative)).target
-    earlier = scene.log.lookups.same_receipts(examination.sha256, target, ORIGINAL_STATES)
+    target = branch_at(context.config.branches(context.inbox), Path(relative)).target
+    earlier = context.log.lookups.same_receipts(examination.sha256, target, ORIGINAL_STATES)
     return earlier[0].job_id if earlier else None
 
 
@@ -153,7 +153,7 @@ class LongWait:
     cause: Cause
 
 
-def long_waits(scene: InboxContext, now: float, limit: int) -> list[LongWait]:
+def long_waits(context: InboxContext, now: float, limit: int) -> list[LongWait]:
     """Return up to `limit` files that lie in an inbox for longer than ten minutes, the longest first.
 
     Without the daemon's own knowledge a file is as old as its last change of any kind (st_ctime): that is when it came.
@@ -162,8 +162,8 @@ def long_waits(scene: InboxContext, now: float, limit: int) -> list[LongWait]:
     Raises:
         OSError: the inbox cannot be read.
     """
-    listing = listing_of(scene.inbox)
-    first_seen = {file.path: file.first_seen_at for file in scene.snapshot.waiting} if scene.snapshot else {}
+    listing = listing_of(context.inbox)
+    first_seen = {file.path: file.first_seen_at for file in context.snapshot.waiting} if context.snapshot else {}
     old: list[tuple[float, str, os.stat_result]] = []
     for relative, status in listing.everything():
         since = min(first_seen.get(relative, status.st_ctime), status.st_ctime)
@@ -172,7 +172,7 @@ def long_waits(scene: InboxContext, now: float, limit: int) -> list[LongWait]:
             old.append((since, relative, status))
     waits = []
     for since, relative, status in sorted(old, key=lambda wait: wait[:2])[:limit]:
-        looked = look_at(scene, relative, status)
+        looked = look_at(context, relative, status)
         cause = looked.causes[0] if looked.causes else Cause(WaitReason.GROWING)
         if cause.why is not WaitReason.NOTE:
             waits.append(LongWait(relative, since, cause))

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from receipt_watcher.config.options import Config
-from receipt_watcher.delivery.naming import branches_of, names_of
+from receipt_watcher.delivery.naming import branch_keys_of, names_of
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.json_view import iso_time
@@ -112,6 +112,7 @@ class DaemonOverview:
         }
         for hold in self._log.manual_holds.all():
             queued |= {
-                branch: self._log.statistics.count([branch], State.QUEUED) for branch in branches_of(ready, hold.name)
+                branch: self._log.statistics.count([branch], State.QUEUED)
+                for branch in branch_keys_of(ready, hold.name)
             }
         return sum(queued.values())

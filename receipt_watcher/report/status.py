@@ -285,7 +285,7 @@ class Status:
         }
 
 
-def status_of(config: Config, log: JobLog, holds: Holds, installation: Installation, now: float) -> Status:
+def collect_status(config: Config, log: JobLog, holds: Holds, installation: Installation, now: float) -> Status:
     """Collect the status of all inboxes, jobs, destinations and disks."""
     destinations = names_of(config)
     names = [inbox.name for inbox in config.inboxes]
@@ -355,8 +355,8 @@ def _inbox_status(config: Config, inbox: Inbox, log: JobLog, now: float, *, is_r
     waits: list[LongWait] = []
     try:
         with Examiners(bounds_of(config).brief(), is_logged=False) as examiners:
-            scene = InboxContext(config, inbox, snapshot, log, examiners.examine)
-            waiting, waits = within(ANSWER_SECONDS, lambda: _waiting(scene, now), inbox.path)
+            context = InboxContext(config, inbox, snapshot, log, examiners.examine)
+            waiting, waits = within(ANSWER_SECONDS, lambda: _waiting(context, now), inbox.path)
     except OSError as error:
         trouble = f"cannot be read: {error.strerror}"
     since = None
@@ -366,7 +366,7 @@ def _inbox_status(config: Config, inbox: Inbox, log: JobLog, now: float, *, is_r
     return InboxStatus(inbox.name, str(inbox.path), waiting, trouble, since, snapshot, waits, closed)
 
 
-def _waiting(scene: InboxContext, now: float) -> tuple[int, list[LongWait]]:
+def _waiting(context: InboxContext, now: float) -> tuple[int, list[LongWait]]:
     """Return how many files wait, and those that wait for long."""
-    waiting = sum(1 for _ in listing_of(scene.inbox).files())
-    return waiting, long_waits(scene, now, _LONG_WAITS)
+    waiting = sum(1 for _ in listing_of(context.inbox).files())
+    return waiting, long_waits(context, now, _LONG_WAITS)

@@ -139,7 +139,7 @@ def _stages(shared: SharedParts) -> StageParts:
             lambda job: shared.public_url + shared.links.path_of(job.job_id, job.sha256 or ""),
         ),
     )
-    routes = [route_of(config, inbox) for inbox in config.inboxes]
+    routes = [inbox_route(config, inbox) for inbox in config.inboxes]
     # Gates take in with the help of examiners; a thread that waits for one tells the gate that it works at.
     gates: list[Gate] = []
     pool = ExaminerPool(
@@ -254,7 +254,7 @@ def destinations_by_branch(config: Config, sending: Sending) -> dict[str, N8N]:
     }
 
 
-def route_of(config: Config, inbox: Inbox) -> InboxRoute:
+def inbox_route(config: Config, inbox: Inbox) -> InboxRoute:
     """Return the route of an inbox, its subfolders with settings of their own included."""
     return InboxRoute(
         name=inbox.name,

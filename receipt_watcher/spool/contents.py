@@ -24,7 +24,7 @@ def is_there(folder: Folder, root: str) -> bool:
     return Path(root, ".owner").is_file() if folder is Folder.PROCESSING else Path(root).is_dir()
 
 
-def status_of(path: str) -> os.stat_result | None:
+def stat_of(path: str) -> os.stat_result | None:
     """Return what the system knows of a file; None where it is not there."""
     try:
         return os.lstat(path)
@@ -55,7 +55,7 @@ def digests(paths: Iterable[str]) -> Iterator[tuple[str, tuple[str, str]] | None
     None after each piece of one that is read, as a sign of life.
     """
     for path in paths:
-        status = status_of(path)
+        status = stat_of(path)
         if status is None:
             continue
         if not stat.S_ISREG(status.st_mode):

@@ -78,7 +78,7 @@ class Probes:
             caller = await self._access.caller(request)
         except RefusedError:
             return False
-        return caller is not None and caller.may(Right.READ)
+        return caller is not None and caller.has_right(Right.READ)
 
     def _readiness(self) -> Readiness:
         checks, degraded = self._sources.checks(), self._sources.degraded()

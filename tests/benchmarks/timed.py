@@ -27,7 +27,7 @@ from receipt_watcher.examine.examiners import Examiners
 from receipt_watcher.inbox.duplicates import DuplicateCheck
 from receipt_watcher.inbox.gate import Gate
 from receipt_watcher.inbox.watching.watch import InboxWatch
-from receipt_watcher.jobs.log.engine.turns import Turns
+from receipt_watcher.jobs.log.engine.turns import ConnectionTurns
 from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.folders import Spool
 
@@ -46,7 +46,7 @@ STAGES: dict[str, tuple[type, str]] = {
     "file away": (Filing, "_move_all"),
     "  move": (Spool, "move"),
     "  flush the move": (Spool, "flush_moves"),
-    "all commits": (Turns, "commit"),
+    "all commits": (ConnectionTurns, "commit"),
 }
 
 _noted: deque[tuple[str, float, float]] = deque()

@@ -16,7 +16,7 @@ from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.report.closed_windows import closed_windows
 from receipt_watcher.report.explain import Explainer
-from receipt_watcher.report.status import Status, status_of
+from receipt_watcher.report.status import Status, collect_status
 from receipt_watcher.system.state_dir import Installation
 from tests.conftest import make_job
 
@@ -52,7 +52,7 @@ def answer(config: Config, log: JobLog, job: Job, now: float) -> str:
 
 def status(config: Config, log: JobLog, now: float) -> Status:
     """Return what `status` says."""
-    return status_of(config, log, log.holds, Installation(config.state_dir), now)
+    return collect_status(config, log, log.holds, Installation(config.state_dir), now)
 
 
 def test_the_window_is_told(tmp_path: Path, log: JobLog) -> None:

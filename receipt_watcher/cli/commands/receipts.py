@@ -22,13 +22,13 @@ from receipt_watcher.cli.context import (
     FINE,
     WRONG,
     config_option,
+    file_path_of,
     find,
     has_log,
     hurry,
     json_option,
     load_config,
     open_log,
-    path_of,
     print_json,
     print_line,
 )
@@ -89,9 +89,9 @@ def jobs(
         listed = log.lookups.listing(states=chosen, inbox=inbox, since=begin, name=name, limit=limit)
     if as_lines:
         for job in listed:
-            click.echo(json.dumps(job_view(job, path_of(config, job)), ensure_ascii=False))
+            click.echo(json.dumps(job_view(job, file_path_of(config, job)), ensure_ascii=False))
     elif as_json:
-        print_json([job_view(job, path_of(config, job)) for job in listed])
+        print_json([job_view(job, file_path_of(config, job)) for job in listed])
     else:
         print_jobs(listed)
 
@@ -109,7 +109,7 @@ def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
     with open_log(config) as log:
         shown = find(log, job)
         view = full_view(
-            shown, path_of(config, shown), log.histories.attempts(shown.job_id), log.histories.lines(shown.job_id)
+            shown, file_path_of(config, shown), log.histories.attempts(shown.job_id), log.histories.lines(shown.job_id)
         )
     if as_json:
         print_json(view)

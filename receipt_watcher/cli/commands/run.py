@@ -165,11 +165,11 @@ def status(config_file: Path | None, *, watch: bool, as_json: bool) -> None:
 
 def _show_status(config: Config, *, as_json: bool) -> int:
     """Print it, and return the exit code."""
-    from receipt_watcher.report.status import status_of
+    from receipt_watcher.report.status import collect_status
     from receipt_watcher.system.state_dir import Installation
 
     with open_log(config) as log:
-        status = status_of(config, log, log.holds, Installation(config.state_dir), time.time())
+        status = collect_status(config, log, log.holds, Installation(config.state_dir), time.time())
     if as_json:
         print_json(status.as_json())
     else:

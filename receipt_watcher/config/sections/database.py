@@ -8,7 +8,7 @@ from receipt_watcher.config.sections.section import Section
 from receipt_watcher.config.values import LogUrl
 
 
-class Database(Section):
+class DatabaseOptions(Section):
     """The job log."""
 
     url: LogUrl = Field(

@@ -86,7 +86,7 @@ def ends_in_zeros(source: BinaryIO, end: int) -> bool:
     return end >= len(_ZEROS) and read_at(source, end - len(_ZEROS), len(_ZEROS)) == _ZEROS
 
 
-def within(end: int, size: int, what: str) -> None:
+def check_within(end: int, size: int, what: str) -> None:
     """Raise if a part reaches beyond the end of the file."""
     if end > size:
         raise CutShortError(f"{what} reaches to byte {end:,}, but the file ends after {size:,} bytes.")

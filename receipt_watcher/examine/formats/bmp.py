@@ -5,7 +5,14 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from receipt_watcher.examine.formats import CutShortError, MalformedError, check_pixels, ends_in_zeros, read_at, within
+from receipt_watcher.examine.formats import (
+    CutShortError,
+    MalformedError,
+    check_pixels,
+    check_within,
+    ends_in_zeros,
+    read_at,
+)
 
 _BMP_UNCOMPRESSED = frozenset({0, 3, 6})
 _BMP_RUN_LENGTHS = frozenset({1, 2})
@@ -29,6 +36,6 @@ def walk_bmp(source: BinaryIO, size: int, max_pixels: int) -> None:
         image_bytes = max(0, file_bytes - start)
     if start < 14 + header_bytes:
         raise MalformedError("It is a BMP whose picture overlaps its header.")
-    within(start + image_bytes, size, "The picture of the BMP")
+    check_within(start + image_bytes, size, "The picture of the BMP")
     if compression in _BMP_RUN_LENGTHS and ends_in_zeros(source, start + image_bytes):
         raise CutShortError("The picture of the BMP has not been written to its end.")

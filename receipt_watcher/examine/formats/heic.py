@@ -11,9 +11,9 @@ from receipt_watcher.examine.formats import (
     CutShortError,
     MalformedError,
     check_pixels,
+    check_within,
     ends_in_zeros,
     read_at,
-    within,
 )
 
 _TOP_BOXES = frozenset(
@@ -51,7 +51,7 @@ def walk_heic(source: BinaryIO, size: int, max_pixels: int) -> None:
             raise MalformedError("It is a HEIC whose parts are not in order.")
         if has_index and kind not in _TOP_BOXES:
             break
-        within(end, size, "A part of the HEIC")
+        check_within(end, size, "A part of the HEIC")
         if kind == b"meta" and not has_index:
             has_index = True
             _check_heic_index(source, start + 4, end, size, max_pixels)
@@ -141,7 +141,7 @@ def _check_heic_items(table: bytes, size: int) -> dict[int, int]:
             cursor.take(index_bytes)
             end = base + cursor.take(offset_bytes) + cursor.take(length_bytes)
             if not method and not is_elsewhere:
-                within(end, size, "The picture of the HEIC")
+                check_within(end, size, "The picture of the HEIC")
                 ends[item] = end
     return ends
 

@@ -18,8 +18,8 @@ from receipt_watcher.examine.formats import (
     CutShortError,
     MalformedError,
     check_pixels,
+    check_within,
     read_at,
-    within,
 )
 
 #: In compressed bytes FF 00 is a stuffed FF, D0 to D7 are restarts, and a second FF is padding.
@@ -129,5 +129,5 @@ def _segment_length(source: BinaryIO, position: int, size: int) -> int:
     length = int.from_bytes(read_at(source, position + 2, 2), "big")
     if length < 2:  # noqa: PLR2004 - the length counts its own two bytes
         raise MalformedError("It is a JPEG with a part of impossible length.")
-    within(position + 2 + length, size, "A part of the JPEG")
+    check_within(position + 2 + length, size, "A part of the JPEG")
     return length

@@ -11,8 +11,8 @@ from receipt_watcher.examine.formats import (
     Doubt,
     MalformedError,
     StructureError,
+    check_within,
     read_at,
-    within,
 )
 from receipt_watcher.examine.formats.pdf_objects import has_all_objects
 
@@ -45,7 +45,7 @@ def walk_pdf(source: BinaryIO, size: int, _max_pixels: int) -> Doubt | None:
         raise MalformedError("It has no mark of a PDF near its beginning.")
     try:
         if linearized := _LINEARIZED_LENGTH.search(head):
-            within(int(linearized[1]), size, "The PDF")
+            check_within(int(linearized[1]), size, "The PDF")
         end = _last_pdf_end(source, size)
         if _has_object_after(source, end):
             raise CutShortError("It is a PDF with a change at its end that was cut short.")

@@ -5,7 +5,14 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from receipt_watcher.examine.formats import MAX_PARTS, CutShortError, MalformedError, check_pixels, read_at, within
+from receipt_watcher.examine.formats import (
+    MAX_PARTS,
+    CutShortError,
+    MalformedError,
+    check_pixels,
+    check_within,
+    read_at,
+)
 
 
 def walk_png(source: BinaryIO, size: int, max_pixels: int) -> None:
@@ -18,7 +25,7 @@ def walk_png(source: BinaryIO, size: int, max_pixels: int) -> None:
             raise CutShortError("From here on the PNG is nothing but zeros: its end was never written.")
         if (number == 0) != (kind == b"IHDR") or not kind.isalpha() or length >= 2**31:
             raise MalformedError("It is a PNG whose parts are not in order.")
-        within(position + 12 + length, size, "A part of the PNG")
+        check_within(position + 12 + length, size, "A part of the PNG")
         if kind == b"IHDR":
             width, height = struct.unpack(">II", read_at(source, position + 8, 8))
             check_pixels(width, height, max_pixels)

@@ -14,9 +14,9 @@ from receipt_watcher.examine.formats import (
     Doubt,
     MalformedError,
     check_pixels,
+    check_within,
     ends_in_zeros,
     read_at,
-    within,
 )
 from receipt_watcher.examine.formats.tiff_ends import ends_before_padding
 
@@ -136,7 +136,7 @@ class _Tiff:
     def _check_value(self, kind: int, number: int, value: bytes) -> None:
         length = number * _TIFF_TYPE_BYTES.get(kind, 0)
         if length > len(value):
-            within(self._offset.unpack(value)[0] + length, self._size, "A part of the TIFF")
+            check_within(self._offset.unpack(value)[0] + length, self._size, "A part of the TIFF")
 
     def _end_of_strips(self, starts: tuple[int, ...], lengths: tuple[int, ...], number: int) -> int:
         """Return where the last byte of a picture ends; raise if that is outside the file."""
@@ -147,7 +147,7 @@ class _Tiff:
             operator.add, starts, itertools.chain(lengths, itertools.repeat(1)) if lengths else [1] * len(starts)
         )
         end: int = max(ends)
-        within(end, self._size, f"The picture of page {number} of the TIFF")
+        check_within(end, self._size, f"The picture of page {number} of the TIFF")
         return end
 
     def _integers(self, page: _Page, tag: int) -> tuple[int, ...]:
@@ -160,7 +160,7 @@ class _Tiff:
         return struct.unpack(f"{self._order}{count}{_TIFF_INTEGERS[kind]}", value[:length])
 
     def _read_table(self, offset: int, length: int) -> bytes:
-        within(offset + length, self._size, "A list in the TIFF")
+        check_within(offset + length, self._size, "A list in the TIFF")
         self._table_bytes_left -= length
         if self._table_bytes_left < 0:
             raise MalformedError("It is a TIFF with longer lists than any real one.")

@@ -6,7 +6,14 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from receipt_watcher.examine.formats import MAX_PARTS, CutShortError, MalformedError, check_pixels, read_at, within
+from receipt_watcher.examine.formats import (
+    MAX_PARTS,
+    CutShortError,
+    MalformedError,
+    check_pixels,
+    check_within,
+    read_at,
+)
 
 _UNWRITTEN = bytes(4)
 
@@ -14,7 +21,7 @@ _UNWRITTEN = bytes(4)
 def walk_webp(source: BinaryIO, size: int, max_pixels: int) -> None:
     """Follow the chunks of a WebP to the end that its RIFF header declares; at least one must be a picture."""
     end = 8 + int.from_bytes(read_at(source, 4, 4), "little")
-    within(end, size, "The WebP")
+    check_within(end, size, "The WebP")
     pictures = 0
     for kind, position, length in _webp_chunks(source, 12, end):
         if kind == b"VP8X":

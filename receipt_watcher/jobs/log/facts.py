@@ -1,7 +1,7 @@
 """Facts about the installation, such as when it was last alive: each has a name, a type and a text form, stated here.
 
 What it promises: the names and text forms stay as they are, since logs of older versions have them. Nobody else spells
-a name: callers use `log.facts.alive_at.get()` or `log.facts.inbox_started.of("office").keep(3)`.
+a name: callers use `log.facts.alive_at.get()` or `log.facts.inbox_started.of("office").put(3)`.
 
 Any thread may call it. A crash leaves a fact as it was or as it became.
 """

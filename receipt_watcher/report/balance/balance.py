@@ -26,7 +26,7 @@ from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.inbox.watching.ignored import Ignored
 from receipt_watcher.jobs.job import HOME_FOLDER, Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.jobs.log.queries.files import Claim
+from receipt_watcher.jobs.log.queries.files import FileClaim
 from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
@@ -252,7 +252,7 @@ class Balance:
         )
         return [self._judge(look, newer.get(look.job.job_id)) for look in looks]
 
-    def _judge(self, look: FileLook, newer: Claim | None) -> FileLook:
+    def _judge(self, look: FileLook, newer: FileClaim | None) -> FileLook:
         job, finding = look.job, look.finding
         if newer is not None and (finding is Finding.CHANGED or newer.sha256 == job.sha256):
             finding = Finding.MISSING  # people took the file away, and the next one of that name got its place
@@ -267,7 +267,7 @@ class Balance:
     def _home_of(self, job: Job) -> Folder:
         return self._log.files.home_of(job) if job.state is State.DUPLICATE else HOME_FOLDER[job.state]
 
-    def _newer_claims(self, jobs: Sequence[Job]) -> dict[str, Claim]:
+    def _newer_claims(self, jobs: Sequence[Job]) -> dict[str, FileClaim]:
         """Return, by job id, the newest other job that says that its file is in the same place."""
         claims = sorted(self._log.files.claims_to({job.stored_path for job in jobs}), key=lambda claim: claim.job_id)
         newest = {place: claim for claim in claims for place in self._folders.places_of(claim)}

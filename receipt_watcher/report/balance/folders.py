@@ -15,7 +15,7 @@ from typing import Any
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.jobs.log.queries.files import Claim
+from receipt_watcher.jobs.log.queries.files import FileClaim
 from receipt_watcher.jobs.log.queries.lookups import Selection
 from receipt_watcher.report.balance.findings import BalanceSums, Disagreement, Finding
 from receipt_watcher.spool.contents import is_there
@@ -104,7 +104,7 @@ class BalanceFolders:
             places += self._below(job.inbox, job.moving_to_folder, job.moving_to_path)
         return places
 
-    def places_of(self, claim: Claim) -> list[str]:
+    def places_of(self, claim: FileClaim) -> list[str]:
         """Return where the file of a claim may be."""
         return self._below(claim.inbox, claim.folder, claim.path)
 

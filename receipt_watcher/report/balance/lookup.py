@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.report.balance.findings import Finding
 from receipt_watcher.report.balance.folders import BalanceFolders
-from receipt_watcher.spool.contents import difference, hashing, status_of
+from receipt_watcher.spool.contents import difference, hashing, stat_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class FileLookup:
             return
         detail, is_hashed = "", False
         for place in self._folders.places(job):
-            status = status_of(place)
+            status = stat_of(place)
             if status is None:
                 continue
             detail = difference(status, job)
@@ -98,7 +98,7 @@ class FileLookup:
             return False
         inbox = self._folders.inboxes[job.inbox].path
         for place in {inbox / job.relative_path, inbox / job.stored_path, inbox / job.stored_path.name}:
-            status = status_of(str(place))
+            status = stat_of(str(place))
             if status is not None and not difference(status, job) and job.sha256 == (yield from hashing(str(place))):
                 return True
         return False

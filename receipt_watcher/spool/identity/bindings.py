@@ -25,7 +25,7 @@ from typing import Any
 from receipt_watcher.errors import SpoolError
 from receipt_watcher.jobs.job import Folder
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.spool.contents import difference, status_of
+from receipt_watcher.spool.contents import difference, stat_of
 from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.folder_identity import FolderPlace
@@ -218,7 +218,7 @@ class Bindings:
         jobs = self._log.files.newest(self._inbox, folder, float("inf") if before is None else before, _SAMPLE_FILES)
         root = self._folders.path_of(folder)
         for job in jobs:
-            status = status_of(str(root / job.stored_path))
+            status = stat_of(str(root / job.stored_path))
             if status is not None and (folder is Folder.PROCESSING or not difference(status, job)):
                 return True  # in processing/ each name is given once, whatever became of the file
         return False if jobs else None

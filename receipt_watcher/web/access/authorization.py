@@ -23,7 +23,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from receipt_watcher.config.roles import Right, Role, may, roles_with
+from receipt_watcher.config.roles import Right, Role, has_right, roles_with
 from receipt_watcher.config.secrets import LOCAL_NAME
 from receipt_watcher.config.sections.http import is_loopback
 from receipt_watcher.web.access.api_tokens import ApiTokens
@@ -62,9 +62,9 @@ class Caller:
     role: Role
     session: Session | None = None
 
-    def may(self, right: Right) -> bool:
+    def has_right(self, right: Right) -> bool:
         """Return whether the caller has a right."""
-        return may(self.role, right)
+        return has_right(self.role, right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Access:
         caller = await self.caller(request, has_field=has_field)
         if caller is None:
             raise RefusedError(401, _NO_TOKEN, headers=_ASK_FOR_TOKEN)
-        if not caller.may(right):
+        if not caller.has_right(right):
             needed = " or ".join(roles_with(right))
             raise RefusedError(403, f"{caller.name} is {caller.role}; this needs a token of {needed}.")
         return caller

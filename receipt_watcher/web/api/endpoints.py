@@ -25,7 +25,7 @@ from starlette.routing import Route as WebRoute
 from receipt_watcher import __version__
 from receipt_watcher.config.roles import Right, Role
 from receipt_watcher.delivery.destinations.reachability import Reachability
-from receipt_watcher.delivery.naming import DestinationNames, branches_of
+from receipt_watcher.delivery.naming import DestinationNames, branch_keys_of
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import attempt_view, full_view, history_view, iso_time, job_view
 from receipt_watcher.jobs.log.holds import Holds
@@ -174,7 +174,7 @@ class Api:
 
     async def _retry(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
         forced = (await body_of(schemas.RetryRequest, request)).force
-        may_overrule = caller.may(Right.ADMINISTER)
+        may_overrule = caller.has_right(Right.ADMINISTER)
         retry = partial(self._parts.actions.retry, is_forced=forced, may_overrule=may_overrule)
         return await self._advance(retry, request, caller)
 
@@ -241,7 +241,7 @@ class Api:
 
     async def _resume(self, request: Request, caller: Caller, _query: schemas.Nothing) -> Response:
         url = self._destination(request)
-        branches = branches_of(self._parts.routes, url)
+        branches = branch_keys_of(self._parts.routes, url)
         if not await self._change(self._parts.actions.resume_destination, url, branches, caller.name):
             raise RefusedError(409, "It is not held.")
         return JSONResponse(await self._ask_log(self._hold_view, url, caller), 202)
@@ -269,7 +269,7 @@ class Api:
         inboxes = [route.name for route in self._parts.routes if any(b.webhook_url == url for b in route.branches)]
         by_hand = self._log.manual_holds.of_destination(url)
         return hold_view(
-            self._parts.names.name_of(url), standing, inboxes, by_hand, shows_path=caller.may(Right.ADMINISTER)
+            self._parts.names.name_of(url), standing, inboxes, by_hand, shows_path=caller.has_right(Right.ADMINISTER)
         )
 
     # --- sessions --------------------------------------------------------------------------------------------------

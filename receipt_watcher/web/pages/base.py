@@ -96,11 +96,11 @@ class PageEndpoints:
     def _visitor(self, caller: Caller) -> Visitor:
         session = caller.session
         return Visitor(
-            may_follow=caller.may(Right.FOLLOW),
-            may_read=caller.may(Right.READ),
-            may_change=caller.may(Right.CHANGE),
-            may_administer=caller.may(Right.ADMINISTER),
-            may_upload=caller.may(Right.UPLOAD),
+            may_follow=caller.has_right(Right.FOLLOW),
+            may_read=caller.has_right(Right.READ),
+            may_change=caller.has_right(Right.CHANGE),
+            may_administer=caller.has_right(Right.ADMINISTER),
+            may_upload=caller.has_right(Right.UPLOAD),
             name=caller.name,
             signed_in_as=caller.name if session else "",
             csrf_token=self._access.sessions.form_token(session) if session else "",

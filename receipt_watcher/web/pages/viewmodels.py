@@ -262,7 +262,7 @@ def web_address(url: str | None) -> str | None:
     return url if parts.scheme in ("http", "https") and parts.hostname else None
 
 
-def may(job: Job, event: Event) -> bool:
+def is_possible(job: Job, event: Event) -> bool:
     """Return whether a button for this makes sense now."""
     if event is Event.RETRY and job.removed_at is not None:
         return False

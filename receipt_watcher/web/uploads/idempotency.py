@@ -30,7 +30,7 @@ _KEY = re.compile("[!-~]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
+class KeyBinding:
     """The job that an Idempotency-Key is bound to; `status` is that of the answer, once there was one."""
 
     job_id: str
@@ -74,14 +74,14 @@ class IdempotencyKeys:
         """Give the key back; harmless when it was given back."""
         self._moving.discard(key or "")
 
-    def bind(self, key: str | None, placement: Placement, examination: Examination) -> Binding:
+    def bind(self, key: str | None, placement: Placement, examination: Examination) -> KeyBinding:
         """Return what a key is bound to; a new one, or none, gets an id for a job of its own.
 
         Raises:
             RefusedError: it came with another file before, or for another inbox or database.
         """
         sha256, inbox, now = examination.sha256, placement.gate.route.name, self._clock()
-        new = Binding(new_job_id(now), None, sha256, inbox, placement.database)
+        new = KeyBinding(new_job_id(now), None, sha256, inbox, placement.database)
         if key is None:
             return new
         with self._log.database.transaction():
@@ -90,7 +90,7 @@ class IdempotencyKeys:
                 self._log.facts.upload.of(key).put(new.as_fact(now))
                 self._log.facts.upload.forget(iso_time(now - _KEY_SECONDS) or "")
                 return new
-        binding = Binding(*json.loads(text.partition(" ")[2]))
+        binding = KeyBinding(*json.loads(text.partition(" ")[2]))
         if binding.sha256 != sha256:
             raise RefusedError(422, "This Idempotency-Key came with another file before.")
         if binding.inbox != inbox:
@@ -99,7 +99,7 @@ class IdempotencyKeys:
             raise RefusedError(422, "This Idempotency-Key came for another database before.")
         return binding
 
-    def keep_answer(self, key: str | None, binding: Binding, job: Job, status: int) -> None:
+    def keep_answer(self, key: str | None, binding: KeyBinding, job: Job, status: int) -> None:
         """Keep how a key is answered; called inside the transaction of its job's row."""
         if key is not None:
             answered = replace(binding, job_id=job.job_id, status=status)

@@ -36,7 +36,7 @@ from receipt_watcher.web.access.authorization import Access, Caller
 from receipt_watcher.web.problem import NeverTakenError, RefusedError
 from receipt_watcher.web.server.connections import notify_connection
 from receipt_watcher.web.uploads.form import Form
-from receipt_watcher.web.uploads.idempotency import Binding, IdempotencyKeys, key_of, still_under_way
+from receipt_watcher.web.uploads.idempotency import IdempotencyKeys, KeyBinding, key_of, still_under_way
 from receipt_watcher.web.uploads.placement import placement_of
 from receipt_watcher.web.uploads.reception import TURN_SECONDS, UNFINISHED, UploadReception, announced_bytes
 
@@ -140,7 +140,7 @@ class Uploads:
         except (OSError, SpoolError) as error:
             why_not = str(getattr(error, "strerror", None) or error)
             folders = gate.route.spool.folders
-            if not caller.may(Right.READ):
+            if not caller.has_right(Right.READ):
                 why_not = without_paths(why_not, folders.inbox, folders.processing, folders.done, folders.failed)
             why = f"It cannot be taken in now ({why_not}); send it again in a moment."
             raise RefusedError(503, why, headers={"Retry-After": "10"}) from error
@@ -152,7 +152,7 @@ class Uploads:
         logger.info("upload.taken", job_id=job.job_id, inbox=job.inbox, by=caller.name, status=job.state.value)
         return self._taken(job, _status_of(job))
 
-    def _known(self, binding: Binding) -> tuple[Job, int] | None:
+    def _known(self, binding: KeyBinding) -> tuple[Job, int] | None:
         """Return the job of a key and how it is answered; None where it has none yet."""
         job = self._log.lookups.get(binding.job_id)
         return None if job is None else (job, binding.status or _status_of(job))
@@ -173,7 +173,7 @@ class Uploads:
             self._keys.end_move(key)
             raise
 
-    def _note(self, job: Job, caller: Caller, binding: Binding, key: str | None) -> None:
+    def _note(self, job: Job, caller: Caller, binding: KeyBinding, key: str | None) -> None:
         """Write down who brought it, and the answer to its key; called inside the transaction of its row."""
         where = "" if binding.database is None else f", for the database {binding.database}"
         self._log.histories.note(job.job_id, self._clock(), "upload", detail=f"by {caller.name}{where}")

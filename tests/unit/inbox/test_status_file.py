@@ -59,7 +59,7 @@ class Share:
     def after(self, seconds: float) -> str:
         """Let time pass, look, and return what the file says then."""
         self.clock.advance(seconds)
-        self.file.keep(self.unavailable, self.waiting, self.clock.now)
+        self.file.update(self.unavailable, self.waiting, self.clock.now)
         return self.path.read_text("utf-8")
 
     def identity(self) -> tuple[int, int]:
@@ -193,7 +193,7 @@ def test_what_is_not_ours_is_left_alone(
     before = os.lstat(share.path)
     for _ in range(3):
         share.clock.advance(PAUSE_SECONDS)
-        share.file.keep("a change", (), share.clock.now)
+        share.file.update("a change", (), share.clock.now)
     assert os.lstat(share.path) == before
     assert elsewhere.read_text() == ("a receipt" if kind != "link" else FINE)
     assert capsys.readouterr().out.count("statusfile.not_written") == 1
@@ -215,7 +215,7 @@ def test_a_folder_that_is_shut(share: Share, capsys: pytest.CaptureFixture[str])
     share.path.parent.rmdir()
     for _ in range(3):
         share.clock.advance(PAUSE_SECONDS)
-        share.file.keep(None, (), share.clock.now)
+        share.file.update(None, (), share.clock.now)
     assert capsys.readouterr().out.count("statusfile.not_written") == 1
     share.path.parent.mkdir()
     share.route.spool.open(INSTALLATION)

@@ -20,7 +20,7 @@ from receipt_watcher.config.sources.load import load
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.report.status import Status, status_of
+from receipt_watcher.report.status import Status, collect_status
 from receipt_watcher.system.state_dir import Installation
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, wait_until
@@ -134,7 +134,7 @@ def _status(daemon: RunningDaemon, now: float) -> Status:
     log = JobLog(config.database_path)
     log.database.open()
     with contextlib.closing(log.database):
-        return status_of(config, log, log.holds, Installation(config.state_dir), now)
+        return collect_status(config, log, log.holds, Installation(config.state_dir), now)
 
 
 def test_growth_is_told(tmp_path: Path, n8n: StandIn) -> None:

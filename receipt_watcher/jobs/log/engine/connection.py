@@ -45,7 +45,7 @@ BUSY_TIMEOUT_SECONDS = 10
 _BUSY_STEP_SECONDS = 0.25
 
 
-class Connection:
+class LogConnection:
     """One connection to a SQLite file with the job log's tables; `read_only` never migrates it."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:

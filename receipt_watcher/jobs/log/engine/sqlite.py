@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from receipt_watcher.errors import JobLogError
-from receipt_watcher.jobs.log.engine.connection import Connection
+from receipt_watcher.jobs.log.engine.connection import LogConnection
 from receipt_watcher.jobs.log.engine.errors import FAULTS
 from receipt_watcher.jobs.log.engine.log_files import Presence
-from receipt_watcher.jobs.log.engine.turns import Turns
+from receipt_watcher.jobs.log.engine.turns import ConnectionTurns
 
 SQLITE_VERSION = sqlite3.sqlite_version
 
@@ -40,8 +40,8 @@ class Database:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        self.connection = Connection(path, read_only=read_only)
-        self._turns = Turns(self.connection)
+        self.connection = LogConnection(path, read_only=read_only)
+        self._turns = ConnectionTurns(self.connection)
         self.locked = self.connection.locked
 
     def open(self) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from peewee import DatabaseError
 
 from receipt_watcher.errors import JobLogError
-from receipt_watcher.jobs.log.engine.connection import Connection
+from receipt_watcher.jobs.log.engine.connection import LogConnection
 from receipt_watcher.jobs.log.engine.errors import LOCKED
 from receipt_watcher.jobs.log.engine.locked import patience_seconds
 
@@ -50,10 +50,10 @@ class Group:
             raise JobLogError(self.why_lost)
 
 
-class Turns:
+class ConnectionTurns:
     """The turns of all threads at one connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: LogConnection) -> None:
         self._connection = connection
         self._lock = threading.RLock()
         self._waiting: deque[None] = deque()  # as many as there are threads that wait for their turn

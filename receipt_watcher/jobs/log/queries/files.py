@@ -32,7 +32,7 @@ _ALL = 1 << 62  # beyond the number of any row
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class FileClaim:
     """A job says that its file is there, or is just being moved there; `path` is relative to the folder."""
 
     job_id: str
@@ -89,7 +89,7 @@ class Files:
         jobs = self._database.select_as(job_of, statement, inbox, folder, path)
         return jobs[0] if jobs else None
 
-    def claims_to(self, paths: Collection[Path]) -> list[Claim]:
+    def claims_to(self, paths: Collection[Path]) -> list[FileClaim]:
         """Return which jobs have, or are being given, a file at these paths, each below some folder of some spool."""
         statement = (
             f"SELECT job_id, inbox, folder, stored_path, sha256 FROM job WHERE stored_path IN ({marks(paths)})"  # noqa: S608
@@ -97,7 +97,7 @@ class Files:
             f" WHERE move_due = 1 AND moving_to_path IN ({marks(paths)})"
         )
         return self._database.select_as(
-            lambda row: Claim(row[0], row[1], Folder(row[2]), Path(os.fsdecode(row[3])), row[4]),
+            lambda row: FileClaim(row[0], row[1], Folder(row[2]), Path(os.fsdecode(row[3])), row[4]),
             statement,
             *paths,
             *paths,

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from receipt_watcher.delivery.naming import branches_of
+from receipt_watcher.delivery.naming import branch_keys_of
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.log.queries.search import Hour, Search, Wanted
@@ -110,7 +110,7 @@ class OverviewPage:
         url = self._pulse.names.url_of(page_request.request.path_params["destination"])
         if url is None:
             raise HTTPException(404)
-        was_held = self._actions.resume_destination(url, branches_of(self._routes, url), page_request.visitor.name)
+        was_held = self._actions.resume_destination(url, branch_keys_of(self._routes, url), page_request.visitor.name)
         return f"/?said={'resumed' if was_held else 'not_held'}"
 
 

@@ -40,14 +40,14 @@ def test_a_share_that_does_not_answer(office: Office, monkeypatch: pytest.Monkey
     jobs = one_of_each(office)
     monkeypatch.setattr(folders, "ANSWER_SECONDS", 0.3)
     speaks = threading.Event()
-    status_of = contents.status_of
+    status_of = contents.stat_of
 
     def silent_in_done(path: str) -> os.stat_result | None:
         if "/done/" in path:
             speaks.wait(60)
         return status_of(path)
 
-    monkeypatch.setattr(lookup, "status_of", silent_in_done)
+    monkeypatch.setattr(lookup, "stat_of", silent_in_done)
     sums = proof(office)
     speaks.set()
     assert sums.findings == Counter({Finding.UNREACHABLE: 3, Finding.OK: 4})

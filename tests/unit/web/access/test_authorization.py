@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from receipt_watcher.config.roles import Right, Role, may
+from receipt_watcher.config.roles import Right, Role, has_right
 from receipt_watcher.web.access.authorization import Trust
 from receipt_watcher.web.api.operations import OPERATIONS, Operation
 from tests.fakes.api_client import ApiSite, bearer
@@ -43,10 +43,10 @@ def test_each_role_may_what_is_its_own(site: ApiSite, role: Role, name: str) -> 
     """A role may what its rights say, and is told 403 for the rest, whatever there is."""
     operation = PROTECTED[name]
     assert operation.right is not None
-    if name == "upload" and may(role, Right.UPLOAD):
+    if name == "upload" and has_right(role, Right.UPLOAD):
         return  # with the real daemon
     answer = call(site, operation, headers=bearer(role))
-    if may(role, operation.right):
+    if has_right(role, operation.right):
         assert answer.status_code not in (401, 403)
     else:
         assert str(role) in assert_problem(answer, 403)["detail"]
