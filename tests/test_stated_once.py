@@ -42,6 +42,7 @@ RULES = {
         r"(?s)\brelative_path\b.{,30}\bfolder\b.{,30}\bstored_path\b.{,60}\bmoving_", "jobs.job"
     ),
     "the conditions of a claim": stated(r"'queued' AND move_due", "jobs.log.tables"),
+    "the original of a duplicate": stated(r"OPEN_STATES \| \{State\.SUCCESS\}", "jobs.states"),
     "the content policy of pages": stated(r"default-src", "web.server.headers"),
     "the bans for browsers": stated(
         r'"(X-Frame-Options|X-Content-Type-Options|Referrer-Policy)"', "web.server.headers"

@@ -24,7 +24,7 @@ from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import OVERRULABLE, Reason
-from receipt_watcher.jobs.states import OPEN_STATES, Event, State
+from receipt_watcher.jobs.states import ORIGINAL_STATES, Event, State
 from receipt_watcher.spool.failure_notes import FailureNotes
 from receipt_watcher.spool.route import InboxRoute, log_concluded
 from receipt_watcher.system import disk
@@ -274,7 +274,7 @@ class Filing:
         if refusal is not None and not (refusal.reason in OVERRULABLE and overruled.get()):
             return refusal.reason, refusal.detail
         if duplicates != "send" and examination.sha256 is not None:
-            for other in self._log.lookups.same_receipts(examination.sha256, job.target, OPEN_STATES | {State.SUCCESS}):
+            for other in self._log.lookups.same_receipts(examination.sha256, job.target, ORIGINAL_STATES):
                 if other.job_id != job.job_id:
                     return Reason.ALREADY_SEEN, f"The same receipt is there as {other.filename} (job {other.job_id})."
         return None
