@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from receipt_watcher.jobs.log.engine.sqlite import Database
-from receipt_watcher.jobs.log.tables import FactRow
 
 Value = TypeVar("Value")
 
@@ -37,16 +36,16 @@ class FactTable:
 
     def get(self, name: str) -> str | None:
         """Return the text that was kept under a name, or None."""
-        with self._database.reading():
-            row = FactRow.get_or_none(FactRow.name == name)
-            return None if row is None else str(row.value)
+        rows = self._database.select("SELECT value FROM fact WHERE name = ?", name)
+        return str(rows[0][0]) if rows else None
 
     def put(self, name: str, value: str) -> None:
         """Keep a text under a name."""
-        with self._database.transaction():
-            FactRow.insert(name=name, value=value).on_conflict(
-                conflict_target=[FactRow.name], update={FactRow.value: value}
-            ).execute()
+        self._database.change(
+            "INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            name,
+            value,
+        )
 
     def replace(self, prefix: str, old: str, new: str) -> None:
         """Put one id for another in the facts whose names begin so."""
