@@ -6,16 +6,19 @@ crash leaves whole transactions or none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from receipt_watcher.jobs.log.engine.sqlite import Database
-from receipt_watcher.jobs.log.tables import AttemptRow, HistoryRow
 from receipt_watcher.jobs.states import State
 
 _INSERT_HISTORY = "INSERT INTO history (job_id, at, event, from_state, to_state, detail) VALUES (?, ?, ?, ?, ?, ?)"
-# What metrics ask for, at each scrape, so each must find its rows by an index; a test looks.
-# What metrics ask for, at each scrape, so each must find its rows by an index; a test looks.
+#: More rows than any job has.
+_ALL = 2**62
+LINE_COLUMNS = ("id", "job_id", "at", "event", "from_state", "to_state", "detail")
+ATTEMPT_COLUMNS = ("id", "job_id", "started_at", "ended_at", "outcome", "counted", "status_code", "message")
+# Metrics ask for these at each scrape, so each must find its rows by an index; a test looks.
 TURNS = (
     "SELECT history.id, inbox, event, to_state FROM history CROSS JOIN job ON job.job_id = history.job_id"
     " WHERE history.id > ? AND history.id <= ?"
@@ -87,32 +90,28 @@ class Histories:
 
     def lines(self, job_id: str) -> list[dict[str, Any]]:
         """Return what happened to a job, the first first."""
-        with self._database.reading():
-            return cast(
-                "list[dict[str, Any]]",
-                list(HistoryRow.select().where(HistoryRow.job_id == job_id).order_by(HistoryRow.id).dicts()),
-            )
+        return self.lines_after(job_id, 0, _ALL)
 
     def lines_after(self, job_id: str, row: int, limit: int) -> list[dict[str, Any]]:
         """Return what happened to a job after a line of its history, the first first."""
-        return self._rows_after(HistoryRow, job_id, row, limit)
+        return self._rows_after("history", LINE_COLUMNS, job_id, row, limit)
 
     def attempts(self, job_id: str) -> list[dict[str, Any]]:
         """Return a job's deliveries, the first first."""
-        with self._database.reading():
-            return cast(
-                "list[dict[str, Any]]",
-                list(AttemptRow.select().where(AttemptRow.job_id == job_id).order_by(AttemptRow.id).dicts()),
-            )
+        return self.attempts_after(job_id, 0, _ALL)
 
     def attempts_after(self, job_id: str, row: int, limit: int) -> list[dict[str, Any]]:
         """Return a job's deliveries after a row of them, the first first."""
-        return self._rows_after(AttemptRow, job_id, row, limit)
+        rows = self._rows_after("attempt", ATTEMPT_COLUMNS, job_id, row, limit)
+        return [attempt | {"counted": bool(attempt["counted"])} for attempt in rows]
 
-    def _rows_after(self, table: Any, job_id: str, row: int, limit: int) -> list[dict[str, Any]]:
-        with self._database.reading():
-            query = table.select().where(table.job_id == job_id, table.id > row).order_by(table.id).limit(limit)
-            return list(query.dicts())
+    def _rows_after(
+        self, table: str, columns: Sequence[str], job_id: str, row: int, limit: int
+    ) -> list[dict[str, Any]]:
+        statement = f"SELECT {', '.join(columns)} FROM {table} WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608
+        return [
+            dict(zip(columns, values, strict=True)) for values in self._database.select(statement, job_id, row, limit)
+        ]
 
     def last_event(self) -> int:
         """Return the number of the newest line of all histories; 0 where there is none."""

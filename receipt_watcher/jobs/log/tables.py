@@ -1,4 +1,4 @@
-"""The tables of the job log, as Python sees them; `migrations/` makes them. Only the job log uses this module.
+"""The rows of the job log, as Python sees them; `migrations/` makes the tables. Only the job log uses this module.
 
 The rows are written by the parts of the job log alone. Paths are kept as the bytes that the file system knows (BLOB),
 since a name need not be UTF-8.
@@ -12,62 +12,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from peewee import (
-    AutoField,
-    BooleanField,
-    DoubleField,
-    IntegerField,
-    Model,
-    TextField,
-)
-
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
-
-
-class AttemptRow(Model):
-    """One delivery with an outcome; `counted` tells whether it used up one of the receipt's attempts."""
-
-    id = AutoField()
-    job_id = TextField()
-    started_at = DoubleField()
-    ended_at = DoubleField()
-    outcome = TextField()
-    counted = BooleanField()
-    status_code = IntegerField(null=True)
-    message = TextField(null=True)
-
-    class Meta:  # noqa: D106 - Peewee's own form
-        table_name = "attempt"
-
-
-class HistoryRow(Model):
-    """One thing that happened to a job."""
-
-    id = AutoField()
-    job_id = TextField()
-    at = DoubleField()
-    event = TextField()
-    from_state = TextField(null=True)
-    to_state = TextField(null=True)
-    detail = TextField(null=True)
-
-    class Meta:  # noqa: D106 - Peewee's own form
-        table_name = "history"
-
-
-class FactRow(Model):
-    """A named fact about the installation, such as when it was last alive."""
-
-    name = TextField(primary_key=True)
-    value = TextField()
-
-    class Meta:  # noqa: D106 - Peewee's own form
-        table_name = "fact"
-
-
-TABLES: tuple[type[Model], ...] = (AttemptRow, HistoryRow, FactRow)
 
 #: The columns of a job's row are the fields of `Job`.
 JOB_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Job))

@@ -24,7 +24,7 @@ from receipt_watcher.jobs.log.engine.errors import FAULTS, ErrorTexts, is_busy, 
 from receipt_watcher.jobs.log.engine.locked import Locked, patience_seconds
 from receipt_watcher.jobs.log.engine.log_files import LogFiles
 from receipt_watcher.jobs.log.migrations import WITHDRAWN
-from receipt_watcher.jobs.log.tables import TABLES, stored
+from receipt_watcher.jobs.log.tables import stored
 
 
 class _Logger:
@@ -71,7 +71,6 @@ class LogConnection:
 
     def open(self) -> None:
         """Open the file and bring its schema up to date."""
-        self._database.bind(TABLES)
         if not self._is_read_only:
             self.files.make_private()
         self._database.connect()

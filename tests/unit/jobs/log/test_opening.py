@@ -16,8 +16,8 @@ from playhouse.migrations import Runner
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.engine import connection as log_connection
+from receipt_watcher.jobs.log.histories import ATTEMPT_COLUMNS, LINE_COLUMNS
 from receipt_watcher.jobs.log.job_log import JobLog
-from receipt_watcher.jobs.log.tables import TABLES
 from receipt_watcher.jobs.states import State
 from tests.fakes.daemons.process import wait_until
 from tests.fakes.unprivileged import ordinary_permissions
@@ -37,9 +37,8 @@ def test_a_fresh_file_is_of_the_newest_version(log: JobLog) -> None:
     assert versions(log.database.path) == MIGRATIONS
     assert MIGRATIONS[0] == "0001_first"
     with closing(sqlite3.connect(log.database.path)) as connection:
-        for table in TABLES:
-            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table._meta.table_name})")]
-            assert columns == [field.column_name for field in table._meta.sorted_fields]
+        for table, columns in (("history", LINE_COLUMNS), ("attempt", ATTEMPT_COLUMNS), ("fact", ("name", "value"))):
+            assert tuple(row[1] for row in connection.execute(f"PRAGMA table_info({table})")) == columns
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
@@ -49,6 +48,18 @@ def test_a_job_has_a_column_for_each_field(log: JobLog) -> None:
     with closing(sqlite3.connect(log.database.path)) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(job)")]
     assert columns == list(Job.__dataclass_fields__)
+
+
+def test_two_logs_of_one_process_are_told_apart(log: JobLog, tmp_path: Path) -> None:
+    """What is asked of one log is answered by it, though another one was opened later, and closed."""
+    job = put(log)
+    log.facts.version.put("1")
+    other = JobLog(tmp_path / "other.db")
+    other.database.open()
+    assert (other.facts.version.get(), other.histories.lines(job.job_id)) == (None, [])
+    assert (log.facts.version.get(), len(log.histories.lines(job.job_id))) == ("1", 1)
+    other.database.close()
+    assert (log.facts.version.get(), len(log.histories.lines(job.job_id))) == ("1", 1)
 
 
 def test_opening_again_is_harmless(log: JobLog) -> None:
