@@ -188,6 +188,7 @@ def unpublished(pair: Pair) -> str:
     pair.n8n.stop()
     pair.n8n.run("unpublish:workflow", f"--id={identity}")
     pair.n8n.start("echo")
+    pair.n8n.wait_unregistered("notion")
     with pair.daemon() as daemon:
         daemon.drop("scan.jpg", content)
         _wait_held(daemon, "404")

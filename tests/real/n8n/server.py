@@ -152,12 +152,19 @@ class RealN8N:
         """Return whether its process is there."""
         return self.process is not None and self.process.poll() is None
 
+    def wait_unregistered(self, path: str) -> None:
+        """Wait until no workflow is reached at a path: right after a start n8n may serve one that was unpublished."""
+        wait_until(lambda: self._status_of(path) == 404, f"nobody listens at {path}", STARTS_WITHIN_SECONDS)
+
     def _is_reached(self, path: str) -> bool:
         """Return whether a workflow listens there, by its refusal of a caller without a key."""
+        return self._status_of(path) == 403
+
+    def _status_of(self, path: str) -> int | None:
         try:
-            return httpx.post(self.webhook_url(path), timeout=5).status_code == 403
+            return httpx.post(self.webhook_url(path), timeout=5).status_code
         except httpx.HTTPError:
-            return False
+            return None
 
     def stop(self) -> None:
         """Send SIGTERM and wait."""
