@@ -220,7 +220,7 @@ class Gate:
     def supervise(self) -> None:
         """Report a round that hangs: its own thread cannot."""
         if self.limit.is_exceeded:
-            self.route.is_ready = False  # the next round, when there is one, opens everything anew
+            self.route.is_ready = False  # the next round opens everything again, if there is one
             self._lose(f"{self._opening.asked} does not answer: its server, or the way to it, is gone")
             self.observer.refresh()
 
@@ -230,7 +230,7 @@ class Gate:
         with self._opening.leaving_no_orphan():
             taken = []
             for file in settled:
-                self.limit.expect_move()  # for each anew: across file systems each move is a copy
+                self.limit.expect_move()  # for each file again: across file systems each move is a copy
                 self.route.spool.owner.check()  # another daemon that asks waits for seconds only
                 outcome = self._take_in.take(self.route, file)
                 if isinstance(outcome, TakenFile):

@@ -1,7 +1,7 @@
 """Knowledge of one inbox: its state for all screens, and the log lines about its files and about itself.
 
 What it promises: an inbox that cannot be used is logged once when that begins, and once when it ends. A file that
-waits is logged when it is parked, and once more when it has waited for long. The state is made anew at most every two
+waits is logged when it is parked, and once more when it has waited for long. The state is made again at most every two
 seconds, and at once if the inbox became usable or unusable.
 
 The thread that has the gate's turn calls it, and the supervision while that thread hangs; any thread reads `state`.
@@ -29,7 +29,7 @@ from receipt_watcher.system.open_files import Writers
 
 logger = structlog.get_logger()
 
-#: A file that waits for less is nobody's concern, and at most so many are named.
+#: Files that wait for a shorter time are not shown, and at most so many are shown.
 _SHOWN_AFTER_SECONDS = 5.0
 _REFRESH_SECONDS = 2.0
 _SHOWN_FILES = 1000
@@ -120,7 +120,7 @@ class InboxObserver:
                 logger.info("file.waiting", inbox=self._route.name, filename=name, reason=reason, **words)
 
     def refresh(self) -> None:
-        """Make the state anew if it is time, write it if it changed, and warn of what has waited for long."""
+        """Make the state again if it is time, write it if it changed, and warn of what has waited for long."""
         now = self._monotonic()
         before = self._written
         now_usable = (self._state.unavailable, self._route.is_ready)

@@ -1,6 +1,6 @@
 """The state of an inbox, as its daemon knows it: how it is watched, whether it can be used, and what waits in it.
 
-What it promises: one frozen value, which the gate makes anew after each round and which status, page, API, health and
+What it promises: one frozen value, which the gate makes again after each round and which status, page, API, health and
 notices read. It is also written as a small file for each inbox in the runtime folder, for the commands: always whole,
 when something changed and not more often than every two seconds. When the inbox was scanned is told by a file beside
 it, and only if that folder is in memory: an idle daemon writes nothing to a disk. The file is a help, not a record:

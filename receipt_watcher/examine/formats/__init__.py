@@ -2,7 +2,7 @@
 
 A walk follows the lengths and offsets that the format itself writes down, from the first byte to its end marker, and
 decodes nothing. It returns None if the file is whole, and raises one of three errors otherwise; their texts are
-plain sentences for the person who scanned the receipt. Bytes after the end marker are nobody's concern. If a file is
+plain sentences for the person who scanned the receipt. Bytes after the end marker do not matter. If a file is
 not as its format wants it, but nothing is missing that it names, the walk returns a doubt instead.
 
 A walk promises to end: no byte leads backwards for ever, and counts that the file claims are bounded by MAX_PARTS,
@@ -82,7 +82,7 @@ def read_at(source: BinaryIO, offset: int, count: int) -> bytes:
 
 
 def ends_in_zeros(source: BinaryIO, end: int) -> bool:
-    """Return whether so many zeros stand before `end` that no compressed picture but a WebP ends there."""
+    """Return whether 64 zeros stand before `end`: no compressed picture but a WebP ends so."""
     return end >= len(_ZEROS) and read_at(source, end - len(_ZEROS), len(_ZEROS)) == _ZEROS
 
 

@@ -14,7 +14,7 @@ from receipt_watcher.examine.formats import (
     check_within,
     read_at,
 )
-from receipt_watcher.examine.formats.pdf_objects import has_all_objects
+from receipt_watcher.examine.formats.pdf_objects import has_all_objects, has_object_after
 
 PDF_MARK = re.compile(rb"%PDF-\d")
 #: Readers look for the mark in the first 1024 bytes; whatever is before it is junk of the transport.
@@ -24,7 +24,6 @@ _PDF_END = b"%%EOF"
 _PDF_TRAILER_BYTES = 2048
 _STARTXREF = re.compile(rb"startxref\s{0,16}(\d{1,15})")
 _XREF = re.compile(rb"\s{0,16}(?:xref\b|\d{1,10}\s{1,8}\d{1,5}\s{1,8}obj\b)")
-_OBJECT = re.compile(rb"\d\s{1,8}\d{1,5}\s{1,8}obj\b")
 _LINEARIZED_LENGTH = re.compile(rb"/Linearized\b.{0,512}?/L\s{0,8}(\d{1,15})", re.DOTALL)
 
 
@@ -47,7 +46,7 @@ def walk_pdf(source: BinaryIO, size: int, _max_pixels: int) -> Doubt | None:
         if linearized := _LINEARIZED_LENGTH.search(head):
             check_within(int(linearized[1]), size, "The PDF")
         end = _last_pdf_end(source, size)
-        if _has_object_after(source, end):
+        if has_object_after(source, end):
             raise CutShortError("It is a PDF with a change at its end that was cut short.")
         _check_startxref(source, end, mark.start())
     except StructureError as error:
@@ -68,16 +67,6 @@ def _last_pdf_end(source: BinaryIO, size: int) -> int:
             return start + position
         end = start
     raise CutShortError("It is a PDF without its end marker.")
-
-
-def _has_object_after(source: BinaryIO, position: int) -> bool:
-    source.seek(position)
-    carry = b""
-    while piece := source.read(PIECE_BYTES):
-        if _OBJECT.search(carry + piece):
-            return True
-        carry = piece[-32:]  # longer than the longest match
-    return False
 
 
 def _check_startxref(source: BinaryIO, end: int, junk_bytes: int) -> None:

@@ -10,6 +10,7 @@ Pure over a binary file; nothing is decoded but the sections themselves, within 
 
 from __future__ import annotations
 
+import itertools
 import re
 import zlib
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ _PREDICTORS_OF_PNG = 10
 _MAX_DICTIONARY_BYTES = 64 * 1024
 _BEFORE_DICTIONARY_BYTES = 1024
 
+#: Each change at the end of a file adds one; a file with more is no receipt.
+_MAX_SECTIONS = 500
+
 _ENTRY_BYTES = 20
 _IN_USE, _IN_STREAM = 1, 2
 
@@ -52,13 +56,14 @@ class _Section:
 def has_all_objects(source: BinaryIO, size: int, junk_bytes: int) -> bool:
     """Return whether all that a PDF names is in it; `junk_bytes` stand before its mark."""
     try:
-        sections = [_section_at(source, size, position, is_table=is_table) for position, is_table in _places(source)]
+        places = itertools.islice(_places(source), _MAX_SECTIONS)
+        sections = [_section_at(source, size, position, is_table=is_table) for position, is_table in places]
     except (CutShortError, ValueError, zlib.error):
         return False
-    if not any(section.has_root for section in sections):
+    if len(sections) == _MAX_SECTIONS or not any(section.has_root for section in sections):
         return False
     end = max(section.end for section in sections)
-    if _begins_object(source, end):
+    if has_object_after(source, end):
         return False
     known = {number for section in sections for number in section.offsets}
     if any(section.holders - known for section in sections):
@@ -83,10 +88,10 @@ def _places(source: BinaryIO) -> Iterator[tuple[int, bool]]:
                 source.seek(start + len(piece))
         start += len(piece)
         carry = window[-64:]  # longer than the longest match
-    return
 
 
-def _begins_object(source: BinaryIO, position: int) -> bool:
+def has_object_after(source: BinaryIO, position: int) -> bool:
+    """Return whether an object begins behind a position."""
     source.seek(position)
     carry = b""
     while piece := source.read(PIECE_BYTES):
@@ -247,5 +252,5 @@ def _end_of_string(text: bytes, position: int) -> int:
 
 
 def _piece(source: BinaryIO, size: int, position: int, count: int) -> bytes:
-    """Return up to so many bytes from there, fewer at the end of the file."""
+    """Return up to `count` bytes at a position; at the end of the file there are fewer."""
     return read_at(source, position, max(0, min(count, size - position)))
