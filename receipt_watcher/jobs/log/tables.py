@@ -35,6 +35,8 @@ def stored(value: object) -> object:
 
     A text that UTF-8 cannot encode, such as a message with a name that is no UTF-8, is stored as it can be shown.
     """
+    if type(value) is str and value.isascii():  # nearly all of them
+        return value
     if isinstance(value, Path):
         return os.fsencode(value)
     return str(value).encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

@@ -119,7 +119,7 @@ class Database:
 
     def select(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        with self.reading():
+        with self._turns.turn(), self.connection.in_own_words():
             return list(self.connection.execute(statement, values))
 
     def select_as(self, read: RowReader[Read], statement: str, *values: object) -> list[Read]:

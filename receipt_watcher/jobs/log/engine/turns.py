@@ -50,6 +50,25 @@ class Group:
             raise JobLogError(self.why_lost)
 
 
+class Turn:
+    """The turn of one thread; a class and no generator, since each question takes one."""
+
+    __slots__ = ("_is_first", "_turns")
+
+    def __init__(self, turns: ConnectionTurns) -> None:
+        self._turns = turns
+        self._is_first = False
+
+    def __enter__(self) -> None:
+        self._is_first = self._turns.begin_turn()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if self._is_first:
+            group = self._turns.end_turn()
+            if group is not None and error is None:
+                group.wait()
+
+
 class ConnectionTurns:
     """The turns of all threads at one connection."""
 
@@ -76,16 +95,22 @@ class ConnectionTurns:
         """Whether the calling thread has the connection to itself."""
         return self._owner == threading.get_ident()
 
-    @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """Have the connection to oneself, and return when all that was written so far is durable.
+    def turn(self) -> Turn:
+        """Return a context to have the connection to oneself; at its end all that was written so far is durable.
 
         Whoever ends a turn while somebody waits for the next one leaves the commit to them: the last one commits for
         all. No group grows for ever, for each thread that took part waits for its end.
         """
+        return Turn(self)
+
+    def begin_turn(self) -> bool:
+        """Wait for the connection, and return whether the calling thread has it only now.
+
+        Raises:
+            JobLogError: another program keeps the log locked for longer than the caller waits.
+        """
         if self.is_my_turn:
-            yield
-            return
+            return False
         self._waiting.append(None)
         try:
             is_ours = self._has_taken_turn()
@@ -93,19 +118,19 @@ class ConnectionTurns:
             self._waiting.pop()
         if not is_ours:
             self._give_up_turn()
+        self._owner = threading.get_ident()
+        return True
+
+    def end_turn(self) -> Group | None:
+        """Give the connection on, and return what must be waited for: what was written by now."""
+        self._owner = None
+        group = self._group
         try:
-            self._owner = threading.get_ident()
-            yield
+            if group is not None and not self._waiting:
+                self.commit(group)
         finally:
-            self._owner = None
-            group = self._group
-            try:
-                if group is not None and not self._waiting:
-                    self.commit(group)
-            finally:
-                self._lock.release()
-        if group is not None:
-            group.wait()
+            self._lock.release()
+        return group
 
     def _has_taken_turn(self) -> bool:
         """Wait for the connection; return False when another program has locked the log for longer than we wait.

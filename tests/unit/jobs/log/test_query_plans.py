@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peewee import SqliteDatabase
 
 from receipt_watcher.jobs.job import Folder, Job
+from receipt_watcher.jobs.log.engine.connection import LogConnection
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
@@ -109,14 +109,14 @@ def is_growing(statement: str) -> bool:
 def asked(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Everything that is asked of a log by all who ask it."""
     asked = Asked()
-    execute = SqliteDatabase.execute_sql
+    execute = LogConnection.execute
 
-    def listen(database: SqliteDatabase, statement: str, values: Sequence[object] = (), *rest: Any) -> Any:
-        asked.note(statement, values or ())
-        return execute(database, statement, values, *rest)  # type: ignore[no-untyped-call]
+    def listen(connection: LogConnection, statement: str, values: Sequence[object]) -> Any:
+        asked.note(statement, values)
+        return execute(connection, statement, values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteDatabase, "execute_sql", listen)
+        patch.setattr(LogConnection, "execute", listen)
         patch.setattr(
             "receipt_watcher.jobs.log.queries.search.STRETCH_ROWS", 1
         )  # as if there were more than one stretch
