@@ -50,7 +50,7 @@ class Group:
             raise JobLogError(self.why_lost)
 
 
-class Turn:
+class OwnTurn:
     """The turn of one thread; a class and no generator, since each question takes one."""
 
     __slots__ = ("_is_first", "_turns")
@@ -95,13 +95,13 @@ class ConnectionTurns:
         """Whether the calling thread has the connection to itself."""
         return self._owner == threading.get_ident()
 
-    def turn(self) -> Turn:
+    def turn(self) -> OwnTurn:
         """Return a context to have the connection to oneself; at its end all that was written so far is durable.
 
         Whoever ends a turn while somebody waits for the next one leaves the commit to them: the last one commits for
         all. No group grows for ever, for each thread that took part waits for its end.
         """
-        return Turn(self)
+        return OwnTurn(self)
 
     def begin_turn(self) -> bool:
         """Wait for the connection, and return whether the calling thread has it only now.
