@@ -86,7 +86,7 @@ CATCH_ALL = {
         "__init__",
     ): "httpx promises nothing about what it raises for bad proxies and certificates",
     ("notify.channels.apprise_url", "_loaded"): "apprise loads a hundred plugins, and what they load",
-    ("report.health", "_trouble_of_log"): "whatever the database raises, the answer is «not ready»",
+    ("report.health.checks", "_trouble_of_log"): "whatever the database raises, the answer is «not ready»",
     ("system.time_limit", "run"): "whatever it is, it is raised again in the thread that asked",
     ("service.loops", "_loop"): "the entry of each stage's thread: it logs and goes on",
     ("service.loops", "do"): "the entry of each periodic task: it logs and goes on",

@@ -31,7 +31,7 @@ RULES = {
     "the target of a receipt": stated(r'"\{[\w.]*url\} \{[\w.]*database', "config.branches"),
     "the answers that are the verdict": stated(r'\{"last_node", "respond"\}', "config.sections.sending"),
     "when a receipt is sent once": stated(r"not [\w.]*remembers_jobs", "config.branches"),
-    "the unit of megabytes": stated(r"MEBIBYTE\w* = |1024 ?\*\* ?2", "config.values"),
+    "the unit of megabytes": stated(r"MEBIBYTE\w* = |1024 ?\*\* ?2", "system.display"),
     "the unit of megapixels": stated(r"megapixels \* ", "config.sections.limits"),
     "how long is long": stated(r"LONG_SECONDS\b[^=\n]*= ", "inbox.wait_reasons"),
     "the folders of an inbox": stated(r"\.processing_dir, [\w.]*\.done_dir, ", "spool.paths"),

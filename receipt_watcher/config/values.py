@@ -24,9 +24,6 @@ from receipt_watcher.config import proxies
 from receipt_watcher.config.schedule import read_days, read_hours, read_zone, time_of
 from receipt_watcher.config.secrets import is_hash, is_token_name, key_of
 
-#: The unit of options that end in _mb.
-MEBIBYTE = 1024 * 1024
-
 
 class Unquoted(str):
     """A text that stood in YAML without quotes and that YAML takes for a number, a date or a yes or no."""

@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from receipt_watcher.config.options import Config
-from receipt_watcher.config.values import MEBIBYTE
 from receipt_watcher.examine.result import (
     EXIT_OUT_OF_MEMORY,
     FILE_DESCRIPTOR,
@@ -37,6 +36,7 @@ from receipt_watcher.examine.result import (
     read_answer,
     read_size,
 )
+from receipt_watcher.system.display import MEBIBYTE
 
 #: The beginning of a picture that is handed over.
 _JPEG_MARK = b"\xff\xd8\xff"

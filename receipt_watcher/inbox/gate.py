@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from receipt_watcher.errors import ForeignSpoolError, JobLogError, LockedError, ReceiptWatcherError, SpoolError
-from receipt_watcher.inbox.observer import InboxObserver
+from receipt_watcher.inbox.observer import InboxObserver, StateSources
 from receipt_watcher.inbox.opening import GateSettings, GateStages, SpoolOpening, cause_of
 from receipt_watcher.inbox.recording import BATCH_FILES, TakenFile
 from receipt_watcher.inbox.state import InboxState
-from receipt_watcher.inbox.take_in import Upload
+from receipt_watcher.inbox.take_in import RoomWait, Upload
 from receipt_watcher.inbox.turns import AnswerLimit, Turns
 from receipt_watcher.inbox.watching.settling import Settled
 from receipt_watcher.inbox.watching.watch import InboxWatch
@@ -62,11 +62,17 @@ class Gate:
         self.observer = InboxObserver(
             route,
             watch,
-            stages.take_in.writers,
+            StateSources(
+                writers=stages.take_in.writers,
+                filing=stages.filing,
+                log=log,
+                min_free_mb=settings.min_free_mb,
+                status_file=settings.status_file,
+                snapshot_file=settings.snapshot_file,
+                tells_scans=settings.tells_scans,
+            ),
             clock=clock,
             monotonic=monotonic,
-            snapshot_file=settings.snapshot_file,
-            tells_scans=settings.tells_scans,
         )
         self._manual_holds = log.manual_holds
         self._manual_hold: ManualHold | None = None  # as of the last round
@@ -87,9 +93,9 @@ class Gate:
             clock=clock,
             monotonic=monotonic,
         )
+        self._room = RoomWait(route.spool.folders.processing, self.observer, monotonic)
         self._is_left = False  # nothing begins here any more
         self._turns = Turns()  # one thread works on this gate at a time
-        self._status_file = settings.status_file
         watch.progress = self.limit.expect
 
     @property
@@ -119,7 +125,8 @@ class Gate:
             return RETRY_SECONDS  # it is still being opened, or an upload's turn, which rings when it ends
         try:
             pause = self._round()
-            self._keep_status_file()
+            self.limit.expect()
+            self.observer.look_around()
             return pause
         finally:
             self.limit.note_work()
@@ -140,16 +147,20 @@ class Gate:
                 return RETRY_SECONDS
             self.limit.expect()
             self._look_for_manual_hold()
-            settled = self.watch.settled(self._monotonic(), 0 if self._manual_hold else BATCH_FILES)
+            may_take = self._manual_hold is None and self._room.is_due()
+            settled = self.watch.settled(self._monotonic(), BATCH_FILES if may_take else 0)
             if settled and not self._stopping.is_set():
                 self._take(settled)
+            elif may_take and not self.watch.settler:
+                self._room.end()  # what needed the room is gone
+            no_room = self._room.report()
         except (OSError, SpoolError, ForeignSpoolError, LockedError) as error:
             self._shut(error)
             return RETRY_SECONDS
         finally:
             self.observer.log_parked()
-        if self._manual_hold is not None:
-            self.is_idle = True  # what lies there is nobody's to take
+        if self._manual_hold is not None or no_room is not None:
+            self.is_idle = self._manual_hold is not None  # what lies there is nobody's to take
             return RETRY_SECONDS
         self.is_idle = len(self.watch.settler) == 0  # what was taken is in the log by now
         return self.watch.next_due() - self._monotonic()
@@ -159,26 +170,18 @@ class Gate:
             self._manual_hold = self._manual_holds.of_inbox(self.route.name)
             self.observer.is_held = self._manual_hold is not None
 
-    def _keep_status_file(self) -> None:
-        if self._status_file is not None and self.route.is_ready:
-            self.limit.expect()
-            state = self.observer.state
-            self._status_file.update(state.unavailable, state.waiting, self._clock())
-
     def take_leave(self, *, is_stop: bool = True) -> None:
         """End the rounds, and at a stop write into the status file that nothing is taken any more.
 
         The inbox's own thread does so last of all.
         """
         self._turns.end_rounds()
-        if self._status_file is None or not is_stop or not self._turns.take_if_free():
-            return
-        try:
-            if self.route.is_ready:
+        if is_stop and self._turns.take_if_free():
+            try:
                 self.limit.expect()
-                self._status_file.stopped(self._clock())
-        finally:
-            self._give_back()
+                self.observer.write_stop()
+            finally:
+                self._give_back()
 
     def leave(self) -> None:
         """Close for good: now, or, while a thread waits in here for the file system, as soon as that has answered.
@@ -210,6 +213,7 @@ class Gate:
         self.route.spool.close()
 
     def _shut(self, error: Exception) -> None:
+        self._room.forget()
         self.close()
         self._lose(cause_of(error, self.watch.path))
 
@@ -228,13 +232,20 @@ class Gate:
 
     def _take(self, settled: list[Settled]) -> None:
         with self._opening.leaving_no_orphan():
-            taken = []
-            for file in settled:
+            taken: list[TakenFile] = []
+            for number, file in enumerate(settled):
                 self.limit.expect_move()  # for each file again: across file systems each move is a copy
                 self.route.spool.owner.check()  # another daemon that asks waits for seconds only
-                outcome = self._take_in.take(self.route, file)
+                try:
+                    outcome = self._take_in.take(self.route, file)
+                except OSError as error:
+                    if not self._room.begin(error, file.relative, file.seen.signature.size):
+                        raise
+                    self.watch.settler.give_again(settled[number:])
+                    break
                 if isinstance(outcome, TakenFile):
                     taken.append(outcome)
+                    self._room.end()
                 elif outcome is not None:
                     self.watch.settler.park(outcome.settled, outcome.why, outcome.detail, self._monotonic())
             self._take_in.recording.record(self.route, taken)
@@ -266,6 +277,10 @@ class Gate:
                 job = self._take_in.take_upload(self.route, upload)
         except ForeignSpoolError as error:
             raise SpoolError(str(error), folder) from error
+        except OSError as error:
+            if not self._room.begin(error, upload.relative, upload.examination.size):
+                raise
+            raise SpoolError(self._room.report() or str(error), folder) from error
         else:
             return job
         finally:

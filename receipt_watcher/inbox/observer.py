@@ -10,9 +10,10 @@ The thread that has the gate's turn calls it, and the supervision while that thr
 from __future__ import annotations
 
 import heapq
+import itertools
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ import structlog
 
 from receipt_watcher.inbox import state
 from receipt_watcher.inbox.state import InboxState, Waiting
-from receipt_watcher.inbox.wait_reasons import LONG_SECONDS, WaitReason
+from receipt_watcher.inbox.status_file import StatusFile
+from receipt_watcher.inbox.wait_reasons import LONG_SECONDS, NEEDS_A_PERSON, WaitReason
 from receipt_watcher.inbox.watching.settling import Seen
 from receipt_watcher.inbox.watching.watch import InboxWatch
+from receipt_watcher.jobs.log.job_log import JobLog
+from receipt_watcher.spool.filing import Filing
 from receipt_watcher.spool.route import InboxRoute
+from receipt_watcher.system.disk import trouble_of_disk
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.open_files import Writers
 
@@ -37,35 +42,43 @@ _SHOWN_FILES = 1000
 #: The time of the last scan is told so often.
 _SCAN_TOLD_SECONDS = 60.0
 
-_NEEDS_A_PERSON = frozenset({WaitReason.UNREADABLE, WaitReason.UNEXAMINED, WaitReason.IMMOVABLE})
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSources:
+    """The sources of an inbox's state, and where it is written.
+
+    `writers` says of each inbox whether the last file's writers could be told. The state is written to `snapshot_file`;
+    with `tells_scans`, when it was scanned is told beside that file. `status_file` is for people at the share.
+    """
+
+    writers: Mapping[str, Writers]
+    filing: Filing
+    log: JobLog
+    min_free_mb: float
+    status_file: StatusFile | None = None
+    snapshot_file: Path | None = None
+    tells_scans: bool = False  # beside the snapshot, which is in memory then
 
 
 class InboxObserver:
-    """Makes the state of one inbox; `writers` says of each inbox whether the last file's writers could be told."""
+    """Makes the state of one inbox."""
 
     def __init__(
         self,
         route: InboxRoute,
         watch: InboxWatch,
-        writers: Mapping[str, Writers],
+        sources: StateSources,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
-        snapshot_file: Path | None = None,
-        tells_scans: bool = False,
     ) -> None:
-        """Begin with an inbox that is not open.
-
-        Its state is written to `snapshot_file`; with `tells_scans`, when it was scanned is told beside that file.
-        """
+        """Begin with an inbox that is not open."""
         self.is_held = False  # by hand, as of the last round
         self._route = route
         self._watch = watch
-        self._writers_of_files = writers
+        self._sources = sources
         self._clock = clock
         self._monotonic = monotonic
-        self._snapshot_file = snapshot_file
-        self._tells_scans = tells_scans
         self._state = InboxState(
             name=route.name,
             path=display_name(watch.path),
@@ -79,6 +92,7 @@ class InboxObserver:
         self._lock = threading.Lock()
         self._written: InboxState | None = None
         self._refreshed_at = 0.0
+        self._looked_around_at = 0.0
         self._long_waiting: set[str] = set()
 
     @property
@@ -107,6 +121,39 @@ class InboxObserver:
         with self._lock:  # the supervision may say that the inbox hangs while its own thread goes on
             self._state = replace(self._state, **fields)
 
+    def look_around(self) -> None:
+        """Look at the disks of the spool, at filing and at the job log, and bring the status file up to date.
+
+        The disks may not answer.
+
+        Raises:
+            JobLogError: the log cannot be asked.
+        """
+        now = self._monotonic()
+        if now >= self._looked_around_at + _REFRESH_SECONDS:
+            self._looked_around_at = now
+            self._look_at_disks()
+        if self._sources.status_file is not None and self._route.is_ready:
+            self._sources.status_file.update(self.state, self._clock())
+
+    def write_stop(self) -> None:
+        """Write into the status file that nothing is taken any more."""
+        if self._sources.status_file is not None and self._route.is_ready:
+            self._sources.status_file.stopped(self._clock())
+
+    def _look_at_disks(self) -> None:
+        folders = self._route.spool.folders
+        of_disks = (
+            trouble_of_disk(folder, self._sources.min_free_mb)
+            for folder in (folders.processing, folders.done, folders.failed)
+        )
+        is_usable = self._state.unavailable is None  # else that is the trouble
+        self._change(
+            filing=self._sources.filing.troubles.get(self._route.name),
+            disk=next((trouble for trouble in of_disks if trouble is not None), None) if is_usable else None,
+            job_log=self._sources.log.database.trouble,
+        )
+
     # --- its files -------------------------------------------------------------------------------------------------
 
     def log_parked(self) -> None:
@@ -114,7 +161,7 @@ class InboxObserver:
         for relative, seen in self._watch.settler.newly_parked():
             name, reason = display_name(relative), seen.why.value
             words = {"why": seen.detail or seen.why.meaning, "advice": seen.why.advice}
-            if seen.why in _NEEDS_A_PERSON:
+            if seen.why in NEEDS_A_PERSON:
                 logger.warning("file.blocked", inbox=self._route.name, filename=name, reason=reason, **words)
             else:
                 logger.info("file.waiting", inbox=self._route.name, filename=name, reason=reason, **words)
@@ -130,7 +177,7 @@ class InboxObserver:
         self._refreshed_at = now
         files = (
             (relative, seen)
-            for relative, seen in self._watch.settler.waiting()
+            for relative, seen in itertools.chain(self._watch.settler.waiting(), self._watch.unfinished.stale(now))
             if now - seen.first_seen_at >= _SHOWN_AFTER_SECONDS
         )
         oldest = heapq.nsmallest(_SHOWN_FILES, files, key=lambda file: file[1].first_seen_at)
@@ -140,6 +187,7 @@ class InboxObserver:
             mode=self._watch.source.mode,
             why_mode=self._watch.source.why_mode,
             writers=self._writers.value,
+            events=self._watch.source.degraded if self._route.is_ready else None,
             waiting=waiting,
             scanned_at=self._scan_to_tell(now),
         )
@@ -147,13 +195,13 @@ class InboxObserver:
 
     def _write(self) -> None:
         before, self._written = self._written, self.state
-        file = self._snapshot_file
+        file = self._sources.snapshot_file
         if file is None:
             return
         scanned_at = self._written.scanned_at
         if before is None or self._written != replace(before, scanned_at=scanned_at):
             state.write(file, self._written)
-        if self._tells_scans and scanned_at is not None and (before is None or scanned_at != before.scanned_at):
+        if self._sources.tells_scans and scanned_at is not None and (before is None or scanned_at != before.scanned_at):
             state.note_scan(file, scanned_at)
 
     def _scan_to_tell(self, now: float) -> float | None:
@@ -167,7 +215,7 @@ class InboxObserver:
     @property
     def _writers(self) -> Writers:
         """Whether it can be told who has a file open: on this file system, and of the last file that came."""
-        by_file = self._writers_of_files.get(self._route.name, Writers.NONE)
+        by_file = self._sources.writers.get(self._route.name, Writers.NONE)
         on_disk = self._watch.writers
         return on_disk if on_disk is not Writers.NONE or by_file is Writers.SOME else by_file
 
@@ -183,7 +231,7 @@ class InboxObserver:
             seen.signature.size - seen.first_size,
             wall(seen.first_seen_at),
             wall(seen.changed_at),
-            None if seen.why is WaitReason.GROWING else wall(seen.until),
+            None if seen.why in (WaitReason.GROWING, WaitReason.UNFINISHED) else wall(seen.until),
         )
 
     def _warn_of_long(self, waiting: tuple[Waiting, ...]) -> None:
@@ -191,7 +239,8 @@ class InboxObserver:
         long = {
             file.path: file
             for file in waiting
-            if now - file.first_seen_at >= LONG_SECONDS and file.why is not WaitReason.HELD  # whoever holds it knows
+            if file.why is WaitReason.UNFINISHED
+            or (now - file.first_seen_at >= LONG_SECONDS and file.why is not WaitReason.HELD)  # whoever holds it knows
         }
         for path, file in long.items():
             if path not in self._long_waiting:

@@ -46,6 +46,7 @@ class GateSettings:
     take_over: bool
     accept_backlog: bool
     backlog_files: int
+    min_free_mb: float = 0.0
     snapshot_file: Path | None = None
     tells_scans: bool = False  # beside the snapshot, which is in memory then
     marks: Marks | None = None

@@ -59,6 +59,8 @@ class Closed:
 class InboxState:
     """An inbox as its daemon sees it; `unavailable` is why nothing is taken now. Unix seconds.
 
+    `filing`, `disk`, `job_log` and `events` say what is wrong with filing its files away, with the disks of its spool,
+    with the job log that they are recorded in, and with the events by which it is watched. None: nothing.
     `scanned_at` is when the inbox was last read whole, told once a minute; None if that is told to nobody. `writers`
     says whether it can be told who has a file open. `closed` is known to the job log only, and not in the file.
     """
@@ -73,6 +75,10 @@ class InboxState:
     unavailable_since: float | None
     writers: str = Writers.UNKNOWN.value
     waiting: tuple[Waiting, ...] = ()
+    filing: str | None = None
+    disk: str | None = None
+    job_log: str | None = None
+    events: str | None = None
     closed: tuple[Closed, ...] = ()
     scanned_at: float | None = None
 

@@ -2,8 +2,8 @@
 
 What it promises: `_receipt-watcher status.txt` is never taken as a receipt, and no file that is not ours is ever
 replaced by it: ours is told by its first line. It is written whole, under a temporary name that is ignored too, and
-only when what it says changes; there is no clock in it but the one of the change. What has waited for less than a
-minute is nobody's concern, so while receipts just flow it is not written at all.
+only when what it says changes; there is no clock in it but the one of the change. A file that has waited for less than
+a minute is not named unless it needs a person, so while receipts just flow it is not written at all.
 
 Called by the inbox's own thread alone, which is the one that may hang in its file system. A crash leaves the last one,
 and perhaps a temporary file, which the next one overwrites.
@@ -23,7 +23,9 @@ import structlog
 
 from receipt_watcher.config.schedule import clock_text, midnight
 from receipt_watcher.config.secrets import without_secrets
-from receipt_watcher.inbox.state import Waiting
+from receipt_watcher.errors import JobLogError
+from receipt_watcher.inbox.state import InboxState, Waiting
+from receipt_watcher.inbox.wait_reasons import NEEDS_A_PERSON
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX, STATUS_FILE_NAME
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
@@ -53,6 +55,7 @@ class StatusFacts:
     """The facts about an inbox that people at the share should know."""
 
     unavailable: str | None
+    troubles: Sequence[str]
     inbox_hold: ManualHold | None
     hand_held: Sequence[ManualHold]
     held: Sequence[DestinationState]
@@ -83,16 +86,21 @@ class StatusFile:
     def _path(self) -> Path:
         return self._route.spool.folders.inbox / STATUS_FILE_NAME
 
-    def update(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> None:
-        """Write it where it says something else by now.
+    def update(self, state: InboxState, now: float) -> None:
+        """Write it if it says something else by now.
 
         Raises:
-            JobLogError: the log cannot be asked.
+            JobLogError: the log cannot be asked; the file says so.
         """
         if self._looked_at is not None and self._looked_at <= now < self._looked_at + PAUSE_SECONDS:
             return
         self._looked_at = now
-        self._write("\n".join(_lines(self._facts(unavailable, waiting, now), now, self._zone)), now)
+        try:
+            facts = self._facts(state, now)
+        except JobLogError as error:
+            self._write(f"Nothing is taken or sent now: {quoted(str(error))}", now)
+            raise
+        self._write("\n".join(_lines(facts, now, self._zone)), now)
 
     def stopped(self, now: float) -> None:
         """Say that the daemon has stopped; what waits waits for its start."""
@@ -103,17 +111,22 @@ class StatusFile:
             now,
         )
 
-    def _facts(self, unavailable: str | None, waiting: Sequence[Waiting], now: float) -> StatusFacts:
+    def _facts(self, state: InboxState, now: float) -> StatusFacts:
         name = self._route.name
         urls = dict.fromkeys(branch.webhook_url for branch in self._route.branches)
         opens_at = min(branch.opens_at(now) for branch in self._route.branches)
         count, since = self._log.statistics.open_in(name, now - _PATIENT_SECONDS)
         return StatusFacts(
-            unavailable,
+            state.unavailable,
+            [trouble for trouble in (state.job_log, state.filing, state.disk) if trouble is not None],
             self._hand_holds.of_inbox(name),
             [hold for hold in map(self._hand_holds.of_destination, urls) if hold is not None],
             [destination for destination in map(self._holds.of, urls) if destination.is_held],
-            [file for file in waiting if file.first_seen_at <= now - _PATIENT_SECONDS],
+            [
+                file
+                for file in state.waiting
+                if file.first_seen_at <= now - _PATIENT_SECONDS or file.why in NEEDS_A_PERSON
+            ],
             opens_at if opens_at > now else None,
             count,
             since,
@@ -174,19 +187,8 @@ def _lines(facts: StatusFacts, now: float, zone: tzinfo | None) -> Iterator[str]
     def at(moment: float) -> str:
         return clock_text(moment, now, zone)
 
-    is_fine = True
-    if facts.unavailable is not None:
-        yield f"Nothing is taken from here: {quoted(facts.unavailable)}"
-        is_fine = False
-    for line in _held_by_hand(facts, at):
-        yield line
-        is_fine = False
-    for destination in facts.held:
-        yield (
-            f"N8N is on hold since {at(destination.held_since or now)}: {quoted(destination.hold_message or '')}\n"
-            "Nothing is lost: receipts are taken as ever, wait, and go out by themselves when N8N is back."
-        )
-        is_fine = False
+    wrong = [*_wrong(facts), *_held_by_hand(facts, at), *_held(facts, now, at)]
+    yield from wrong
     if facts.waiting:
         yield f"Not taken yet ({len(facts.waiting)}):"
         for file in facts.waiting[:_NAMED]:
@@ -200,8 +202,23 @@ def _lines(facts: StatusFacts, now: float, zone: tzinfo | None) -> Iterator[str]
             reason = job.reason or Reason.N8N_FAILURE
             yield f"  {printable(job.filename)}, {at(job.completed_at or now)}: {reason.meaning}\n    → {reason.advice}"
         yield from _more(len(facts.failed))
-    if is_fine and not (facts.waiting or facts.open_count or facts.failed):
+    if not (wrong or facts.waiting or facts.open_count or facts.failed):
         yield "All is well: nothing waits, and nothing failed today."
+
+
+def _wrong(facts: StatusFacts) -> Iterator[str]:
+    if facts.unavailable is not None:
+        yield f"Nothing is taken from here: {quoted(facts.unavailable)}"
+    for trouble in facts.troubles:
+        yield f"Tell your admin: {quoted(trouble)}"
+
+
+def _held(facts: StatusFacts, now: float, at: Callable[[float], str]) -> Iterator[str]:
+    for destination in facts.held:
+        yield (
+            f"N8N is on hold since {at(destination.held_since or now)}: {quoted(destination.hold_message or '')}\n"
+            "Nothing is lost: receipts are taken as ever, wait, and go out by themselves when N8N is back."
+        )
 
 
 def _held_by_hand(facts: StatusFacts, at: Callable[[float], str]) -> Iterator[str]:

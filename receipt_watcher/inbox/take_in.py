@@ -22,6 +22,7 @@ import structlog
 
 from receipt_watcher.errors import FileVanishedError
 from receipt_watcher.examine.result import Examination, FileLimits
+from receipt_watcher.inbox.observer import InboxObserver
 from receipt_watcher.inbox.recording import Recording, TakenFile
 from receipt_watcher.inbox.recovery import Recovery
 from receipt_watcher.inbox.wait_reasons import WaitReason
@@ -31,7 +32,8 @@ from receipt_watcher.jobs.job import Job, new_job_id
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.spool.route import InboxRoute
-from receipt_watcher.system.disk import SHARE_IS_GONE, TROUBLE_OF_ALL
+from receipt_watcher.system import disk
+from receipt_watcher.system.disk import NO_ROOM, SHARE_IS_GONE, TROUBLE_OF_ALL
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.open_files import Writers, is_all_hole, writers_or_not_ours
 from receipt_watcher.system.permissions import file_advice, folder_advice, refusal
@@ -45,6 +47,9 @@ _MAY_CHANGE = {
     Reason.EMPTY: WaitReason.EMPTY,
     Reason.UNREADABLE: WaitReason.UNREADABLE,
 }
+
+#: The pauses between two tries to find room: the first, and the longest; they double. By taste.
+ROOM_PAUSES_SECONDS = (2.0, 60.0)
 
 #: The far side has the file open: a rename over SMB says so.
 _BUSY = frozenset({errno.EBUSY, errno.ETXTBSY})
@@ -191,6 +196,69 @@ class TakeIn:
             where="inbox" if is_back else "processing",
             why="it changed while it was taken in",
         )
+
+
+class RoomWait:
+    """The wait of one inbox for room in processing/, after a move that found none.
+
+    What it promises: it is tried again when the disk says that there is room, at first after seconds, and after a
+    minute at the most: a quota, or a disk that miscounts, says that there is room when there is none.
+    """
+
+    def __init__(self, folder: Path, observer: InboxObserver, monotonic: Callable[[], float]) -> None:
+        self._folder = folder
+        self._observer = observer
+        self._monotonic = monotonic
+        self._was_told = False
+        self._refused: tuple[OSError, str, int] | None = None  # the error, and name and size of the file that met it
+        self._try_at = 0.0
+        self._pause_seconds = 0.0
+
+    @property
+    def why(self) -> str | None:
+        """The text for an admin while a file waits for room, else None."""
+        return None if self._refused is None else disk.no_room_text(self._folder, *self._refused)
+
+    def begin(self, error: OSError, path: Path | str, size: int) -> bool:
+        """Begin to wait, or go on with it, if a file of so many bytes found no room; return whether it did."""
+        if error.errno not in NO_ROOM:
+            return False
+        first, longest = ROOM_PAUSES_SECONDS
+        self._pause_seconds = first if self._refused is None else min(self._pause_seconds * 2, longest)
+        self._try_at = self._monotonic() + self._pause_seconds
+        self._refused = (error, display_name(path), size)
+        return True
+
+    def is_due(self) -> bool:
+        """Return whether to try now: nothing waits, or it is time and the disk does not say that it is full.
+
+        Raises:
+            OSError: the folder is away, or its disk gives an error.
+        """
+        if self._refused is None:
+            return True
+        if self._monotonic() < self._try_at:
+            return False
+        free = disk.free_bytes(self._folder)
+        return free is None or free > self._refused[2]
+
+    def end(self) -> None:
+        """End the wait: a file found room, or none is left that needs it."""
+        self._refused = None
+
+    def forget(self) -> None:
+        """Forget it all: the inbox is away, which is told instead, and to open it again finds out."""
+        self._refused, self._was_told = None, False
+
+    def report(self) -> str | None:
+        """Report that there is no room, and how much there is by now, or that there is some again; return `why`."""
+        why = self.why
+        if why is not None:
+            self._observer.lose(why)
+        elif self._was_told:
+            self._observer.restore()
+        self._was_told = why is not None
+        return why
 
 
 def _unexamined(route: InboxRoute, settled: Settled, error: OSError) -> ParkedFile | None:

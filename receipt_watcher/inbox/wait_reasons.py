@@ -69,6 +69,11 @@ class WaitReason(Code):
         "Its name says that it is no receipt.",
         "Rename it if it is one, or change ignore_packs and ignore of this inbox.",
     )
+    UNFINISHED = (
+        "unfinished",
+        "Its name says that a program is still writing it, but it has not changed for minutes.",
+        "Let that program finish, or repeat the transfer. If the file is whole, rename it.",
+    )
     NO_FILE = (
         "no_file",
         "It is no ordinary file; links are never followed, and pipes, sockets and devices never opened.",
@@ -92,7 +97,7 @@ class WaitReason(Code):
     UNAVAILABLE = (
         "unavailable",
         "The inbox, or a folder of its spool, cannot be used now.",
-        "Mend what is said; the inbox opens again by itself.",
+        "Fix what is said; the inbox opens again by itself.",
     )
     HELD = (
         "held",
@@ -108,6 +113,9 @@ class WaitReason(Code):
 
 #: A change ends the wait, or the end of the patience.
 WAITS_FOR_PATIENCE = frozenset({WaitReason.EMPTY, WaitReason.UNDATED, WaitReason.INCOMPLETE, WaitReason.DOUBTFUL})
+
+#: Waiting changes nothing, and nothing but a person does.
+NEEDS_A_PERSON = frozenset({WaitReason.UNREADABLE, WaitReason.UNEXAMINED, WaitReason.IMMOVABLE, WaitReason.UNFINISHED})
 
 #: Waiting changes nothing.
 NEVER = frozenset({WaitReason.IGNORED, WaitReason.NO_FILE, WaitReason.SUBFOLDER, WaitReason.NOTE})

@@ -3,7 +3,7 @@
 What it promises: each thing is told once, and again when it is over. A notice that could not go out is kept.
 
 - `watcher`, `told`, `settings`: finds news; the record of past notices; the kinds and times of notices
-- `stuck`: receipts and files that wait for too long
+- `defects`, `waits`: news of what is wrong with ourselves; of what waits for too long
 - `notices`, `sender`: the texts; sends the notices of the outbox
 - `channels`: the ways to tell
 - `heartbeat`: the dead man's switch

@@ -18,6 +18,7 @@ from receipt_watcher.config.schedule import clock_text, duration_text
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
+from receipt_watcher.report.health.stuck import Stuck
 from receipt_watcher.system.display import printable, quoted, receipts
 
 #: So many files are named in one notice; an office does not read more.
@@ -32,6 +33,9 @@ class Kind(StrEnum):
     FAILED = "failed"
     INBOX_AWAY = "inbox_away"
     INBOX_BACK = "inbox_back"
+    TROUBLE = "trouble"
+    TROUBLE_OVER = "trouble_over"
+    BLOCKED = "blocked"
     STUCK = "stuck"
     DISAGREES = "disagrees"
     SUMMARY = "summary"
@@ -71,14 +75,12 @@ class Away:
 
 
 @dataclass(frozen=True, slots=True)
-class Stuck:
-    """A receipt that has been waiting for too long: in its inbox, or on its way."""
+class Defect:
+    """Something of ours that is wrong, or was until `until`."""
 
-    name: str
-    inbox: str
+    text: str
     since: float
-    why: str
-    advice: str
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +174,35 @@ class Wording:
             )
         return Notice(Kind.INBOX_BACK, f"{_named(inboxes)} back", "\n\n".join([*parts, "What to do: nothing."]))
 
+    def defects(self, defects: Sequence[Defect]) -> Notice:
+        """Files that cannot be filed, disks that are full or read-only."""
+        parts = [f"Since {self._at(defect.since)}: {defect.text}" for defect in defects]
+        parts.append("Nothing is lost, and nothing needs to be scanned again. You are told when it is over.")
+        parts.append("What to do (admin): fix what is said above; receipt-watcher status shows the rest.")
+        return Notice(Kind.TROUBLE, "receipt-watcher needs its admin", "\n\n".join(parts))
+
+    def defects_over(self, defects: Sequence[Defect]) -> Notice:
+        """The end of the same."""
+        parts = [
+            f"Over since {self._at(self._now if defect.until is None else defect.until)}, "
+            f"begun at {self._at(defect.since)}: {defect.text}"
+            for defect in defects
+        ]
+        return Notice(Kind.TROUBLE_OVER, "receipt-watcher works again", "\n\n".join([*parts, "What to do: nothing."]))
+
+    def blocked(self, files: Sequence[Stuck]) -> Notice:
+        """Files that cannot be taken before somebody does something about them."""
+        parts = [_stuck(file, self._at(file.since)) for file in files[:NAMED]]
+        if len(files) > NAMED:
+            parts.append(f"… and {len(files) - NAMED} more; receipt-watcher status names them.")
+        parts.append("Nothing of it is lost. What to do (admin): receipt-watcher explain NAME says more.")
+        number = "1 file needs" if len(files) == 1 else f"{len(files)} files need"
+        return Notice(Kind.BLOCKED, f"{number} a person to be taken", "\n\n".join(parts))
+
     def stuck(self, waiting: Sequence[Stuck], after_minutes: float) -> Notice:
         """Receipts that wait for longer than they should, each with its reason."""
         limit = duration_text(after_minutes * 60)
-        parts = [
-            f"{printable(each.name)} (inbox {each.inbox}), since {self._at(each.since)}\n"
-            f"  {each.why}\n  → {each.advice}"
-            for each in waiting[:NAMED]
-        ]
+        parts = [_stuck(receipt, self._at(receipt.since)) for receipt in waiting[:NAMED]]
         if len(waiting) > NAMED:
             parts.append(f"… and {len(waiting) - NAMED} more; receipt-watcher status names them.")
         parts.append("Nothing of it is lost. What to do (admin): receipt-watcher explain NAME says more.")
@@ -255,6 +278,11 @@ def _named(inboxes: Sequence[Away]) -> str:
 def _inboxes(names: Iterable[str]) -> str:
     names = tuple(names)
     return f"{'Inbox' if len(names) == 1 else 'Inboxes'}: {', '.join(names)}"
+
+
+def _stuck(receipt: Stuck, since: str) -> str:
+    name = f"{printable(receipt.name)} (inbox {receipt.inbox}), since {since}"
+    return f"{name}\n  {receipt.why}\n  → {receipt.advice}"
 
 
 def _failure(job: Job) -> str:

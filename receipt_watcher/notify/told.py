@@ -32,12 +32,23 @@ class AwayTold:
 
 
 @dataclass(slots=True)
+class DefectTold:
+    """A trouble of ours that was seen: since when, what, whether it was told, and when it ended."""
+
+    since: float
+    text: str
+    is_told: bool = False
+    until: float | None = None
+
+
+@dataclass(slots=True)
 class Told:
     """The record of past notices, from which new events are told apart; `event` is the last history line seen."""
 
     event: int
     holds: dict[str, HoldTold] = field(default_factory=dict)
     inboxes: dict[str, AwayTold] = field(default_factory=dict)
+    defects: dict[str, DefectTold] = field(default_factory=dict)
     stuck: list[str] = field(default_factory=list)
     told_at: dict[str, float] = field(default_factory=dict)
     wrong: int = 0
@@ -51,7 +62,8 @@ class Told:
         fields: dict[str, Any] = json.loads(text)
         holds = {url: HoldTold(**each) for url, each in fields.pop("holds").items()}
         inboxes = {name: AwayTold(**each) for name, each in fields.pop("inboxes").items()}
-        return Told(**fields, holds=holds, inboxes=inboxes)
+        defects = {key: DefectTold(**each) for key, each in fields.pop("defects", {}).items()}
+        return Told(**fields, holds=holds, inboxes=inboxes, defects=defects)
 
     def written(self) -> str:
         """Return it as it is kept."""

@@ -12,7 +12,7 @@ written nobody is told by this; that is what the heartbeat is for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -23,12 +23,15 @@ from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.notify.channels import Channel
+from receipt_watcher.notify.defects import DefectNews
 from receipt_watcher.notify.notices import Away, Day, Hold, Kind, Notice, Wording
 from receipt_watcher.notify.sender import NoticeSender
 from receipt_watcher.notify.settings import NotificationSettings
-from receipt_watcher.notify.stuck import StuckReceipts
 from receipt_watcher.notify.told import AwayTold, HoldTold, Told
+from receipt_watcher.notify.waits import WaitNews
 from receipt_watcher.report.balance.last_result import last_balance
+from receipt_watcher.report.health.stuck import StuckReceipts
+from receipt_watcher.report.health.troubles import Trouble
 from receipt_watcher.spool.route import InboxRoute
 
 logger = structlog.get_logger()
@@ -61,6 +64,7 @@ class NoticeWatcher:
         *,
         names: DestinationNames,
         inboxes: Callable[[], Sequence[InboxState]],
+        troubles: Callable[[], Sequence[Trouble]],
         clock: Callable[[], float],
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -71,10 +75,19 @@ class NoticeWatcher:
         self._settings = settings
         self._names = names
         self._inboxes = inboxes
+        self._troubles = troubles
+        self._defects = DefectNews(settings)
         self._clock = clock
         self._outbox = log.outbox
         self._sender = NoticeSender(self._outbox, self._channels, settings, clock=clock, is_stopping=is_stopping)
-        self._stuck = StuckReceipts(log, holds, routes, after_seconds=settings.stuck_after_seconds, started_at=clock())
+        stuck = StuckReceipts(
+            log,
+            holds,
+            {route.name: route.branches for route in routes},
+            after_seconds=settings.stuck_after_seconds,
+            started_at=clock(),
+        )
+        self._waits = WaitNews(stuck, settings)
 
     def run_once(self) -> float:
         """Look, send what is due, and return how long to wait, in seconds."""
@@ -106,7 +119,8 @@ class NoticeWatcher:
         inboxes = self._inboxes()
         held = self._follow_holds(told, now)
         self._follow_inboxes(told, inboxes, now)
-        told.stuck = self._stuck.still_stuck(told.stuck, inboxes, now)
+        self._defects.follow(told, self._troubles(), now)
+        self._waits.follow(told, inboxes, now)
         if self._settings.is_quiet(now):
             return []
         words = Wording(now, self._settings.zone)
@@ -115,20 +129,15 @@ class NoticeWatcher:
             self._of_resumed(told, words),
             self._of_inboxes(told, inboxes, words, now),
             self._of_inboxes_back(told, inboxes, words),
+            self._defects.begun(told, words, now),
+            self._defects.ended(told, words),
             self._of_failures(told, inboxes, words, now),
-            self._of_stuck(told, held, inboxes, words, now),
+            self._waits.blocked(told, inboxes, words, now),
+            self._waits.stuck(told, held, inboxes, words, now),
             self._of_balance(told, words, now),
             self._of_the_day(told, held, inboxes, words, now),
         ]
         return [notice for notice in notices if notice is not None]
-
-    def _may_tell(self, told: Told, kind: Kind, now: float) -> bool:
-        """Return whether the last notice of a kind is long enough ago; a future time comes from a wrong clock."""
-        before = told.told_at.get(kind)
-        return before is None or not before <= now < before + self._settings.throttle_seconds
-
-    def _has_lasted(self, since: float, now: float) -> bool:
-        return not since <= now < since + self._settings.after_seconds
 
     # --- holds -----------------------------------------------------------------------------------------------------
 
@@ -156,8 +165,12 @@ class NoticeWatcher:
         return Hold(self._names.name_of(url), tuple(inboxes), seen.since, seen.message, seen.waiting, seen.until)
 
     def _of_holds(self, told: Told, words: Wording, now: float) -> Notice | None:
-        new = {url: seen for url, seen in told.holds.items() if not seen.is_told and self._has_lasted(seen.since, now)}
-        if not new or not self._may_tell(told, Kind.HELD, now) or "holds" not in self._settings.kinds:
+        new = {
+            url: seen
+            for url, seen in told.holds.items()
+            if not seen.is_told and self._settings.has_lasted(seen.since, now)
+        }
+        if not new or not self._settings.may_tell(told.told_at, Kind.HELD, now) or "holds" not in self._settings.kinds:
             return None
         for seen in new.values():
             seen.is_told = True
@@ -188,9 +201,13 @@ class NoticeWatcher:
             Away(inbox.name, inbox.path, since, inbox.unavailable)
             for inbox in inboxes
             if inbox.unavailable is not None and inbox.name not in told.inboxes
-            if self._has_lasted(since := inbox.unavailable_since or now, now)
+            if self._settings.has_lasted(since := inbox.unavailable_since or now, now)
         ]
-        if not new or not self._may_tell(told, Kind.INBOX_AWAY, now) or "inboxes" not in self._settings.kinds:
+        if (
+            not new
+            or not self._settings.may_tell(told.told_at, Kind.INBOX_AWAY, now)
+            or "inboxes" not in self._settings.kinds
+        ):
             return None
         told.inboxes |= {away.name: AwayTold(away.since, away.why) for away in new}
         told.told_at[Kind.INBOX_AWAY] = now
@@ -216,7 +233,11 @@ class NoticeWatcher:
         new = self._log.histories.failures_after(told.event)
         if not new and last - told.event > _LOOKED_AT:
             told.event = last
-        if not new or not self._has_lasted(new[0][1], now) or not self._may_tell(told, Kind.FAILED, now):
+        if (
+            not new
+            or not self._settings.has_lasted(new[0][1], now)
+            or not self._settings.may_tell(told.told_at, Kind.FAILED, now)
+        ):
             return None
         told.event = new[-1][0]
         changed = [self._log.lookups.get(job_id) for job_id in dict.fromkeys(job_id for _, _, job_id in new)]
@@ -226,23 +247,6 @@ class NoticeWatcher:
         told.told_at[Kind.FAILED] = now
         return words.failed(jobs, {inbox.name: inbox.failed_dir for inbox in inboxes})
 
-    # --- what waits for too long -----------------------------------------------------------------------------------
-
-    def _of_stuck(
-        self, told: Told, held: Collection[str], inboxes: Sequence[InboxState], words: Wording, now: float
-    ) -> Notice | None:
-        if "stuck" not in self._settings.kinds or not self._may_tell(told, Kind.STUCK, now):
-            return None
-        known = set(told.stuck)
-        new = dict(self._stuck.jobs(held, known, now))
-        new |= {key: each for key, each in self._stuck.files(inboxes, now) if key not in known}
-        if not new:
-            return None
-        told.stuck += new
-        told.told_at[Kind.STUCK] = now
-        oldest_first = sorted(new.values(), key=lambda each: each.since)
-        return words.stuck(oldest_first, self._settings.stuck_after_seconds / 60)
-
     # --- the balance -----------------------------------------------------------------------------------------------
 
     def _of_balance(self, told: Told, words: Wording, now: float) -> Notice | None:
@@ -250,7 +254,9 @@ class NoticeWatcher:
         balance = last_balance(self._log)
         wrong, names = (balance.wrong, balance.names) if balance is not None else (0, [])
         is_new = wrong > told.wrong or (wrong > 0 and not set(names) <= set(told.names))
-        if is_new and (not self._may_tell(told, Kind.DISAGREES, now) or "balance" not in self._settings.kinds):
+        if is_new and (
+            not self._settings.may_tell(told.told_at, Kind.DISAGREES, now) or "balance" not in self._settings.kinds
+        ):
             return None
         told.wrong, told.names = wrong, names
         if not is_new:

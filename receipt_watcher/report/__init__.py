@@ -3,7 +3,7 @@
 What it promises: nothing here changes anything, and the same question has one answer wherever it is asked.
 
 - `status`, `status_line`, `overview`: `status`; a line for systemd; the running daemon
-- `health`, `readiness`: the checks; the answer of `/health/ready`
+- `health`: what is wrong, in one list for all screens; the answer of `/health/ready`
 - `explain`, `file_causes`: why a receipt is not done yet
 - `metrics`, `metrics_file`, `monitoring`: the page for Prometheus; the same as a file; dashboard and alert rules
 - `closed_windows`: what waits for a delivery window

@@ -19,7 +19,7 @@ from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.process import file_limits_of
 from receipt_watcher.examine.result import Examination, FileLimits
 from receipt_watcher.inbox.state import InboxState, Waiting
-from receipt_watcher.inbox.wait_reasons import LONG_SECONDS, WaitReason
+from receipt_watcher.inbox.wait_reasons import LONG_SECONDS, NEEDS_A_PERSON, WaitReason
 from receipt_watcher.inbox.watching.ignored import UNFINISHED
 from receipt_watcher.inbox.watching.listing import listing_of, signature
 from receipt_watcher.jobs.json_view import iso_time
@@ -68,11 +68,13 @@ class InboxContext:
 def look_at(context: InboxContext, relative: str, status: os.stat_result) -> FileFindings:
     """Look at one file of an inbox."""
     inbox, snapshot = context.inbox, context.snapshot
+    seen = next((file for file in snapshot.waiting if file.path == relative), None) if snapshot else None
     never = listing_of(inbox).why_never(relative, status)
     if never is not None:
+        if seen is not None and seen.why is WaitReason.UNFINISHED:
+            return FileFindings((Cause(seen.why, seen.detail),), seen=seen)
         return FileFindings((Cause(*never),))
     around = tuple(_causes_around(context))
-    seen = next((file for file in snapshot.waiting if file.path == relative), None) if snapshot else None
     if seen is not None and seen.why not in (WaitReason.GROWING, WaitReason.HELD):
         return FileFindings((*around, Cause(seen.why, seen.detail, until=seen.until)), seen=seen)
     causes, examination = _look_inside(context, inbox.path / relative, status)
@@ -156,19 +158,22 @@ class LongWait:
 def long_waits(context: InboxContext, now: float, limit: int) -> list[LongWait]:
     """Return up to `limit` files that lie in an inbox for longer than ten minutes, the longest first.
 
-    Without the daemon's own knowledge a file is as old as its last change of any kind (st_ctime): that is when it came.
+    A file that needs a person, as the daemon has found, is among them at once. Without the daemon's own knowledge a
+    file is as old as its last change of any kind (st_ctime): that is when it came.
     Litter, and what the admin has ignored, is left out; an unfinished transfer is not.
 
     Raises:
         OSError: the inbox cannot be read.
     """
     listing = listing_of(context.inbox)
-    first_seen = {file.path: file.first_seen_at for file in context.snapshot.waiting} if context.snapshot else {}
+    known = context.snapshot.waiting if context.snapshot else ()
+    first_seen = {file.path: file.first_seen_at for file in known}
+    blocked = {file.path for file in known if file.why in NEEDS_A_PERSON}
     old: list[tuple[float, str, os.stat_result]] = []
     for relative, status in listing.everything():
         since = min(first_seen.get(relative, status.st_ctime), status.st_ctime)
         rule = listing.rule_for(relative) if listing.is_ignored(relative) else None
-        if now - since >= LONG_SECONDS and (rule is None or rule.pack in UNFINISHED):
+        if (relative in blocked or now - since >= LONG_SECONDS) and (rule is None or rule.pack in UNFINISHED):
             old.append((since, relative, status))
     waits = []
     for since, relative, status in sorted(old, key=lambda wait: wait[:2])[:limit]:

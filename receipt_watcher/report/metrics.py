@@ -32,12 +32,13 @@ from receipt_watcher import __version__
 from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.gate import Gate
+from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.jobs.log.histories import Delivered, Turn
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import CLOSED_STATES
 from receipt_watcher.report.balance.last_result import last_balance
-from receipt_watcher.report.health import Health
+from receipt_watcher.report.health.checks import Health
 
 #: Durations of deliveries: from an N8N next door that answers at once to n8n.timeout_seconds. Seconds.
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -197,7 +198,7 @@ class Present(Collector):
         oldest = _gauge("oldest_waiting_seconds", "Age of the oldest receipt that waits or is under way.", "inbox")
         now = self._clock()
         for gate in self._gates:
-            began = [file.first_seen_at for file in gate.state.waiting]
+            began = [file.first_seen_at for file in gate.state.waiting if file.why is not WaitReason.UNFINISHED]
             opened_at = self._log.statistics.oldest_open_in(gate.route.name)
             if opened_at is not None:
                 began.append(opened_at)

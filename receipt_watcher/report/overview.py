@@ -22,7 +22,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.report import status_line
 from receipt_watcher.report.closed_windows import closed_windows
-from receipt_watcher.spool.filing import Filing
+from receipt_watcher.report.health.troubles import CHECKED, Trouble, TroubleKind, TroubleList
 
 
 class DaemonOverview:
@@ -34,7 +34,7 @@ class DaemonOverview:
         log: JobLog,
         holds: Holds,
         gates: Sequence[Gate],
-        filing: Filing,
+        troubles: TroubleList,
         *,
         clock: Callable[[], float],
     ) -> None:
@@ -44,19 +44,21 @@ class DaemonOverview:
         self._holds = holds
         self._routes = [gate.route for gate in gates]
         self._gates = gates
-        self._filing = filing
+        self._troubles = troubles
         self._clock = clock
 
     def in_one_line(self) -> str:
         """Return what is done now, for `systemctl status`."""
         keys = [branch.key for route in self._routes for branch in route.branches]
         held = {state.url: state.held_since for state in self._holds.all() if state.is_held}
+        own_words = (TroubleKind.HOLD, TroubleKind.INBOX)
         return status_line.in_one_line(
             self._log.statistics.count(keys, State.QUEUED),
             self._log.statistics.count(keys, State.DELIVERING, State.PROCESSING),
             {name: held[url] for url, name in self._names.by_url.items() if url in held},
             [gate.route.name for gate in self._gates if gate.state.unavailable],
             lambda at: datetime.fromtimestamp(at).astimezone(self._config.notify.zone).strftime("%H:%M"),
+            troubles=[trouble.short for trouble in self.troubles() if trouble.kind not in own_words],
         )
 
     def waiting(self) -> dict[str, str]:
@@ -72,13 +74,13 @@ class DaemonOverview:
         ]
         return held | {f"deliver_when:{window.branch}": f"{window.queued} receipts {window.words}" for window in closed}
 
-    def troubles(self) -> list[str]:
-        """Return what is wrong with us; that N8N is held is not."""
-        troubles = [
-            f"the inbox {gate.route.name}: {gate.state.unavailable}" for gate in self._gates if gate.state.unavailable
-        ]
-        troubles += [f"filing of {name}: {why}" for name, why in self._filing.troubles.copy().items()]
-        return troubles if self._log.database.trouble is None else [*troubles, self._log.database.trouble]
+    def troubles(self) -> list[Trouble]:
+        """Return what is wrong, the worst first."""
+        return self._troubles.all()
+
+    def troubles_to_look_at(self) -> dict[str, str]:
+        """Return what a person should look at, and no check of health tells of, by name."""
+        return {trouble.key: trouble.text for trouble in self.troubles() if trouble.kind not in CHECKED}
 
     def inbox_states(self) -> list[InboxState]:
         """Return how the inboxes are, for notices and for the status page."""

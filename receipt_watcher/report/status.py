@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from receipt_watcher.delivery.naming import DestinationNames, names_of
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
 from receipt_watcher.inbox.state import Closed, InboxState
+from receipt_watcher.inbox.wait_reasons import LONG_SECONDS
 from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.json_view import iso_time
@@ -27,10 +28,21 @@ from receipt_watcher.jobs.log.engine.sqlite import SQLITE_VERSION
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import ManualHold
-from receipt_watcher.jobs.states import OPEN_STATES, State
+from receipt_watcher.jobs.states import State
 from receipt_watcher.report.balance.last_result import LastBalance, last_balance
 from receipt_watcher.report.closed_windows import closed_windows
 from receipt_watcher.report.file_causes import InboxContext, LongWait, long_waits
+from receipt_watcher.report.health.held import Held, held_destination
+from receipt_watcher.report.health.troubles import (
+    LogTroubles,
+    Trouble,
+    TroubleKind,
+    WaitingFile,
+    in_order,
+    troubles_of_files,
+    troubles_of_inbox,
+    troubles_of_state,
+)
 from receipt_watcher.system.display import display_name
 from receipt_watcher.system.runtime_dir import noted_runtime_folder
 from receipt_watcher.system.state_dir import Installation
@@ -72,6 +84,18 @@ class InboxStatus:
     long_waits: list[LongWait]
     closed: list[Closed] = field(default_factory=list)
 
+    def troubles(self, now: float) -> Iterator[Trouble]:
+        """Yield what is wrong with the inbox: by its daemon, and by what is seen from here."""
+        if self.snapshot is not None:
+            yield from troubles_of_inbox(replace(self.snapshot, waiting=()), now)
+        if self.trouble is not None:
+            yield Trouble(TroubleKind.INBOX, f"inbox {self.name}: {self.trouble}", self.name)
+        files = [
+            WaitingFile(wait.path, wait.since, wait.cause.why, wait.cause.detail or wait.cause.why.meaning)
+            for wait in self.long_waits
+        ]
+        yield from troubles_of_files(self.name, files, now)
+
     def lines(self, now: float, zone: tzinfo | None) -> Iterator[str]:
         """Yield the state of the inbox in lines."""
         yield f"{self.name}: {self.trouble or f'{self.waiting} waiting'} ({self.path})"
@@ -82,8 +106,9 @@ class InboxStatus:
         for closed in self.closed:
             yield f"  {closed.queued} receipts {closed.words}"
         for wait in self.long_waits[:_NAMED_FILES]:
-            cause, minutes = wait.cause, (now - wait.since) / 60
-            yield f"  waits for {minutes:.0f} minutes: {display_name(wait.path)}"
+            cause, seconds = wait.cause, now - wait.since
+            waited = f"{seconds / 60:.0f} minutes" if seconds >= LONG_SECONDS else duration_text(seconds)
+            yield f"  waits for {waited}: {display_name(wait.path)}"
             yield f"    {cause.why.value}: {cause.detail or cause.why.meaning}"
             yield f"    → {cause.what_to_do}"
         if len(self.long_waits) > _NAMED_FILES:
@@ -126,19 +151,8 @@ class InboxStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A destination that is held: whose receipts wait for it, how many, and all that in words."""
-
-    name: str
-    standing: DestinationState
-    inboxes: list[str]
-    waiting: int
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
 class Status:
-    """The status of the whole installation; `troubles` is what an admin should look at.
+    """The status of the whole installation; `listed` is what an admin should look at.
 
     `failing` destinations answered wrongly the last time, and are not held yet.
     """
@@ -150,47 +164,24 @@ class Status:
     held: list[Held]
     failing: list[DestinationState]
     old: list[Job]
-    unrouted: int
     removed: int
     now: float
     balance: LastBalance | None = None
     by_hand: Sequence[ManualHold] = ()
     failed: Sequence[Job] = ()
     oldest: Job | None = None
+    listed: Sequence[Trouble] = ()
     disks: Sequence[Disk] = ()
     versions: Mapping[str, str | None] = field(default_factory=dict)
     zone: tzinfo | None = None
 
-    def _at(self, at: float | None) -> str:
-        return clock_text(at, self.now, self.zone) if at is not None else "?"
-
     @property
     def troubles(self) -> list[str]:
-        """The troubles, a line each."""
-        troubles = [] if self.is_running else ["the daemon is not running; nothing is taken in"]
-        troubles += [f"inbox {inbox.name}: {inbox.trouble}" for inbox in self.inboxes if inbox.trouble]
-        troubles += self._wrong_versions()
-        troubles += [f"{held.words}: {held.standing.hold_message}" for held in self.held]
-        troubles += [
-            f"inbox {inbox.name}: {len(inbox.long_waits)} files wait for more than ten minutes"
-            for inbox in self.inboxes
-            if inbox.long_waits
-        ]
-        if self.balance is not None and self.balance.wrong:
-            troubles.append(
-                f"log and folders disagree about {self.balance.wrong} files; receipt-watcher balance names them"
-            )
-        if self.unrouted:
-            troubles.append(
-                f"{self.unrouted} open jobs belong to inboxes that are no longer configured; configure them again"
-            )
-        return troubles
+        """The texts of what an admin should look at."""
+        return [trouble.text for trouble in self.listed]
 
-    def _wrong_versions(self) -> list[str]:
-        own, running = self.versions.get("receipt-watcher"), self.versions.get("daemon")
-        if running is None or running == own:
-            return []
-        return [f"the daemon was started as version {running}, and this is {own}: restart it"]
+    def _at(self, at: float | None) -> str:
+        return clock_text(at, self.now, self.zone) if at is not None else "?"
 
     def lines(self) -> Iterator[str]:
         """Yield the whole status in lines."""
@@ -288,20 +279,19 @@ class Status:
 def collect_status(config: Config, log: JobLog, holds: Holds, installation: Installation, now: float) -> Status:
     """Collect the status of all inboxes, jobs, destinations and disks."""
     destinations = names_of(config)
-    names = [inbox.name for inbox in config.inboxes]
-    counts = log.statistics.counts()
     standings = [standing for standing in holds.all() if standing.url in destinations.by_url]
-    routed = log.statistics.open_jobs_of(names)
     is_running = installation.is_running()
+    inboxes = [_inbox_status(config, inbox, log, now, is_running=is_running) for inbox in config.inboxes]
+    daemon_version = log.facts.version.get() if is_running else None
+    log_troubles = LogTroubles(config, log, holds, destinations, started_at=now)
     return Status(
         is_running=is_running,
-        inboxes=[_inbox_status(config, inbox, log, now, is_running=is_running) for inbox in config.inboxes],
-        counts=counts,
+        inboxes=inboxes,
+        counts=log.statistics.counts(),
         names=destinations,
-        held=[_held(config, log, destinations, standing, now) for standing in standings if standing.is_held],
+        held=[held_destination(config, log, destinations, standing, now) for standing in standings if standing.is_held],
         failing=[standing for standing in standings if standing.trouble and not standing.is_held],
         old=log.lookups.open_since(now - _OLD_SECONDS, limit=20),
-        unrouted=sum(counts[state] for state in OPEN_STATES) - routed,
         removed=log.statistics.removed_files(),
         oldest=next(iter(log.lookups.oldest_open(now, 1)), None),
         now=now,
@@ -309,10 +299,18 @@ def collect_status(config: Config, log: JobLog, holds: Holds, installation: Inst
         balance=last_balance(log),
         by_hand=log.manual_holds.all(),
         failed=log.lookups.last_failures(_NAMED),
+        listed=in_order(
+            [
+                *_troubles_of_daemon(daemon_version, is_running=is_running),
+                *troubles_of_state([config.state_dir, config.database_path.parent], config.limits.min_free_mb),
+                *(trouble for inbox in inboxes for trouble in inbox.troubles(now)),
+                *log_troubles.all(now),
+            ]
+        ),
         disks=list(_disks(config)),
         versions={
             "receipt-watcher": __version__,
-            "daemon": log.facts.version.get() if is_running else None,
+            "daemon": daemon_version,
             "schema": log.database.schema(),
             "Python": ".".join(map(str, sys.version_info[:3])),
             "SQLite": SQLITE_VERSION,
@@ -320,15 +318,12 @@ def collect_status(config: Config, log: JobLog, holds: Holds, installation: Inst
     )
 
 
-def _held(config: Config, log: JobLog, names: DestinationNames, standing: DestinationState, now: float) -> Held:
-    name = names.name_of(standing.url)
-    branches = config.branches_to(standing.url)
-    times = (standing.held_since or now, standing.probe_at or now)
-    since, probe_at = (clock_text(at, now, config.notify.zone) for at in times)
-    inboxes = list(dict.fromkeys(branch.partition("/")[0] for branch in branches))
-    waiting = log.statistics.count(branches, State.QUEUED, State.DELIVERING)
-    words = f"N8N at {name} is on hold since {since} ({', '.join(inboxes)}: {waiting} waiting; next try {probe_at})"
-    return Held(name, standing, inboxes, waiting, words)
+def _troubles_of_daemon(version: str | None, *, is_running: bool) -> Iterator[Trouble]:
+    if not is_running:
+        yield Trouble(TroubleKind.NOT_RUNNING, "the daemon is not running; nothing is taken in")
+    elif version not in (None, __version__):
+        text = f"the daemon was started as version {version}, and this is {__version__}: restart it"
+        yield Trouble(TroubleKind.VERSION, text)
 
 
 def _disks(config: Config) -> Iterator[Disk]:

@@ -26,7 +26,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.notify.heartbeat import Heartbeat
 from receipt_watcher.notify.watcher import NoticeWatcher
 from receipt_watcher.report.balance.daily import Audit
-from receipt_watcher.report.health import Health
+from receipt_watcher.report.health.checks import Health
 from receipt_watcher.report.metrics import MetricsRegistry
 from receipt_watcher.report.metrics_file import Textfile
 from receipt_watcher.report.overview import DaemonOverview

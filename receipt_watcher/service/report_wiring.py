@@ -13,7 +13,8 @@ from receipt_watcher.notify.settings import NotificationSettings
 from receipt_watcher.notify.watcher import NoticeWatcher
 from receipt_watcher.report.balance.daily import Audit
 from receipt_watcher.report.balance.last_result import last_balance
-from receipt_watcher.report.health import Health
+from receipt_watcher.report.health.checks import Health
+from receipt_watcher.report.health.troubles import LogTroubles, TroubleList
 from receipt_watcher.report.metrics import Counts, MetricsRegistry, Present
 from receipt_watcher.report.metrics_file import Textfile
 from receipt_watcher.report.overview import DaemonOverview
@@ -29,7 +30,7 @@ def reports_of(shared: SharedParts, stages: StageParts) -> ReportParts:
         ConfigError: a channel of notices cannot be used as it is written.
     """
     config = shared.config
-    overview = DaemonOverview(config, shared.log, shared.holds, stages.gates, stages.filing, clock=shared.clock)
+    overview = _overview(shared, stages)
     health = _health(shared, stages)
     metrics = _metrics(shared, stages, health)
     outbound = _outbound(shared)
@@ -43,6 +44,21 @@ def reports_of(shared: SharedParts, stages: StageParts) -> ReportParts:
         notices=_notices(shared, stages, overview, outbound),
         heartbeat=_heartbeat(shared, stages, overview, outbound),
     )
+
+
+def _overview(shared: SharedParts, stages: StageParts) -> DaemonOverview:
+    config = shared.config
+    log_troubles = LogTroubles(config, shared.log, shared.holds, shared.names, started_at=shared.clock())
+    troubles = TroubleList(
+        log_troubles,
+        lambda: [gate.state for gate in stages.gates],
+        state_folders=[config.state_dir, config.database_path.parent],
+        min_free_mb=config.limits.min_free_mb,
+        trouble_of_log=lambda: shared.log.database.trouble,
+        output_trouble=output_trouble,
+        clock=shared.clock,
+    )
+    return DaemonOverview(config, shared.log, shared.holds, stages.gates, troubles, clock=shared.clock)
 
 
 def _audit(shared: SharedParts, stages: StageParts) -> Audit:
@@ -104,6 +120,7 @@ def _notices(
         notification_settings(shared.config, shared.secrets),
         names=shared.names,
         inboxes=overview.inbox_states,
+        troubles=overview.troubles,
         clock=shared.clock,
         is_stopping=shared.wakeups.stopping.is_set,
     )
@@ -119,7 +136,7 @@ def _heartbeat(
         notify.heartbeat_url.get_secret_value(),
         outbound,
         every_seconds=notify.heartbeat_minutes * 60,
-        troubles=overview.troubles,
+        troubles=lambda: [trouble.text for trouble in overview.troubles() if trouble.is_failing],
         scans=lambda: {gate.route.name: gate.watch.scanned_at for gate in stages.gates},
         balance=lambda: last_balance(shared.log),
         secrets=shared.secrets,

@@ -93,6 +93,7 @@ def application_of(parts: DaemonParts) -> tuple[App, Access]:
             checks=reports.health.checks,
             degraded=reports.health.degraded,
             waiting=reports.overview.waiting,
+            troubles=reports.overview.troubles_to_look_at,
             metrics=reports.metrics.page,
         ),
         access,
@@ -126,6 +127,7 @@ def _page_parts(parts: DaemonParts, api_parts: ApiParts) -> PageParts:
         actions=api_parts.actions,
         uploads=api_parts.uploads,
         inboxes=parts.reports.overview.inbox_states,
+        troubles=parts.reports.overview.troubles,
     )
 
 

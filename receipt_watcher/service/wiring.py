@@ -295,6 +295,7 @@ def gate_settings(
         take_over=take_over,
         accept_backlog=accept_backlog,
         backlog_files=config.limits.backlog_files,
+        min_free_mb=config.limits.min_free_mb,
         snapshot_file=snapshot_file(runtime_folder, inbox.name),
         tells_scans=runtime_folder != config.state_dir,
         marks=Marks(config.state_dir, inbox.name),

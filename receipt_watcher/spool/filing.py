@@ -160,7 +160,7 @@ class Filing:
                 # Somebody put a file there since the name was chosen. Choose another in the next round.
                 self._log.moves.finish_moves([(job, job.folder, job.stored_path)], self._clock())
             except (OSError, SpoolError) as error:
-                self._note_trouble(route, error)
+                self._note_trouble(route, _with_room_named(error, route.spool.folders.path_of(folder), job))
                 if isinstance(error, SpoolError) or error.errno in _TROUBLE_OF_ALL:
                     break
             else:
@@ -278,3 +278,10 @@ class Filing:
                 if other.job_id != job.job_id:
                     return Reason.ALREADY_SEEN, f"The same receipt is there as {other.filename} (job {other.job_id})."
         return None
+
+
+def _with_room_named(error: OSError | SpoolError, folder: Path, job: Job) -> Exception:
+    """Return an error that names the folder that has no room and how much the file needs, if that is what it is."""
+    if isinstance(error, OSError) and error.errno in disk.NO_ROOM:
+        return SpoolError(disk.no_room_text(folder, error, job.filename, job.size), folder)
+    return error

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from receipt_watcher.errors import FileVanishedError
-from receipt_watcher.system.display import display_name
+from receipt_watcher.system.display import MEBIBYTE, display_name
 
 #: A copy that is not whole yet ends in this; it may be removed, since its original is still there.
 PARTIAL_SUFFIX = ".receipt-watcher-partial"
@@ -38,8 +38,11 @@ PLAINLY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 #: Errors on one file that concern its whole share. A call that FUSE's server left open when it ended is «aborted».
 SHARE_IS_GONE = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT})
 
+#: The disk, or what a quota grants of it, is full.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 #: Errors of one move that concern all moves of its spool: also a full disk, or a share that became read-only.
-TROUBLE_OF_ALL = SHARE_IS_GONE | {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+TROUBLE_OF_ALL = SHARE_IS_GONE | NO_ROOM | {errno.EROFS}
 
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _AT_FDCWD = -100  # linux/fcntl.h
@@ -235,11 +238,16 @@ def _partial_of(source: Path, target: Path) -> Path:
 
 
 def _copy(reader: BinaryIO, source: Path, target: Path) -> None:
-    with target.open("xb") as writer:
-        shutil.copyfileobj(reader, writer, _COPY_PIECE_BYTES)
-        writer.flush()
-        shutil.copystat(source, target)
-        os.fsync(writer.fileno())
+    try:
+        with target.open("xb") as writer:
+            shutil.copyfileobj(reader, writer, _COPY_PIECE_BYTES)
+            writer.flush()
+            shutil.copystat(source, target)
+            os.fsync(writer.fileno())
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:  # write(2) and fsync(2) know no name
+            error.filename = str(target)
+        raise
 
 
 def _signature(status: os.stat_result) -> tuple[int, int, int]:
@@ -274,6 +282,46 @@ def remove_copy(source: Path, target: Path) -> None:
     partial = _partial_of(source, target)
     if is_there(partial):
         partial.unlink()
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Return how many bytes are free for us on the disk of a folder, 0 if it can hold no more files.
+
+    None: it does not say, as some network file systems do.
+
+    Raises:
+        OSError: the folder is away, or its disk gives an error.
+    """
+    status = os.statvfs(folder)
+    if status.f_files and not status.f_favail:
+        return 0
+    return status.f_bavail * status.f_frsize if status.f_blocks else None
+
+
+def trouble_of_disk(folder: Path, min_free_mb: float) -> str | None:
+    """Return what is wrong with the disk of a folder, or None, as for a folder that is missing."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return None
+    if status.f_flag & os.ST_RDONLY:
+        return f"the disk of {folder} is read-only; see dmesg, and mount it for writing"
+    free_mb = status.f_bavail * status.f_frsize / MEBIBYTE
+    if status.f_blocks and free_mb < min_free_mb:  # some network file systems know no sizes, and say 0
+        return f"{free_mb:.0f} MB are free for {folder}, less than limits.min_free_mb ({min_free_mb:g}); make room"
+    return None
+
+
+def no_room_text(folder: Path, error: OSError, name: str, size: int) -> str:
+    """Return the text for a folder whose disk, or quota (EDQUOT), has no room for a file of so many bytes."""
+    needs = f"{folder}: {error.strerror}: {name} needs {size / 1e6:,.1f} MB"
+    if error.errno == errno.EDQUOT:
+        return f"{needs}; make room there, or raise the quota of the service's user"
+    try:
+        free = free_bytes(folder)
+    except OSError:
+        free = None
+    return f"{needs}{'' if free is None else f', {free / 1e6:,.1f} MB are free'}; make room there"
 
 
 def digest_of(path: Path) -> str:

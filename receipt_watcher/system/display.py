@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 #: Longest name of one file on the usual file systems, in bytes (NAME_MAX).
 NAME_MAX_BYTES = 255
 
+#: The unit of options that end in _mb, in bytes.
+MEBIBYTE = 1024 * 1024
 
 #: Longest suffix: a longer text behind the last dot, as in «1. a whole sentence», is none. By taste.
 _SUFFIX_MAX_BYTES = 16

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from receipt_watcher.config.roles import Right
 from receipt_watcher.errors import JobLogError
-from receipt_watcher.report.readiness import Readiness
+from receipt_watcher.report.health.readiness import Readiness
 from receipt_watcher.web.access.authorization import Access, is_local
 from receipt_watcher.web.problem import RefusedError, problem_response
 
@@ -32,12 +32,14 @@ class ProbeSources:
     """The sources of the answers.
 
     `checks` names each check, with what is wrong or None; `degraded` what works by halves, such as a destination that
-    is held; `waiting` what waits as it should, such as for a delivery window. `metrics` are in Prometheus' text format.
+    is held; `waiting` what waits as it should, such as for a delivery window; `troubles` what a person should look at.
+    `metrics` are in Prometheus' text format.
     """
 
     checks: Callable[[], Mapping[str, str | None]]
     degraded: Callable[[], Mapping[str, str]] = dict
     waiting: Callable[[], Mapping[str, str]] = dict
+    troubles: Callable[[], Mapping[str, str]] = dict
     metrics: Callable[[], bytes] = bytes
 
 
@@ -83,7 +85,7 @@ class Probes:
     def _readiness(self) -> Readiness:
         checks, degraded = self._sources.checks(), self._sources.degraded()
         try:
-            return Readiness(checks, degraded, self._sources.waiting())
+            return Readiness(checks, degraded, self._sources.waiting(), self._sources.troubles())
         except JobLogError as error:  # also when it fails only now
             return Readiness({**checks, "job_log": str(error)}, degraded, {})
 

@@ -101,6 +101,7 @@ def _pages(config: Config, log: JobLog, root: Path, examiners: Examiners, now: f
             explain=explainer(config, log),
         ),
         holds=log.holds,
+        troubles=list,
         actions=Actions(
             log, DestinationNames([]), deadline_seconds=1, deliveries=Bell(), filings=Bell(), clock=lambda: now
         ),

@@ -10,6 +10,7 @@ of their own.
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from typing import Any
 import httpx
 
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
+from receipt_watcher.inbox.watching.ignored import STATUS_FILE_NAME
 from receipt_watcher.jobs.states import State
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 from tests.fakes.mounts import CannotMountError, Mounts
@@ -109,6 +111,20 @@ class Scene:
         """Wait until a check of health fails with these words."""
         wait_until(lambda: words in self.health().get(check, ""), f"{check} says «{words}»", MENDED)
 
+    def wait_shown(self, words: str) -> None:
+        """Wait until status, page and the file in the share all say so."""
+        share = self.seen(self.daemon.inbox) / STATUS_FILE_NAME
+
+        def said() -> dict[str, bool]:
+            screens = {
+                "status": self.daemon.run("status").stdout,
+                "page": html.unescape(httpx.get(self.daemon.url, timeout=MENDED).text),
+                "share": share.read_text("utf-8") if share.exists() else "",
+            }
+            return {name: words in " ".join(text.split()) for name, text in screens.items()}
+
+        wait_until(lambda: all(said().values()), f"all screens say «{words}»", MENDED)
+
     def wait_healthy(self) -> None:
         """Wait until nothing is failing."""
         wait_until(lambda: not self.health(), "all is well again", MENDED)
@@ -176,13 +192,13 @@ def state_full(scene: Scene) -> None:
 
 def done_full(scene: Scene) -> None:
     """The disk with done/ is full: the receipt stays in processing/, whole, and is filed when there is room."""
-    _filing(scene, "done", lambda folder: _full(scene, folder), "No space left")
+    _filing(scene, "done", lambda folder: _full(scene, folder), "No space left on device: scan-2.jpg needs")
 
 
 def failed_full(scene: Scene) -> None:
     """The disk with failed/ is full: likewise."""
     scene.n8n.behave = lambda _: Behaviour(verdict="failure", message="no total")
-    _filing(scene, "failed", lambda folder: _full(scene, folder), "No space left")
+    _filing(scene, "failed", lambda folder: _full(scene, folder), "No space left on device: scan-2.jpg needs")
 
 
 def done_read_only(scene: Scene) -> None:
@@ -214,7 +230,7 @@ Mending = Callable[[], None]
 def _filing(scene: Scene, name: str, break_disk: Callable[[Path], tuple[Mending, Mending]], words: str) -> None:
     folder = scene.folder(name)
     begin, end = break_disk(folder)
-    with scene.make_daemon():
+    with scene.make_daemon(inbox={"status_file": True}):
         scene.drop()
         wait_until(lambda: scene.n8n.callbacks, "the first one is through")
         scene.wait_for("file.filed")
@@ -222,6 +238,7 @@ def _filing(scene: Scene, name: str, break_disk: Callable[[Path], tuple[Mending,
         kept = scene.drop()
         assert words in scene.wait_for("file.not_filed")["message"]
         scene.wait_failing("filing:office", words)
+        scene.wait_shown(words)
         assert [path.name for path in scene.daemon.files(scene.daemon.processing)] == [kept]
         end()
         scene.wait_for("filing.resumed")
@@ -262,12 +279,53 @@ def processing_full(scene: Scene) -> None:
         _empty([scene.seen(share) / ".filler"])
         (scene.seen(share) / ".filler-last").touch()
         shutil.copyfile(scene.root / "waits.jpg", target)
-        assert "No space left" in scene.wait_for("inbox.unavailable")["why"]
-        scene.wait_failing("inbox:office", "No space left")
+        words = f"{share / 'processing'}: No space left on device: waits.jpg needs 0.0 MB"
+        assert words in scene.wait_for("inbox.unavailable")["why"]
+        scene.wait_failing("inbox:office", words)
         assert target.exists()
         _empty([*fillers, scene.seen(share) / ".filler-last"])
         scene.wait_for("inbox.available")
         wait_until(lambda: len(scene.n8n.deliveries) == 1, "it is delivered", MENDED)
+        scene.wait_healthy()
+        assert scene.daemon.count("inbox.unavailable") == scene.daemon.count("inbox.available") == 1
+
+
+def processing_full_elsewhere(scene: Scene) -> None:
+    """The disk with processing/ is another one, and full: one state until there is room, which names that folder."""
+    processing = scene.folder("work")
+    scene.mounts.mount_memory(processing, "size=1m")
+    with scene.make_daemon(inbox={"processing_dir": str(processing), "status_file": True}):
+        scene.drop()
+        scene.wait_delivered(1)
+        fillers = _fill(scene.seen(processing))
+        large = scene.daemon.inbox / "large.jpg"
+        large.write_bytes(next(scene.contents) + bytes(400_000))
+        words = f"{processing}: No space left on device: large.jpg needs 0.4 MB, {{}} MB are free; make room there"
+        assert scene.wait_for("inbox.unavailable")["why"] == words.format("0.0")
+        os.truncate(fillers[0], fillers[0].stat().st_size - 200_000)  # that is too little
+        scene.wait_failing("inbox:office", words.format("0.2"))
+        scene.wait_shown(words.format("0.2"))
+        assert large.exists()
+        _empty(fillers)
+        scene.wait_for("inbox.available")
+        scene.wait_delivered(2)
+        scene.wait_healthy()
+        assert scene.daemon.count("inbox.unavailable") == scene.daemon.count("inbox.available") == 1
+
+
+def processing_full_and_left(scene: Scene) -> None:
+    """The disk with processing/ is full, and what needed room is taken back: then nothing is wrong any more."""
+    processing = scene.folder("work")
+    scene.mounts.mount_memory(processing, "size=1m")
+    with scene.make_daemon(inbox={"processing_dir": str(processing)}):
+        fillers = _fill(scene.seen(processing))
+        os.truncate(fillers[0], fillers[0].stat().st_size - 100_000)
+        large = scene.daemon.inbox / "large.jpg"
+        large.write_bytes(next(scene.contents) + bytes(400_000))
+        scene.wait_for("inbox.unavailable")
+        large.unlink()
+        _empty(fillers)
+        scene.wait_for("inbox.available")
         scene.wait_healthy()
 
 
@@ -445,6 +503,8 @@ FAULTS: dict[str, tuple[Callable[[Scene], None], bool]] = {
             done_full,
             failed_full,
             processing_full,
+            processing_full_elsewhere,
+            processing_full_and_left,
             done_read_only,
             done_broken,
             spool_broken,

@@ -75,7 +75,15 @@ class Office(World):
         """Return what tells somebody."""
         names = DestinationNames(branch.webhook_url for route in self.routes for branch in route.branches)
         return NoticeWatcher(
-            self.log, self.holds, self.routes, [channel], TOLD, names=names, inboxes=lambda: [OFFICE], clock=self.clock
+            self.log,
+            self.holds,
+            self.routes,
+            [channel],
+            TOLD,
+            names=names,
+            inboxes=lambda: [OFFICE],
+            troubles=list,
+            clock=self.clock,
         )
 
     def states(self, jobs: list[Job]) -> set[State]:

@@ -107,7 +107,7 @@ def test_an_inbox_that_goes_and_comes_back(tmp_path: Path, n8n: StandIn) -> None
             wait_told(listener, "inbox_away")
             wait_until(lambda: len(pinged.heard) >= 3, "the heartbeat fails", PATIENCE_SECONDS)
             assert pinged.paths[2] == f"/ping/fail?{SECRET}"
-            assert b"the inbox office" in pinged.heard[2].body
+            assert b"inbox office: unavailable" in pinged.heard[2].body
             (tmp_path / "away").rename(daemon.inbox)
             wait_told(listener, "inbox_away", "inbox_back")
             wait_until(lambda: len(pinged.heard) >= 4, "the heartbeat beats again", PATIENCE_SECONDS)

@@ -28,7 +28,6 @@ from receipt_watcher.cli.check.findings import CheckFinding
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.sending import Accept
-from receipt_watcher.config.values import MEBIBYTE
 from receipt_watcher.delivery.callbacks import Reception
 from receipt_watcher.delivery.destinations import Accepted, Concluded, Outcome
 from receipt_watcher.delivery.destinations.http_client import Answer, Outbound
@@ -40,6 +39,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 from receipt_watcher.jobs.verdict import Verdict
 from receipt_watcher.service.clients import n8n_client
+from receipt_watcher.system.display import MEBIBYTE
 from receipt_watcher.system.state_dir import Installation
 from receipt_watcher.web.access.callback_tokens import CallbackTokens
 from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens

@@ -175,7 +175,7 @@ def _show_status(config: Config, *, as_json: bool) -> int:
     else:
         for line in status.lines():
             print_line(line)
-    return WRONG if status.troubles else FINE
+    return FINE if all(trouble.is_news for trouble in status.listed) else WRONG
 
 
 @click.command()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from receipt_watcher.config.sections.section import Section
-from receipt_watcher.config.values import MEBIBYTE, Mebibytes, Seconds
+from receipt_watcher.config.values import Mebibytes, Seconds
+from receipt_watcher.system.display import MEBIBYTE
 
 
 class Limits(Section):

@@ -10,7 +10,6 @@ from receipt_watcher.config.proxies import ENVIRONMENT
 from receipt_watcher.config.sections.section import Section
 from receipt_watcher.config.sections.sending import Acceptance, DeliverWhen
 from receipt_watcher.config.values import (
-    MEBIBYTE,
     AbsolutePath,
     LongSeconds,
     Mebibytes,
@@ -20,6 +19,7 @@ from receipt_watcher.config.values import (
     SigningSecret,
     Url,
 )
+from receipt_watcher.system.display import MEBIBYTE
 
 
 class N8n(Section):

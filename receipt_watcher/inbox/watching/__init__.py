@@ -5,6 +5,7 @@
 - `kernel_events`, `listing`: what inotify tells; what the folder shows
 - `settling`: when a file has settled; pure
 - `ignored`: names that are no receipts
+- `unfinished`: names that say that a program still writes
 
 The thread of the inbox runs it. Nothing is written.
 """

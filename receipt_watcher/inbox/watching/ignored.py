@@ -77,6 +77,8 @@ class Ignored:
         rules += [Rule(pack, pattern) for pack in PACKS if pack in packs for pattern in PACKS[pack]]
         rules += [Rule(OWN_GLOBS, glob) for glob in globs]
         self._rules = rules
+        unfinished = [rule.pattern for rule in rules if rule.pack in UNFINISHED and not rule.pattern.endswith("/")]
+        self._may_be_unfinished = _matcher(unfinished)
         patterns = [(rule.pattern.removesuffix("/"), rule.pattern.endswith("/")) for rule in rules]
         self._is_file = _matcher([pattern for pattern, of_folder in patterns if not of_folder and "/" not in pattern])
         self._is_folder = _matcher([pattern for pattern, of_folder in patterns if of_folder and "/" not in pattern])
@@ -93,6 +95,13 @@ class Ignored:
         if self._is_file(name) or self._is_path(relative):
             return True
         return "/" in relative and any(self.ignores_folder(folder) for folder in _folders(relative))
+
+    def is_unfinished(self, relative: str) -> bool:
+        """Whether the name of a file that is passed over says that it may yet become a receipt."""
+        if not self._may_be_unfinished(relative.rpartition("/")[2]):
+            return False
+        rule = self.rule_for(relative)  # another pack may come first
+        return rule is not None and rule.pack in UNFINISHED
 
     def rule_for(self, relative: str) -> Rule | None:
         """Return the rule by which a file is ignored, given below the inbox; None where it is not."""

@@ -46,6 +46,7 @@ class Listing:
         self._recursive = recursive
         self.shut: dict[str, OSError] = {}  # the subfolders that the last `files` could not read
         self.folders: list[str] = []  # those that it read
+        self.unfinished: dict[str, Signature] = {}  # the files that it passed over, and that may yet become receipts
 
     def files(self) -> Iterator[tuple[str, Signature]]:
         """Yield each file that is to be taken, below the inbox, with its signature.
@@ -55,6 +56,7 @@ class Listing:
         """
         shut: dict[str, OSError] = {}
         read: list[str] = []
+        unfinished: dict[str, Signature] = {}
         folders = [""]
         while folders:
             folder = folders.pop()
@@ -72,11 +74,23 @@ class Listing:
                 for entry in entries:
                     relative = f"{folder}{entry.name}"
                     if entry.is_dir(follow_symlinks=False):
-                        if self._recursive and not self._ignored.ignores_folder(relative):
-                            folders.append(f"{relative}/")
-                    elif not self._ignored.ignores(relative) and (current := self._signature_of_entry(entry, relative)):
+                        folders += self._folder_to_read(relative)
+                    elif self._ignored.ignores(relative):
+                        unfinished |= self._unfinished_at(entry, relative)
+                    elif current := self._signature_of_entry(entry, relative):
                         yield relative, current
-        self.shut, self.folders = shut, read
+        self.shut, self.folders, self.unfinished = shut, read, unfinished
+
+    def _folder_to_read(self, relative: str) -> list[str]:
+        is_read = self._recursive and not self._ignored.ignores_folder(relative)
+        return [f"{relative}/"] if is_read else []
+
+    def _unfinished_at(self, entry: os.DirEntry[str], relative: str) -> dict[str, Signature]:
+        """Return a file that is passed over and may yet become a receipt, with its signature; else nothing."""
+        if relative not in self.unfinished and not self._ignored.is_unfinished(relative):
+            return {}
+        current = self._signature_of_entry(entry, relative)
+        return {} if current is None else {relative: current}
 
     def _signature_of_entry(self, entry: os.DirEntry[str], relative: str) -> Signature | None:
         try:

@@ -11,7 +11,7 @@ The inbox's own thread calls it. Nothing is kept on disk: after a crash the firs
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -152,6 +152,13 @@ class Settler:
         self.parked[settled.relative] = parked
         if looks == 1:
             self._newly_parked.append((settled.relative, parked))
+
+    def give_again(self, settled: Sequence[Settled]) -> None:
+        """Take back files that were given out and could not be tried: they are given out again first of all."""
+        for file in reversed(settled):
+            queue = self._queue_of(file.relative)
+            queue[file.relative] = file.seen
+            queue.move_to_end(file.relative, last=False)
 
     def newly_parked(self) -> list[tuple[str, Seen]]:
         """Return what was parked for another reason than before since the last time this was asked."""

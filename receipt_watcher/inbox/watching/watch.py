@@ -24,6 +24,7 @@ from receipt_watcher.inbox.watching.event_source import EventSource
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX
 from receipt_watcher.inbox.watching.listing import listing_of
 from receipt_watcher.inbox.watching.settling import Settled, Settler, Signature, times_of
+from receipt_watcher.inbox.watching.unfinished import UnfinishedFiles
 from receipt_watcher.system.mounts import Mount, mount_of
 from receipt_watcher.system.open_files import Writers, writers_of
 
@@ -41,6 +42,7 @@ class InboxWatch:
         self.path = settings.path
         self.listing = listing_of(settings)
         self.settler = Settler(times_of(settings))
+        self.unfinished = UnfinishedFiles()
         self.source = EventSource(settings, ring)
         self.writers = Writers.UNKNOWN
         self.scanned_at: float | None = None
@@ -196,6 +198,7 @@ class InboxWatch:
             self.settler.seen(relative, signature, now)
         for relative in [name for name in self.settler.parked if name not in present]:
             self.settler.gone(relative)
+        self.unfinished.scanned(self.listing.unfinished, now)
         self._log_shut_folders()
         self.source.look_for_unwatched(self.listing.folders)
         self.scanned_at = now

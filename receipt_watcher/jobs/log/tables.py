@@ -28,6 +28,8 @@ SELECT_JOB = f"SELECT {', '.join(JOB_COLUMNS)} FROM job"  # noqa: S608 - our own
 IS_OPEN = "state NOT IN ('success', 'failure', 'cancelled', 'duplicate')"
 #: The jobs that may be claimed once they are due, likewise.
 IS_WAITING = "state = 'queued' AND move_due = 0"
+#: The jobs that failed, likewise.
+IS_FAILED = "NOT (state <> 'failure')"
 
 
 def stored(value: object) -> object:

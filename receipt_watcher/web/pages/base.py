@@ -27,6 +27,7 @@ from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.log.holds import DestinationState, Holds
 from receipt_watcher.jobs.log.manual_holds import ManualHold, ManualHolds
 from receipt_watcher.jobs.log.queries.search import Search
+from receipt_watcher.report.health.troubles import Trouble
 from receipt_watcher.web.access.authorization import Access, Caller
 from receipt_watcher.web.pages.rendering import LANGUAGE_HEADERS, PageRequest, Rendering, Visitor
 from receipt_watcher.web.problem import RefusedError
@@ -47,14 +48,17 @@ class Pulse:
         search: Search,
         holds: Holds,
         hand_holds: ManualHolds,
-        inboxes: Callable[[], Sequence[InboxState]],
         names: DestinationNames,
+        *,
+        inboxes: Callable[[], Sequence[InboxState]],
+        troubles: Callable[[], Sequence[Trouble]],
     ) -> None:
         self._search = search
         self._holds = holds
         self._hand_holds = hand_holds
         self.names = names
         self.inboxes = inboxes
+        self.troubles = troubles
 
     def destinations(self) -> list[DestinationState]:
         """Return how each destination stands."""
@@ -66,7 +70,13 @@ class Pulse:
 
     def beat(self) -> str:
         """Return a word that is another one when there is something else to show."""
-        shown = (self._search.beat(), self.destinations(), self.held_by_hand(), list(self.inboxes()))
+        shown = (
+            self._search.beat(),
+            self.destinations(),
+            self.held_by_hand(),
+            list(self.inboxes()),
+            list(self.troubles()),
+        )
         return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 

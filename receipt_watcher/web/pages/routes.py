@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.jobs.log.holds import Holds
+from receipt_watcher.report.health.troubles import Trouble
 from receipt_watcher.web.access.authorization import Access
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.pages.base import PageEndpoints, Pulse
@@ -25,7 +26,7 @@ from receipt_watcher.web.uploads.receive import Uploads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageParts:
-    """The parts that the pages use; `inboxes` returns the state of each inbox."""
+    """The parts that the pages use; `inboxes` returns the state of each inbox, `troubles` what is wrong."""
 
     settings: PageSettings
     receipts: ReceiptSources
@@ -33,13 +34,16 @@ class PageParts:
     actions: Actions
     uploads: Uploads
     inboxes: Callable[[], Sequence[InboxState]]
+    troubles: Callable[[], Sequence[Trouble]]
 
 
 def page_routes(parts: PageParts, access: Access, rendering: Rendering) -> list[Route]:
     """Return the routes of all pages but the form to sign in."""
     log = parts.receipts.log
     search = log.search
-    pulse = Pulse(search, parts.holds, log.manual_holds, parts.inboxes, parts.settings.names)
+    pulse = Pulse(
+        search, parts.holds, log.manual_holds, parts.settings.names, inboxes=parts.inboxes, troubles=parts.troubles
+    )
     endpoints = PageEndpoints(access, rendering, pulse)
     return [
         *OverviewPage(endpoints, pulse, search, parts.actions, parts.receipts.routes).routes(),

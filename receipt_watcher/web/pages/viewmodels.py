@@ -22,6 +22,7 @@ from receipt_watcher.jobs.log.manual_holds import HoldTarget, ManualHold
 from receipt_watcher.jobs.log.queries.search import Cursor, Page, Sums
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import OPEN_STATES, Event, State, next_state
+from receipt_watcher.report.health.troubles import Trouble, TroubleKind
 from receipt_watcher.system.display import display_name, printable
 from receipt_watcher.web.pages.texts.language import Texts
 from receipt_watcher.web.problem import NeverTakenError, RefusedError
@@ -83,27 +84,35 @@ class Moment:
 # --- overview ------------------------------------------------------------------------------------------------------
 
 
-def headline(
-    texts: Texts,
-    inboxes: Sequence[InboxState],
-    standings: Sequence[DestinationState],
-    by_hand: Sequence[ManualHold],
-    sums: Sums,
-) -> Headline:
-    """Return how things stand."""
-    away = sum(1 for inbox in inboxes if inbox.unavailable)
-    is_held = any(standing.is_held for standing in standings)
-    sentences = []
-    if away:
-        sentences.append(texts("overview.unavailable", away))
-    if is_held:
-        sentences.append(texts("overview.held"))
+def headline(texts: Texts, troubles: Sequence[Trouble], by_hand: Sequence[ManualHold], sums: Sums) -> Headline:
+    """Return how things stand: all that is wrong, the worst first."""
+    away = sum(1 for trouble in troubles if trouble.kind is TroubleKind.INBOX)
+    sentences = dict.fromkeys(
+        texts("trouble.inbox", away)
+        if trouble.kind is TroubleKind.INBOX
+        else texts(f"trouble.{trouble.kind}", trouble.count, name=printable(trouble.name))
+        for trouble in troubles
+    )
     if by_hand:
-        sentences.append(texts("overview.by_hand"))
-    if sentences:
-        return Headline("bad" if away else "warn", tuple(sentences))
+        sentences[texts("overview.by_hand")] = None
     open_count = sum(sums.open.values())
-    return Headline("fine", (texts("overview.flowing", open_count) if open_count else texts("overview.fine"),))
+    if open_count and not by_hand and all(trouble.is_news for trouble in troubles):
+        sentences = {texts("overview.flowing", open_count): None} | sentences
+    if troubles or by_hand:
+        is_bad = any(trouble.is_failing for trouble in troubles)
+        return Headline("bad" if is_bad else "warn", tuple(sentences))
+    return Headline("fine", tuple(sentences) or (texts("overview.fine"),))
+
+
+#: The kinds of trouble of which the headline says all, or that have a card of their own.
+_TOLD_ELSEWHERE = frozenset(
+    {TroubleKind.INBOX, TroubleKind.HOLD, TroubleKind.FAILED, TroubleKind.LONG_WAIT, TroubleKind.UNROUTED}
+)
+
+
+def details(troubles: Sequence[Trouble]) -> list[str]:
+    """Return what else there is to say of what is wrong, in English, for the admin."""
+    return [printable(trouble.text) for trouble in troubles if trouble.kind not in _TOLD_ELSEWHERE]
 
 
 def holds(

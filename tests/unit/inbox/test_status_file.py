@@ -12,7 +12,8 @@ import pytest
 
 from receipt_watcher.config.schedule import window_of
 from receipt_watcher.config.sections.inbox import IgnorePack
-from receipt_watcher.inbox.state import Waiting
+from receipt_watcher.errors import JobLogError
+from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.inbox.status_file import PAUSE_SECONDS, StatusFile
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.ignored import STATUS_FILE_NAME, Ignored
@@ -48,6 +49,7 @@ class Share:
         self.path = spool.folders.inbox / STATUS_FILE_NAME
         self.unavailable: str | None = None
         self.waiting: tuple[Waiting, ...] = ()
+        self.filing: str | None = None
         self.file = self.restarted()
 
     def restarted(self) -> StatusFile:
@@ -59,8 +61,23 @@ class Share:
     def after(self, seconds: float) -> str:
         """Let time pass, look, and return what the file says then."""
         self.clock.advance(seconds)
-        self.file.update(self.unavailable, self.waiting, self.clock.now)
+        self.file.update(self.state(), self.clock.now)
         return self.path.read_text("utf-8")
+
+    def state(self) -> InboxState:
+        """Return the inbox as its gate knows it."""
+        return InboxState(
+            name="office",
+            path=str(self.path.parent),
+            failed_dir="",
+            mode="native",
+            why_mode="",
+            is_ready=True,
+            unavailable=self.unavailable,
+            unavailable_since=None,
+            waiting=self.waiting,
+            filing=self.filing,
+        )
 
     def identity(self) -> tuple[int, int]:
         """Return what changes whenever the file is written anew."""
@@ -193,10 +210,31 @@ def test_what_is_not_ours_is_left_alone(
     before = os.lstat(share.path)
     for _ in range(3):
         share.clock.advance(PAUSE_SECONDS)
-        share.file.update("a change", (), share.clock.now)
+        share.unavailable = "a change"
+        share.file.update(share.state(), share.clock.now)
     assert os.lstat(share.path) == before
     assert elsewhere.read_text() == ("a receipt" if kind != "link" else FINE)
     assert capsys.readouterr().out.count("statusfile.not_written") == 1
+
+
+def test_what_needs_a_person_is_named_at_once(share: Share) -> None:
+    """A file that only a person can help is named without waiting for a minute."""
+    now = share.clock.now
+    share.waiting = (Waiting("scan.pdf", WaitReason.UNREADABLE, "", 3, 0, now, now, None),)
+    assert "scan.pdf" in share.after(0)
+
+
+def test_what_the_admin_must_know(share: Share) -> None:
+    """Files that cannot be filed, and a job log that cannot be asked, are no good news for the share either."""
+    share.filing = "done/ is full"
+    text = share.after(0)
+    assert "Tell your admin: done/ is full" in text
+    assert "All is well" not in text
+    share.log.database.close()
+    share.clock.advance(PAUSE_SECONDS)
+    with pytest.raises(JobLogError):
+        share.file.update(share.state(), share.clock.now)
+    assert "Nothing is taken or sent now" in share.path.read_text("utf-8")
 
 
 def test_what_a_crash_leaves(share: Share) -> None:
@@ -215,7 +253,7 @@ def test_a_folder_that_is_shut(share: Share, capsys: pytest.CaptureFixture[str])
     share.path.parent.rmdir()
     for _ in range(3):
         share.clock.advance(PAUSE_SECONDS)
-        share.file.update(None, (), share.clock.now)
+        share.file.update(share.state(), share.clock.now)
     assert capsys.readouterr().out.count("statusfile.not_written") == 1
     share.path.parent.mkdir()
     share.route.spool.open(INSTALLATION)

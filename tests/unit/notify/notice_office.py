@@ -18,6 +18,7 @@ from receipt_watcher.jobs.states import Event
 from receipt_watcher.notify.notices import Kind, Notice
 from receipt_watcher.notify.settings import NotificationSettings
 from receipt_watcher.notify.watcher import LOOK_SECONDS, NoticeWatcher
+from receipt_watcher.report.health.troubles import Trouble
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock, make_job
 from tests.unit.delivery.worker_world import URL, FakeDestination, route_to
@@ -77,6 +78,7 @@ class Office:
         self.channel = FakeChannel()
         self.channels: list[FakeChannel] = [self.channel]
         self.inboxes: list[InboxState] = [OFFICE]
+        self.troubles: list[Trouble] = []
         self.settings = SETTINGS
         self.notification = self.restarted()
 
@@ -91,6 +93,7 @@ class Office:
             self.settings,
             names=DestinationNames([URL]),
             inboxes=lambda: self.inboxes,
+            troubles=lambda: self.troubles,
             clock=self.clock,
         )
         return self.notification

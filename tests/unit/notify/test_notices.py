@@ -13,7 +13,8 @@ from receipt_watcher.config.secrets import MASK, without_secrets
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
-from receipt_watcher.notify.notices import NAMED, Away, Day, Hold, Kind, Notice, Stuck, Wording, example_notice
+from receipt_watcher.notify.notices import NAMED, Away, Day, Defect, Hold, Kind, Notice, Wording, example_notice
+from receipt_watcher.report.health.stuck import Stuck
 from tests.conftest import make_job
 
 NOW = datetime(2026, 11, 20, 15, 40, tzinfo=UTC).timestamp()  # 16:40 in Berlin
@@ -146,6 +147,39 @@ The inbox office is back
 Receipts are taken from the inbox office again since 16:40. It was unavailable since 16:25 (15 minutes).
 
 What to do: nothing.""",
+    ),
+    "trouble": (
+        WORDS.defects([Defect("inbox office: files cannot be filed: done/ is full", NOW - 15 * 60)]),
+        """\
+receipt-watcher needs its admin
+
+Since 16:25: inbox office: files cannot be filed: done/ is full
+
+Nothing is lost, and nothing needs to be scanned again. You are told when it is over.
+
+What to do (admin): fix what is said above; receipt-watcher status shows the rest.""",
+    ),
+    "trouble over": (
+        WORDS.defects_over([Defect("inbox office: files cannot be filed: done/ is full", NOW - 15 * 60, NOW)]),
+        """\
+receipt-watcher works again
+
+Over since 16:40, begun at 16:25: inbox office: files cannot be filed: done/ is full
+
+What to do: nothing.""",
+    ),
+    "blocked": (
+        WORDS.blocked(
+            [Stuck("scan.pdf", "office", NOW - 60, "The service may not read it.", "chmod 640", needs_a_person=True)]
+        ),
+        """\
+1 file needs a person to be taken
+
+scan.pdf (inbox office), since 16:39
+  The service may not read it.
+  → chmod 640
+
+Nothing of it is lost. What to do (admin): receipt-watcher explain NAME says more.""",
     ),
     "stuck": (
         WORDS.stuck(

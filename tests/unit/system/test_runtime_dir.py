@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,8 @@ def test_an_idle_inbox_writes_nothing(
     """While nothing changes the snapshot is not written; when it was scanned is told in memory only, each minute."""
     porch = Porch(tmp_path, log, clock, spool)
     file = tmp_path / "inboxes" / "office.json"
-    porch.gate.observer._snapshot_file, porch.gate.observer._tells_scans = file, tells_scans
+    sources = porch.gate.observer._sources
+    porch.gate.observer._sources = replace(sources, snapshot_file=file, tells_scans=tells_scans)
     told = []
     porch.gate.round()
     before = file.stat()

@@ -19,10 +19,8 @@ from receipt_watcher.jobs.job import Job, job_id_prefix
 from receipt_watcher.jobs.log.engine.sqlite import Database, marks
 from receipt_watcher.jobs.log.queries.file_names import fits_glob, forms_of, like_of_glob
 from receipt_watcher.jobs.log.queries.known_answers import KnownAnswers
-from receipt_watcher.jobs.log.tables import IS_OPEN, IS_WAITING, SELECT_JOB, job_of
+from receipt_watcher.jobs.log.tables import IS_FAILED, IS_OPEN, IS_WAITING, SELECT_JOB, job_of
 from receipt_watcher.jobs.states import OPEN_STATES, State
-
-_FAILED = "NOT (state <> 'failure')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +145,7 @@ class Lookups:
 
     def failed_between(self, since: float, until: float, inbox: str | None = None) -> list[Job]:
         """Return the jobs that failed in a time and still are failed, the oldest first."""
-        statement = f"{SELECT_JOB} WHERE {_FAILED} AND completed_at >= ? AND completed_at < ?"
+        statement = f"{SELECT_JOB} WHERE {IS_FAILED} AND completed_at >= ? AND completed_at < ?"
         values: tuple[object, ...] = (since, until)
         if inbox is not None:
             statement, values = f"{statement} AND +inbox = ?", (*values, inbox)
@@ -155,7 +153,7 @@ class Lookups:
 
     def last_failures(self, limit: int) -> list[Job]:
         """Return the jobs that failed last and still are failed, the latest first."""
-        statement = f"{SELECT_JOB} WHERE {_FAILED} AND completed_at > 0 ORDER BY completed_at DESC LIMIT ?"
+        statement = f"{SELECT_JOB} WHERE {IS_FAILED} AND completed_at > 0 ORDER BY completed_at DESC LIMIT ?"
         return self._database.select_as(job_of, statement, limit)
 
     def oldest_open(self, until: float, limit: int, except_branches: Collection[str] = ()) -> list[Job]:

@@ -11,7 +11,7 @@ from typing import Any
 from receipt_watcher.jobs.log.engine.sqlite import Database, marks
 from receipt_watcher.jobs.log.queries.known_answers import KnownAnswers
 from receipt_watcher.jobs.log.queries.lookups import Lookups
-from receipt_watcher.jobs.log.tables import IS_OPEN, IS_WAITING
+from receipt_watcher.jobs.log.tables import IS_FAILED, IS_OPEN, IS_WAITING
 from receipt_watcher.jobs.states import OPEN_STATES, State
 
 # What metrics ask for, at each scrape, so each must find its rows by an index; a test looks.
@@ -54,6 +54,17 @@ class Statistics:
         """Return how many jobs are open, be they of an inbox that is configured or not."""
         # With a time, else SQLite goes through all jobs by their states.
         return int(self._database.select(f"SELECT COUNT(*) FROM job WHERE {IS_OPEN} AND created_at > 0")[0][0])  # noqa: S608
+
+    def open_jobs_except(self, inboxes: Sequence[str]) -> int:
+        """Return how many jobs are open, without those of these inboxes."""
+        statement = f"SELECT COUNT(*) FROM job WHERE {IS_OPEN} AND created_at > 0 AND inbox NOT IN ({marks(inboxes)})"  # noqa: S608
+        question = ("open except", *inboxes)
+        return self._known.answer(question, lambda: int(self._database.select(statement, *inboxes)[0][0]))
+
+    def failed_since(self, since: float) -> int:
+        """Return how many jobs have failed since a time, and are failed still."""
+        statement = f"SELECT COUNT(*) FROM job WHERE {IS_FAILED} AND completed_at >= ?"  # noqa: S608 - our own words
+        return int(self._database.select(statement, since)[0][0])
 
     def open_jobs_of(self, inboxes: Sequence[str]) -> int:
         """Return how many jobs of these inboxes are open."""

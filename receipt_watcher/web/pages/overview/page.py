@@ -60,11 +60,13 @@ class OverviewPage:
         destinations = self._pulse.destinations()
         by_hand = self._pulse.held_by_hand()
         inboxes = self._pulse.inboxes()
+        troubles = self._pulse.troubles()
         hours = self._day.hours(now)
         latest = self._search.page(Wanted(), limit=_RECENT_ROWS)
         values = {
             "here": "overview",
-            "headline": viewmodels.headline(t, inboxes, destinations, by_hand, sums),
+            "headline": viewmodels.headline(t, troubles, by_hand, sums),
+            "details": viewmodels.details(troubles),
             "holds": viewmodels.holds(t, destinations, by_hand, self._pulse.names),
             "inboxes": inboxes,
             "held_inboxes": {hold.name for hold in by_hand if hold.kind is HoldTarget.INBOX},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from receipt_watcher.web.pages.texts.trouble_texts import TROUBLE_TEXTS
+
 #: Key: English, German. Where a count decides, the forms for one and for more stand with a bar between.
 TEXTS: dict[str, tuple[str, str]] = {
+    **TROUBLE_TEXTS,
     # --- everywhere ---
     "skip": ("Skip to the content", "Zum Inhalt springen"),
     "nav": ("Pages", "Seiten"),
@@ -30,17 +33,9 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{count} receipt is on its way.|{count} receipts are on their way.",
         "{count} Beleg ist unterwegs.|{count} Belege sind unterwegs.",
     ),
-    "overview.held": (
-        "N8N is on hold. Nothing is lost: receipts wait and go out by themselves when it is back.",
-        "N8N ist angehalten. Nichts geht verloren: Belege warten und gehen hinaus, sobald es wieder da ist.",
-    ),
     "overview.by_hand": (
         "Something is on hold by hand; it waits until somebody resumes it.",
         "Etwas ist von Hand angehalten; es wartet, bis es jemand fortsetzt.",
-    ),
-    "overview.unavailable": (
-        "{count} inbox is unavailable.|{count} inboxes are unavailable.",
-        "{count} Eingang ist nicht erreichbar.|{count} Eingänge sind nicht erreichbar.",
     ),
     "overview.now": ("Now", "Jetzt"),
     "tile.waiting": ("Waiting to be sent", "Warten auf den Versand"),

@@ -148,6 +148,10 @@ WAITS_DE: dict[WaitReason, tuple[str, str]] = {
         "Ihr Name sagt, dass sie kein Beleg ist.",
         "Umbenennen, wenn doch, oder ignore_packs und ignore dieses Eingangs ändern.",
     ),
+    WaitReason.UNFINISHED: (
+        "Ihr Name sagt, dass ein Programm sie noch schreibt; sie ist aber seit Minuten unverändert.",
+        "Das Programm beenden lassen oder die Übertragung wiederholen. Ist die Datei ganz, umbenennen.",
+    ),
     WaitReason.NO_FILE: (
         "Sie ist keine gewöhnliche Datei; Verknüpfungen folgen wir nie, Pipes, Sockets und Geräte öffnen wir nie.",
         "Die Datei selbst in den Eingang kopieren.",

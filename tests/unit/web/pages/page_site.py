@@ -20,6 +20,7 @@ from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event
+from receipt_watcher.report.health.troubles import LogTroubles, TroubleList
 from receipt_watcher.service.web_wiring import explainer, page_settings
 from receipt_watcher.spool.folders import Spool
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
@@ -90,6 +91,15 @@ class Office(Concluding):
                 explain=explainer(self.config, log),
             ),
             holds=self.holds,
+            troubles=TroubleList(
+                LogTroubles(self.config, log, self.holds, DestinationNames([URL]), started_at=clock.now),
+                lambda: [self.inbox],
+                state_folders=[root],
+                min_free_mb=0,
+                trouble_of_log=lambda: None,
+                output_trouble=lambda: None,
+                clock=clock,
+            ).all,
             actions=Actions(
                 log,
                 DestinationNames([URL]),

@@ -18,6 +18,7 @@ from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
+from receipt_watcher.report.health.troubles import TroubleKind
 from receipt_watcher.web import pages
 from receipt_watcher.web.pages.texts.catalogue import TEXTS
 from receipt_watcher.web.pages.texts.german_codes import REASONS_DE, WAITS_DE
@@ -62,6 +63,7 @@ def families() -> set[str]:
             *("retried", "settled_delivered", "settled_not_delivered", "cancelled", "too_late", "retried_these"),
             *("held", "resumed", "not_held"),
         ],
+        "trouble": [kind.value for kind in TroubleKind],
         "fact": ["inbox", "subfolder", "kind", "size", "attempts", "path", "database", "execution", "id", "digest"],
     }
     return {f"{family}.{code}" for family, found in codes.items() for code in found}

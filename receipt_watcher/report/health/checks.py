@@ -10,12 +10,10 @@ Any thread may call it; it writes nothing.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from receipt_watcher.config.values import MEBIBYTE
 from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.gate import Gate
@@ -23,6 +21,7 @@ from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.spool.filing import Filing
+from receipt_watcher.system.disk import trouble_of_disk
 from receipt_watcher.system.time_limit import within
 
 #: The disks of one spool may take so long to say how much room they have.
@@ -123,17 +122,3 @@ class Health:
     def _trouble_of_disks(self, folders: Iterable[Path]) -> str | None:
         troubles = (trouble_of_disk(folder, self._min_free_mb) for folder in folders)
         return next((trouble for trouble in troubles if trouble is not None), None)
-
-
-def trouble_of_disk(folder: Path, min_free_mb: float) -> str | None:
-    """Return what is wrong with the disk of a folder, or None; another check reports a missing folder."""
-    try:
-        disk = os.statvfs(folder)
-    except OSError:
-        return None
-    if disk.f_flag & os.ST_RDONLY:
-        return f"the disk of {folder} is read-only; see dmesg, and mount it for writing"
-    free_mb = disk.f_bavail * disk.f_frsize / MEBIBYTE
-    if disk.f_blocks and free_mb < min_free_mb:  # some network file systems know no sizes, and say 0
-        return f"{free_mb:.0f} MB are free for {folder}, less than limits.min_free_mb ({min_free_mb:g}); make room"
-    return None

@@ -21,11 +21,13 @@ from receipt_watcher.config.secrets import hash_of
 from receipt_watcher.config.sources.load import load
 from receipt_watcher.errors import ConfigError
 from receipt_watcher.jobs.log.holds import HoldKind
-from receipt_watcher.report import health, metrics_file
-from receipt_watcher.report.health import Health, trouble_of_disk
+from receipt_watcher.report import metrics_file
+from receipt_watcher.report.health import checks as health
+from receipt_watcher.report.health.checks import Health
+from receipt_watcher.report.health.readiness import Readiness
 from receipt_watcher.report.metrics_file import TEXTFILE_SECONDS, Textfile
-from receipt_watcher.report.readiness import Readiness
 from receipt_watcher.service.daemon_parts import DaemonParts
+from receipt_watcher.system.disk import trouble_of_disk
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, wait_until
 from tests.fakes.daemons.unstarted import unstarted_parts

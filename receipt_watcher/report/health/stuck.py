@@ -1,21 +1,21 @@
 """Receipts and files that wait for too long, with no reason that people know.
 
-What it promises: what waits for a hold that was told, for a hold by hand or for a delivery window is not among them; it
-has its time anew from the end of that on. Called by the thread of notices; it changes nothing.
+What it promises: what waits for a hold that was told, for a hold by hand or for a delivery window is not among them;
+its time begins again at the end of that. Any thread may call it; it changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from receipt_watcher.config.branches import Branch
 from receipt_watcher.inbox.state import InboxState
-from receipt_watcher.inbox.wait_reasons import WaitReason
+from receipt_watcher.inbox.wait_reasons import NEEDS_A_PERSON, WaitReason
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
-from receipt_watcher.notify.notices import Stuck
-from receipt_watcher.spool.route import InboxRoute
 
 #: After a start so long: by then each inbox has said what waits in it.
 _SETTLED_SECONDS = 120.0
@@ -33,16 +33,38 @@ _WHY: dict[State, tuple[str, str]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A receipt that has been waiting for too long: in its inbox, or on its way."""
+
+    name: str
+    inbox: str
+    since: float
+    why: str
+    advice: str
+    needs_a_person: bool = False
+
+
 class StuckReceipts:
-    """Finds what has waited for longer than `after_seconds`, in the job log and in the inboxes."""
+    """Finds what has waited for longer than `after_seconds`, in the job log and in the inboxes.
+
+    `branches` are those of each inbox.
+    """
 
     def __init__(
-        self, log: JobLog, holds: Holds, routes: Sequence[InboxRoute], *, after_seconds: float, started_at: float
+        self,
+        log: JobLog,
+        holds: Holds,
+        branches: Mapping[str, Sequence[Branch]],
+        *,
+        after_seconds: float,
+        started_at: float,
     ) -> None:
         self._log = log
         self._holds = holds
         self._hand_holds = log.manual_holds
-        self._routes = routes
+        self._inboxes = frozenset(branches)
+        self._branches = {branch.key: branch for of_inbox in branches.values() for branch in of_inbox}
         self._after_seconds = after_seconds
         self._started_at = started_at
 
@@ -65,9 +87,8 @@ class StuckReceipts:
         What waited through a hold, or for its window, has its time from the end of that on.
         """
         oldest = now - self._after_seconds
-        branches = {branch.key: branch for route in self._routes for branch in route.branches}
+        branches = self._branches
         resumed_at = {standing.url: standing.resumed_at or 0.0 for standing in self._holds.all()}
-        names = {route.name for route in self._routes}
         held = {*held, *(hold.name for hold in self._hand_holds.all())}
         on_hold = [key for key, branch in branches.items() if branch.webhook_url in held]  # may be a whole backlog
         for job in self._log.lookups.oldest_open(oldest, _LOOKED_AT, on_hold):
@@ -83,17 +104,23 @@ class StuckReceipts:
                 continue
             since = max(job.created_at, self._log.histories.last_retry(job.job_id) or 0.0)
             if since <= oldest:
-                yield job.job_id, _stuck_job(job, since, is_known=job.inbox in names)
+                yield job.job_id, _stuck_job(job, since, is_known=job.inbox in self._inboxes)
 
-    def files(self, inboxes: Iterable[InboxState], now: float) -> Iterator[tuple[str, Stuck]]:
-        """Yield the files that lie in an open inbox for too long, and that nobody holds there."""
-        oldest = now - self._after_seconds
+    def files(
+        self, inboxes: Iterable[InboxState], now: float, person_after_seconds: float
+    ) -> Iterator[tuple[str, Stuck]]:
+        """Yield the files that lie in an open inbox for too long, and that nobody holds there.
+
+        Those that need a person by their nature have `person_after_seconds`.
+        """
         for inbox in inboxes:
-            for each in inbox.waiting if inbox.unavailable is None else ():
-                if each.first_seen_at <= oldest and each.why is not WaitReason.HELD:
-                    why = each.detail or each.why.meaning
-                    stuck = Stuck(each.path, inbox.name, each.first_seen_at, why, each.why.advice)
-                    yield _key(inbox.name, each.path), stuck
+            for file in inbox.waiting if inbox.unavailable is None else ():
+                is_blocked = file.why in NEEDS_A_PERSON
+                oldest = now - (min(person_after_seconds, self._after_seconds) if is_blocked else self._after_seconds)
+                if file.first_seen_at <= oldest and file.why is not WaitReason.HELD:
+                    why = file.detail or file.why.meaning
+                    stuck = Stuck(file.path, inbox.name, file.first_seen_at, why, file.why.advice, is_blocked)
+                    yield _key(inbox.name, file.path), stuck
 
 
 def _key(inbox: str, path: str) -> str:
