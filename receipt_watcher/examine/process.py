@@ -36,7 +36,7 @@ from receipt_watcher.examine.result import (
     read_answer,
     read_size,
 )
-from receipt_watcher.system.display import MEBIBYTE
+from receipt_watcher.system.display import MEBIBYTE, as_sentence
 
 #: The beginning of a picture that is handed over.
 _JPEG_MARK = b"\xff\xd8\xff"
@@ -247,7 +247,7 @@ class Examiner:
         except ValueError:
             raise BrokenError("The examiner said something that makes no sense.") from None
         if isinstance(answer, str):
-            raise BrokenError(f"The examiner failed: {answer}.")
+            raise BrokenError(as_sentence(f"The examiner failed: {answer}"))
         if isinstance(answer, OSError):
             raise OSError(answer.errno, answer.strerror, str(path))
         return answer

@@ -27,7 +27,7 @@ from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.report.file_causes import Cause, InboxContext, duplicate_of, look_at
 from receipt_watcher.spool.paths import SpoolFolders
 from receipt_watcher.spool.reason_file import NOTE_SUFFIX
-from receipt_watcher.system.display import display_name
+from receipt_watcher.system.display import as_sentence, display_name
 from receipt_watcher.system.permissions import owner_of
 from receipt_watcher.system.runtime_dir import noted_runtime_folder
 from receipt_watcher.system.time_limit import within
@@ -272,11 +272,13 @@ def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float)
     window = branch.window
     is_open = window is None or window.is_open(now)
     hold = log.manual_holds.of_destination(standing.url)
-    sentences = [f"An admin holds what goes to N8N since {iso_time(hold.since)}{hold.words}."] if hold else []
+    sentences = []
+    if hold is not None:
+        sentences.append(as_sentence(f"An admin holds what goes to N8N since {iso_time(hold.since)}{hold.words}"))
     if window is not None and not is_open:
         sentences.append(f"Receipts are sent {window.text}; it waits until {iso_time(window.opens_at(now))}.")
     if standing.is_held:
-        sentences.append(f"N8N is held since {iso_time(standing.held_since)}: {standing.hold_message}.")
+        sentences.append(as_sentence(f"N8N is held since {iso_time(standing.held_since)}: {standing.hold_message}"))
         sentences += [f"The next probe is at {iso_time(standing.probe_at)}."] if is_open and not hold else []
     elif job.move_due:
         sentences.append("Its file is being moved back.")
@@ -288,9 +290,9 @@ def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float)
 def _why_not_sent(config: Config, standing: DestinationState, job: Job, now: float) -> str:
     """Say why a receipt is not sent, although N8N is not held and its window is open."""
     if standing.probe_at is not None and standing.probe_at > now:
-        return f"N8N asks for patience until {iso_time(standing.probe_at)}: {standing.hold_message}."
+        return as_sentence(f"N8N asks for patience until {iso_time(standing.probe_at)}: {standing.hold_message}")
     if job.next_attempt_at is not None and job.next_attempt_at > now:
-        why = f" N8N {standing.trouble}." if standing.trouble else ""
+        why = as_sentence(f" N8N {standing.trouble}") if standing.trouble else ""
         return f"It waits for N8N until {iso_time(job.next_attempt_at)}.{why}"
     pace, resumed_at = config.n8n.drain_per_minute, standing.resumed_at
     if pace and resumed_at is not None and job.job_id < job_id_prefix(resumed_at):

@@ -45,6 +45,17 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return the same for a page, which shows line breaks as such."""
+    return "\n".join(map(printable, text.expandtabs(4).splitlines()))
+
+
+def as_sentence(text: str) -> str:
+    """Return a sentence that may end in the words of somebody else, with a full stop unless they have an end."""
+    text = text.rstrip()
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 #: Characters of N8N's words that are quoted.
 _QUOTED = 300
 

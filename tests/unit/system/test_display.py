@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_watcher.system.display import NAME_MAX_BYTES, cut_name, display_name, numbered_name
+from receipt_watcher.system.display import (
+    NAME_MAX_BYTES,
+    as_sentence,
+    cut_name,
+    display_name,
+    numbered_name,
+    printable_lines,
+)
 from tests.unit.system.disk_faults import AT_ONCE
 
 
@@ -88,3 +95,24 @@ def test_a_name_of_any_bytes_can_be_shown(name: Path | str, expected: str) -> No
     """Bytes that are no UTF-8 are written out, so that a name can be logged and sent."""
     assert display_name(name) == expected
     display_name(name).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("N8N says: no sum", "N8N says: no sum."),
+        ("N8N says: No sum.", "N8N says: No sum."),
+        ("N8N says: why? ", "N8N says: why?"),
+        ("N8N says: wait...", "N8N says: wait..."),
+        ("N8N says: cut…", "N8N says: cut…"),
+    ],
+)
+def test_a_sentence_has_one_full_stop(text: str, sentence: str) -> None:
+    """A sentence that ends in the words of somebody else has one end, whether or not they had one."""
+    assert as_sentence(text) == sentence
+
+
+def test_lines_stay_lines() -> None:
+    """Line breaks of any system stay, tabs become spaces, and what steers a terminal is written out."""
+    assert printable_lines("a\r\n\tb\rc\x1b") == "a\n    b\nc\\x1b"
+    assert printable_lines("") == ""
