@@ -23,6 +23,7 @@ from receipt_watcher.jobs.log.histories import Histories
 from receipt_watcher.jobs.log.queries.file_names import composed, like_of_words
 from receipt_watcher.jobs.log.queries.lookups import Lookups
 from receipt_watcher.jobs.log.tables import IS_OPEN, SELECT_JOB, job_of
+from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 
 #: Receipts on a page.
@@ -32,6 +33,17 @@ PAGE_ROWS = 50
 STRETCH_ROWS = 20_000
 
 _BY_IDS = f"{SELECT_JOB} WHERE job_id IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own text
+
+#: So many failures are grouped by their reason, the last ones.
+FAILURE_ROWS = 1000
+
+# In the words of the partial index of failures, or it is not used.
+FAILURES = """
+SELECT reason, COUNT(*)
+FROM (SELECT reason FROM job WHERE NOT (state <> 'failure') ORDER BY completed_at DESC LIMIT ?) AS last
+WHERE reason IS NOT NULL
+GROUP BY reason ORDER BY COUNT(*) DESC, reason
+"""
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{0,27}")
 _HOUR, _DAY_HOURS = 3600.0, 24
@@ -188,6 +200,11 @@ class Search:
         [(failed,)] = self._database.select("SELECT COUNT(*) FROM job WHERE state = 'failure'")
         oldest = min((at for _, _, at in counted), default=None)
         return Sums({State(state): int(number) for state, number, _ in counted}, oldest, int(failed))
+
+    def failures(self) -> dict[Reason, int]:
+        """Count the receipts that failed last by their reason, the most frequent first."""
+        reasons = {reason.value: reason for reason in Reason}
+        return {reasons[str(code)]: int(number) for code, number in self._database.select(FAILURES, FAILURE_ROWS)}
 
     def beat(self) -> tuple[int, int]:
         """Return what is another one whenever something has happened to a receipt, be it that its file was moved.

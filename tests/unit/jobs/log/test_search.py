@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.queries import search
-from receipt_watcher.jobs.log.queries.search import Cursor, Page, Search, Wanted
+from receipt_watcher.jobs.log.queries.search import FAILURE_ROWS, FAILURES, Cursor, Page, Search, Wanted
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from tests.conftest import make_job, open_log
@@ -275,3 +275,16 @@ def test_a_reason_is_part_of_what_is_found(log: JobLog) -> None:
     """A receipt comes back from a search as the log has it."""
     job = log.jobs.insert(make_job(NOON, state=State.FAILURE, reason=Reason.EMPTY, stored_path=Path("x/scan.jpg")))
     assert log.search.page(Wanted(states=[State.FAILURE])).jobs == [job]
+
+
+def test_failures_are_counted_by_their_reason(log: JobLog) -> None:
+    """Each reason of a receipt that stands failed is counted, the most frequent first, and read by an index."""
+    assert log.search.failures() == {}
+    for number, reason in enumerate([Reason.EMPTY, Reason.N8N_FAILURE, Reason.N8N_FAILURE]):
+        job = record(log, NOON + number)
+        assert log.jobs.advance(job.job_id, Event.FAIL, NOON + 5, reason=reason)
+    record(log, NOON + 9, State.CANCELLED)
+    assert list(log.search.failures().items()) == [(Reason.N8N_FAILURE, 2), (Reason.EMPTY, 1)]
+    plan = [str(row[-1]) for row in log.database.select(f"EXPLAIN QUERY PLAN {FAILURES}", FAILURE_ROWS)]
+    assert [step for step in plan if " job" in step] == ["SCAN job USING INDEX job_failed"]  # a partial one
+    assert len([step for step in plan if "B-TREE" in step]) == 2  # of the groups, and not of the receipts
