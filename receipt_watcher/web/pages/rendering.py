@@ -25,7 +25,7 @@ from starlette.responses import HTMLResponse, Response
 from receipt_watcher import __version__
 from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.jobs.json_view import iso_time
-from receipt_watcher.system.display import display_name, printable
+from receipt_watcher.system.display import display_name, printable, printable_lines
 from receipt_watcher.web.access.authorization import Caller, cookie_of
 from receipt_watcher.web.pages import viewmodels
 from receipt_watcher.web.pages.texts.language import LANGUAGES, NAMES, Texts, language_of
@@ -134,7 +134,7 @@ class Rendering:
             "status": status,
             "title": t(f"error.{known}"),
             "text": t(f"error.{known}.text"),
-            "detail": printable(detail),
+            "detail": printable_lines(detail),
             "is_live": False,
             "failed_count": 0,
             "here": "",
@@ -154,7 +154,7 @@ class Rendering:
             "static": lambda name: page_request.url(f"/static/{name}?v={self._files[name].tag}"),
             "iso": iso_time,
             "shown": lambda path: printable(display_name(path)),
-            "printable": lambda text: printable(str(text)),
+            "printable": lambda text: printable_lines(str(text)),
             "pieces": viewmodels.pieces,
             "languages": NAMES.items(),
             "with_language": lambda code: urlencode({**page_request.query, "lang": code}),

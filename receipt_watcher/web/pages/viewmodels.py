@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from receipt_watcher.delivery.naming import DestinationNames
+from receipt_watcher.delivery.naming import DestinationNames, branch_keys_of
 from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.jobs.job import Job, may_be_booked, subfolder_of
 from receipt_watcher.jobs.log.holds import DestinationState, HoldKind
@@ -23,7 +23,8 @@ from receipt_watcher.jobs.log.queries.search import Cursor, Page, Sums
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import OPEN_STATES, Event, State, next_state
 from receipt_watcher.report.health.troubles import Trouble, TroubleKind
-from receipt_watcher.system.display import display_name, printable
+from receipt_watcher.spool.route import InboxRoute
+from receipt_watcher.system.display import display_name, printable, printable_lines
 from receipt_watcher.web.pages.texts.language import Texts
 from receipt_watcher.web.problem import NeverTakenError, RefusedError
 
@@ -49,12 +50,14 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class HoldView:
-    """A destination that is held, or fails."""
+    """An inbox or a destination that is held, or fails: whose receipts wait, and to which workflows they go."""
 
     what: str
     since: float | None
     message: str
     probe_at: float | None
+    inboxes: Sequence[str] = ()
+    workflows: Sequence[str] = ()
     resume_path: str = ""
 
 
@@ -112,11 +115,15 @@ _TOLD_ELSEWHERE = frozenset(
 
 def details(troubles: Sequence[Trouble]) -> list[str]:
     """Return what else there is to say of what is wrong, in English, for the admin."""
-    return [printable(trouble.text) for trouble in troubles if trouble.kind not in _TOLD_ELSEWHERE]
+    return [printable_lines(trouble.text) for trouble in troubles if trouble.kind not in _TOLD_ELSEWHERE]
 
 
 def holds(
-    texts: Texts, standings: Sequence[DestinationState], by_hand: Sequence[ManualHold], names: DestinationNames
+    texts: Texts,
+    standings: Sequence[DestinationState],
+    by_hand: Sequence[ManualHold],
+    names: DestinationNames,
+    routes: Sequence[InboxRoute],
 ) -> list[HoldView]:
     """Return what is held, and the destinations that have failed the last time."""
     paths = {url: f"/destinations/{quote(name)}/resume" for url, name in names.by_url.items()}
@@ -124,16 +131,26 @@ def holds(
     for hold in by_hand:
         words = texts(f"hold.hand.{hold.kind}", name=printable(names.held(hold)))
         path = f"/inboxes/{hold.name}/resume" if hold.kind is HoldTarget.INBOX else paths.get(hold.name, "")
-        views.append(HoldView(words, hold.since, printable(hold.why), None, path))
+        is_inbox = hold.kind is HoldTarget.INBOX
+        inboxes = [hold.name] if is_inbox else branch_keys_of(routes, hold.name)
+        workflows = _workflows_of(routes, hold.name, names) if is_inbox else [names.name_of(hold.name)]
+        views.append(HoldView(words, hold.since, printable_lines(hold.why), None, inboxes, workflows, path))
     for standing in standings:
-        message = printable(standing.hold_message or "")
+        message = printable_lines(standing.hold_message or "")
+        affected = branch_keys_of(routes, standing.url), [names.name_of(standing.url)]
         if standing.hold_kind is not None:
             kind = "silence" if standing.hold_kind is HoldKind.SILENCE else "answers"
             path = paths.get(standing.url, "")
-            views.append(HoldView(texts(f"hold.{kind}"), standing.held_since, message, standing.probe_at, path))
+            words = texts(f"hold.{kind}")
+            views.append(HoldView(words, standing.held_since, message, standing.probe_at, *affected, path))
         elif standing.misses:
-            views.append(HoldView(texts("hold.failing", standing.misses), None, message, standing.probe_at))
+            views.append(HoldView(texts("hold.failing", standing.misses), None, message, standing.probe_at, *affected))
     return views
+
+
+def _workflows_of(routes: Sequence[InboxRoute], inbox: str, names: DestinationNames) -> list[str]:
+    urls = dict.fromkeys(branch.webhook_url for route in routes if route.name == inbox for branch in route.branches)
+    return [names.name_of(url) for url in urls]
 
 
 # --- receipts ------------------------------------------------------------------------------------------------------
@@ -142,7 +159,7 @@ def holds(
 def row(texts: Texts, job: Job) -> Row:
     """Return one receipt as a row of a list."""
     meaning = texts.meaning(job.reason) if job.reason else ""
-    words = printable(job.message or "") or meaning
+    words = printable_lines(job.message or "") or meaning
     took = None if job.completed_at is None else max(0.0, job.completed_at - job.created_at)
     advice = advice_for(texts, job)
     return Row(job, printable(job.filename), job.state.value, took, words, advice, may_be_booked(job))
@@ -156,7 +173,7 @@ def advice_for(texts: Texts, job: Job) -> str:
 def answer(texts: Texts, job: Job, explained: str) -> str:
     """Return what there is to say of a receipt: as `explain` says it, or in the reader's language."""
     if texts.language == "en":
-        return printable(explained)
+        return printable_lines(explained)
     words = texts(f"answer.{job.state.value}")
     return f"{words} {texts.meaning(job.reason)}" if job.reason and job.state is State.FAILURE else words
 
@@ -168,12 +185,12 @@ _REFUSALS = {413: "upload.too_large", 503: "upload.later", 507: "upload.no_room"
 def refusal(texts: Texts, error: RefusedError, max_size: str) -> str:
     """Return why an upload was refused: as it was said, or in the reader's language, where there are words for it."""
     if texts.language == "en":
-        return printable(error.detail)
+        return printable_lines(error.detail)
     reason = next((reason for reason in Reason if reason.value == error.more.get("reason")), None)
     if reason is not None:
         return f"{texts.meaning(reason)} {texts.advice(reason)}"
     key = "upload.name" if isinstance(error, NeverTakenError) else _REFUSALS.get(error.status)
-    return printable(error.detail) if key is None else texts(key, size=max_size)
+    return printable_lines(error.detail) if key is None else texts(key, size=max_size)
 
 
 def beside(page: Page, query: Mapping[str, str]) -> dict[str, str]:
@@ -201,7 +218,7 @@ def moments(texts: Texts, history: Sequence[Mapping[str, Any]]) -> list[Moment]:
             row["at"],
             _kind(row["event"], row["to_state"]),
             texts.optional(f"event.{row['event']}", row["event"]),
-            printable(_words_of(row["detail"] or "")),
+            printable_lines(_words_of(row["detail"] or "")),
         )
         for row in history
     ]

@@ -108,6 +108,10 @@ class Office:
         with self.daemon.job_log() as log:
             return log.histories.lines(job.job_id)
 
+    def destinations(self) -> list[str]:
+        """Return the URLs of all webhooks."""
+        return [self._n8n.webhook_url]
+
     def done(self) -> int:
         """Return how many receipts are done."""
         return sum(job.state is State.SUCCESS for job in self.daemon.recorded())

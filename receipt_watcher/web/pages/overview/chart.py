@@ -27,7 +27,8 @@ class Bar:
     x: float
     width: float
     parts: tuple[tuple[str, float, float], ...]
-    title: str
+    begins_at: float
+    count: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +100,5 @@ def _bar(texts: Texts, slot: float, number: int, hour: Hour, most: int) -> Bar:
             height = max(2.0, round(_BARS_HEIGHT * count / most, 1))
             y -= height
             parts.append((kind, round(y, 1), height))
-    title = f"{texts.hour(hour.begins_at)}: {texts.number(hour.count)}"
-    return Bar(round(slot * (number + 0.1), 1), round(slot * 0.8, 1), tuple(parts), title)
+    x, width = round(slot * (number + 0.1), 1), round(slot * 0.8, 1)
+    return Bar(x, width, tuple(parts), hour.begins_at, f": {texts.number(hour.count)}")

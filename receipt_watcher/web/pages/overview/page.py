@@ -1,6 +1,7 @@
 """The overview: how things stand, what is on hold, the last day, and buttons to hold and resume.
 
-Runs in the worker threads of the HTTP side. Nothing is kept but the sums of the last day, for a minute.
+Runs in the worker threads of the HTTP side. Nothing is kept but the sums of the last day and of
+the failures, for a minute.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from receipt_watcher.delivery.naming import branch_keys_of
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
 from receipt_watcher.jobs.log.queries.search import Hour, Search, Wanted
+from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.route import InboxRoute
 from receipt_watcher.web.actions import Actions
@@ -41,7 +43,7 @@ class OverviewPage:
         self._search = search
         self._actions = actions
         self._routes = routes
-        self._day = _Day(search)
+        self._sums = _KeptSums(search)
 
     def routes(self) -> list[Route]:
         """Return its routes."""
@@ -61,13 +63,13 @@ class OverviewPage:
         by_hand = self._pulse.held_by_hand()
         inboxes = self._pulse.inboxes()
         troubles = self._pulse.troubles()
-        hours = self._day.hours(now)
+        hours, failures = self._sums.at(now)
         latest = self._search.page(Wanted(), limit=_RECENT_ROWS)
         values = {
             "here": "overview",
             "headline": viewmodels.headline(t, troubles, by_hand, sums),
             "details": viewmodels.details(troubles),
-            "holds": viewmodels.holds(t, destinations, by_hand, self._pulse.names),
+            "holds": viewmodels.holds(t, destinations, by_hand, self._pulse.names, self._routes),
             "inboxes": inboxes,
             "held_inboxes": {hold.name for hold in by_hand if hold.kind is HoldTarget.INBOX},
             "waiting": sum(sums.open.get(state, 0) for state in (State.QUEUED, State.DELIVERING)),
@@ -77,6 +79,7 @@ class OverviewPage:
             "oldest": None if sums.oldest_at is None else max(0.0, now - sums.oldest_at),
             "chart": chart(t, hours),
             "chart_height": HEIGHT,
+            "causes": failures,
             "rows": [viewmodels.row(t, job) for job in latest.jobs],
         }
         return self._endpoints.rendering.page(page_request, "overview.html", values)
@@ -116,19 +119,18 @@ class OverviewPage:
         return f"/?said={'resumed' if was_held else 'not_held'}"
 
 
-class _Day:
-    """The sums of the last day, asked for once a minute: many may have the page open."""
+class _KeptSums:
+    """The hours of the last day and the failures by reason, asked for once a minute: many may have the page open."""
 
     def __init__(self, search: Search) -> None:
         self._search = search
         self._lock = threading.Lock()
-        self._kept: tuple[tuple[float, tuple[int, int]], list[Hour]] | None = None
+        self._kept: tuple[tuple[float, tuple[int, int]], tuple[list[Hour], dict[Reason, int]]] | None = None
 
-    def hours(self, now: float) -> list[Hour]:
-        """Return the last 24 hours."""
-        key = now // _DAY_SECONDS_KEPT
-        beat = self._search.beat()
+    def at(self, now: float) -> tuple[list[Hour], dict[Reason, int]]:
+        """Return the last 24 hours, and the failed receipts by reason."""
+        key = now // _DAY_SECONDS_KEPT, self._search.beat()
         with self._lock:
-            if self._kept is None or self._kept[0] != (key, beat):
-                self._kept = (key, beat), self._search.day(now)
+            if self._kept is None or self._kept[0] != key:
+                self._kept = key, (self._search.day(now), self._search.failures())
             return self._kept[1]

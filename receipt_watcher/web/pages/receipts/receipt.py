@@ -25,7 +25,7 @@ from receipt_watcher.jobs.reasons import EXAMINATION_REASONS, OVERRULABLE
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.report.explain import Explanation
 from receipt_watcher.spool.route import InboxRoute, path_of
-from receipt_watcher.system.display import printable
+from receipt_watcher.system.display import printable_lines
 from receipt_watcher.web.actions import Actions
 from receipt_watcher.web.pages import viewmodels
 from receipt_watcher.web.pages.base import PageEndpoints
@@ -95,7 +95,7 @@ class ReceiptPage:
             "deliveries": self._sources.log.histories.attempts(job.job_id),
             "facts": list(viewmodels.facts(t, job, viewmodels.path_shown(path))),
             "links": list(viewmodels.links(t, job)),
-            "explained": "\n".join(map(printable, explained.lines())),
+            "explained": "\n".join(map(printable_lines, explained.lines())),
             "failed_count": self._search.sums().failed,
         }
         return self._endpoints.rendering.page(page_request, "receipt.html", values)

@@ -22,7 +22,7 @@ function localize(part) {
     each.title = whole.format(at);
   }
   for (const each of part.querySelectorAll("[data-hour]")) {
-    each.textContent = hour.format(new Date(each.dataset.hour));
+    each.textContent = hour.format(new Date(each.dataset.hour)) + (each.dataset.after ?? "");
   }
 }
 
@@ -234,6 +234,10 @@ async function look() {
   const live = document.getElementById("live");
   try {
     const answer = await fetch(document.body.dataset.pulse, { credentials: "same-origin", cache: "no-store" });
+    if (answer.status === 401 || answer.status === 403) {
+      location.reload(); // the session has ended: the server leads to the sign-in, and from there back to this page
+      return;
+    }
     if (!answer.ok) throw new Error(String(answer.status));
     const now = (await answer.json()).pulse;
     if (now !== pulse || isBehind) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -119,6 +120,8 @@ def test_retry_these_retries_what_is_listed(office: Office) -> None:
     chosen = [office.failed(f"a{number}.pdf") for number in range(60)]
     other = office.failed("b.pdf")
     assert "Retry these 61" in office.shown("/failed")
+    html = office.get("/failed?q=a&inbox=office").text
+    assert '<input type="hidden" name="q" value="a"><input type="hidden" name="inbox" value="office">' in html
     answer = office.press("/failed/retry", {"q": "a", "inbox": "office"})
     assert answer.headers["location"] == "/failed?q=a&inbox=office&said=retried_these&count=60"
     assert {office.job(job).state for job in chosen} == {State.QUEUED}
@@ -211,3 +214,19 @@ def test_an_old_browser_says_its_origin(office: Office, origin: str, status: int
     job = office.failed()
     headers = {"Origin": origin}
     assert ask(office.app, "POST", f"/receipts/{job.job_id}/retry", LOCAL, headers=headers).status_code == status
+
+
+def test_what_cannot_be_undone_at_once_asks_before(office: Office) -> None:
+    """Cancel, and a retry of all, stand behind a question that needs no script, and says what follows."""
+    office.failed()
+    [job] = office.record()
+    for path, action, words in (
+        ("/failed", "/failed/retry", "Each is sent to N8N again"),
+        (f"/receipts/{job.job_id}", f"/receipts/{job.job_id}/cancel", "is not sent again"),
+    ):
+        html = office.get(path).text
+        [question] = [
+            part for part in re.findall(r'<details class="confirm".*?</details>', html, re.DOTALL) if words in part
+        ]
+        assert f'action="{action}"' in question
+        assert html.count(f'action="{action}"') == 1

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from receipt_watcher.inbox.state import Waiting
+import re
+
+from receipt_watcher.delivery.naming import DestinationNames
+from receipt_watcher.inbox.state import Closed, Waiting
 from receipt_watcher.inbox.wait_reasons import WaitReason
+from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
+from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
 from receipt_watcher.web.pages.texts.german_codes import WAITS_DE
 from tests.unit.delivery.worker_world import URL
@@ -101,3 +106,44 @@ def test_what_waits_in_an_inbox_is_said_in_the_readers_language(office: Office) 
     assert " ".join(WAITS_DE[WaitReason.INCOMPLETE]) in words_of(german)
     assert WaitReason.INCOMPLETE.advice not in german
     assert f'lang="en">{found}<' in german
+
+
+def test_times_in_sentences_are_the_visitors(office: Office) -> None:
+    """Each time on the overview is one that the script writes in the visitor's zone: those in sentences, too."""
+    now = office.clock.now
+    office.holds.hold(URL, HoldKind.ANSWERS, "503", now, now + 60)
+    window = Closed("office", "22:00-06:00", now + 3600, 2)
+    office.inbox = inbox_state(unavailable="gone", unavailable_since=now, closed=(window,))
+    record_at(office.log, now, State.QUEUED)
+    html = office.get("/").text
+    assert f'Next try <time datetime="{iso_time(now + 60)}">' in html
+    assert html.count(f'since <time datetime="{iso_time(now)}">') == 2
+    assert f'2 receipts wait until <time datetime="{iso_time(now + 3600)}">' in html
+    assert re.search(r'<title data-hour="[^"]+Z" data-after=": 1">\d\d:00: 1</title>', html)
+
+
+def test_a_hold_names_inbox_and_workflow(office: Office) -> None:
+    """Each hold says whose receipts wait and to which workflow they go; one of nothing configured names none."""
+    name = DestinationNames([URL]).name_of(URL)
+    way = f"Inbox office → workflow of N8N at {name}"
+    office.holds.missed(URL, "502")
+    assert office.shown("/").count(way) == 1
+    office.holds.hold(URL, HoldKind.SILENCE, "503", office.clock.now, office.clock.now + 60)
+    assert office.shown("/").count(way) == 1
+    office.log.manual_holds.hold(HoldTarget.INBOX, "office", "", office.clock.now)
+    office.log.manual_holds.hold(HoldTarget.DESTINATION, URL, "", office.clock.now)
+    office.log.manual_holds.hold(HoldTarget.DESTINATION, "https://gone.lan/x", "", office.clock.now)
+    assert office.shown("/").count(way) == 3
+    assert "at gone.lan" in office.shown("/")
+    assert "workflow of N8N at gone.lan" not in office.shown("/")
+
+
+def test_failures_are_grouped_by_their_cause(office: Office) -> None:
+    """The overview says once for each cause how many failed and what to do; without a failure it says nothing."""
+    assert "Failures by cause" not in office.shown("/")
+    for number in range(3):
+        office.failed(f"{number}.pdf", Reason.ENCRYPTED)
+    office.failed("other.pdf", Reason.EMPTY)
+    text = office.shown("/")
+    assert f"3 receipts: {Reason.ENCRYPTED.meaning} {Reason.ENCRYPTED.advice} 1 receipt: {Reason.EMPTY.meaning}" in text
+    assert text.count(Reason.ENCRYPTED.advice) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from receipt_watcher.cli.demo import samples
+from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event
 from receipt_watcher.report.explain import Explainer
@@ -107,3 +108,23 @@ def test_a_file_that_is_away_has_no_picture_now(office: Office) -> None:
     assert office.get(f"/receipts/{job.job_id}/picture").status_code == 503
     assert office.get(f"/receipts/{job.job_id}").status_code == 200
     assert office.get("/receipts/no-such-job/picture").status_code == 404
+
+
+def test_line_breaks_of_a_message_stay(office: Office) -> None:
+    """What N8N said in several lines stands in several lines: as message, in the history and in the explanation."""
+    job = office.failed(message="no sum\nline 2 of it")
+    office.log.histories.note(job.job_id, office.clock.now, "upload", detail="first\nsecond")
+    for path in (f"/receipts/{job.job_id}", "/failed", "/receipts", "/"):
+        html = office.get(path).text
+        assert "no sum\nline 2 of it" in html, path
+        assert "\\n" not in html, path
+    html = office.get(f"/receipts/{job.job_id}").text
+    assert "first\nsecond" in html
+
+
+def test_the_time_of_retention_is_the_visitors(office: Office) -> None:
+    """When retention removed a file is a time that the script writes in the visitor's zone."""
+    job = office.failed()
+    office.log.database.change("UPDATE job SET removed_at = ? WHERE job_id = ?", office.clock.now, job.job_id)
+    html = office.get(f"/receipts/{job.job_id}").text
+    assert f'removed by retention <time datetime="{iso_time(office.clock.now)}">' in html
