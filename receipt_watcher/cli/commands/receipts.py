@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 @click.option("--inbox", default=None, shell_complete=completion.inboxes, help="Only those of this inbox.")
 @click.option("--since", default=None, help="Recorded since then: 2h, 3 days ago, yesterday, 2026-11-01.")
 @click.option("--name", default=None, help="Only files whose name is like this, such as '*.pdf'; case does not count.")
+@click.option("--words", default=None, help="Only with each of these words in name or message; quotes keep a phrase.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--json-lines", "as_lines", is_flag=True, help="Print JSON, one job on a line.")
 @json_option
@@ -66,6 +67,7 @@ def jobs(
     inbox: str | None,
     since: str | None,
     name: str | None,
+    words: str | None,
     limit: int,
     as_lines: bool,
     as_json: bool,
@@ -75,9 +77,12 @@ def jobs(
     Example: receipt-watcher jobs --status failure --since yesterday --name '*.pdf'
     """
     from receipt_watcher.cli.times import moment_of
+    from receipt_watcher.jobs.log.queries.search import Wanted
 
     if as_json and as_lines:
         raise click.UsageError("Give one of the two: --json, or --json-lines.")
+    if name and words:
+        raise click.UsageError("Give one of the two: --name, or --words.")
     try:
         begin = None if since is None else moment_of(since, datetime.now())  # noqa: DTZ005 - the office's clock is meant
     except ValueError as error:
@@ -86,7 +91,10 @@ def jobs(
     config = load_config(config_file)
     with open_log(config) as log:
         chosen = [State(state) for state in states]
-        listed = log.lookups.listing(states=chosen, inbox=inbox, since=begin, name=name, limit=limit)
+        if words:
+            listed = log.search.newest(Wanted(text=words, states=chosen, inbox=inbox, since=begin), limit)
+        else:
+            listed = log.lookups.listing(states=chosen, inbox=inbox, since=begin, name=name, limit=limit)
     if as_lines:
         for job in listed:
             click.echo(json.dumps(job_view(job, file_path_of(config, job)), ensure_ascii=False))

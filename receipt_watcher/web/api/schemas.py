@@ -76,7 +76,8 @@ class Choice(Taken):
     inbox: Words | None = Field(default=None, description="Of this inbox.")
     q: Words = Field(
         default="",
-        description="With these words in the file's name or the message; or an id, or its first nine letters at least.",
+        description="With each of these words in the file's name or the message, in any order; quotes keep a phrase. "
+        "Or an id, or at least its first nine letters.",
     )
     since: Moment | None = Field(default=None, description="Taken in from then on.")
     until: Moment | None = Field(default=None, description="Taken in before then.")

@@ -51,6 +51,10 @@ def four_jobs(job_log: JobLog) -> JobLog:
         (("--since", "30 minutes ago"), ["scan_2.pdf", "photo.jpg"]),
         (("--since", "2h", "--status", "failure", "--status", "success"), ["Scan_1.PDF"]),
         (("--name", "*.pdf", "--limit", "1"), ["scan_2.pdf"]),
+        (("--words", "pdf SCAN"), ["scan_2.pdf", "Scan_1.PDF"]),
+        (("--words", "pdf scan", "--limit", "1"), ["scan_2.pdf"]),
+        (("--words", "scan", "--inbox", "office", "--since", "2h", "--status", "failure"), ["Scan_1.PDF"]),
+        (("--words", '"pdf scan"'), []),
     ],
 )
 def test_filters(words: tuple[str, ...], expected: list[str], command: Command, four_jobs: JobLog) -> None:
@@ -68,6 +72,7 @@ def test_json_lines(command: Command, four_jobs: JobLog) -> None:
     "words",
     [
         ("jobs", "--json", "--json-lines"),
+        ("jobs", "--name", "*.pdf", "--words", "scan"),
         ("balance", "--force"),
         ("balance", "--force", "--csv", "-"),
         ("n8n-workflow", "echo", "--credentials"),

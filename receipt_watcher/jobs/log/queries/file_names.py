@@ -11,6 +11,8 @@ import re
 import unicodedata
 
 _SPECIAL = re.compile(r"([%_\\])")
+#: A phrase between quotes, or else a word.
+_WORD = re.compile(r'"([^"]*)"|(\S+)')
 _SET = re.compile(r"\[!?\]?[^\]]*\]")
 
 
@@ -19,9 +21,14 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
-def like_of_words(words: str) -> str:
-    """Return the pattern of LIKE (escape: backslash) that fits at least all that has these words."""
-    return f"%{_like(unicodedata.normalize('NFC', words.strip()))}%"
+def words_of(text: str) -> list[str]:
+    """Return the words of a search; those between quotes are one phrase."""
+    return [word for phrase, single in _WORD.findall(text) if (word := phrase.strip() or single.strip('"'))]
+
+
+def like_of_word(word: str) -> str:
+    """Return the pattern of LIKE (escape: backslash) that fits at least all that has this word or phrase."""
+    return f"%{_like(unicodedata.normalize('NFC', word))}%"
 
 
 def like_of_glob(glob: str) -> str:

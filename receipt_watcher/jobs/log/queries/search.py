@@ -20,7 +20,7 @@ from itertools import islice, product
 from receipt_watcher.jobs.job import Job, job_id_prefix
 from receipt_watcher.jobs.log.engine.sqlite import Database
 from receipt_watcher.jobs.log.histories import Histories
-from receipt_watcher.jobs.log.queries.file_names import composed, like_of_words
+from receipt_watcher.jobs.log.queries.file_names import composed, like_of_word, words_of
 from receipt_watcher.jobs.log.queries.lookups import Lookups
 from receipt_watcher.jobs.log.tables import IS_OPEN, SELECT_JOB, job_of
 from receipt_watcher.jobs.reasons import Reason
@@ -33,6 +33,9 @@ PAGE_ROWS = 50
 STRETCH_ROWS = 20_000
 
 _BY_IDS = f"{SELECT_JOB} WHERE job_id IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own text
+
+#: So many words the log is asked for, the longest; the others are looked for in what it gives.
+_ASKED_WORDS = 5
 
 #: So many failures are grouped by their reason, the last ones.
 FAILURE_ROWS = 1000
@@ -57,7 +60,8 @@ _Condition = tuple[str, list[object]]
 class Wanted:
     """The receipts that are looked for; `since` to before `until` is when they came. All of it must fit.
 
-    The text stands in the file's name or the message, or is an id, or its beginning of nine characters or more.
+    Each word of the text stands in the file's name or the message, in any order; quotes keep a phrase. Or the text is
+    an id, or its beginning of nine characters or more.
     """
 
     text: str = ""
@@ -128,11 +132,20 @@ class Search:
             return self._page(replace(wanted, text=""), place, limit, text)
         return self._page(wanted, place, limit)
 
+    def newest(self, wanted: Wanted, limit: int) -> list[Job]:
+        """Return the newest receipts that fit, however deep they lie."""
+        jobs: list[Job] = []
+        place: Cursor | None = Cursor()
+        while place is not None and len(jobs) < limit:
+            page = self.page(wanted, place, limit - len(jobs))
+            jobs, place = jobs + page.jobs, page.older
+        return jobs
+
     def _page(self, wanted: Wanted, place: Cursor, limit: int, prefix: str = "") -> Page:
         groups = self._groups(wanted)
         stretch = max(1, STRETCH_ROWS // len(groups))
         bounds = _bounds(wanted, place, prefix)
-        rounds = [self._ids([group, *bounds], wanted.text, place, limit + 1, stretch) for group in groups]
+        rounds = [self._ids([group, *bounds], words_of(wanted.text), place, limit + 1, stretch) for group in groups]
         ends = [end for _, end in rounds if end is not None]
         reached = (min if place.is_newer else max)(ends, default=None)
         # In several states one id may be: it changed just between two questions.
@@ -163,10 +176,10 @@ class Search:
         return [("inbox = ? AND state = ?", [*values]) for values in together] or [("0", [])]
 
     def _ids(
-        self, conditions: list[_Condition], text: str, place: Cursor, limit: int, stretch: int
+        self, conditions: list[_Condition], words: list[str], place: Cursor, limit: int, stretch: int
     ) -> tuple[list[str], str | None]:
         """Return ids in the order of the search, and how far it came where that is not the end."""
-        if not text:
+        if not words:
             where, values = _joined(conditions)
             statement = f"SELECT job_id FROM job WHERE {where} ORDER BY job_id {_order(place)} LIMIT ?"  # noqa: S608 - our own text
             return [str(job_id) for (job_id,) in self._database.select(statement, *values, limit)], None
@@ -174,10 +187,12 @@ class Search:
         if end is not None:
             conditions = [*conditions, ("job_id <= ?" if place.is_newer else "job_id >= ?", [end])]
         either = "(filename LIKE ? ESCAPE '\\' OR message LIKE ? ESCAPE '\\')"
-        where, values = _joined([*conditions, (either, [like_of_words(text)] * 2)])
+        longest = sorted(words, key=len, reverse=True)[:_ASKED_WORDS]
+        having: list[_Condition] = [(either, [like_of_word(word)] * 2) for word in longest]
+        where, values = _joined([*conditions, *having])
         statement = f"SELECT job_id, filename, message FROM job WHERE {where} ORDER BY job_id {_order(place)} LIMIT ?"  # noqa: S608
         rows = self._database.select(statement, *values, limit)
-        ids = [str(job_id) for job_id, filename, message in rows if _has(text, filename, message)]
+        ids = [str(job_id) for job_id, filename, message in rows if _has(words, filename, message)]
         if len(rows) == limit:  # it may go on behind the last of them, which need not fit, either
             end = None if len(ids) == limit else str(rows[-1][0])
         return ids, end
@@ -266,6 +281,6 @@ def _is_within(job_id: str, reached: str, place: Cursor) -> bool:
     return job_id <= reached if place.is_newer else job_id >= reached
 
 
-def _has(text: str, filename: str, message: str | None) -> bool:
-    sought = composed(text.strip())
-    return sought in composed(filename) or sought in composed(message or "")
+def _has(words: Sequence[str], filename: str, message: str | None) -> bool:
+    places = composed(filename), composed(message or "")
+    return all(any(composed(word) in place for place in places) for word in words)

@@ -93,8 +93,10 @@ def fits(job: Job, wanted: Wanted) -> bool:
     def plain(text: str) -> str:
         return unicodedata.normalize("NFC", text.casefold())
 
+    words = PHRASES.get(wanted.text) or wanted.text.split()
+    texts = [plain(job.filename), plain(job.message or "")]
     return (
-        (not wanted.text or any(plain(wanted.text) in plain(text or "") for text in (job.filename, job.message)))
+        all(any(plain(word) in text for text in texts) for word in words)
         and (not wanted.states or job.state in wanted.states)
         and (wanted.inbox is None or job.inbox == wanted.inbox)
         and (wanted.since is None or job.created_at >= wanted.since)
@@ -102,9 +104,14 @@ def fits(job: Job, wanted: Wanted) -> bool:
     )
 
 
+#: Texts with quotes, and what they look for.
+PHRASES = {'"keine Summe"': ["keine Summe"], '"Summe keine"': ["Summe keine"], 'söhne " "': ["söhne"], 'a"': ["a"]}
+TEXTS = ["", "scan", "müller", "MÜLLER", "%", "_", "\\", "summe", "ÜBER", "x", "söhne", "a", "&", "söhne  müller"]
+TEXTS += ["summe MÜLLER keine", "keine booked", "a e i n s u m", *PHRASES]
+
 WANTED = st.builds(
     Wanted,
-    text=st.sampled_from(["", "scan", "müller", "MÜLLER", "%", "_", "\\", "summe", "ÜBER", "x", "söhne", "a"]),
+    text=st.sampled_from(TEXTS),
     states=st.lists(st.sampled_from(list(State)), unique=True, max_size=3),
     inbox=st.sampled_from([None, "office", "till", "nowhere"]),
     since=st.sampled_from([None, NOON + 1800.0]),
@@ -150,6 +157,25 @@ def test_letters_are_found_however_they_are_composed(log: JobLog) -> None:
     record(log, NOON + 1, filename="Überweisung 2.pdf")
     for text in ("überweisung", unicodedata.normalize("NFD", "ÜBERWEISUNG")):
         assert len(log.search.page(Wanted(text=text)).jobs) == 2
+
+
+def test_each_word_is_looked_for_in_name_and_message(log: JobLog) -> None:
+    """Words are found in any order, one in the name and one in the message; between quotes they stay together."""
+    record(log, NOON, State.FAILURE, filename="Rechnung Müller 2026.pdf", message="keine Summe gefunden")
+    record(log, NOON + 1, filename="Rechnung 2025.pdf")
+    for text, count in {
+        "müller rechnung": 1,
+        "summe 2026": 1,
+        "rechnung": 2,
+        "rechnung fehlt": 0,
+        '"Rechnung Müller"': 1,
+        '"Müller Rechnung"': 0,
+        '"keine summe" 2026': 1,
+        '"2026 keine"': 0,
+    }.items():
+        assert len(log.search.page(Wanted(text=text)).jobs) == len(log.search.newest(Wanted(text=text), 9)) == count, (
+            text
+        )
 
 
 def test_a_job_is_found_by_the_beginning_of_its_id(log: JobLog) -> None:
