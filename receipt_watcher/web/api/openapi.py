@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
+from receipt_watcher.config.roles import roles_with
 from receipt_watcher.web.api import schemas
-from receipt_watcher.web.api.operations import BESIDE, BINARY, OPERATIONS, PATH_NAMES, Operation
+from receipt_watcher.web.api.operations import BESIDE, BINARY, OPERATIONS, PATH_NAMES, TAGS, Operation
+
+_ABOUT = """\
+The API of receipt-watcher, which sends receipts from folders and uploads to workflows of N8N.
+
+* Send a token as `Authorization: Bearer …`. On the daemon's own machine a role without a token may be set.
+* Times are ISO 8601 with an offset.
+* Lists are pages: call again with `cursor` set to `next_cursor`, until that is null. A page may be short.
+* Errors are `application/problem+json` (RFC 9457) with a `code` for programs and the `correlation_id` of the log.
+"""
+
+#: The ends of the first statement of a summary.
+_SHORT_ENDS = re.compile(r"[:;.,] ")
+
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
 
 
 def problems_of(operation: Operation) -> list[int]:
@@ -28,7 +44,8 @@ def openapi(version: str, root_path: str) -> dict[str, Any]:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(name, operation, parts)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "receipt-watcher", "version": version},
+        "info": {"title": "receipt-watcher", "version": version, "description": _ABOUT},
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "servers": [{"url": root_path or "/"}],
         "paths": paths,
         "components": {
@@ -44,7 +61,9 @@ def openapi(version: str, root_path: str) -> dict[str, Any]:
 def _described(name: str, operation: Operation, parts: dict[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": name,
-        "summary": operation.summary,
+        "tags": [operation.tag],
+        "summary": _SHORT_ENDS.split(operation.summary)[0].rstrip("."),
+        "description": _description(operation),
         "parameters": [*_path_parameters(operation), *_headers(operation), *_query(operation, parts)],
         "responses": {},
         # What runs on this machine may need neither, so that nothing is one of the alternatives.
@@ -62,14 +81,22 @@ def _described(name: str, operation: Operation, parts: dict[str, Any]) -> dict[s
     return described
 
 
+def _description(operation: Operation) -> str:
+    """Return what an operation does, who may call it, and its call by curl."""
+    who = "anybody" if operation.right is None else ", ".join(roles_with(operation.right))
+    lines = [operation.summary, f"May be called by: {who}."]
+    return "\n\n".join([*lines, f"Example: `curl {operation.curl}`"] if operation.curl else lines)
+
+
 def _answer(answer: type[Any] | str | None, parts: dict[str, Any]) -> dict[str, Any]:
     if answer is None:
         return {"description": "Done."}
     if isinstance(answer, str):
-        media = "*/*" if answer == BINARY else answer
-        return {"description": "As it is.", "content": {media: {}}}
+        if answer == BINARY:  # generated clients know the first of the two; the file's own kind comes
+            return {"description": "The bytes of the file.", "content": {BINARY: _BYTES, "*/*": _BYTES}}
+        return {"description": f"Text, as {answer}.", "content": {answer: {"schema": {"type": "string"}}}}
     schema = {"type": "object"} if answer is schemas.Given else _reference(answer, parts, "serialization")
-    description = (answer.__doc__ or "").strip() if answer is not schemas.Given else "The table."
+    description = (answer.__doc__ or "").strip() if answer is not schemas.Given else "This document."
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 

@@ -19,10 +19,11 @@ BINARY, EVENTS = "application/octet-stream", "text/event-stream"
 class Operation:
     """One call.
 
-    `right` is None where nobody needs one; `answers` are the good ones, by status, `problems` the others' statuses.
-    `curl` is what follows `curl` in a shell, $AT being where we listen.
+    `tag` is the group that it belongs to, and `right` is None if nobody needs one. `answers` are the good ones, by
+    status, `problems` the others' statuses. `curl` is what follows `curl` in a shell, $AT being where we listen.
     """
 
+    tag: str
     method: Literal["GET", "POST", "DELETE"]
     path: str
     right: Right | None
@@ -43,8 +44,21 @@ _INBOX = "/api/v1/inboxes/{inbox}"
 #: The meaning of the names in paths that need a word.
 PATH_NAMES = {"destination": "Its name, as `GET /api/v1/holds` gives it, with `#` written as `%23`."}
 
+#: The groups of calls, in the order of a reader.
+TAGS = {
+    "Jobs": "One job is one receipt: find jobs, follow them, retry, cancel or settle them, and get their files.",
+    "Receipts": "Hand in receipts.",
+    "Inboxes": "The folders that receipts come from: their state, and holds by hand.",
+    "Destinations": "The workflows of N8N: their holds, and whether they can be reached.",
+    "Events": "What happens to all jobs, as a stream.",
+    "Sessions": "Sign in and out with a browser.",
+    "Callbacks": "What N8N calls to report the outcome of a job.",
+    "Monitoring": "Health, metrics and this document.",
+}
+
 OPERATIONS: dict[str, Operation] = {
     "jobs": Operation(
+        tag="Jobs",
         method="GET",
         path="/api/v1/jobs",
         right=Right.READ,
@@ -54,6 +68,7 @@ OPERATIONS: dict[str, Operation] = {
         curl='"$AT/api/v1/jobs?status=failure&status=cancelled&limit=10"',
     ),
     "job": Operation(
+        tag="Jobs",
         method="GET",
         path=_JOB,
         right=Right.FOLLOW,
@@ -63,6 +78,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="$AT/api/v1/jobs/$JOB",
     ),
     "attempts": Operation(
+        tag="Jobs",
         method="GET",
         path=f"{_JOB}/attempts",
         right=Right.FOLLOW,
@@ -73,6 +89,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="$AT/api/v1/jobs/$JOB/attempts",
     ),
     "history": Operation(
+        tag="Jobs",
         method="GET",
         path=f"{_JOB}/history",
         right=Right.FOLLOW,
@@ -83,6 +100,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="$AT/api/v1/jobs/$JOB/history",
     ),
     "file": Operation(
+        tag="Jobs",
         method="GET",
         path=f"{_JOB}/file",
         right=Right.READ,
@@ -93,6 +111,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="-OJ $AT/api/v1/jobs/$JOB/file",
     ),
     "retry": Operation(
+        tag="Jobs",
         method="POST",
         path=f"{_JOB}/retry",
         right=Right.CHANGE,
@@ -103,6 +122,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="-X POST $AT/api/v1/jobs/$JOB/retry",
     ),
     "settle": Operation(
+        tag="Jobs",
         method="POST",
         path=f"{_JOB}/settle",
         right=Right.CHANGE,
@@ -113,6 +133,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="""--json '{"delivered": true}' $AT/api/v1/jobs/$JOB/settle""",
     ),
     "cancel": Operation(
+        tag="Jobs",
         method="POST",
         path=f"{_JOB}/cancel",
         right=Right.CHANGE,
@@ -122,6 +143,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="-X POST $AT/api/v1/jobs/$JOB/cancel",
     ),
     "retry_all": Operation(
+        tag="Jobs",
         method="POST",
         path="/api/v1/jobs/retry",
         right=Right.CHANGE,
@@ -132,6 +154,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="""--json '{"status": ["failure"], "inbox": "office"}' $AT/api/v1/jobs/retry""",
     ),
     "upload": Operation(
+        tag="Receipts",
         method="POST",
         path="/api/v1/receipts/upload",
         right=Right.UPLOAD,
@@ -146,6 +169,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="-F file=@receipt.jpg -F inbox=office -H 'Idempotency-Key: scan-0042' $AT/api/v1/receipts/upload",
     ),
     "inboxes": Operation(
+        tag="Inboxes",
         method="GET",
         path="/api/v1/inboxes",
         right=Right.READ,
@@ -154,6 +178,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="$AT/api/v1/inboxes",
     ),
     "hold_inbox": Operation(
+        tag="Inboxes",
         method="POST",
         path=f"{_INBOX}/hold",
         right=Right.CHANGE,
@@ -164,6 +189,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="""--json '{"why": "the scanner is being moved"}' $AT/api/v1/inboxes/office/hold""",
     ),
     "resume_inbox": Operation(
+        tag="Inboxes",
         method="POST",
         path=f"{_INBOX}/resume",
         right=Right.CHANGE,
@@ -173,6 +199,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="-X POST $AT/api/v1/inboxes/office/resume",
     ),
     "holds": Operation(
+        tag="Destinations",
         method="GET",
         path="/api/v1/holds",
         right=Right.READ,
@@ -181,6 +208,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="$AT/api/v1/holds",
     ),
     "hold": Operation(
+        tag="Destinations",
         method="POST",
         path=_HOLD,
         right=Right.CHANGE,
@@ -191,6 +219,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="""--json '{"why": "n8n is being updated"}' $AT/api/v1/holds/$DESTINATION""",
     ),
     "resume": Operation(
+        tag="Destinations",
         method="POST",
         path=f"{_HOLD}/resume",
         right=Right.CHANGE,
@@ -200,6 +229,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="-X POST $AT/api/v1/holds/$DESTINATION/resume",
     ),
     "test_connection": Operation(
+        tag="Destinations",
         method="POST",
         path="/api/v1/test-connection",
         right=Right.ADMINISTER,
@@ -208,6 +238,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="-X POST $AT/api/v1/test-connection",
     ),
     "events": Operation(
+        tag="Events",
         method="GET",
         path="/api/v1/events",
         right=Right.READ,
@@ -218,6 +249,7 @@ OPERATIONS: dict[str, Operation] = {
         curl='-N -m 2 "$AT/api/v1/events?after=0"',
     ),
     "session": Operation(
+        tag="Sessions",
         method="GET",
         path="/api/v1/session",
         right=Right.FOLLOW,
@@ -226,6 +258,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="$AT/api/v1/session",
     ),
     "sign_in": Operation(
+        tag="Sessions",
         method="POST",
         path="/api/v1/session",
         right=None,
@@ -236,6 +269,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="""-c cookies --json "{\\"token\\": \\"$TOKEN\\"}" $AT/api/v1/session""",
     ),
     "sign_out": Operation(
+        tag="Sessions",
         method="DELETE",
         path="/api/v1/session",
         right=Right.FOLLOW,
@@ -244,6 +278,7 @@ OPERATIONS: dict[str, Operation] = {
         curl="-X DELETE $AT/api/v1/session",
     ),
     "openapi": Operation(
+        tag="Monitoring",
         method="GET",
         path="/openapi.json",
         right=None,
@@ -256,6 +291,7 @@ OPERATIONS: dict[str, Operation] = {
 #: Operations that other parts of `web` answer, for the sake of openapi.json.
 BESIDE: dict[str, Operation] = {
     "callback": Operation(
+        tag="Callbacks",
         method="POST",
         path=f"{_JOB}/callback",
         right=None,
@@ -265,9 +301,15 @@ BESIDE: dict[str, Operation] = {
         problems=(401, 404, 408, 409, 413, 422, 429),
     ),
     "live": Operation(
-        method="GET", path="/health/live", right=None, summary="The process turns.", answers={200: schemas.StatusAnswer}
+        tag="Monitoring",
+        method="GET",
+        path="/health/live",
+        right=None,
+        summary="The process turns.",
+        answers={200: schemas.StatusAnswer},
     ),
     "ready": Operation(
+        tag="Monitoring",
         method="GET",
         path="/health/ready",
         right=None,
@@ -275,6 +317,11 @@ BESIDE: dict[str, Operation] = {
         answers={200: schemas.StatusAnswer, 503: schemas.StatusAnswer},
     ),
     "metrics": Operation(
-        method="GET", path="/metrics", right=Right.READ, summary="For Prometheus.", answers={200: "text/plain"}
+        tag="Monitoring",
+        method="GET",
+        path="/metrics",
+        right=Right.READ,
+        summary="For Prometheus.",
+        answers={200: "text/plain"},
     ),
 }

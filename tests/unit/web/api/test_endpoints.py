@@ -537,6 +537,26 @@ def test_openapi_names_each_call(site: ApiSite) -> None:
     assert "#/$defs" not in json.dumps(told)
 
 
+def test_openapi_describes_each_call(site: ApiSite) -> None:
+    """The document and each of its groups and calls has a description; a file is bytes for a generated client."""
+    document = site.ask("GET", "/openapi.json").json()
+    groups = {tag["name"]: tag["description"] for tag in document["tags"]}
+    assert document["info"]["description"]
+    assert all(groups.values())
+    calls = [call for path in document["paths"].values() for call in path.values()]
+    assert {tag for call in calls for tag in call["tags"]} == set(groups)
+    for call in calls:
+        assert len(call["tags"]) == 1, call
+        assert len(call["summary"]) <= 80, call
+        assert call["summary"] in call["description"], call
+        for status, answer in call["responses"].items():
+            assert status in ("200", "204") or answer["content"], call
+            assert all(media["schema"] for media in answer.get("content", {}).values()), call
+    content = document["paths"]["/api/v1/jobs/{job_id}/file"]["get"]["responses"]["200"]["content"]
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    assert content == {"application/octet-stream": binary, "*/*": binary}
+
+
 def test_a_time_span_that_holds_nothing_is_refused(site: ApiSite, log: JobLog) -> None:
     """A list and a retry whose since is not before until are refused, instead of being empty without a word."""
     put(log, 1, state=State.FAILURE, reason=Reason.BROKEN)
