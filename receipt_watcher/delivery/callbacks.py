@@ -9,6 +9,7 @@ after the deadline (`deadlines`) the receipt goes out again under its id.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
@@ -22,12 +23,22 @@ from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.jobs.verdict import KEPT_CHARACTERS, Verdict, in_words
 from receipt_watcher.spool.route import InboxRoute, log_concluded, route_of
+from receipt_watcher.system.display import printable
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 
 #: Characters of an unreadable callback in a job's message; its history has more.
 _SHOWN_CHARACTERS = 500
+
+#: The line in a job's history about a callback that bore a wrong token, and characters of its body there.
+REFUSED_EVENT = "callback.refused"
+_REFUSED_CHARACTERS = 200
+
+#: The words for an admin if callbacks come, and none with a right token.
+REFUSED_WORDS = (
+    "callbacks bear a wrong token; compare the header X-Callback-Token in the workflow with callback.secret_token"
+)
 
 
 class Reception(StrEnum):
@@ -142,6 +153,33 @@ class Callbacks:
         """Return where a job goes; None if its inbox is not configured any more."""
         route = route_of(self._routes, job)
         return None if route is None else route.branch_of(job).webhook_url
+
+    def awaits(self, job_id: str) -> bool:
+        """Return whether a callback for a job is awaited, and none with a wrong token has come yet."""
+        job = self._log.lookups.get(job_id)
+        is_under_way = job is not None and job.state in (State.DELIVERING, State.PROCESSING)
+        return is_under_way and not self._log.histories.has(job_id, REFUSED_EVENT)
+
+    def note_wrong_token(self, job_id: str, body: bytes, why: str) -> None:
+        """Keep that a callback which was awaited bore a wrong token: it changes nothing, but tells why none arrives.
+
+        Once for each job, with the digest of the body and its beginning. Several jobs hold the destination, as several
+        that stay silent do; `why` says what was wrong with the token.
+        """
+        now = self._clock()
+        with self._log.database.transaction():
+            job = self._log.lookups.get(job_id)
+            if job is None or not self.awaits(job_id):
+                return
+            shown = printable(body[:_REFUSED_CHARACTERS].decode("utf-8", "backslashreplace"))
+            detail = f"{why}; {len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}: {shown}"
+            self._log.histories.note(job_id, now, "callback.refused", detail=detail)
+            url = self._url_of(job)
+            if url is None:
+                return
+            message = f"N8N's {REFUSED_WORDS}"
+            if self._holds.unreadable(url, job_id, message, now, now + self._probe_seconds):
+                logger.warning("destination.held", inbox=job.inbox, message=message)
 
     def keep_unreadable(self, job_id: str, body: bytes, why: str) -> bool:
         """Keep an authenticated callback that cannot be read: N8N posts it only once. Return whether the job exists.

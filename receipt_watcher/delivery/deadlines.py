@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import structlog
 
+from receipt_watcher.delivery.callbacks import REFUSED_EVENT, REFUSED_WORDS
 from receipt_watcher.delivery.naming import branch_keys_of
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, HoldKind, Holds
+from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, DestinationState, HoldKind, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
@@ -23,6 +24,9 @@ from receipt_watcher.spool.route import InboxRoute, log_concluded, route_of
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
+
+#: So long a hold for missing callbacks waits for a callback, a test or an admin, before what has no resend left fails.
+SILENCE_SECONDS = 86400.0
 
 #: A callback that was heard so short a time ago shows that callbacks arrive. By taste: some looks for deadlines.
 _HEARD_LATELY_SECONDS = 10.0
@@ -72,7 +76,8 @@ class Deadlines:
                 continue  # nothing may be sent again; a resume gives each its whole time anew
             now = self._clock()
             branches = branch_keys_of(self._routes, url)
-            below = self._settings.max_resends if self._holds.of(url).is_held else None
+            standing = self._holds.of(url)
+            below = self._settings.max_resends if standing.is_held and not _is_silent_for_long(standing, now) else None
             for job in self._log.lookups.overdue(branches, now, below):
                 if not self._may_expire(url, branches, job, now):
                     continue
@@ -89,12 +94,14 @@ class Deadlines:
 
         Else a hold would last until the next receipt is dropped, perhaps for ever: the overdue job becomes its probe.
         A job without resends left, or one that is sent once, waits for another one's luck, so the hold stays until that
-        one was accepted: N8N may have booked it, and does not know repeats by itself.
+        one was accepted: N8N may have booked it, and does not know repeats by itself. While N8N accepts receipts, and
+        only callbacks are missing, there may never be another one: after a day nobody waits for it any more.
         """
         standing = self._holds.of(url)
         if not standing.is_held:
             return True
-        if now < (standing.probe_at or 0.0) or job.resends >= self._settings.max_resends or self._is_sent_once(job):
+        is_last = job.resends >= self._settings.max_resends or self._is_sent_once(job)
+        if now < (standing.probe_at or 0.0) or (is_last and not _is_silent_for_long(standing, now)):
             return False
         ready = branch_keys_of([route for route in self._routes if route.is_ready], url)
         return self._log.lookups.next_due(ready) is None and not self._log.statistics.count(branches, State.DELIVERING)
@@ -107,10 +114,13 @@ class Deadlines:
     def _is_silence(self, url: str, job: Job) -> bool:
         """Return whether a job without a callback is evidence that none arrives.
 
-        It is not where nobody knows that N8N took it, nor where a callback was heard just now: else many that N8N lost
-        in a crash would go out again three by three, with a hold and a probe between them.
+        It is not if nobody knows that N8N took it, nor if a callback was heard just now: else many that N8N lost in a
+        crash would go out again three by three, with a hold and a probe between them. Nor if its deadline had passed
+        when a hold was ended: whoever ended it knows that callbacks arrive again.
         """
         was_accepted = job.destination_failed_at is None
+        if (job.deadline_at or 0.0) <= (self._holds.of(url).resumed_at or 0.0):
+            return False
         ago = abs(self._clock() - self._heard_at(url))  # a clock that was set back since proves nothing
         return was_accepted and ago > _HEARD_LATELY_SECONDS
 
@@ -125,6 +135,8 @@ class Deadlines:
             silent_jobs = self._holds.silent(url, job.job_id) if self._is_silence(url, current) else 0
             if silent_jobs >= SILENT_JOBS_BEFORE_HOLD and not self._holds.of(url).is_held:
                 message = "N8N accepts receipts, but no callback arrives; can it reach the callback URL?"
+                if self._log.histories.has(job.job_id, REFUSED_EVENT):
+                    message = f"N8N's {REFUSED_WORDS}"
                 self._holds.hold(url, HoldKind.SILENCE, message, now, now + self._settings.probe_seconds)
                 logger.warning("destination.held", inbox=job.inbox, message=message)
                 return None
@@ -142,6 +154,8 @@ class Deadlines:
             else:
                 seconds, times = self._settings.deadline_seconds, job.resends + 1
                 message = f"No callback within {seconds:g} seconds, sent {times} times."
+                if self._log.histories.has(job.job_id, REFUSED_EVENT):
+                    message = f"{message} N8N's {REFUSED_WORDS}."
                 after = self._log.jobs.advance(
                     job.job_id, Event.EXPIRE, now, reason=Reason.NO_CALLBACK, message=message
                 )
@@ -150,3 +164,7 @@ class Deadlines:
         elif after is not None:
             log_concluded(after, now)
         return after
+
+
+def _is_silent_for_long(standing: DestinationState, now: float) -> bool:
+    return standing.hold_kind is HoldKind.SILENCE and now >= (standing.held_since or now) + SILENCE_SECONDS

@@ -97,6 +97,11 @@ def may_be_booked(job: Job) -> bool:
     return job.state is State.FAILURE and job.reason in MAY_BE_BOOKED
 
 
+def is_overdue(job: Job, now: float) -> bool:
+    """Return whether N8N has a job and has not reported back in time: it may have booked it."""
+    return job.state is State.PROCESSING and job.deadline_at is not None and job.deadline_at <= now
+
+
 def standing_of(job: Job) -> str:
     """Return how a job stands, in words that go on after a semicolon."""
     return f"this one is {job.state.value}" + (f" ({job.reason.value})" if job.reason else "")

@@ -15,11 +15,12 @@ from typing import Any
 from receipt_watcher.config.branches import branch_named
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Inbox
+from receipt_watcher.delivery.callbacks import REFUSED_EVENT, REFUSED_WORDS
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.inbox.wait_reasons import NEVER, WAITS_FOR_PATIENCE, WaitReason
-from receipt_watcher.jobs.job import Folder, Job, job_id_prefix
+from receipt_watcher.jobs.job import Folder, Job, is_overdue, job_id_prefix
 from receipt_watcher.jobs.json_view import full_view, iso_time
 from receipt_watcher.jobs.log.holds import DestinationState
 from receipt_watcher.jobs.log.job_log import JobLog
@@ -242,7 +243,9 @@ class Explainer:
         elif job.state is State.QUEUED:
             answer = _why_queued(self._config, inbox, log, job, self._now)
         else:
-            answer = _what_became(job)
+            answer = _what_became(job, self._now)
+            if job.state is State.PROCESSING and log.histories.has(job.job_id, REFUSED_EVENT):
+                answer += f" N8N's {REFUSED_WORDS}."
         if job.state in OPEN_STATES and not self._is_running:
             answer += " The daemon is not running, so nothing goes on."
         advice = job.reason.advice if job.reason else ""
@@ -253,12 +256,13 @@ class Explainer:
         return Explanation(about, job.state.value, answer, advice=advice, facts=facts, job=view)
 
 
-def _what_became(job: Job) -> str:
+def _what_became(job: Job, now: float) -> str:
     ended_at = iso_time(job.completed_at)
+    awaited = "is overdue since" if is_overdue(job, now) else "is awaited until"
     meaning = f"{job.reason.meaning if job.reason else ''} {job.message or ''}".strip()
     return {
         State.DELIVERING: "It is being sent to N8N.",
-        State.PROCESSING: f"N8N has it; its callback is awaited until {iso_time(job.deadline_at)}.",
+        State.PROCESSING: f"N8N has it; its callback {awaited} {iso_time(job.deadline_at)}.",
         State.DUPLICATE: f"It is a copy of job {job.duplicate_of}, and was not sent.",
         State.SUCCESS: f"It succeeded at {ended_at}.",
         State.CANCELLED: f"An admin cancelled it at {ended_at}.",
@@ -279,7 +283,9 @@ def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float)
         sentences.append(f"Receipts are sent {window.text}; it waits until {iso_time(window.opens_at(now))}.")
     if standing.is_held:
         sentences.append(as_sentence(f"N8N is held since {iso_time(standing.held_since)}: {standing.hold_message}"))
-        sentences += [f"The next probe is at {iso_time(standing.probe_at)}."] if is_open and not hold else []
+        probe_at = standing.next_probe_at(now)
+        probe = "is due now" if probe_at is None else f"is at {iso_time(probe_at)}"
+        sentences += [f"The next probe {probe}."] if is_open and not hold else []
     elif job.move_due:
         sentences.append("Its file is being moved back.")
     elif is_open and not hold:

@@ -236,7 +236,7 @@ class Status:
                     "kind": held.standing.hold_kind,
                     "since": iso_time(held.standing.held_since),
                     "message": held.standing.hold_message,
-                    "next_probe_at": iso_time(held.standing.probe_at),
+                    "next_probe_at": iso_time(held.standing.next_probe_at(self.now)),
                 }
                 for held in self.held
             ],

@@ -179,6 +179,7 @@ def _api_parts(parts: DaemonParts, access: Access, downloads: Downloads) -> ApiP
         feed=Feed(shared.log, shared.wakeups.stopping.is_set),
         inbox_views=lambda: [_inbox_view(gate, shared.log, shared.clock()) for gate in stages.gates],
         reachability_of=lambda url: reachability_of(url, shared.outbound),
+        clock=shared.clock,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from receipt_watcher.delivery.naming import DestinationNames
-from receipt_watcher.jobs.job import Job, may_be_booked, standing_of
+from receipt_watcher.jobs.job import Job, is_overdue, may_be_booked, standing_of
 from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import HoldTarget
@@ -119,7 +119,11 @@ class Actions:
         return after
 
     def _retried(self, job: Job, by: str, *, is_forced: bool = False) -> Job | str:
-        after = self._log.jobs.retry(job.job_id, self._clock(), f"by {by}", is_forced=is_forced)
+        now = self._clock()
+        after = self._log.jobs.retry(job.job_id, now, f"by {by}", is_forced=is_forced)
+        if after is None and is_overdue(job, now) and not is_forced:
+            overdue = f"Its callback is overdue since {iso_time(job.deadline_at)}."
+            return f'{overdue} {MAY_BE_BOOKED_WORDS} Send {{"force": true}} to have it sent again.'
         if after is None and may_be_booked(job) and not is_forced:
             return f'{MAY_BE_BOOKED_WORDS} Settle it, or send {{"force": true}} to have it sent again.'
         return why_not(job, Event.RETRY) if after is None else after
@@ -144,9 +148,10 @@ class Actions:
 
 
 def resume_destination(log: JobLog, url: str, branches: Sequence[str], deadline_seconds: float, now: float) -> bool:
-    """End a hold by hand, or have a destination probed that is held for its answers; return whether it was held.
+    """End a hold, or have a destination probed that is held for its answers; return whether it was held.
 
-    What it was given before has its whole time for the callback again.
+    What it was given before a hold by hand has its whole time for the callback again. What was overdue under a hold for
+    missing callbacks is sent again, as far as it may be: that no callback came was not its fault.
     """
     holds = log.holds
     with log.database.transaction():
@@ -154,8 +159,8 @@ def resume_destination(log: JobLog, url: str, branches: Sequence[str], deadline_
         if was_held:
             log.jobs.extend_deadlines(branches, now + deadline_seconds)
         is_held = holds.of(url).is_held
-        if was_held or is_held:
-            holds.resumed_by_hand(url, now)
+        if (was_held or is_held) and holds.resumed_by_hand(url, now):
+            log.jobs.forget_resends(branches)
     return was_held or is_held
 
 

@@ -9,6 +9,7 @@ Runs in uvicorn's thread; whatever touches the job log runs in a worker thread. 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -44,6 +45,10 @@ _CONCLUDING_THREADS = 8
 #: For how long a callback waits while another program keeps the job log locked. It comes only once, and is kept when it
 #: has waited for longer.
 _PATIENCE_SECONDS = 5.0
+
+#: The same for one with a wrong token, which is only noted, and the most of its body that is read.
+_REFUSED_PATIENCE_SECONDS = 1.0
+_REFUSED_MAX_BYTES = 64 * 1024
 
 _SHOWN_CHARACTERS = 80
 
@@ -93,13 +98,28 @@ class CallbackEndpoint:
         match self._tokens.judge(job_id, request.headers.getlist("x-callback-token")):
             case TokenWorth.WRONG:
                 host = request.client.host if request.client else None
-                raise await self._slowness.refusal(host, job_id, RefusedError(401, _WRONG_TOKEN))
+                refusal = await self._slowness.refusal(host, job_id, RefusedError(401, _WRONG_TOKEN))
+                if refusal.status == 401:  # noqa: PLR2004 - RFC 9110; whoever guesses on and on is not listened to
+                    await self._note_wrong_token(request, job_id, "its X-Callback-Token is missing or wrong")
+                raise refusal
             case TokenWorth.SHARED:
                 logger.warning("callback.shared_token", job_id=job_id[:_SHOWN_CHARACTERS])
+                await self._note_wrong_token(request, job_id, "its X-Callback-Token is the shared one")
                 return problem_response(401, _WHY_NOT_SHARED)
             case TokenWorth.PREVIOUS:
                 logger.info("callback.previous_token", job_id=job_id[:_SHOWN_CHARACTERS])
         return await self._record(request, job_id)
+
+    async def _note_wrong_token(self, request: Request, job_id: str, why: str) -> None:
+        """Keep what N8N said with a wrong token about a job that waits for it; of others not even the body is read."""
+        patience_seconds.set(_REFUSED_PATIENCE_SECONDS)
+        with contextlib.suppress(JobLogError, ClientDisconnect, TimeoutError):
+            async with self._concluding:
+                is_awaited = await run_in_threadpool(self._callbacks.awaits, job_id)
+            if is_awaited:
+                body = await read_body(request, _REFUSED_MAX_BYTES)
+                async with self._concluding:
+                    await run_in_threadpool(self._callbacks.note_wrong_token, job_id, body or b"", why)
 
     async def _record(self, request: Request, job_id: str) -> Response:
         """Read and write down what came with a right token."""

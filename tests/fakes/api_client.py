@@ -97,6 +97,7 @@ class ApiSite(Concluding):
             feed=self.feed,
             inbox_views=lambda: [{"name": route.name} for route in self.routes],
             reachability_of=lambda url: Reachability(self.is_there, f"asked {url}", 0.01),
+            clock=clock,
         )
         self.api = Api(self.access, parts)
         refusals = Slowness(WrongTokens(clock))

@@ -25,6 +25,7 @@ from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from receipt_watcher.cli.check.findings import CheckFinding
+from receipt_watcher.cli.check.hold import end_silence
 from receipt_watcher.cli.demo import samples
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.sending import Accept
@@ -216,6 +217,7 @@ def _send(trip: _Round, url: str) -> Iterator[CheckFinding]:
         yield CheckFinding(
             "ok", f"callback: it reached us ({_ms(seconds)}); round trip {_ms(seconds + accepted - began)}"
         )
+        yield from end_silence(trip.config, url, trip.clock())
     else:
         yield CheckFinding(
             "error", f"callback: a failure ({_ms(seconds)}): {verdict.message}", "look at N8N's executions"
@@ -297,6 +299,9 @@ class _Nobody:
 
     def conclude(self, _job_id: str, _verdict: Verdict) -> Reception:
         raise JobLogError("the daemon is not running")
+
+    def awaits(self, _job_id: str) -> bool:
+        return False
 
     def keep_unreadable(self, _job_id: str, _body: bytes, _why: str) -> bool:
         raise JobLogError("the daemon is not running")

@@ -34,7 +34,7 @@ from receipt_watcher.cli.context import (
 )
 from receipt_watcher.cli.table import print_jobs
 from receipt_watcher.errors import ReceiptWatcherError
-from receipt_watcher.jobs.job import Job, may_be_booked, standing_of
+from receipt_watcher.jobs.job import Job, is_overdue, may_be_booked, standing_of
 from receipt_watcher.jobs.json_view import full_view, iso_time, job_view
 from receipt_watcher.jobs.reasons import MAY_BE_BOOKED_WORDS
 from receipt_watcher.jobs.states import Event, State, next_state
@@ -325,6 +325,9 @@ def _retried(log: JobLog, job: Job, now: float, *, is_forced: bool) -> Job | str
     after = log.jobs.retry(job.job_id, now, "by an admin", is_forced=is_forced)
     if after is None and may_be_booked(job) and not is_forced:
         return f"not retried ({job.reason}). {MAY_BE_BOOKED_WORDS} Then use settle, or retry it with --force"
+    if after is None and is_overdue(job, now) and not is_forced:
+        overdue = f"its callback is overdue since {iso_time(job.deadline_at)}"
+        return f"not retried ({overdue}). {MAY_BE_BOOKED_WORDS} Then retry it with --force"
     return _why_not(job, Event.RETRY) if after is None else after
 
 

@@ -88,6 +88,11 @@ class Histories:
         """Add a line to a job's history."""
         self._database.change(_INSERT_HISTORY, job_id, now, event, from_state, to_state, detail)
 
+    def has(self, job_id: str, event: str) -> bool:
+        """Return whether the history of a job has a line of this event."""
+        statement = "SELECT 1 FROM history WHERE job_id = ? AND event = ? LIMIT 1"
+        return bool(self._database.select(statement, job_id, event))
+
     def lines(self, job_id: str) -> list[dict[str, Any]]:
         """Return what happened to a job, the first first."""
         return self.lines_after(job_id, 0, _ALL)

@@ -54,6 +54,10 @@ class DestinationState:
         """Whether its jobs wait."""
         return self.hold_kind is not None
 
+    def next_probe_at(self, now: float) -> float | None:
+        """Return when it is probed next, in Unix seconds; None if that is as soon as there is a receipt to send."""
+        return self.probe_at if self.is_held and self.probe_at is not None and self.probe_at > now else None
+
     @property
     def trouble(self) -> str | None:
         """The trouble with it, in words that go on after its name; None if there is none."""
@@ -154,11 +158,19 @@ class Holds:
             self._write(url, too_large_job=" ".join(list(jobs)[:2]))  # two are evidence; the first stays one of them
             return len(jobs) > 1
 
-    def resumed_by_hand(self, url: str, now: float) -> None:
-        """Note that an admin lets it go on: what has waited is told from what comes; a probe, where held, is due."""
+    def resumed_by_hand(self, url: str, now: float) -> bool:
+        """Note that an admin lets it go on: what has waited is told from what comes; return whether a hold ended.
+
+        One for its answers is probed now: it ends by itself when N8N takes a receipt. One for missing callbacks ends,
+        for nothing but a callback would prove that they arrive again, and there may be nobody to send one.
+        """
         with self._database.transaction():
-            held = self.of(url).is_held
-            self._write(url, **({"probe_at": now} if held else {"resumed_at": now, "probe_at": None}))
+            kind = self.of(url).hold_kind
+            if kind is HoldKind.ANSWERS:
+                self._write(url, probe_at=now)
+                return False
+            self._write(url, **_NOT_HELD, resumed_at=now, silent_jobs="[]")
+            return kind is HoldKind.SILENCE
 
     def shift_times(self, seconds: float) -> None:
         """Move the times of probes by a jump of the clock, and those that are compared with one another."""

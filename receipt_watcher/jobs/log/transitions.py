@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.jobs.job import Folder, Job, may_be_booked, unknown_outcome
+from receipt_watcher.jobs.job import Folder, Job, is_overdue, may_be_booked, unknown_outcome
 from receipt_watcher.jobs.log.columns import change_columns
 from receipt_watcher.jobs.log.engine.sqlite import Database, marks
 from receipt_watcher.jobs.log.facts import Facts
@@ -122,11 +122,14 @@ class Jobs:
         """Send a failed or cancelled job again; one that may have been booked only if that is forced.
 
         If the examination refused its file and that is overrulable, force has it sent all the same; `detail` says who.
+        One whose callback is overdue may have been booked, too.
         """
         with self._database.transaction():
             before = self._lookups.get(job_id)
-            if before is None or (may_be_booked(before) and not is_forced):
+            if before is None or ((may_be_booked(before) or is_overdue(before, now)) and not is_forced):
                 return None
+            if is_overdue(before, now):
+                return self.advance(before, Event.RESEND, now, detail=detail, next_attempt_at=now, resends=0)
             overrules = is_forced and before.reason in OVERRULABLE
             if overrules:
                 detail = f"{detail}, although it was refused as {before.reason}"

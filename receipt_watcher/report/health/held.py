@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.schedule import clock_text
 from receipt_watcher.delivery.naming import DestinationNames
-from receipt_watcher.jobs.log.holds import DestinationState
+from receipt_watcher.jobs.log.holds import DestinationState, HoldKind
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import State
 
@@ -36,9 +36,14 @@ def held_destination(
     """
     name = names.name_of(standing.url)
     branches = config.branches_to(standing.url)
-    times = (standing.held_since or now, standing.probe_at or now)
-    since, probe_at = (clock_text(at, now, config.notify.zone) for at in times)
+    since = clock_text(standing.held_since or now, now, config.notify.zone)
     inboxes = list(dict.fromkeys(branch.partition("/")[0] for branch in branches))
     waiting = log.statistics.count(branches, State.QUEUED, State.DELIVERING)
-    words = f"N8N at {name} is on hold since {since} ({', '.join(inboxes)}: {waiting} waiting; next try {probe_at})"
+    overdue = len(log.lookups.overdue(branches, now)) if standing.hold_kind is HoldKind.SILENCE else 0
+    probe_at = standing.probe_at or now
+    next_try = clock_text(probe_at, now, config.notify.zone) if probe_at > now else "now"
+    if not waiting:
+        next_try = "with the next receipt"
+    counts = f"{waiting} waiting" + (f", {overdue} without a callback" if overdue else "")
+    words = f"N8N at {name} is on hold since {since} ({', '.join(inboxes)}: {counts}; next try {next_try})"
     return Held(name, standing, inboxes, waiting, words)

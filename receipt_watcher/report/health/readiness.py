@@ -18,6 +18,7 @@ _PUBLIC_WORDS = {
     "disk": "a disk is full, read-only or away",
     "inbox": "the inbox cannot be used",
     "filing": "files cannot be filed",
+    "wrong_token": "callbacks bear a wrong token",
     "blocked": "files need a person",
     "long_wait": "files wait for long",
     "stuck": "receipts are under way for long",

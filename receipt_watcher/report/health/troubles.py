@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from receipt_watcher.config.options import Config
+from receipt_watcher.delivery.callbacks import REFUSED_EVENT, REFUSED_WORDS
 from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.state import InboxState
@@ -44,6 +45,7 @@ class TroubleKind(StrEnum):
     LOG_OUTPUT = "log_output"
     VERSION = "version"
     HOLD = "hold"
+    REFUSED = "wrong_token"
     BLOCKED = "blocked"
     LONG_WAIT = "long_wait"
     STUCK = "stuck"
@@ -71,6 +73,7 @@ _SHORT = {
     TroubleKind.LOG_OUTPUT: "log lines are lost",
     TroubleKind.VERSION: "to be restarted",
     TroubleKind.HOLD: "{name} on hold",
+    TroubleKind.REFUSED: "callbacks of {name} bear a wrong token",
     TroubleKind.BLOCKED: "a person is needed for {things} in {name}",
     TroubleKind.LONG_WAIT: "waiting for long in {name}: {things}",
     TroubleKind.STUCK: "under way for long: {things}",
@@ -202,6 +205,10 @@ class LogTroubles:
             destination = held_destination(self._config, self._log, self._names, state, now)
             text = f"{destination.words}: {state.hold_message}"
             yield Trouble(TroubleKind.HOLD, text, destination.name, destination.waiting, state.held_since)
+        for state in self._holds.all():
+            name = self._names.by_url.get(state.url)
+            if name is not None and any(self._log.histories.has(job_id, REFUSED_EVENT) for job_id in state.silent_jobs):
+                yield Trouble(TroubleKind.REFUSED, f"N8N at {name}: {REFUSED_WORDS}", name)
         yield from self._stuck_ones({state.url for state in held}, now)
         failed = self._log.statistics.failed_since(now - FAILED_SECONDS)
         if failed:

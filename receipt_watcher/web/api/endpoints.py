@@ -73,6 +73,7 @@ class ApiParts:
     feed: Feed
     inbox_views: Callable[[], list[dict[str, Any]]]
     reachability_of: Callable[[str], Reachability]
+    clock: Callable[[], float]
 
 
 class Api:
@@ -269,7 +270,12 @@ class Api:
         inboxes = [route.name for route in self._parts.routes if any(b.webhook_url == url for b in route.branches)]
         by_hand = self._log.manual_holds.of_destination(url)
         return hold_view(
-            self._parts.names.name_of(url), standing, inboxes, by_hand, shows_path=caller.has_right(Right.ADMINISTER)
+            self._parts.names.name_of(url),
+            standing,
+            inboxes,
+            by_hand,
+            now=self._parts.clock(),
+            shows_path=caller.has_right(Right.ADMINISTER),
         )
 
     # --- sessions --------------------------------------------------------------------------------------------------

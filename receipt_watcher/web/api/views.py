@@ -14,7 +14,13 @@ from receipt_watcher.jobs.log.manual_holds import ManualHold, hand_hold_view
 
 
 def hold_view(
-    name: str, standing: DestinationState, inboxes: Sequence[str], by_hand: ManualHold | None, *, shows_path: bool
+    name: str,
+    standing: DestinationState,
+    inboxes: Sequence[str],
+    by_hand: ManualHold | None,
+    *,
+    now: float,
+    shows_path: bool,
 ) -> dict[str, Any]:
     """Return how a destination stands, as JSON takes it; the path of a webhook is for admins only."""
     message = standing.hold_message if standing.is_held else None
@@ -28,7 +34,7 @@ def hold_view(
         "kind": standing.hold_kind.value if standing.hold_kind else None,
         "since": iso_time(standing.held_since),
         "message": message,
-        "next_probe_at": iso_time(standing.probe_at) if standing.is_held else None,
+        "next_probe_at": iso_time(standing.next_probe_at(now)),
         "inboxes": list(inboxes),
         "by_hand": hand_hold_view(by_hand),
     }

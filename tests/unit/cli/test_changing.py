@@ -46,6 +46,27 @@ def test_retry_of_all_that_failed(command: Command, job_log: JobLog) -> None:
     assert [state_of(job_log, job_id) for job_id in ids.values()] == [State.QUEUED, State.SUCCESS, State.CANCELLED]
 
 
+def test_retry_of_what_is_overdue(command: Command, job_log: JobLog) -> None:
+    """A receipt whose callback is overdue may have been booked: --force has it sent again, and nothing else does."""
+    job_id = add(job_log, "scan.jpg", State.PROCESSING)
+    job_log.database.change("UPDATE job SET deadline_at = 1, resends = 2")
+    refused = command("retry", "scan.jpg")
+    assert refused.code == 1
+    assert "its callback is overdue since 1970-01-01T00:00:01" in refused.out
+    assert command("retry", "scan.jpg", "--force").code == 0
+    job = job_log.lookups.get(job_id)
+    assert job is not None
+    assert (job.state, job.resends) == (State.QUEUED, 0)
+
+
+def test_retry_of_what_is_not_overdue(command: Command, job_log: JobLog) -> None:
+    """A receipt that N8N has, and may still report, is not sent again, not even by force."""
+    job_id = add(job_log, "scan.jpg", State.PROCESSING)
+    job_log.database.change("UPDATE job SET deadline_at = ?", time.time() + 900)
+    assert command("retry", "scan.jpg", "--force").out.endswith("not possible, it is processing\n")
+    assert state_of(job_log, job_id) is State.PROCESSING
+
+
 MAYBE = [Reason.OUTCOME_UNKNOWN, Reason.UNREADABLE_VERDICT, Reason.NO_CALLBACK]
 
 

@@ -39,6 +39,18 @@ def test_resume_of_what_the_daemon_holds(command: Command, job_log: JobLog) -> N
     assert (standing.probe_at or 0) <= time.time()
 
 
+def test_resume_of_missing_callbacks(command: Command, job_log: JobLog) -> None:
+    """Where callbacks were missing, a resume ends the hold: nothing else may ever prove that they arrive."""
+    job_id = add(job_log, "scan.pdf", State.PROCESSING)
+    job_log.database.change("UPDATE job SET deadline_at = 1, resends = 2")
+    job_log.holds.hold(WEBHOOK, HoldKind.SILENCE, "no callback", time.time(), time.time() + 900)
+    assert command("resume", "n8n").out == "N8N at 127.0.0.1 goes on within seconds\n"
+    assert not job_log.holds.of(WEBHOOK).is_held
+    job = job_log.lookups.get(job_id)
+    assert job is not None
+    assert (job.deadline_at, job.resends) == (1, 0)
+
+
 def test_resume_gives_time(command: Command, job_log: JobLog) -> None:
     """What N8N was given before the hold has its whole time for the callback again."""
     job_id = add(job_log, "scan.pdf", State.PROCESSING)

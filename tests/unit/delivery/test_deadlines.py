@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from receipt_watcher.delivery.callbacks import Reception
+from receipt_watcher.delivery.deadlines import SILENCE_SECONDS
+from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
 from receipt_watcher.spool.folders import Spool
+from receipt_watcher.web.actions import resume_destination
 from tests.conftest import FakeClock
 from tests.unit.delivery.test_callbacks import DEADLINE_SECONDS, FAILURE, SUCCESS, Concluding
 from tests.unit.delivery.worker_world import ACCEPTED, LOST, URL
@@ -211,6 +214,85 @@ def test_callbacks_that_arrive_again_let_all_go(world: Concluding) -> None:
     assert len(world.deadlines.expire_due()) == 18
     assert not world.holds.of(URL).is_held
     assert {world.job(job).state for job in jobs[1:]} == {State.QUEUED}
+
+
+def silent_without_resends(world: Concluding) -> list[Job]:
+    """Let N8N accept four receipts and call back for none until all have used their resends; return them."""
+    jobs = world.accepted(4)
+    world.expire()
+    for _ in range(9):
+        world.clock.advance(DEADLINE_SECONDS)
+        world.deliver_all()
+        world.deadlines.expire_due()
+    assert world.standing.hold_kind is HoldKind.SILENCE
+    return jobs
+
+
+def resume(world: Concluding) -> None:
+    """Resume the destination as an admin does."""
+    assert resume_destination(world.log, URL, ["office"], DEADLINE_SECONDS, world.clock.now)
+
+
+def test_a_resume_ends_a_hold_for_missing_callbacks(world: Concluding) -> None:
+    """A resume lets all that is overdue go out again at the next look, whatever resends were used up before."""
+    jobs = silent_without_resends(world)
+    before = len(world.destination.delivered)
+    resume(world)
+    assert not world.standing.is_held
+    world.deadlines.expire_due()
+    world.deliver_all()
+    overdue = [job.job_id for job in jobs]
+    assert sorted(world.destination.delivered[before:]) == sorted(overdue)
+    assert not world.standing.is_held
+    for job in jobs:
+        assert world.conclude(job, SUCCESS) is Reception.RECEIVED
+    assert {world.job(job).state for job in jobs} == {State.SUCCESS}
+
+
+def test_a_resume_too_early_holds_again(world: Concluding) -> None:
+    """If callbacks are missing still, three of what was sent again hold the destination once more."""
+    silent_without_resends(world)
+    resume(world)
+    world.deadlines.expire_due()
+    world.deliver_all()
+    world.expire()
+    assert world.standing.hold_kind is HoldKind.SILENCE
+
+
+def test_a_hold_for_missing_callbacks_is_no_dead_end(world: Concluding) -> None:
+    """After a day without a callback, a test or an admin, receipts without resends fail, and no longer wait."""
+    jobs = silent_without_resends(world)
+    spent = [job for job in jobs if world.job(job).state is State.PROCESSING]
+    held_since = world.standing.held_since or 0.0
+    world.clock.now = held_since + SILENCE_SECONDS - 1
+    assert world.deadlines.expire_due() == []
+    world.clock.now = held_since + SILENCE_SECONDS
+    failed = world.deadlines.expire_due()
+    assert {job.job_id for job in failed} == {job.job_id for job in spent}
+    assert {job.reason for job in failed} == {Reason.NO_CALLBACK}
+
+
+def test_what_is_sent_once_gets_its_last_word_too(world: Concluding) -> None:
+    """A receipt that may not be sent again fails as unknown after a day of silence, and is not sent."""
+    jobs = silent_without_resends(world)
+    world.send_once()
+    sent = len(world.destination.delivered)
+    world.clock.now = (world.standing.held_since or 0.0) + SILENCE_SECONDS
+    world.deadlines.expire_due()
+    reasons = {world.job(job).reason for job in jobs if world.job(job).state is State.FAILURE}
+    assert reasons == {Reason.OUTCOME_UNKNOWN}
+    assert len(world.destination.delivered) == sent
+
+
+def test_callbacks_with_a_wrong_token_are_no_silence(world: Concluding) -> None:
+    """What fails for want of a callback says that callbacks came, with a wrong token."""
+    (job,) = world.accepted()
+    world.conclusion.note_wrong_token(job.job_id, b"{}", "its token is wrong")
+    world.expire()
+    world.deliver_all()
+    (failed,) = world.expire()
+    assert failed.reason is Reason.NO_CALLBACK
+    assert "callbacks bear a wrong token" in (failed.message or "")
 
 
 def test_one_job_twice_is_no_evidence(world: Concluding) -> None:

@@ -134,7 +134,10 @@ def test_unknown_job_is_not_found(site: Site) -> None:
 
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "ä", "\udcff"])
 def test_wrong_token_learns_nothing(site: Site, job: Job, token: str | None) -> None:
-    """Without the token the answer is 401, the same whether the job is known or the body readable; nothing is kept."""
+    """Without the token the answer is 401, the same whether the job is known or the body readable; it changes nothing.
+
+    One line of the history of a job that waits for its callback says that one came.
+    """
     history = site.log.histories.lines(job.job_id)
     headers = [] if token is None else [(b"X-Callback-Token", token.encode("utf-8", "surrogateescape"))]
     seen = []
@@ -146,7 +149,9 @@ def test_wrong_token_learns_nothing(site: Site, job: Job, token: str | None) -> 
             seen.append(problem)
     assert seen == [seen[0]] * 6
     assert TOKEN not in str(seen)
-    assert (site.job(job), site.log.histories.lines(job.job_id)) == (job, history)
+    *before, refused = site.log.histories.lines(job.job_id)
+    assert (site.job(job), before) == (job, history)
+    assert (refused["event"], refused["to_state"]) == ("callback.refused", None)
 
 
 def test_token_is_one_header(site: Site, job: Job) -> None:

@@ -236,6 +236,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "event.settle_not_delivered": ("Known not to be delivered", "Nicht gebucht, wie sich zeigte"),
     "event.retry": ("To be tried again", "Wird erneut versucht"),
     "event.cancel": ("Cancelled", "Abgebrochen"),
+    "event.callback.refused": ("N8N called back with a wrong token", "N8N hat sich mit falschem Token gemeldet"),
     "event.callback.late": ("N8N called back once more", "N8N hat sich noch einmal gemeldet"),
     "event.callback.contrary": ("N8N reported a failure after its success", "N8N meldet einen Fehler nach dem Erfolg"),
     "event.callback.unreadable": ("N8N said something that cannot be read", "N8N hat etwas Unlesbares gesagt"),

@@ -30,6 +30,10 @@ TROUBLE_TEXTS: dict[str, tuple[str, str]] = {
         "N8N is on hold. Nothing is lost: receipts wait and go out by themselves when it is back.",
         "N8N ist angehalten. Nichts geht verloren: Belege warten und gehen hinaus, sobald es wieder da ist.",
     ),
+    "trouble.wrong_token": (
+        "Callbacks of N8N at {name} bear a wrong token.",
+        "Rückmeldungen von N8N auf {name} tragen ein falsches Token.",
+    ),
     "trouble.blocked": (
         "{count} file in the inbox {name} needs a person.|{count} files in the inbox {name} need a person.",
         (

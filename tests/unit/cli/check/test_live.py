@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from receipt_watcher.cli.check import live
 from receipt_watcher.cli.demo.received_posts import ReceivedPost
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.sources.load import load
+from receipt_watcher.jobs.log.holds import HoldKind
+from receipt_watcher.jobs.log.job_log import JobLog
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon
 from tests.real.n8n.server import free_port
@@ -64,6 +68,33 @@ def test_round_trip_through_the_daemon(daemon: RunningDaemon, ours: StandIn, pay
         assert "it reached us" in found[-1]["what"]
         assert daemon.recorded() == []
     assert [delivery.payload for delivery in ours.deliveries] == [payload]
+
+
+@contextlib.contextmanager
+def opened_log(daemon: RunningDaemon) -> Iterator[JobLog]:
+    """Open the daemon's job log for a moment."""
+    log = JobLog(daemon.state / "receipts.db")
+    log.database.open()
+    try:
+        yield log
+    finally:
+        log.database.close()
+
+
+def test_a_passing_test_ends_a_hold_for_missing_callbacks(daemon: RunningDaemon, ours: StandIn) -> None:
+    """A callback that reaches us shows that callbacks arrive, so the hold ends; one for N8N's answers stays."""
+    now = time.time()
+    with daemon:
+        with opened_log(daemon) as log:
+            log.holds.hold(ours.webhook_url, HoldKind.SILENCE, "no callback arrives", now, now + 900)
+        _, found = look(daemon)
+        assert found[-1]["what"] == "the hold for missing callbacks is ended; what waits goes on within seconds"
+        with opened_log(daemon) as log:
+            assert not log.holds.of(ours.webhook_url).is_held
+            log.holds.hold(ours.webhook_url, HoldKind.ANSWERS, "503", now, now + 900)
+        assert "it reached us" in look(daemon)[1][-1]["what"]
+        with opened_log(daemon) as log:
+            assert log.holds.of(ours.webhook_url).is_held
 
 
 def test_a_workflow_that_is_none_of_ours(daemon: RunningDaemon, ours: StandIn) -> None:

@@ -88,6 +88,7 @@ def test_the_names_of_notes_stay() -> None:
     assert notes_of_histories() == [
         "callback.contrary",
         "callback.late",
+        "callback.refused",
         "callback.unreadable",
         "file.brought",
         "file.doubtful",
