@@ -39,6 +39,7 @@ from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import CLOSED_STATES
 from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.report.health.checks import Health
+from receipt_watcher.report.http_counts import HttpCounts
 
 #: Durations of deliveries: from an N8N next door that answers at once to n8n.timeout_seconds. Seconds.
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -222,11 +223,13 @@ class Present(Collector):
 class MetricsRegistry:
     """The metrics of one daemon, in registries of its own."""
 
-    def __init__(self, counts: Counts, present: Present) -> None:
+    def __init__(self, counts: Counts, present: Present, http: HttpCounts) -> None:
+        self.http = http
         self._counts = counts
         self._own = CollectorRegistry()
         self._own.register(counts)
         self._own.register(present)
+        self._own.register(http)
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
 

@@ -15,6 +15,7 @@ from receipt_watcher.report.balance.daily import Audit
 from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.report.health.checks import Health
 from receipt_watcher.report.health.troubles import LogTroubles, TroubleList
+from receipt_watcher.report.http_counts import HttpCounts
 from receipt_watcher.report.metrics import Counts, MetricsRegistry, Present
 from receipt_watcher.report.metrics_file import Textfile
 from receipt_watcher.report.overview import DaemonOverview
@@ -91,7 +92,7 @@ def _metrics(shared: SharedParts, stages: StageParts, health: Health) -> Metrics
     present = Present(
         shared.log, shared.holds, stages.gates, health, shared.names, clock=shared.clock, monotonic=shared.monotonic
     )
-    return MetricsRegistry(Counts(shared.log, [route.name for route in stages.routes]), present)
+    return MetricsRegistry(Counts(shared.log, [route.name for route in stages.routes]), present, HttpCounts())
 
 
 def _outbound(shared: SharedParts) -> Outbound:

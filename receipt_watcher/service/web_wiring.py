@@ -7,6 +7,7 @@ What it promises: the one place that knows who may come in, by the options of ht
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from receipt_watcher.config.options import Config
@@ -23,6 +24,7 @@ from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import hand_hold_view
 from receipt_watcher.report.explain import Explainer, Explanation
+from receipt_watcher.report.http_counts import HttpCounts
 from receipt_watcher.service.daemon_parts import DaemonParts, HttpParts, SharedParts, StageParts
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.authorization import Access, Trust
@@ -48,15 +50,15 @@ from receipt_watcher.web.server.thread import App
 from receipt_watcher.web.uploads.receive import Uploads
 
 
-def http_of(shared: SharedParts, stages: StageParts) -> HttpParts:
+def http_of(shared: SharedParts, stages: StageParts, counts: HttpCounts) -> HttpParts:
     """Build what the HTTP side keeps while the daemon runs."""
     config, fetching = shared.config, Fetching(shared.log.lookups.get, stages.routes)
     examiners = Examiners(
         bounds_of(config).for_pictures(), stopping=shared.wakeups.stopping, is_logged=False, pool=stages.pool
     )
     return HttpParts(
-        wrong_callback_tokens=WrongTokens(shared.monotonic),
-        wrong_api_tokens=WrongTokens(shared.monotonic, log_callers),
+        wrong_callback_tokens=WrongTokens(shared.monotonic, count=partial(counts.count_refused_token, "callback")),
+        wrong_api_tokens=WrongTokens(shared.monotonic, log_callers, partial(counts.count_refused_token, "api")),
         pictures=Pictures(
             config.state_dir / "pictures",
             fetching,
@@ -109,6 +111,7 @@ def application_of(parts: DaemonParts) -> tuple[App, Access]:
         ],
         SiteOptions(origins=http.cors_origins, root_path=http.root_path, hsts_seconds=http.hsts_days * 86400),
         ErrorPages(rendering),
+        reports.metrics.http,
     )
     return app, access
 

@@ -72,11 +72,12 @@ def build(
     """
     shared = _shared(config, resources, options, SteadyClock(wall, monotonic), monotonic)
     stages = _stages(shared)
+    reports = report_wiring.reports_of(shared, stages)
     return DaemonParts(
         shared=shared,
         stages=stages,
-        reports=report_wiring.reports_of(shared, stages),
-        http=web_wiring.http_of(shared, stages),
+        reports=reports,
+        http=web_wiring.http_of(shared, stages, reports.metrics.http),
     )
 
 

@@ -26,9 +26,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from receipt_watcher.config.secrets import without_paths
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.jobs.log.engine.locked import patience_seconds
+from receipt_watcher.report.http_counts import HttpCounts
 from receipt_watcher.web.pages.base import ErrorPages
 from receipt_watcher.web.problem import RefusedError, problem_response, request_id
 from receipt_watcher.web.server.bodies import BodyDrain
+from receipt_watcher.web.server.counting import CountRequests
 from receipt_watcher.web.server.headers import AnswerHeaders
 from receipt_watcher.web.server.targets import AbsoluteTargets
 
@@ -51,7 +53,10 @@ class SiteOptions:
 
 
 def application(
-    routes: Sequence[Route], options: SiteOptions | None = None, error_pages: ErrorPages | None = None
+    routes: Sequence[Route],
+    options: SiteOptions | None = None,
+    error_pages: ErrorPages | None = None,
+    counts: HttpCounts | None = None,
 ) -> Starlette:
     """Return the application of some routes; with `error_pages` people get errors as pages."""
     options = options or SiteOptions()
@@ -61,6 +66,7 @@ def application(
         middleware=[  # the first is the outermost
             Middleware(AnswerHeaders, root_path=options.root_path, hsts_seconds=options.hsts_seconds),
             Middleware(AbsoluteTargets),
+            Middleware(CountRequests, counts=counts or HttpCounts(), routes=routes),
             Middleware(LogPatience),
             # Starlette has one of its own, outside of all others, where an answer to a defect would have no headers.
             Middleware(ServerErrorMiddleware, handler=errors.answer_defect),

@@ -30,6 +30,7 @@ from receipt_watcher.web.access.wrong_tokens import Slowness
 from receipt_watcher.web.problem import RefusedError, problem_response
 from receipt_watcher.web.server.bodies import BODY_SECONDS, read_body
 from receipt_watcher.web.server.connections import notify_connection
+from receipt_watcher.web.server.counting import CALLBACK_PATH
 
 logger = structlog.get_logger()
 
@@ -91,7 +92,7 @@ class CallbackEndpoint:
 
     def routes(self) -> list[Route]:
         """Return its route."""
-        return [Route("/api/v1/jobs/{job_id}/callback", self._answer, methods=["POST"])]
+        return [Route(CALLBACK_PATH, self._answer, methods=["POST"])]
 
     async def _answer(self, request: Request) -> Response:
         job_id = request.path_params["job_id"]

@@ -65,9 +65,16 @@ class WrongTokens:
     """The addresses that wrong tokens came from, the one heard of last at the end."""
 
     def __init__(
-        self, monotonic: Callable[[], float], log_tries: Callable[[str, int, str], None] | None = None
+        self,
+        monotonic: Callable[[], float],
+        log_tries: Callable[[str, int, str], None] | None = None,
+        count: Callable[[], None] = lambda: None,
     ) -> None:
-        """Begin with nobody; `log_tries` is given an address, its number of tries, and what was tried last."""
+        """Begin with nobody; `log_tries` is given an address, its number of tries, and what was tried last.
+
+        `count` is called for each wrong token.
+        """
+        self._count = count
         self._monotonic = monotonic
         self._log_tries = log_tries or _log_callbacks
         self._known: OrderedDict[str, _AddressCount] = OrderedDict()
@@ -75,6 +82,7 @@ class WrongTokens:
 
     def refuse(self, host: str | None, job_id: str) -> TokenRefusal:
         """Count one wrong token, and say how to answer it."""
+        self._count()
         now = self._monotonic()
         with self._lock:
             address, count = self._count_of(host, now)

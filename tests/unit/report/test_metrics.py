@@ -421,6 +421,7 @@ def expressions() -> list[str]:
 def full_page(parts: DaemonParts, clock: FakeClock) -> Page:
     """A page with every metric there is."""
     parts.stages.gates[0].watch.scanned_at = clock.now
+    parts.reports.metrics.http.count_request("/", 200)
     parts.shared.log.jobs.add_attempt(
         put(parts.shared.log).job_id, 2.0, Attempt(1.0, "accepted", counted=True, status_code=200)
     )
