@@ -17,7 +17,7 @@ import structlog
 
 from receipt_watcher.delivery.naming import branch_keys_of
 from receipt_watcher.jobs.job import Job, may_be_booked
-from receipt_watcher.jobs.log.holds import Holds
+from receipt_watcher.jobs.log.holds import REFUSED_EVENT, REFUSED_WORDS, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
@@ -31,14 +31,8 @@ logger = structlog.get_logger()
 #: Characters of an unreadable callback in a job's message; its history has more.
 _SHOWN_CHARACTERS = 500
 
-#: The line in a job's history about a callback that bore a wrong token, and characters of its body there.
-REFUSED_EVENT = "callback.refused"
+#: Characters of a callback that bore a wrong token, in its job's history.
 _REFUSED_CHARACTERS = 200
-
-#: The words for an admin if callbacks come, and none with a right token.
-REFUSED_WORDS = (
-    "callbacks bear a wrong token; compare the header X-Callback-Token in the workflow with callback.secret_token"
-)
 
 
 class Reception(StrEnum):

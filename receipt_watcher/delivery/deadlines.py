@@ -13,10 +13,16 @@ from dataclasses import dataclass
 
 import structlog
 
-from receipt_watcher.delivery.callbacks import REFUSED_EVENT, REFUSED_WORDS
 from receipt_watcher.delivery.naming import branch_keys_of
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.jobs.log.holds import SILENT_JOBS_BEFORE_HOLD, DestinationState, HoldKind, Holds
+from receipt_watcher.jobs.log.holds import (
+    REFUSED_EVENT,
+    REFUSED_WORDS,
+    SILENT_JOBS_BEFORE_HOLD,
+    DestinationState,
+    HoldKind,
+    Holds,
+)
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State

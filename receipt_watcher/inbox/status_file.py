@@ -28,7 +28,7 @@ from receipt_watcher.inbox.state import InboxState, Waiting
 from receipt_watcher.inbox.wait_reasons import NEEDS_A_PERSON
 from receipt_watcher.inbox.watching.ignored import OWN_PREFIX, STATUS_FILE_NAME
 from receipt_watcher.jobs.job import Job
-from receipt_watcher.jobs.log.holds import DestinationState, Holds
+from receipt_watcher.jobs.log.holds import REFUSED_WORDS, DestinationState, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.manual_holds import ManualHold
 from receipt_watcher.jobs.reasons import Reason
@@ -118,7 +118,10 @@ class StatusFile:
         count, since = self._log.statistics.open_in(name, now - _PATIENT_SECONDS)
         return StatusFacts(
             state.unavailable,
-            [trouble for trouble in (state.job_log, state.filing, state.disk) if trouble is not None],
+            [
+                *(trouble for trouble in (state.job_log, state.filing, state.disk) if trouble is not None),
+                *(f"N8N's {REFUSED_WORDS}" for url in urls if self._holds.was_refused(url)),
+            ],
             self._hand_holds.of_inbox(name),
             [hold for hold in map(self._hand_holds.of_destination, urls) if hold is not None],
             [destination for destination in map(self._holds.of, urls) if destination.is_held],

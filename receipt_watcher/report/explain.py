@@ -15,14 +15,13 @@ from typing import Any
 from receipt_watcher.config.branches import branch_named
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Inbox
-from receipt_watcher.delivery.callbacks import REFUSED_EVENT, REFUSED_WORDS
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.inbox import state as snapshots
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.inbox.wait_reasons import NEVER, WAITS_FOR_PATIENCE, WaitReason
 from receipt_watcher.jobs.job import Folder, Job, is_overdue, job_id_prefix
 from receipt_watcher.jobs.json_view import full_view, iso_time
-from receipt_watcher.jobs.log.holds import DestinationState
+from receipt_watcher.jobs.log.holds import REFUSED_EVENT, REFUSED_WORDS, DestinationState
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.states import OPEN_STATES, State
 from receipt_watcher.report.file_causes import Cause, InboxContext, duplicate_of, look_at

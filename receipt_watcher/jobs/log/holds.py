@@ -20,6 +20,15 @@ from receipt_watcher.jobs.log.engine.sqlite import Database, marks
 SILENT_JOBS_BEFORE_HOLD = 3
 
 
+#: The line in a job's history about a callback that bore a wrong token.
+REFUSED_EVENT = "callback.refused"
+
+#: The words for an admin if callbacks come, and none with a right token.
+REFUSED_WORDS = (
+    "callbacks bear a wrong token; compare the header X-Callback-Token in the workflow with callback.secret_token"
+)
+
+
 class HoldKind(StrEnum):
     """The cause of a destination's hold."""
 
@@ -133,6 +142,12 @@ class Holds:
             ended = _NOT_HELD | {"resumed_at": now} if ends else {}
             self._write(url, called_back_at=first, silent_jobs="[]", **ended)
             return ends
+
+    def was_refused(self, url: str) -> bool:
+        """Return whether a callback with a wrong token has come, and none with a right one since."""
+        jobs = self.of(url).silent_jobs
+        statement = f"SELECT 1 FROM history WHERE job_id IN ({marks(jobs)}) AND event = ? LIMIT 1"  # noqa: S608
+        return bool(jobs and self._database.select(statement, *jobs, REFUSED_EVENT))
 
     def silent(self, url: str, job_id: str) -> int:
         """Note that a job expired without a callback; return how many different ones did, with none heard between."""

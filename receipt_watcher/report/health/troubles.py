@@ -16,12 +16,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from receipt_watcher.config.options import Config
-from receipt_watcher.delivery.callbacks import REFUSED_EVENT, REFUSED_WORDS
 from receipt_watcher.delivery.naming import DestinationNames
 from receipt_watcher.errors import JobLogError
 from receipt_watcher.inbox.state import InboxState
 from receipt_watcher.inbox.wait_reasons import LONG_SECONDS, NEEDS_A_PERSON, WaitReason
-from receipt_watcher.jobs.log.holds import Holds
+from receipt_watcher.jobs.log.holds import REFUSED_WORDS, Holds
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.report.balance.last_result import last_balance
 from receipt_watcher.report.health.held import held_destination
@@ -205,9 +204,8 @@ class LogTroubles:
             destination = held_destination(self._config, self._log, self._names, state, now)
             text = f"{destination.words}: {state.hold_message}"
             yield Trouble(TroubleKind.HOLD, text, destination.name, destination.waiting, state.held_since)
-        for state in self._holds.all():
-            name = self._names.by_url.get(state.url)
-            if name is not None and any(self._log.histories.has(job_id, REFUSED_EVENT) for job_id in state.silent_jobs):
+        for url, name in self._names.by_url.items():
+            if self._holds.was_refused(url):
                 yield Trouble(TroubleKind.REFUSED, f"N8N at {name}: {REFUSED_WORDS}", name)
         yield from self._stuck_ones({state.url for state in held}, now)
         failed = self._log.statistics.failed_since(now - FAILED_SECONDS)

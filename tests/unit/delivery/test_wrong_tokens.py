@@ -13,6 +13,7 @@ from receipt_watcher.jobs.states import State
 from receipt_watcher.spool.folders import Spool
 from tests.conftest import FakeClock
 from tests.unit.delivery.test_callbacks import SUCCESS, Concluding
+from tests.unit.delivery.worker_world import URL
 
 
 @pytest.fixture
@@ -61,7 +62,9 @@ def test_three_wrong_tokens_hold(world: Concluding) -> None:
     for job in (jobs[0], jobs[0], jobs[1]):
         world.conclusion.note_wrong_token(job.job_id, b"{}", "its token is wrong")
     assert not world.standing.is_held
+    assert world.holds.was_refused(URL)
     world.conclusion.note_wrong_token(jobs[2].job_id, b"{}", "its token is wrong")
     assert "callbacks bear a wrong token" in (world.standing.hold_message or "")
     assert world.conclude(jobs[3], SUCCESS) is Reception.RECEIVED
     assert not world.standing.is_held
+    assert not world.holds.was_refused(URL)

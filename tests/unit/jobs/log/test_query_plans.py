@@ -206,6 +206,8 @@ def read(log: JobLog, job: Job) -> None:
     log.statistics.open_jobs_except(inboxes)
     log.statistics.failed_since(NOW)
     log.histories.has("a", "callback.refused")
+    log.holds.silent(URL, "a")
+    log.holds.was_refused(URL)
     log.histories.last_retry("a")
     log.histories.last_attempt()
     log.histories.beginnings_and_ends(0, 9, 9)
