@@ -245,6 +245,7 @@ def ask_the_others(log: JobLog) -> None:
     """Ask all that asks the log by itself."""
     search = log.search
     search.sums()
+    search.failures()
     search.beat()
     search.day(NOW)
     for text, states, inbox, since, until, place in product(
