@@ -29,6 +29,7 @@ from receipt_watcher.service.daemon_parts import DaemonParts, HttpParts, SharedP
 from receipt_watcher.web.access.api_tokens import ApiToken, ApiTokens
 from receipt_watcher.web.access.authorization import Access, Trust
 from receipt_watcher.web.access.jwt import Jwts, JwtSettings
+from receipt_watcher.web.access.rates import TokenRates
 from receipt_watcher.web.access.sessions import Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness, WrongTokens, log_callers
 from receipt_watcher.web.actions import Actions
@@ -208,7 +209,8 @@ def access_of(parts: DaemonParts) -> Access:
         public_url=shared.public_url,
     )
     jwts = None if http.jwt is None else Jwts(_jwt_settings(http.jwt, shared.outbound), shared.monotonic)
-    return Access(tokens, sessions, Slowness(parts.http.wrong_api_tokens), trust, jwts)
+    rates = TokenRates(http.requests_per_minute, shared.monotonic)
+    return Access(tokens, sessions, Slowness(parts.http.wrong_api_tokens), trust, jwts, rates=rates)
 
 
 def _jwt_settings(jwt: Jwt, outbound: Outbound) -> JwtSettings:

@@ -69,6 +69,13 @@ class Http(Section):
     tokens: Tokens = Field(
         default_factory=dict, description="Who may use the API, by names; receipt-watcher token create prints a line."
     )
+    requests_per_minute: int = Field(
+        default=3000,
+        ge=0,
+        le=1_000_000,
+        description="Most requests of one token, never of callbacks or people who are signed in; more are answered 429 "
+        "with Retry-After. 0: any number.",
+    )
     local_role: Literal["none", RoleName] = Field(
         default="viewer", description="What callers on this machine may without a token."
     )

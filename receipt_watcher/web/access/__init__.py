@@ -4,7 +4,7 @@
 - `api_tokens`, `callback_tokens`: tokens of the API; tokens of callbacks
 - `jwt`, `sessions`: tokens of an identity provider; people who are signed in
 - `signatures`: signs tokens, sessions and links, and compares
-- `wrong_tokens`: callers without a right token
+- `wrong_tokens`, `rates`: callers without a right token; requests a minute of a right one
 
 HTTP's thread runs it. Nothing is written.
 """

@@ -28,6 +28,7 @@ from receipt_watcher.config.secrets import LOCAL_NAME
 from receipt_watcher.config.sections.http import is_loopback
 from receipt_watcher.web.access.api_tokens import ApiTokens
 from receipt_watcher.web.access.jwt import Jwts
+from receipt_watcher.web.access.rates import TokenRates
 from receipt_watcher.web.access.sessions import Session, Sessions
 from receipt_watcher.web.access.wrong_tokens import Slowness
 from receipt_watcher.web.problem import RefusedError
@@ -86,12 +87,15 @@ class Access:
         slowness: Slowness,
         trust: Trust,
         jwts: Jwts | None = None,
+        *,
+        rates: TokenRates | None = None,
     ) -> None:
         self._tokens = tokens
         self.sessions = sessions
         self._slowness = slowness
         self._trust = trust
         self._jwts = jwts
+        self._rates = rates
         self._judging = asyncio.Semaphore(_JUDGING_THREADS)
         self._proxies = [ipaddress.ip_network(each, strict=False) for each in trust.proxies]
 
@@ -113,11 +117,13 @@ class Access:
         """Return who asks; None where nothing says so.
 
         Raises:
-            RefusedError: the token is wrong, or another site's page sent this.
+            RefusedError: the token is wrong or comes too often, or another site's page sent this.
         """
         bearers = _bearers(request)
         if bearers:
             known = await self._bearer(request, bearers)
+            if self._rates is not None:
+                self._rates.check(known.name)
             notify_connection(request, "prefer")
             return known
         session = self.sessions.judge(cookie_of(request, COOKIE))

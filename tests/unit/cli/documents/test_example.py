@@ -122,6 +122,7 @@ OTHER: dict[str, tuple[str, object]] = {
     "http.port": ("0", 0),
     "http.public_url": ("http://receipts/", "http://receipts"),
     "http.tokens": (f'{{"anna": {{"role": "viewer", "hash": "{HASH}"}}}}', {"anna": {"role": "viewer", "hash": HASH}}),
+    "http.requests_per_minute": ("600", 600),
     "http.local_role": ("none", "none"),
     "http.hsts_days": ("365", 365),
     "http.session_hours": ("1.5", 1.5),

@@ -24,6 +24,9 @@ from tests.fakes.api_client import SECRETS, bearer
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until
 from tests.unit.web.uploads.test_receive import TOKENS
 
+#: A program that tries everything asks oftener than a token may.
+UNBOUNDED = {"http": {**TOKENS["http"], "requests_per_minute": 0}}
+
 #: Each is one that a wrong table or a defect would fail.
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
@@ -31,7 +34,7 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 @pytest.fixture
 def daemon(tmp_path: Path, n8n: StandIn) -> Iterator[RunningDaemon]:
     """A daemon with a token of each role, and a receipt that succeeded."""
-    with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN, changes=TOKENS) as daemon:
+    with RunningDaemon(tmp_path, n8n.webhook_url, TOKEN, changes=UNBOUNDED) as daemon:
         daemon.drop("first.jpg", jpegs(1)[0])
         daemon.wait_quiet(1)
         yield daemon
