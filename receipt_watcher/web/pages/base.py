@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -119,9 +119,12 @@ class PageEndpoints:
 
     def _refused(self, page_request: PageRequest) -> Response:
         """Return what somebody gets who may not: the form to sign in, where nobody is known."""
-        if page_request.visitor.caller is None and page_request.request.method == "GET":
-            address = page_request.request.url
-            onward = address.path.removeprefix(page_request.url("")) + (f"?{address.query}" if address.query else "")
+        request = page_request.request
+        # A button on a page of ours, whose session has ended: from the form its page is shown again.
+        is_button = request.method == "POST" and request.headers.get("sec-fetch-site") == "same-origin"
+        if page_request.visitor.caller is None and (request.method == "GET" or is_button):
+            path, query = _page_before(request) if is_button else (request.url.path, request.url.query)
+            onward = path.removeprefix(page_request.url("")) + (f"?{query}" if query else "")
             form = f"{page_request.url('/sign-in')}?{urlencode({'next': onward})}"
             return RedirectResponse(form, 303, LANGUAGE_HEADERS)
         return self.rendering.error(page_request, 403)
@@ -158,7 +161,7 @@ class PageEndpoints:
         async def answer(request: Request) -> Response:
             page_request = await self.judged(request)
             if not page_request.visitor.may_change:
-                return self.rendering.error(page_request, 403)
+                return self._refused(page_request)
             try:
                 form = await form_fields(request)
                 self._check_form(page_request, form.get("csrf"))
@@ -179,6 +182,15 @@ class PageEndpoints:
         """
         if page_request.visitor.caller is not None:
             self._access.check_field(page_request.request, page_request.visitor.caller, given)
+
+
+def _page_before(request: Request) -> tuple[str, str]:
+    """Return path and query of the page that a button is on, or of the first page if that is not said."""
+    try:
+        parts = urlsplit(request.headers.get("referer", "/"))
+    except ValueError:
+        return "/", ""
+    return parts.path, parts.query
 
 
 class ErrorPages:

@@ -51,6 +51,30 @@ def test_who_is_nobody_is_asked_to_sign_in(office: Office) -> None:
     assert office.log.histories.lines(job.job_id)[-1]["detail"] == "by operator"
 
 
+@pytest.mark.parametrize(
+    ("headers", "status", "location"),
+    [
+        (
+            {"Sec-Fetch-Site": "same-origin", "Referer": "http://localhost/failed?q=a"},
+            303,
+            "/sign-in?next=%2Ffailed%3Fq%3Da",
+        ),
+        ({"Sec-Fetch-Site": "same-origin"}, 303, "/sign-in?next=%2F"),
+        ({"Sec-Fetch-Site": "same-origin", "Referer": "http://[x"}, 303, "/sign-in?next=%2F"),
+        ({"Sec-Fetch-Site": "cross-site", "Referer": "http://evil.example/x"}, 403, None),
+        ({}, 403, None),
+    ],
+)
+def test_a_button_after_the_end_of_a_session_leads_to_the_form(
+    office: Office, headers: dict[str, str], status: int, location: str | None
+) -> None:
+    """A button on our own page changes nothing without a session, and leads by the form back to its page."""
+    job = office.failed()
+    answer = ask(office.app, "POST", f"/receipts/{job.job_id}/retry", OFFICE, headers=headers)
+    assert (answer.status_code, answer.headers.get("location")) == (status, location)
+    assert office.job(job) == job
+
+
 def test_the_form_to_sign_in_is_in_the_readers_language(office: Office) -> None:
     """It looks like the other pages, can be switched, and says in that language what was wrong; the way on stays."""
     german = {"Accept_Language": "de"}
