@@ -19,6 +19,9 @@ import click
 from receipt_watcher.cli.privileges import as_service, become_owner, try_as
 from receipt_watcher.errors import ConfigError, JobLogError, Problem
 
+#: The user of the process, before a command of root becomes the service's user.
+_STARTED_BY = os.getuid()
+
 if TYPE_CHECKING:
     from receipt_watcher.config.options import Config
     from receipt_watcher.config.sections.inbox import Inbox
@@ -103,6 +106,19 @@ def load_config_with_origins(config_file: Path | None, *, as_owner: bool = True)
     if as_owner:
         become_owner(config.state_dir)
     return config, origin_of
+
+
+def person() -> str:
+    """Return the login of who typed the command: of the caller of sudo, else of the process as it was started."""
+    import pwd
+    from contextlib import suppress
+
+    from receipt_watcher.system.display import printable
+
+    user = printable(os.environ.get("SUDO_USER", ""))
+    with suppress(KeyError):
+        user = user or pwd.getpwuid(_STARTED_BY).pw_name
+    return user or f"user {_STARTED_BY}"
 
 
 def has_log(config: Config) -> bool:

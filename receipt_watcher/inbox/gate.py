@@ -214,8 +214,8 @@ class Gate:
 
     def _shut(self, error: Exception) -> None:
         self._room.forget()
+        self._lose(cause_of(error, self.watch.path))  # first: else it would seem not to be open yet
         self.close()
-        self._lose(cause_of(error, self.watch.path))
 
     def _lose(self, why: str) -> None:
         self._starts.put_off(self.route.spool)

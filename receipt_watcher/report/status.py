@@ -58,6 +58,9 @@ _LONG_WAITS = 50
 _NAMED = 5
 _NAMED_FILES = 10
 
+#: So many open receipts are looked at, those that were recorded first.
+_LOOKED_AT = 100
+
 #: An open receipt that is older is shown by name.
 _OLD_SECONDS = 600
 
@@ -151,6 +154,14 @@ class InboxStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A receipt that is not concluded, and since when (Unix seconds): it was recorded, or retried, then."""
+
+    job: Job
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The status of the whole installation; `listed` is what an admin should look at.
 
@@ -163,13 +174,13 @@ class Status:
     names: DestinationNames
     held: list[Held]
     failing: list[DestinationState]
-    old: list[Job]
+    old: list[OpenJob]
     removed: int
     now: float
     balance: LastBalance | None = None
     by_hand: Sequence[ManualHold] = ()
     failed: Sequence[Job] = ()
-    oldest: Job | None = None
+    oldest: OpenJob | None = None
     listed: Sequence[Trouble] = ()
     disks: Sequence[Disk] = ()
     versions: Mapping[str, str | None] = field(default_factory=dict)
@@ -198,8 +209,8 @@ class Status:
             absent = f", {self.balance.absent} absent" if self.balance.absent else ""
             yield f"Balance of {self._at(self.balance.at)}: {self.balance.wrong or 'no'} disagreements{absent}"
         if self.oldest is not None and not self.old:
-            since = duration_text(self.now - self.oldest.created_at)
-            yield f"Oldest waiting: {self.oldest.filename} ({self.oldest.state.value}), for {since}"
+            since = duration_text(self.now - self.oldest.since)
+            yield f"Oldest waiting: {self.oldest.job.filename} ({self.oldest.job.state.value}), for {since}"
         yield from self._lines_of_jobs()
         for standing in self.failing:
             yield f"N8N {standing.trouble}"
@@ -211,8 +222,8 @@ class Status:
             yield f"Look at this: {trouble}"
 
     def _lines_of_jobs(self) -> Iterator[str]:
-        for job in self.old[:_NAMED]:
-            minutes = (self.now - job.created_at) / 60
+        for job, since in ((waiting.job, waiting.since) for waiting in self.old[:_NAMED]):
+            minutes = (self.now - since) / 60
             yield f"Open for {minutes:.0f} minutes: {job.filename} ({job.state.value}, {job.job_id})"
         if len(self.old) > _NAMED:
             yield "  … and more; receipt-watcher jobs --status queued --status processing names them"
@@ -248,7 +259,10 @@ class Status:
                 "disagreements": self.balance.wrong,
                 "absent": self.balance.absent,
             },
-            "old": [{"job_id": job.job_id, "filename": job.filename, "status": job.state.value} for job in self.old],
+            "old": [
+                {"job_id": job.job_id, "filename": job.filename, "status": job.state.value}
+                for job in (waiting.job for waiting in self.old)
+            ],
             "held_by_hand": [
                 {
                     "kind": hold.kind.value,
@@ -283,6 +297,8 @@ def collect_status(config: Config, log: JobLog, holds: Holds, installation: Inst
     is_running = installation.is_running()
     inboxes = [_inbox_status(config, inbox, log, now, is_running=is_running) for inbox in config.inboxes]
     daemon_version = log.facts.version.get() if is_running else None
+    oldest_first = [_open_job(log, job) for job in log.lookups.oldest_open(now, _LOOKED_AT)]
+    waiting = sorted(oldest_first, key=lambda job: job.since)
     log_troubles = LogTroubles(config, log, holds, destinations, started_at=now)
     return Status(
         is_running=is_running,
@@ -291,9 +307,9 @@ def collect_status(config: Config, log: JobLog, holds: Holds, installation: Inst
         names=destinations,
         held=[held_destination(config, log, destinations, standing, now) for standing in standings if standing.is_held],
         failing=[standing for standing in standings if standing.trouble and not standing.is_held],
-        old=log.lookups.open_since(now - _OLD_SECONDS, limit=20),
+        old=[job for job in waiting if now - job.since >= _OLD_SECONDS][:20],
         removed=log.statistics.removed_files(),
-        oldest=next(iter(log.lookups.oldest_open(now, 1)), None),
+        oldest=next(iter(waiting), None),
         now=now,
         zone=config.notify.zone,
         balance=last_balance(log),
@@ -316,6 +332,10 @@ def collect_status(config: Config, log: JobLog, holds: Holds, installation: Inst
             "SQLite": SQLITE_VERSION,
         },
     )
+
+
+def _open_job(log: JobLog, job: Job) -> OpenJob:
+    return OpenJob(job, max(job.created_at, log.histories.last_retry(job.job_id) or 0.0))
 
 
 def _troubles_of_daemon(version: str | None, *, is_running: bool) -> Iterator[Trouble]:

@@ -107,7 +107,7 @@ def reads(log: JobLog) -> dict[str, Callable[[], object]]:
         "attempts": lambda: log.histories.attempts(job_id),
         "oldest_due": lambda: log.lookups.oldest_due(["office"], 9e9),
         "failures": lambda: log.histories.failures_after(0),
-        "open_since": lambda: log.lookups.open_since(9e9, 100),
+        "oldest_open": lambda: log.lookups.oldest_open(9e9, 100),
     }
 
 

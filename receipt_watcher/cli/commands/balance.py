@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import time
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +23,9 @@ from receipt_watcher.cli.context import (
     print_json,
     print_line,
 )
+
+if TYPE_CHECKING:
+    from receipt_watcher.config.options import Config
 
 
 @click.command()
@@ -80,9 +86,24 @@ def balance(
             wait = threading.Event().wait
             proof = Balance(log, config.inboxes, wait=wait, write_row=write_row, show_progress=show_progress)
             sums = proof.run(selection)
+    if not sums.wrong and (since, until, inbox) == (None, None, None):
+        _end_alarm(config, sums.received)
     if as_json:
         print_json(sums.as_json())
     else:
         for line in sums.lines():
             print_line(line, err=is_piped)
     raise click.exceptions.Exit(WRONG if sums.wrong or (sums.absent and not allow_absent) else FINE)
+
+
+def _end_alarm(config: Config, received: int) -> None:
+    """Tell the daemon that log and folders agree again, if we may write; else its next balance finds it out."""
+    from receipt_watcher.report.balance.last_result import end_alarm, last_balance
+
+    with open_log(config) as log:
+        last = last_balance(log)
+    if last is None or not last.wrong or not os.access(config.database_path, os.W_OK, effective_ids=True):
+        return
+    with open_log(config, writing=True) as log:
+        if end_alarm(log, received, time.time()):
+            click.echo("The daemon's last balance disagreed; that is over, and no longer told.", err=True)

@@ -29,6 +29,7 @@ from receipt_watcher.cli.context import (
     json_option,
     load_config,
     open_log,
+    person,
     print_json,
     print_line,
 )
@@ -322,7 +323,7 @@ def _said(after: Job) -> str:
 
 
 def _retried(log: JobLog, job: Job, now: float, *, is_forced: bool) -> Job | str:
-    after = log.jobs.retry(job.job_id, now, "by an admin", is_forced=is_forced)
+    after = log.jobs.retry(job.job_id, now, f"by {person()}", is_forced=is_forced)
     if after is None and may_be_booked(job) and not is_forced:
         return f"not retried ({job.reason}). {MAY_BE_BOOKED_WORDS} Then use settle, or retry it with --force"
     if after is None and is_overdue(job, now) and not is_forced:
@@ -332,14 +333,14 @@ def _retried(log: JobLog, job: Job, now: float, *, is_forced: bool) -> Job | str
 
 
 def _settled(log: JobLog, job: Job, now: float, *, is_delivered: bool) -> Job | str:
-    after = log.jobs.settle(job.job_id, now, "by an admin", is_delivered=is_delivered)
+    after = log.jobs.settle(job.job_id, now, f"by {person()}", is_delivered=is_delivered)
     if after is None:
         return f"not possible: only a failure that may have been booked can be settled; {standing_of(job)}"
     return after
 
 
 def _cancelled(log: JobLog, job: Job, now: float) -> Job | str:
-    after = log.jobs.advance(job.job_id, Event.CANCEL, now, detail="by an admin")
+    after = log.jobs.advance(job.job_id, Event.CANCEL, now, detail=f"by {person()}")
     return _why_not(job, Event.CANCEL) if after is None else after
 
 

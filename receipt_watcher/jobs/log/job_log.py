@@ -40,4 +40,4 @@ class JobLog:
         self.holds = Holds(self.database)
         self.manual_holds = ManualHolds(self.database)
         self.outbox = Outbox(self.database)
-        self.search = Search(self.database, self.lookups, self.histories)
+        self.search = Search(self.database, self.lookups, self.histories, self.statistics)

@@ -5,7 +5,7 @@ What it promises: a balance that was cut off leaves the one before. Written by t
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from receipt_watcher.jobs.log.job_log import JobLog
 
@@ -33,6 +33,19 @@ def last_balance(log: JobLog) -> LastBalance | None:
         return None if stored is None else LastBalance(**stored)
     except (ValueError, TypeError):
         return None
+
+
+def end_alarm(log: JobLog, received: int, now: float) -> bool:
+    """Note that a balance of everything agrees, if the last one did not; return whether that ended an alarm.
+
+    Which files are hashed next time stays as it was: the caller may not have looked at them as the daemon does.
+    """
+    with log.database.transaction():
+        before = last_balance(log)
+        if before is None or not before.wrong:
+            return False
+        keep_balance(log, replace(before, at=now, received=received, wrong=0, names=[]))
+        return True
 
 
 def keep_balance(log: JobLog, result: LastBalance) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import time
 
 import pytest
 
+from receipt_watcher.cli.context import person
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import Event, State
@@ -67,6 +70,22 @@ def test_retry_of_what_is_not_overdue(command: Command, job_log: JobLog) -> None
     assert state_of(job_log, job_id) is State.PROCESSING
 
 
+@pytest.mark.parametrize("word", ["retry", "cancel"])
+def test_who_typed_it_is_in_the_history(
+    word: str, command: Command, job_log: JobLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change by a command bears the login of the person, and through sudo that of its caller."""
+    job_id = add(job_log, "scan.jpg", State.FAILURE if word == "retry" else State.QUEUED)
+    monkeypatch.setenv("SUDO_USER", "ann\x1b")
+    assert command(word, "scan.jpg").code == 0
+    assert "by ann" in str(job_log.histories.lines(job_id)[-1]["detail"])
+    assert "\x1b" not in str(job_log.histories.lines(job_id)[-1]["detail"])
+    monkeypatch.delenv("SUDO_USER")
+    other = add(job_log, "other.jpg", State.QUEUED)
+    assert command("cancel", "other.jpg").code == 0
+    assert job_log.histories.lines(other)[-1]["detail"] == f"by {pwd.getpwuid(os.getuid()).pw_name}"
+
+
 MAYBE = [Reason.OUTCOME_UNKNOWN, Reason.UNREADABLE_VERDICT, Reason.NO_CALLBACK]
 
 
@@ -103,7 +122,7 @@ def test_settle(word: str, state: State, text: str, command: Command, job_log: J
     said = command("settle", "scan.jpg", word)
     assert (said.code, state_of(job_log, job_id)) == (0, state)
     assert said.out.startswith(f"{job_id}  scan.jpg: {text}")
-    assert job_log.database.select("SELECT detail FROM history ORDER BY id DESC LIMIT 1")[0] == ("by an admin",)
+    assert job_log.database.select("SELECT detail FROM history ORDER BY id DESC LIMIT 1")[0] == (f"by {person()}",)
     again = command("settle", "scan.jpg", word)
     assert again.code == 1
     assert "can be settled; this one is" in again.out

@@ -259,11 +259,6 @@ class Lookups:
         statement = f"{SELECT_JOB} WHERE {' AND '.join(conditions)} ORDER BY job_id LIMIT ?"
         return self._database.select_as(job_of, statement, *values, limit)
 
-    def open_since(self, at: float, limit: int) -> list[Job]:
-        """Return open jobs that were recorded before `at`, the oldest first."""
-        statement = f"{SELECT_JOB} WHERE {_IN_OPEN_STATES} AND created_at <= ? ORDER BY created_at LIMIT ?"
-        return self._database.select_as(job_of, statement, *OPEN_STATES, at, limit)
-
     def changed_since(self, at: float) -> list[Job]:
         """Return the jobs that changed since then and those that are still open, the oldest first."""
         statement = f"{SELECT_JOB} WHERE updated_at >= ? OR {_IN_OPEN_STATES} ORDER BY job_id"

@@ -22,6 +22,7 @@ from receipt_watcher.jobs.log.engine.sqlite import Database
 from receipt_watcher.jobs.log.histories import Histories
 from receipt_watcher.jobs.log.queries.file_names import composed, like_of_word, words_of
 from receipt_watcher.jobs.log.queries.lookups import Lookups
+from receipt_watcher.jobs.log.queries.statistics import Statistics
 from receipt_watcher.jobs.log.tables import IS_OPEN, SELECT_JOB, job_of
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import State
@@ -120,10 +121,11 @@ class Sums:
 class Search:
     """Searches one job log."""
 
-    def __init__(self, database: Database, lookups: Lookups, histories: Histories) -> None:
+    def __init__(self, database: Database, lookups: Lookups, histories: Histories, statistics: Statistics) -> None:
         self._database = database
         self._lookups = lookups
         self._histories = histories
+        self._statistics = statistics
 
     def page(self, wanted: Wanted, place: Cursor | None = None, limit: int = PAGE_ROWS) -> Page:
         """Return the page that begins at a place, by default the newest."""
@@ -210,11 +212,11 @@ class Search:
         """Count what waits and what has failed."""
         # The plus: else SQLite groups by the index of all states, and reads a million rows.
         counted = self._database.select(
-            f"SELECT state, COUNT(*), MIN(created_at) FROM job WHERE {IS_OPEN} GROUP BY +state"  # noqa: S608
+            f"SELECT state, COUNT(*) FROM job WHERE {IS_OPEN} GROUP BY +state"  # noqa: S608
         )
         [(failed,)] = self._database.select("SELECT COUNT(*) FROM job WHERE state = 'failure'")
-        oldest = min((at for _, _, at in counted), default=None)
-        return Sums({State(state): int(number) for state, number, _ in counted}, oldest, int(failed))
+        open_jobs = {State(state): int(number) for state, number in counted}
+        return Sums(open_jobs, self._statistics.oldest_open(), int(failed))
 
     def failures(self) -> dict[Reason, int]:
         """Count the receipts that failed last by their reason, the most frequent first."""

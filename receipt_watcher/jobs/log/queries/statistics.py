@@ -21,7 +21,14 @@ WAITING = {
     State.PROCESSING: "SELECT COUNT(*) FROM job WHERE branch = ? AND state = 'processing'",
 }
 MOVES_DUE = "SELECT COUNT(*) FROM job WHERE inbox = ? AND move_due = 1"
-OLDEST_OPEN = f"SELECT created_at FROM job WHERE {IS_OPEN} AND +inbox = ? ORDER BY created_at LIMIT 1"  # noqa: S608
+#: The plus: else SQLite goes through all jobs of the inbox.
+OF_INBOX = "+inbox = ?"
+OLDEST_OPEN = (
+    "SELECT created_at, (SELECT MAX(at) FROM history WHERE history.job_id = job.job_id AND event = 'retry')"  # noqa: S608
+    f" FROM job WHERE {IS_OPEN} AND {{}} ORDER BY created_at LIMIT ?"
+)
+#: So many of the oldest are looked at, and then so many, for one that was not retried, or not lately.
+_LOOKS = (10, 1000)
 
 
 class Statistics:
@@ -74,18 +81,34 @@ class Statistics:
 
     def open_in(self, inbox: str, before: float) -> tuple[int, float | None]:
         """Return how many jobs of an inbox are open that were recorded before a time, and since when the oldest."""
-        statement = f"SELECT COUNT(*), MIN(created_at) FROM job WHERE {IS_OPEN} AND created_at < ? AND +inbox = ?"  # noqa: S608
+        statement = f"SELECT COUNT(*) FROM job WHERE {IS_OPEN} AND created_at < ? AND {OF_INBOX}"  # noqa: S608
 
         def ask() -> tuple[int, float | None]:
-            [(count, oldest)] = self._database.select(statement, before, inbox)
-            return int(count), oldest
+            [(count,)] = self._database.select(statement, before, inbox)
+            return int(count), self.oldest_open(OF_INBOX, inbox)
 
         return self._known.answer(("open in", inbox), ask) if self._lookups.are_all_open_since(before) else ask()
 
     def oldest_open_in(self, inbox: str) -> float | None:
-        """Return when the oldest open job of an inbox was recorded, in Unix seconds; None where none is open."""
-        rows = self._database.select(OLDEST_OPEN, inbox)
-        return float(rows[0][0]) if rows else None
+        """Return since when the oldest open job of an inbox is open, in Unix seconds; None where none is open."""
+        return self.oldest_open(OF_INBOX, inbox)
+
+    def oldest_open(self, condition: str = "1 = 1", *values: object) -> float | None:
+        """Return since when the oldest open job is open, in Unix seconds; None where none is open.
+
+        One that was retried is open since then: what lay in failed/ for weeks did not wait for weeks.
+        """
+        oldest: float | None = None
+        for limit in _LOOKS:
+            rows = self._database.select(OLDEST_OPEN.format(condition), *values, limit)
+            for created_at, retried_at in rows:
+                if oldest is not None and created_at >= oldest:
+                    return oldest
+                since = max(created_at, retried_at or 0.0)
+                oldest = since if oldest is None else min(oldest, since)
+            if len(rows) < limit:
+                break
+        return oldest
 
     def waiting_on(self, branch: str) -> dict[State, int]:
         """Return how many jobs of a branch are in each open state; the file of each lies in processing/."""

@@ -82,5 +82,5 @@ def test_what_has_been_open_for_long(log: JobLog) -> None:
     """Open jobs from before a time are found, the oldest first, and so many at most."""
     jobs = [log.jobs.insert(make_job(NOW + number)) for number in (3, 1, 2)]
     put(log, State.SUCCESS, created_at=NOW - 100)
-    assert [job.job_id for job in log.lookups.open_since(NOW + 2, 9)] == [jobs[1].job_id, jobs[2].job_id]
-    assert [job.job_id for job in log.lookups.open_since(NOW + 3, 1)] == [jobs[1].job_id]
+    assert [job.job_id for job in log.lookups.oldest_open(NOW + 2, 9)] == [jobs[1].job_id, jobs[2].job_id]
+    assert [job.job_id for job in log.lookups.oldest_open(NOW + 3, 1)] == [jobs[1].job_id]

@@ -70,7 +70,6 @@ _REASONS = {
     "AND completed_at >= ? AND completed_at < ?": "sorts those of the same moment",
     "GROUP BY +state": "groups what is open, or what came in a day",
     "OR state IN (?, ?, ?) ORDER BY job_id": "run --once, when it ends",
-    "AND created_at <= ? ORDER BY created_at LIMIT ?": "the command status sorts what is open",
     "SELECT state, COUNT(*) FROM job GROUP BY state": "the command status, and run --once; no row is read",
     "SELECT COUNT(*) FROM job WHERE removed_at IS NOT NULL": "the command status counts what was removed",
     "SELECT MAX(updated_at) FROM job": "once, when files are first to be removed",
@@ -224,7 +223,6 @@ def read_for_people(log: JobLog) -> None:
     """Ask what people want to see."""
     log.histories.attempts_after("a", 0, 9)
     log.histories.lines_after("a", 0, 9)
-    log.lookups.open_since(NOW, 9)
     log.lookups.changed_since(NOW)
     log.lookups.find("a")
     log.histories.events_after(0, 9)

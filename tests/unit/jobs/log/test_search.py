@@ -248,19 +248,20 @@ def test_sums_are_read_by_an_index(log: JobLog, statement: str) -> None:
 
 def test_sums_of_open_receipts_read_those_only(log: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million concluded receipts are not looked at to count the open ones."""
-    asked: list[str] = []
+    asked: list[tuple[str, tuple[object, ...]]] = []
     select = log.database.select
 
     def listen(statement: str, *values: object) -> list[tuple[object, ...]]:
-        asked.append(statement)
+        asked.append((statement, values))
         return select(statement, *values)
 
     with monkeypatch.context() as patch:
         patch.setattr(log.database, "select", listen)
         log.search.sums()
-    plans = [[row[-1] for row in select(f"EXPLAIN QUERY PLAN {statement}")] for statement in asked]
+    plans = [[row[-1] for row in select(f"EXPLAIN QUERY PLAN {statement}", *values)] for statement, values in asked]
     assert plans[0][0] == "SCAN job USING INDEX job_open"  # a partial one
     assert plans[1] == ["SEARCH job USING COVERING INDEX job_state (state=?)"]
+    assert plans[2][0] == "SCAN job USING INDEX job_open"
 
 
 def test_sums(log: JobLog) -> None:

@@ -82,3 +82,17 @@ def test_who_was_recorded_since_is_not_counted(log: JobLog) -> None:
     asked = [NOW - 25, NOW - 5, NOW - 15, NOW - 40]
     assert [log.statistics.open_in("office", at)[0] for at in asked] == [1, 3, 2, 0]
     assert [len(log.lookups.oldest_open(at, 10)) for at in asked] == [1, 3, 2, 0]
+
+
+def test_a_retried_job_is_open_since_then(log: JobLog) -> None:
+    """What failed weeks ago and is retried now has not waited for weeks; others that wait for longer count."""
+    old = log.jobs.insert(make_job(NOW - 4_000_000))
+    log.jobs.advance(old.job_id, Event.CANCEL, NOW - 3_900_000)
+    assert log.statistics.oldest_open() is None
+    log.jobs.advance(old.job_id, Event.RETRY, NOW - 60, next_attempt_at=NOW)
+    assert log.statistics.oldest_open() == log.statistics.oldest_open_in("office") == NOW - 60
+    assert log.statistics.open_in("office", NOW) == (1, NOW - 60)
+    assert log.search.sums().oldest_at == NOW - 60
+    log.jobs.insert(make_job(NOW - 90, inbox="cellar"))
+    assert log.statistics.oldest_open() == NOW - 90
+    assert log.statistics.oldest_open_in("office") == NOW - 60

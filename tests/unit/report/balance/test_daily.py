@@ -151,4 +151,12 @@ def test_with_the_real_daemon(tmp_path: Path, n8n: StandIn) -> None:
         assert (status["balance"]["disagreements"], status["balance"]["received"]) == (1, 3)
         assert any("receipt-watcher balance" in trouble for trouble in status["troubles"])
         assert daemon.run("balance").returncode == 1
+        (daemon.failed / job.stored_path).write_bytes(CONTENTS[2])
+        assert daemon.run("balance", "--inbox", "office").returncode == 0
+        assert "Look at this" in daemon.run("status").stdout
+        agreed = daemon.run("balance")
+        assert (agreed.returncode, "that is over" in agreed.stderr) == (0, True)
+        status = json.loads(daemon.run("status", "--json").stdout)
+        assert (status["balance"]["disagreements"], status["balance"]["received"]) == (0, 3)
+        assert not any("disagree" in trouble for trouble in status["troubles"])
         assert daemon.count("stage.failed") == 0
