@@ -210,12 +210,12 @@ class Search:
 
     def sums(self) -> Sums:
         """Count what waits and what has failed."""
-        # The plus: else SQLite groups by the index of all states, and reads a million rows.
+        # The plus and the time: else SQLite groups by the index of all states, and reads a million rows.
         counted = self._database.select(
-            f"SELECT state, COUNT(*) FROM job WHERE {IS_OPEN} GROUP BY +state"  # noqa: S608
+            f"SELECT state, COUNT(*), MIN(created_at) FROM job WHERE {IS_OPEN} GROUP BY +state"  # noqa: S608
         )
         [(failed,)] = self._database.select("SELECT COUNT(*) FROM job WHERE state = 'failure'")
-        open_jobs = {State(state): int(number) for state, number in counted}
+        open_jobs = {State(state): int(number) for state, number, _ in counted}
         return Sums(open_jobs, self._statistics.oldest_open(), int(failed))
 
     def failures(self) -> dict[Reason, int]:
