@@ -243,6 +243,9 @@ class Explainer:
             answer = _why_queued(self._config, inbox, log, job, self._now)
         else:
             answer = _what_became(job, self._now)
+            first = log.lookups.get(job.duplicate_of or "") if job.state is State.DUPLICATE else None
+            if first is not None:
+                answer = _copy_of(first)
             if job.state is State.PROCESSING and log.histories.has(job.job_id, REFUSED_EVENT):
                 answer += f" N8N's {REFUSED_WORDS}."
         if job.state in OPEN_STATES and not self._is_running:
@@ -267,6 +270,12 @@ def _what_became(job: Job, now: float) -> str:
         State.CANCELLED: f"An admin cancelled it at {ended_at}.",
         State.FAILURE: f"It failed at {ended_at}: {meaning}",
     }[job.state]
+
+
+def _copy_of(first: Job) -> str:
+    page = f", see {first.notion_page_url}" if first.notion_page_url else ""
+    came = f"{first.filename} (job {first.job_id}), which came at {iso_time(first.created_at)}"
+    return f"It is a copy of {came} and is {first.state.value}{page}; so it was not sent."
 
 
 def _why_queued(config: Config, inbox: Inbox, log: JobLog, job: Job, now: float) -> str:

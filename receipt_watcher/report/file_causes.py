@@ -26,7 +26,8 @@ from receipt_watcher.jobs.json_view import iso_time
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.reasons import Reason
 from receipt_watcher.jobs.states import ORIGINAL_STATES
-from receipt_watcher.system.open_files import Writers, is_all_hole, writers_of
+from receipt_watcher.system.display import printable
+from receipt_watcher.system.open_files import Writers, is_all_hole, programs_with, writers_of
 from receipt_watcher.system.permissions import file_advice, folder_advice, refusal
 
 
@@ -76,7 +77,8 @@ def look_at(context: InboxContext, relative: str, status: os.stat_result) -> Fil
         return FileFindings((Cause(*never),))
     around = tuple(_causes_around(context))
     if seen is not None and seen.why not in (WaitReason.GROWING, WaitReason.HELD):
-        return FileFindings((*around, Cause(seen.why, seen.detail, until=seen.until)), seen=seen)
+        detail = seen.detail or (_open_by(inbox.path / relative) if seen.why is WaitReason.OPEN else "")
+        return FileFindings((*around, Cause(seen.why, detail, until=seen.until)), seen=seen)
     causes, examination = _look_inside(context, inbox.path / relative, status)
     if seen is not None and seen.why is WaitReason.GROWING:
         grown = f"{seen.grown_bytes:+,} bytes since it was first seen" if seen.grown_bytes else ""
@@ -101,6 +103,11 @@ def _causes_around(context: InboxContext) -> Iterator[Cause]:
         yield Cause(WaitReason.BACKLOG if is_backlog else WaitReason.UNAVAILABLE, snapshot.unavailable)
 
 
+def _open_by(path: Path) -> str:
+    programs = programs_with(path)
+    return f"{', '.join(printable(name) for name in programs)} has it open for writing" if programs else ""
+
+
 def _causes_inside(examination: Examination) -> Iterator[Cause]:
     refused = examination.refusal
     if refused is not None and refused.reason is Reason.INCOMPLETE:
@@ -122,7 +129,7 @@ def _look_inside(context: InboxContext, path: Path, status: os.stat_result) -> t
         if current.is_unallocated and is_all_hole(path):
             return [*causes, Cause(WaitReason.PLACEHOLDER, f"{current.size:,} bytes, none of them on disk")], None
         if writers_of(path) is Writers.SOME:
-            causes.append(Cause(WaitReason.OPEN))
+            causes.append(Cause(WaitReason.OPEN, _open_by(path)))
         examination = context.examine(path, file_limits_of(context.config))
         causes += _causes_inside(examination)
     except PermissionError as error:

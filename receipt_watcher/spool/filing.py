@@ -28,6 +28,7 @@ from receipt_watcher.jobs.states import ORIGINAL_STATES, Event, State
 from receipt_watcher.spool.failure_notes import FailureNotes
 from receipt_watcher.spool.route import InboxRoute, log_concluded
 from receipt_watcher.system import disk
+from receipt_watcher.system.permissions import folder_advice, refusal_and
 from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
@@ -124,7 +125,7 @@ class Filing:
             try:
                 path = route.spool.free_path(folder, wanted, names)
             except OSError as error:  # one name that the disk does not tell of must not stop the others
-                self._note_trouble(route, error)
+                self._note_trouble(route, _in_words(error, route.spool.folders.path_of(folder), job))
                 if error.errno in _TROUBLE_OF_ALL:
                     break
                 continue
@@ -160,7 +161,7 @@ class Filing:
                 # Somebody put a file there since the name was chosen. Choose another in the next round.
                 self._log.moves.finish_moves([(job, job.folder, job.stored_path)], self._clock())
             except (OSError, SpoolError) as error:
-                self._note_trouble(route, _with_room_named(error, route.spool.folders.path_of(folder), job))
+                self._note_trouble(route, _in_words(error, route.spool.folders.path_of(folder), job))
                 if isinstance(error, SpoolError) or error.errno in _TROUBLE_OF_ALL:
                     break
             else:
@@ -280,8 +281,13 @@ class Filing:
         return None
 
 
-def _with_room_named(error: OSError | SpoolError, folder: Path, job: Job) -> Exception:
-    """Return an error that names the folder that has no room and how much the file needs, if that is what it is."""
-    if isinstance(error, OSError) and error.errno in disk.NO_ROOM:
+def _in_words(error: OSError | SpoolError, folder: Path, job: Job) -> Exception:
+    """Return an error that says what to do, if the folder has no room, or does not let us write in it."""
+    if not isinstance(error, OSError):
+        return error
+    if error.errno in disk.NO_ROOM:
         return SpoolError(disk.no_room_text(folder, error, job.filename, job.size), folder)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        place = Path(error.filename).parent if error.filename else folder
+        return SpoolError(f"{job.filename}: {refusal_and(folder_advice(place), error, place)}", folder)
     return error

@@ -77,3 +77,39 @@ def is_all_hole(path: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def programs_with(path: Path) -> list[str]:
+    """Return the programs that have a file open for writing, each by name and process id, as far as we may know.
+
+    By /proc/PID/fd and fdinfo (proc(5)): of other users' processes only root may look.
+    """
+    try:
+        wanted = path.stat()
+    except OSError:
+        return []
+    processes = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return [name for process in processes if (name := _writer(process, (wanted.st_dev, wanted.st_ino))) is not None]
+
+
+def _writer(process: int, wanted: tuple[int, int]) -> str | None:
+    """Return the name of a process if it has this file open for writing; None also if we may not look."""
+    root = Path("/proc") / str(process)
+    try:
+        names = [entry.name for entry in (root / "fd").iterdir()]
+        program = (root / "comm").read_text("utf-8", "backslashreplace").strip()
+    except OSError:
+        return None
+    return f"{program} (process {process})" if any(_writes(root, name, wanted) for name in names) else None
+
+
+def _writes(root: Path, name: str, wanted: tuple[int, int]) -> bool:
+    try:
+        status = (root / "fd" / name).stat()
+        if (status.st_dev, status.st_ino) != wanted:
+            return False
+        lines = (root / "fdinfo" / name).read_text("ascii").splitlines()
+    except OSError:
+        return False  # it was closed meanwhile
+    flags = next((line.split()[1] for line in lines if line.startswith("flags:")), "0")
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY

@@ -90,6 +90,8 @@ def test_each_reason_to_wait_is_told(tmp_path: Path, n8n: StandIn) -> None:
             assert code in codes(found), (name, found)
             assert found["causes"][0]["meaning"]
             assert found["causes"][0]["advice"]
+        causes = explained(daemon, daemon.inbox / "open.jpg", 1)["causes"]
+        assert any(f"(process {os.getpid()}) has it open for writing" in cause["detail"] for cause in causes), causes
         told = {event["filename"]: event["reason"] for event in daemon.events("file.waiting")}
         assert {name: told[name] for name in parked} == {name: expected[name] for name in parked}
         (status,) = json.loads(daemon.run("status", "--json").stdout)["inboxes"]
@@ -173,7 +175,9 @@ def test_a_job_is_explained_by_any_of_its_names(tmp_path: Path, n8n: StandIn) ->
             found = explained(daemon, what, 1)
             assert (found["code"], found["job"]["reason"]) == ("failure", "unsupported_type")
             assert found["advice"]
-        assert good.job_id in explained(daemon, copy.job_id)["answer"]
+        answer = explained(daemon, copy.job_id)["answer"]
+        assert f"It is a copy of good.jpg (job {good.job_id}), which came at " in answer
+        assert "and is success" in answer
         unknown = daemon.run("explain", "nobody.jpg")
         assert (unknown.returncode, unknown.stdout) == (2, "")
 

@@ -300,6 +300,7 @@ def test_a_name_that_the_disk_does_not_tell_of_delays_only_its_file(office: Offi
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["file.not_filed"]
     assert "filing.resumed" not in [line["event"] for line in lines]
     assert "Permission denied" in office.filing.troubles["office"]
+    assert f"{shut} is d---------" in office.filing.troubles["office"]
     assert office.place(second) == f"done/{MONTH}/d.jpg"
     assert office.place(third) == f"done/{MONTH}/e.jpg"
     shut.chmod(0o700)
