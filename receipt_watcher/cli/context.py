@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from receipt_watcher.config.sections.section import Key
     from receipt_watcher.jobs.job import Job
     from receipt_watcher.jobs.log.job_log import JobLog
+    from receipt_watcher.report.health.configuration import ComparedConfiguration
 
 FINE, WRONG, USAGE = 0, 1, 2
 
@@ -119,6 +120,23 @@ def person() -> str:
     with suppress(KeyError):
         user = user or pwd.getpwuid(_STARTED_BY).pw_name
     return user or f"user {_STARTED_BY}"
+
+
+def compared_with_daemon(
+    config: Config, origin_of: Callable[[Key], str], config_file: Path | None
+) -> ComparedConfiguration:
+    """Return what the running daemon's configuration is beside the one that was loaded."""
+    from receipt_watcher.config.sources.load import find_config_file
+    from receipt_watcher.report.health.configuration import compared
+
+    path = find_config_file(config_file, os.environ, Path.cwd())
+    return compared(config, origin_of, str(path) if path is not None else "")
+
+
+def load_compared(config_file: Path | None) -> tuple[Config, ComparedConfiguration]:
+    """Return the configuration, and what the running daemon's is beside it."""
+    config, origin_of = load_config_with_origins(config_file)
+    return config, compared_with_daemon(config, origin_of, config_file)
 
 
 def has_log(config: Config) -> bool:

@@ -37,6 +37,26 @@ def redacted(options: BaseModel) -> dict[str, object]:
     return {name: _shown(getattr(options, name)) for name in type(options).model_fields}
 
 
+def plain(options: BaseModel) -> dict[str, object]:
+    """Return effective options as `redacted` does, but with their secrets: for comparisons, never for a person."""
+    return {name: _plain(getattr(options, name)) for name in type(options).model_fields}
+
+
+def _plain(value: object) -> object:
+    match value:
+        case BaseModel():
+            return plain(value)
+        case tuple():
+            return [_plain(item) for item in value]
+        case dict():
+            return {name: _plain(item) for name, item in value.items()}
+        case SecretStr():
+            return value.get_secret_value()
+        case Path():
+            return str(value)
+    return value
+
+
 def _shown(value: object) -> object:
     match value:
         case BaseModel():

@@ -43,10 +43,10 @@ def folder_advice(folder: Path, path: Path | None = None) -> str:
         status = folder.stat()
         is_sticky = bool(status.st_mode & stat.S_ISVTX) and os.geteuid() != status.st_uid and not _stands_above_owners()
         if is_sticky and path is not None and os.lstat(path).st_uid != os.geteuid():
-            owners = " and ".join(dict.fromkeys((_user(os.lstat(path).st_uid), _user(status.st_uid))))
+            owners = " and ".join(dict.fromkeys((user_name(os.lstat(path).st_uid), user_name(status.st_uid))))
             return (
                 f"{folder} is sticky (chmod +t), so only {owners} may "
-                f"move the file: chmod -t {folder}, or make {_user(os.geteuid())} the folder's owner"
+                f"move the file: chmod -t {folder}, or make {user_name(os.geteuid())} the folder's owner"
             )
     except OSError:
         pass
@@ -66,14 +66,14 @@ def file_advice(path: Path) -> str:
 
 def owner_of(status: os.stat_result) -> str:
     """Return mode, owner and group as ls -l shows them."""
-    return f"{stat.filemode(status.st_mode)} {_user(status.st_uid)}:{_group(status.st_gid)}"
+    return f"{stat.filemode(status.st_mode)} {user_name(status.st_uid)}:{_group(status.st_gid)}"
 
 
 def owner_name(path: Path) -> str:
     """Return who owns a file or folder, or the first folder above it that can be looked at; root where none can."""
     for place in (path, *path.parents):
         try:
-            return _user(place.stat().st_uid)
+            return user_name(place.stat().st_uid)
         except OSError:
             continue
     return "root"
@@ -98,10 +98,11 @@ def _owned(path: Path) -> str:
 
 def _ourselves() -> str:
     groups = ", ".join(sorted({_group(number) for number in (os.getegid(), *os.getgroups())}))
-    return f"{_user(os.geteuid())}, in {groups}"
+    return f"{user_name(os.geteuid())}, in {groups}"
 
 
-def _user(number: int) -> str:
+def user_name(number: int) -> str:
+    """Return the name of a user, or the number in words if it has none."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

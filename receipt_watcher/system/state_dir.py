@@ -107,6 +107,20 @@ class Installation:
         except OSError:
             return ""
 
+    def locked_by(self) -> int | None:
+        """Return the process id of the daemon that took the lock last; None if it cannot be read."""
+        try:
+            return int((self.state_dir / "lock").read_text("ascii"))
+        except (OSError, ValueError):
+            return None
+
+    def known_session_secret(self) -> str:
+        """Return what sessions are signed with, or "" if it has not been made yet or we may not read it."""
+        try:
+            return (self.state_dir / "session_secret").read_text("ascii", "replace").strip()
+        except OSError:
+            return ""
+
     def callback_token(self) -> str:
         """Return the token for callbacks where the configuration sets none; it is made at the first call."""
         return self._kept("callback_token", new_token)

@@ -20,14 +20,15 @@ from receipt_watcher.errors import ConfigError
 from receipt_watcher.examine.examiners import Examiners, bounds_of
 from receipt_watcher.examine.result import FileLimits
 from receipt_watcher.notify.channels.registry import channels_of
+from receipt_watcher.report.health.configuration import ComparedConfiguration
 from receipt_watcher.service.clients import notice_client
 from receipt_watcher.system.state_dir import Installation
 
 
-def check_all(config: Config) -> list[CheckFinding]:
+def check_all(config: Config, configuration: ComparedConfiguration | None = None) -> list[CheckFinding]:
     """Look at everything, and return what is there, the good too."""
     return [
-        *_check_state(config),
+        *_check_state(config, configuration),
         _check_examiner(config),
         *(finding for inbox in config.inboxes for finding in check_inbox(config, inbox)),
         *check_retention(config, time.time()),
@@ -52,7 +53,7 @@ def _check_channels(config: Config) -> Iterator[CheckFinding]:
         yield CheckFinding("ok", f"notices go to {', '.join(names)}; receipt-watcher notify --test sends one")
 
 
-def _check_state(config: Config) -> Iterator[CheckFinding]:
+def _check_state(config: Config, configuration: ComparedConfiguration | None) -> Iterator[CheckFinding]:
     installation = Installation(config.state_dir)
     installation.make_folder()
     try:
@@ -61,7 +62,10 @@ def _check_state(config: Config) -> Iterator[CheckFinding]:
         yield CheckFinding("error", f"state_dir {config.state_dir}: {error.strerror}", "let the service's user own it")
         return
     yield CheckFinding("ok", f"state_dir {config.state_dir}: files can be made, renamed and removed")
-    if installation.is_running():
+    findings = list(configuration.findings()) if configuration is not None else []
+    for finding in findings:
+        yield CheckFinding("warning", finding.what, finding.advice)
+    if installation.is_running() and not findings:
         yield CheckFinding("ok", "a daemon is running with this configuration")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from receipt_watcher.cli.context import (
+    compared_with_daemon,
     config_option,
     json_option,
     load_config,
@@ -75,7 +76,7 @@ def config() -> None:
 @click.option("--origins", is_flag=True, help="With --json: each option with its value and where that comes from.")
 @json_option
 def config_show(config_file: Path | None, *, origins: bool, as_json: bool) -> None:
-    """Show the configuration in force, without secrets, and where each value comes from.
+    """Show the configuration that a command reads, without secrets, with origins, and what the daemon's differs in.
 
     Example: receipt-watcher config show --config watcher.yaml
     """
@@ -85,6 +86,8 @@ def config_show(config_file: Path | None, *, origins: bool, as_json: bool) -> No
 
     config, origin_of = load_config_with_origins(config_file)
     shown = redacted(config)
+    for line in compared_with_daemon(config, origin_of, config_file).lines():
+        print_line(f"# {line}", err=as_json)
     if as_json and origins:
         rows = options_with_origins(shown, origin_of)
         print_json([{"option": dotted(key), "value": value, "origin": origin} for key, value, origin in rows])

@@ -27,6 +27,7 @@ from receipt_watcher.cli.context import (
     has_log,
     hurry,
     json_option,
+    load_compared,
     load_config,
     open_log,
     person,
@@ -39,7 +40,7 @@ from receipt_watcher.jobs.job import Job, is_overdue, may_be_booked, standing_of
 from receipt_watcher.jobs.json_view import full_view, iso_time, job_view
 from receipt_watcher.jobs.reasons import MAY_BE_BOOKED_WORDS
 from receipt_watcher.jobs.states import Event, State, next_state
-from receipt_watcher.system.display import display_name
+from receipt_watcher.system.display import as_sentence, display_name
 
 #: Seconds between two looks of `tail`; a person reads no faster.
 _LOOK_SECONDS = 0.5
@@ -138,7 +139,7 @@ def explain(config_file: Path | None, what: str, *, as_json: bool) -> None:
     from receipt_watcher.report.explain import Explainer
     from receipt_watcher.system.state_dir import Installation
 
-    config = load_config(config_file)
+    config, configuration = load_compared(config_file)
     with open_log(config) if has_log(config) else nullcontext() as log:
         explainer = Explainer(
             config,
@@ -149,10 +150,13 @@ def explain(config_file: Path | None, what: str, *, as_json: bool) -> None:
         )
         explanation = _explained(explainer, log, what)
     if as_json:
-        print_json(explanation.as_json())
+        print_json({**explanation.as_json(), "configuration": configuration.as_json()})
     else:
         for line in explanation.lines():
             print_line(line)
+        for finding in configuration.findings():
+            print_line(f"  {as_sentence(f'Configuration: {finding.what}')}")
+            print_line(f"    → {finding.advice}")
     raise click.exceptions.Exit(FINE if explanation.is_fine else WRONG)
 
 

@@ -24,7 +24,9 @@ from receipt_watcher.cli.context import (
     hurry,
     hurrying,
     json_option,
+    load_compared,
     load_config,
+    load_config_with_origins,
     open_log,
     print_json,
     print_line,
@@ -38,6 +40,8 @@ _WATCH_SECONDS = 2.0
 if TYPE_CHECKING:
     from receipt_watcher.cli.check.findings import CheckFinding
     from receipt_watcher.config.options import Config
+    from receipt_watcher.config.sources.record import ConfigurationRecord
+    from receipt_watcher.report.health.configuration import ComparedConfiguration
 
 
 @click.command()
@@ -51,27 +55,39 @@ def run(config_file: Path | None, *, once: bool, take_over: bool, accept_backlog
     Example: receipt-watcher run --config /etc/receipt-watcher/watcher.yaml
     """
     with hurrying():
+        from receipt_watcher.config.sources.load import find_config_file
+        from receipt_watcher.config.sources.record import ConfigurationRecord
         from receipt_watcher.service.logging import setup as telemetry
         from receipt_watcher.service.once import run_once
         from receipt_watcher.service.process import supervisor
         from receipt_watcher.service.process.signals import StopSignal
         from receipt_watcher.system.cpu import keep_to_one_core
 
-        config = load_config(config_file)
+        record = ConfigurationRecord(find_config_file(config_file, os.environ, Path.cwd()), time.time)
+        config = _noted_config(config_file, record, as_owner=True)
     keep_to_one_core()
     faulthandler.enable()  # the watchdog's signal, SIGABRT, leaves the stacks of all threads behind
     telemetry.configure(config.logging.level, config.logging.format)
     stop = StopSignal()
     stop.listen(reloads=not once and not os.isatty(0))  # a terminal that is closed sends SIGHUP, too
     if not once:
-        reread = functools.partial(load_config, config_file, as_owner=False)  # the daemon stays who it is
-        ended = supervisor.run(config, stop, reread, os.environ, take_over=take_over, accept_backlog=accept_backlog)
+        reread = functools.partial(_noted_config, config_file, record)
+        ended = supervisor.run(
+            config, stop, reread, record, os.environ, take_over=take_over, accept_backlog=accept_backlog
+        )
         _leave(FINE, ended=ended)
     result = run_once(config, stop, take_over=take_over, accept_backlog=accept_backlog)
     print_jobs(result.jobs)
     for trouble in result.troubles:
         click.echo(f"receipt-watcher: {trouble}", err=True)
     _leave(FINE if result.is_fine else WRONG, ended=result.ended)
+
+
+def _noted_config(config_file: Path | None, record: ConfigurationRecord, *, as_owner: bool = False) -> Config:
+    """Read the configuration, and note where it comes from; at a reload the daemon stays who it is."""
+    config, origin_of = load_config_with_origins(config_file, as_owner=as_owner)
+    record.note(config, origin_of)
+    return config
 
 
 def _leave(code: int, *, ended: bool) -> NoReturn:
@@ -99,9 +115,9 @@ def check(config_file: Path | None, *, live: bool, may_book: bool, find_size: bo
     """
     if (may_book or find_size) and not live:
         raise click.UsageError("--may-book and --find-size go with --live.")
-    config = load_config(config_file)
+    config, configuration = load_compared(config_file)
     findings: list[CheckFinding] = []
-    for finding in _looked_at(config, live=live, may_book=may_book, find_size=find_size):
+    for finding in _looked_at(config, configuration, live=live, may_book=may_book, find_size=find_size):
         findings.append(finding)
         if not as_json:  # one by one: a callback is waited for
             print_line(f"{finding.level:7}  {finding.what}")
@@ -112,7 +128,9 @@ def check(config_file: Path | None, *, live: bool, may_book: bool, find_size: bo
     raise click.exceptions.Exit(WRONG if any(finding.level == "error" for finding in findings) else FINE)
 
 
-def _looked_at(config: Config, *, live: bool, may_book: bool, find_size: bool) -> Iterable[CheckFinding]:
+def _looked_at(
+    config: Config, configuration: ComparedConfiguration, *, live: bool, may_book: bool, find_size: bool
+) -> Iterable[CheckFinding]:
     if live:
         from receipt_watcher.cli.check.live import check_live
         from receipt_watcher.service.logging import setup as telemetry
@@ -121,7 +139,7 @@ def _looked_at(config: Config, *, live: bool, may_book: bool, find_size: bool) -
         return check_live(config, may_book=may_book, find_size=find_size)
     from receipt_watcher.cli.check.check import check_all
 
-    return check_all(config)
+    return check_all(config, configuration)
 
 
 @click.command()
@@ -149,21 +167,22 @@ def status(config_file: Path | None, *, watch: bool, as_json: bool) -> None:
         raise click.UsageError("--watch is for people; call --json as often as you like.")
     if not watch:
         hurry()
-    config = load_config(config_file)
+    config, configuration = load_compared(config_file)
     if not watch:
-        raise click.exceptions.Exit(_show_status(config, as_json=as_json))
+        raise click.exceptions.Exit(_show_status(config, configuration, as_json=as_json))
     pause = threading.Event()
     try:
         while True:
+            config, configuration = load_compared(config_file)
             click.clear()
-            _show_status(config, as_json=False)
+            _show_status(config, configuration, as_json=False)
             sys.stdout.flush()
             pause.wait(_WATCH_SECONDS)
     except KeyboardInterrupt:
         raise click.exceptions.Exit(FINE) from None
 
 
-def _show_status(config: Config, *, as_json: bool) -> int:
+def _show_status(config: Config, configuration: ComparedConfiguration, *, as_json: bool) -> int:
     """Print it, and return the exit code."""
     from receipt_watcher.report.status import collect_status
     from receipt_watcher.system.state_dir import Installation
@@ -171,11 +190,13 @@ def _show_status(config: Config, *, as_json: bool) -> int:
     with open_log(config) as log:
         status = collect_status(config, log, log.holds, Installation(config.state_dir), time.time())
     if as_json:
-        print_json(status.as_json())
+        print_json({**status.as_json(), "configuration": configuration.as_json()})
     else:
-        for line in status.lines():
+        state, *others = status.lines()
+        for line in (state, *configuration.lines(), *others):
             print_line(line)
-    return FINE if all(trouble.is_news for trouble in status.listed) else WRONG
+    is_fine = all(trouble.is_news for trouble in status.listed) and not configuration.is_refused
+    return FINE if is_fine else WRONG
 
 
 @click.command()

@@ -7,51 +7,36 @@ Pure: nothing is read or written.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import yaml
 
 from receipt_watcher.config.sections.section import Key
+from receipt_watcher.config.sources.tree import is_group, options_of, parts_of
 
 Origin = Callable[[Key], str]
 
 
-def options_with_origins(shown: object, origin_of: Origin, key: Key = ()) -> Iterator[tuple[Key, object, str]]:
+def options_with_origins(shown: object, origin_of: Origin) -> Iterator[tuple[Key, object, str]]:
     """Yield each single value with its key and its origin."""
-    for name, value in _parts(shown):
-        inner = (*key, name)
-        if _is_group(value):
-            yield from options_with_origins(value, origin_of, inner)
-        else:
-            yield inner, value, origin_of(inner)
+    for key, value in options_of(shown):
+        yield key, value, origin_of(key)
 
 
 def lines_with_origins(shown: Mapping[str, object], origin_of: Origin, key: Key = ()) -> Iterator[str]:
     """Yield it as lines of YAML, the origins as comments."""
     for name, value in shown.items():
         inner, indent = (*key, name), "  " * len(key)
-        if not _is_group(value):
+        if not is_group(value):
             yield f"{indent}{_scalar(name)}: {_scalar(value)}  # {origin_of(inner)}"
             continue
         yield f"{indent}{_scalar(name)}:"
         if isinstance(value, Mapping):
             yield from lines_with_origins(value, origin_of, inner)
         else:
-            for number, item in _parts(value):
+            for number, item in parts_of(value):
                 first, *others = lines_with_origins(item, origin_of, (*inner, number))
                 yield f"{indent}  - {first.lstrip()}"
                 yield from others
-
-
-def _parts(group: Any) -> Iterator[tuple[str | int, Any]]:
-    yield from group.items() if isinstance(group, Mapping) else enumerate(group)
-
-
-def _is_group(value: object) -> bool:
-    """Return whether the parts of a value have origins of their own."""
-    if isinstance(value, Mapping):
-        return bool(value)
-    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
 def _scalar(value: object) -> str:

@@ -7,6 +7,8 @@ changed on the way, and no text tells a secret.
 - `merged`, `tree`: the merged values, and where each came from; the groups and lists that they stand in
 - `yaml_file`: YAML whose scalars stay texts
 - `injected`: variables that Kubernetes and Docker inject
+- `running`: the configuration of the running daemon, and what differs from that of a command
+- `record`: what the daemon of this process keeps of its own configuration
 - `mistakes`: what is wrong with a value and what would be right, in words
 
 The main thread reads them at a start and at a reload. Nothing is written.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from receipt_watcher.config.sections.section import Key
@@ -37,3 +37,24 @@ def with_value(branch: Any, key: Key, value: object) -> Any:
         inner = with_value(branch.get(head), rest, value)
         return {name: each for name, each in {**branch, head: inner}.items() if each is not DROP}
     return branch
+
+
+def options_of(group: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Yield each single value of options as JSON takes them, with its key."""
+    for name, value in parts_of(group):
+        if is_group(value):
+            yield from options_of(value, (*key, name))
+        else:
+            yield (*key, name), value
+
+
+def parts_of(group: Any) -> Iterator[tuple[str | int, Any]]:
+    """Yield the parts of a group or list, with their names or numbers."""
+    yield from group.items() if isinstance(group, Mapping) else enumerate(group)
+
+
+def is_group(value: object) -> bool:
+    """Return whether the parts of a value have origins of their own."""
+    if isinstance(value, Mapping):
+        return bool(value)
+    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)

@@ -29,6 +29,7 @@ from receipt_watcher.errors import ConfigError, Problem, ReceiptWatcherError
 
 if TYPE_CHECKING:  # the command that asks for a reload needs no daemon
     from receipt_watcher.config.options import Config
+    from receipt_watcher.config.sources.record import ConfigurationRecord
     from receipt_watcher.service.process.daemon import Daemon
     from receipt_watcher.service.process.launcher import Launcher
     from receipt_watcher.service.process.signals import StopSignal
@@ -52,12 +53,18 @@ class Reload:
     """The reloads of one process."""
 
     def __init__(
-        self, launcher: Launcher, stop: StopSignal, reread: Callable[[], Config], outcomes: ReloadOutcomes
+        self,
+        launcher: Launcher,
+        stop: StopSignal,
+        reread: Callable[[], Config],
+        outcomes: ReloadOutcomes,
+        record: ConfigurationRecord,
     ) -> None:
         self._launcher = launcher
         self._stop = stop
         self._reread = reread
         self._outcomes = outcomes
+        self._record = record
         self._refused: list[str] = []  # by the last reload
 
     def run(self, daemon: Daemon) -> Daemon:
@@ -69,6 +76,7 @@ class Reload:
             self._launcher.notify_ready(daemon)
         else:
             daemon = self._replace(daemon, after)
+        self._record.write(daemon.parts.shared.config, self._refused)
         self._outcomes.write(self._refused)
         return daemon
 

@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable, MutableMapping
 
 from receipt_watcher.config.options import Config
+from receipt_watcher.config.sources.record import ConfigurationRecord
+from receipt_watcher.config.sources.running import RunningConfigurationFile
 from receipt_watcher.service.daemon_parts import RunOptions
 from receipt_watcher.service.process.held_resources import HeldResources
 from receipt_watcher.service.process.launcher import Launcher
@@ -25,6 +27,7 @@ def run(
     config: Config,
     stop: StopSignal,
     reread: Callable[[], Config],
+    record: ConfigurationRecord,
     environ: MutableMapping[str, str],
     *,
     take_over: bool,
@@ -32,7 +35,8 @@ def run(
 ) -> bool:
     """Run until `stop` is set; return whether every thread ended by itself.
 
-    `reread` reads the configuration again, for a reload. What systemd says in `environ` is taken out of it.
+    `reread` reads the configuration again, for a reload; `record` keeps for the commands what is in force. What systemd
+    says in `environ` is taken out of it.
 
     Raises:
         ReceiptWatcherError: it could not be started.
@@ -43,8 +47,11 @@ def run(
     launcher.run_watchdog()
     try:
         resources.take(config.http)  # with the lock: the outcomes below are this process's own from now on
-        reload = Reload(launcher, stop, reread, ReloadOutcomes(runtime_folder(config.state_dir, environ)))
+        folder = runtime_folder(config.state_dir, environ)
+        record.keep_in(RunningConfigurationFile(folder), resources.installation)
+        reload = Reload(launcher, stop, reread, ReloadOutcomes(folder), record)
         daemon = launcher.built(config, RunOptions(take_over=take_over, accept_backlog=accept_backlog))
+        record.write(config)
         launcher.start(daemon, is_first=True)
         while not stop.wait():
             stop.forget_reload()
@@ -52,4 +59,5 @@ def run(
         return launcher.stop(daemon)
     finally:
         launcher.watchdog.stop()
+        record.remove()
         resources.release()

@@ -12,7 +12,7 @@ import pytest
 
 from receipt_watcher.cli.demo.stand_in import StandIn
 from receipt_watcher.inbox.wait_reasons import WaitReason
-from receipt_watcher.system.permissions import _user, folder_advice, owner_of, refusal
+from receipt_watcher.system.permissions import folder_advice, owner_of, refusal, user_name
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon, jpegs, wait_until, without_capabilities
 from tests.fakes.mounts import Mounts
@@ -85,7 +85,7 @@ def test_a_sticky_folder(tmp_path: Path, n8n: StandIn) -> None:
         told = said_of(daemon, "scan.jpg")
         assert told is not None
         assert told["reason"] == WaitReason.IMMOVABLE
-        assert f"only {_user(NOBODY)} may move the file" in told["why"]
+        assert f"only {user_name(NOBODY)} may move the file" in told["why"]
         assert_left_in_peace(daemon)
         daemon.inbox.chmod(0o777)
         daemon.wait_quiet(1, MENDED)
