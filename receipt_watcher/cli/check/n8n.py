@@ -9,6 +9,7 @@ from receipt_watcher.cli.check.findings import ANSWER_SECONDS, CheckFinding
 from receipt_watcher.cli.check.proxies import lines_of_proxies
 from receipt_watcher.config.options import Config
 from receipt_watcher.delivery.destinations.http_client import Outbound
+from receipt_watcher.delivery.destinations.reachability import health_answer, is_healthy
 from receipt_watcher.errors import NotSentError
 from receipt_watcher.service.clients import n8n_client
 
@@ -41,11 +42,11 @@ def _check_webhook(url: str, outbound: Outbound) -> Iterator[CheckFinding]:
         )
     address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     try:
-        answer = outbound.get(f"{address}/healthz")
+        answer = health_answer(url, outbound)
     except NotSentError as error:
         yield CheckFinding("error", f"N8N at {address} cannot be reached: {error}", "is it running, and the URL right?")
         return
-    if answer.status == 200 and '"ok"' in answer.text:  # noqa: PLR2004 - RFC 9110
+    if is_healthy(answer):
         yield CheckFinding("ok", f"N8N at {address} answers and is healthy")
     else:
         through = f" through the proxy {answer.proxy}" if answer.proxy else ""

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -124,6 +126,23 @@ def test_nothing_is_ever_posted(tmp_path: Path, healthy: Listener) -> None:
     (tmp_path / "inbox" / "scan.jpg").write_bytes(b"a receipt")
     check_all(configured(tmp_path, healthy.url))
     assert healthy.asked == [("GET", "/healthz")]
+
+
+def test_n8n_below_a_path(tmp_path: Path, healthy: Listener, stranger: Listener) -> None:
+    """The health is asked for below the prefix of the webhook's path first, and at the root if nothing is there."""
+    check_all(configured(tmp_path, healthy.url.replace("/webhook/", "/n8n/webhook/")))
+    assert healthy.asked == [("GET", "/n8n/healthz")]
+    check_all(configured(tmp_path, stranger.url.replace("/webhook/", "/n8n/webhook/")))
+    assert stranger.asked == [("GET", "/n8n/healthz"), ("GET", "/healthz")]
+
+
+def test_no_room_on_a_disk(tmp_path: Path, healthy: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk with less room than limits.min_free_mb is a warning that names a folder on it, once."""
+    full = SimpleNamespace(f_flag=0, f_blocks=100, f_bavail=1, f_frsize=4096)
+    config = configured(tmp_path, healthy.url, limits={"min_free_mb": 1})
+    monkeypatch.setattr(os, "statvfs", lambda _folder: full)
+    found = of(check_all(config), "warning")
+    assert [str(tmp_path / "state") in what and "less than limits.min_free_mb" in what for what in found] == [True]
 
 
 def test_a_test_url(tmp_path: Path, healthy: Listener) -> None:
