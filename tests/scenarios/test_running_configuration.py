@@ -105,6 +105,9 @@ def test_the_daemon_of_a_colleague(office: RunningDaemon, tmp_path: Path) -> Non
         assert f"process {office.process.pid} of user" in answer
         assert f"RECEIPT_WATCHER_STATE_DIR={office.state}" in answer
         assert f"process {office.process.pid}" in shown(office, "config show", **theirs)
+        refused = office.run("status", **theirs)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert f"process {office.process.pid}" in refused.stderr
 
 
 def test_a_daemon_that_keeps_nothing(office: RunningDaemon) -> None:

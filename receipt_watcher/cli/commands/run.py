@@ -187,6 +187,9 @@ def _show_status(config: Config, configuration: ComparedConfiguration, *, as_jso
     from receipt_watcher.report.status import collect_status
     from receipt_watcher.system.state_dir import Installation
 
+    if not has_log(config):  # which ends it: another daemon may be the reason
+        for line in configuration.lines():
+            print_line(line, err=True)
     with open_log(config) as log:
         status = collect_status(config, log, log.holds, Installation(config.state_dir), time.time())
     if as_json:
