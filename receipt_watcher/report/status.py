@@ -59,7 +59,7 @@ _NAMED = 5
 _NAMED_FILES = 10
 
 #: So many open receipts are looked at, those that were recorded first.
-_LOOKED_AT = 100
+_LOOKED_AT = 1000
 
 #: An open receipt that is older is shown by name.
 _OLD_SECONDS = 600

@@ -124,6 +124,9 @@ class Filing:
             names = {path for place, path in taken if place is folder}
             try:
                 path = route.spool.free_path(folder, wanted, names)
+                while self._log.files.is_being_left(route.name, folder, path):  # a crash came before it was written
+                    names.add(path)
+                    path = route.spool.free_path(folder, wanted, names)
             except OSError as error:  # one name that the disk does not tell of must not stop the others
                 self._note_trouble(route, _in_words(error, route.spool.folders.path_of(folder), job))
                 if error.errno in _TROUBLE_OF_ALL:

@@ -103,6 +103,15 @@ class Files:
             *paths,
         )
 
+    def is_being_left(self, inbox: str, folder: Folder, path: Path) -> bool:
+        """Return whether a file is on its way out of this place: by the log it still lies there, whatever is there now.
+
+        Its move may be done, and not be written down yet. Another file that gets its name would be taken for it.
+        """
+        where = "stored_path = ? AND folder = ? AND inbox = ? AND moving_to_path IS NOT NULL"
+        statement = f"SELECT 1 FROM job WHERE {where} LIMIT 1"  # noqa: S608 - our own words
+        return bool(self._database.select(statement, path, folder, inbox))
+
     def newest(self, inbox: str, folder: Folder, before: float, limit: int) -> list[Job]:
         """Return the last jobs of an inbox, concluded before a time, whose file lies in `folder` by the log.
 

@@ -202,7 +202,6 @@ def read(log: JobLog, job: Job) -> None:
     log.lookups.oldest_open(NOW, 9)
     log.lookups.open_among(["a", "b"])
     log.statistics.open_jobs()
-    log.statistics.open_jobs_except(inboxes)
     log.statistics.failed_since(NOW)
     log.histories.has("a", "callback.refused")
     log.holds.silent(URL, "a")
@@ -221,6 +220,8 @@ def read(log: JobLog, job: Job) -> None:
 
 def read_for_people(log: JobLog) -> None:
     """Ask what people want to see."""
+    log.statistics.open_jobs_except(INBOXES)
+    log.files.is_being_left("office", Folder.FAILED, Path("a"))
     log.histories.attempts_after("a", 0, 9)
     log.histories.lines_after("a", 0, 9)
     log.lookups.changed_since(NOW)

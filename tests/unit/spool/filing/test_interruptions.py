@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from receipt_watcher.jobs.job import Job
+from receipt_watcher.jobs.job import Folder, Job
 from receipt_watcher.jobs.log.job_log import JobLog
 from receipt_watcher.jobs.log.moves import Moves
 from receipt_watcher.jobs.states import Event
@@ -220,3 +220,26 @@ def test_names_of_moves_that_were_begun_are_not_given_twice(office: Office, monk
     office.tell(second, Event.SUCCEED)
     assert office.new_filing().file_away_due() == 2
     assert [office.place(job) for job in (first, second)] == [f"done/{MONTH}/scan.jpg", f"done/{MONTH}/scan (2).jpg"]
+
+
+def test_the_place_of_a_file_that_has_just_left_is_not_free(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two crashes in a row, each before it is written down where files are: none gets the name of another one."""
+    first, second = (office.fail(office.drop_in("scan.jpg", content)) for content in jpegs(2))
+    for job in (first, second):
+        office.file()
+        assert office.now(job).folder is Folder.FAILED
+    office.tell(second, Event.RETRY, next_attempt_at=office.clock.now)
+    office.file()
+    monkeypatch.setattr(office.log.moves, "finish_moves", crash)
+    office.tell(first, Event.RETRY, next_attempt_at=office.clock.now)
+    with pytest.raises(Crash):
+        office.file()  # its file has left failed/scan.jpg, and by the log is there
+    office.fail(second)
+    with pytest.raises(Crash):
+        office.file()  # its file goes to failed/, where the first one's name is free
+    monkeypatch.undo()
+    office.restart()
+    office.file()
+    assert office.place(first) == f"processing/{first.job_id}/scan.jpg"
+    assert office.place(second).startswith("failed/scan")
+    assert "file.missing" not in [line["event"] for line in office.log.histories.lines(first.job_id)]
