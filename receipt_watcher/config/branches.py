@@ -104,6 +104,21 @@ def branch_at(branches: Sequence[Branch], relative: Path) -> Branch:
     return next(branch for branch in branches if lies_below(relative.parent, branch.subfolder))
 
 
+def near_miss(branches: Sequence[Branch], relative: Path) -> str | None:
+    """Return the configured subfolder that a file's folder differs from by capitals only; None if there is none."""
+    folder = Path(str(relative.parent).casefold())
+    return next(
+        (
+            branch.subfolder
+            for branch in branches
+            if branch.subfolder
+            and lies_below(folder, branch.subfolder.casefold())
+            and not lies_below(relative.parent, branch.subfolder)
+        ),
+        None,
+    )
+
+
 def branch_named(branches: Sequence[Branch], key: str | None) -> Branch:
     """Return the branch of a key in the job log; if it is configured no more, that of the inbox itself, the last."""
     return next((branch for branch in branches if branch.key == key), branches[-1])

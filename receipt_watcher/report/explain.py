@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from receipt_watcher.config.branches import branch_named
+from receipt_watcher.config.branches import branch_named, near_miss
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.examine.examiners import Examiners, bounds_of
@@ -248,6 +248,9 @@ class Explainer:
                 answer = _copy_of(first)
             if job.state is State.PROCESSING and log.histories.has(job.job_id, REFUSED_EVENT):
                 answer += f" N8N's {REFUSED_WORDS}."
+        subfolder = near_miss(self._config.branches(inbox), job.relative_path) if inbox else None
+        if subfolder is not None:
+            answer += f" Its folder is not the configured {subfolder}: capitals count."
         if job.state in OPEN_STATES and not self._is_running:
             answer += " The daemon is not running, so nothing goes on."
         advice = job.reason.advice if job.reason else ""

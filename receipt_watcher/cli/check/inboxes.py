@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from receipt_watcher.cli.check.findings import ANSWER_SECONDS, CheckFinding
+from receipt_watcher.config.branches import near_miss
 from receipt_watcher.config.options import Config
 from receipt_watcher.config.sections.inbox import Inbox
 from receipt_watcher.errors import JobLogError, SpoolError
@@ -23,6 +24,7 @@ from receipt_watcher.spool.folders import Spool
 from receipt_watcher.spool.identity.accepted_marks import MarkKind
 from receipt_watcher.spool.identity.bindings import Bindings
 from receipt_watcher.spool.paths import SpoolFolders
+from receipt_watcher.system.display import display_name
 from receipt_watcher.system.open_files import Writers
 from receipt_watcher.system.permissions import file_advice, folder_advice, refusal, to_type
 from receipt_watcher.system.state_dir import Installation
@@ -58,6 +60,7 @@ def _look_at_inbox(config: Config, inbox: Inbox) -> Iterator[CheckFinding]:
         yield from _check_move(inbox.name, left, right)
     yield from _check_watch(inbox)
     yield from _check_files(inbox)
+    yield from _check_subfolders(config, inbox)
     yield from _check_backlog(config, inbox)
 
 
@@ -100,6 +103,22 @@ def _check_watch(inbox: Inbox) -> Iterator[CheckFinding]:
     level: Literal["ok", "warning"] = "ok" if watch.writers is Writers.NONE else "warning"
     advice = "" if level == "ok" else "choose settle_seconds longer than any pause of a scanner or a copy"
     yield CheckFinding(level, f"inbox {inbox.name}: {watch.writers.value}", advice)
+
+
+def _check_subfolders(config: Config, inbox: Inbox) -> Iterator[CheckFinding]:
+    """Find folders that differ by capitals only from a subfolder that has options of its own."""
+    branches = config.branches(inbox)
+    with contextlib.suppress(OSError):  # that it cannot be listed is said with the backlog
+        folders = sorted(entry.name for entry in os.scandir(inbox.path) if entry.is_dir(follow_symlinks=False))
+        for folder in folders:
+            subfolder = near_miss(branches, Path(folder) / "file")
+            if subfolder is not None:
+                yield CheckFinding(
+                    "warning",
+                    f"inbox {inbox.name}: the folder {display_name(folder)} is not the configured {subfolder}: "
+                    "capitals count, so its receipts go as those of the inbox itself",
+                    "rename the folder, or name it so in routes",
+                )
 
 
 def _check_files(inbox: Inbox) -> Iterator[CheckFinding]:

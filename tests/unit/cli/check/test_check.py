@@ -185,6 +185,18 @@ def test_several_webhooks(tmp_path: Path, healthy: Listener) -> None:
 # --- folders -------------------------------------------------------------------------------------------------------
 
 
+def test_a_folder_beside_a_route(tmp_path: Path, healthy: Listener) -> None:
+    """A folder that differs from a configured subfolder by capitals only is named: its receipts go another way."""
+    inbox = {"recursive": True, "routes": {"travel": {"notion_database_id": "journeys"}}}
+    config = configured(tmp_path, healthy.url, inbox)
+    for name in ("travel", "other"):
+        (tmp_path / "inbox" / name).mkdir()
+    assert not any("capitals" in what for what in of(check_all(config), "warning"))
+    (tmp_path / "inbox" / "Travel").mkdir()
+    [warning] = [what for what in of(check_all(config), "warning") if "capitals" in what]
+    assert "the folder Travel is not the configured travel" in warning
+
+
 def test_a_missing_inbox(tmp_path: Path, healthy: Listener) -> None:
     """An inbox that is not there is an error."""
     config = configured(tmp_path, healthy.url)
