@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import structlog
 
+from receipt_watcher.config.secrets import without_secrets
 from receipt_watcher.delivery.naming import branch_keys_of
 from receipt_watcher.jobs.job import Job, may_be_booked
 from receipt_watcher.jobs.log.holds import REFUSED_EVENT, REFUSED_WORDS, Holds
@@ -61,7 +62,9 @@ class Callbacks:
         deliveries: Bell,
         filings: Bell,
         clock: Callable[[], float],
+        secrets: frozenset[str] = frozenset(),
     ) -> None:
+        """Begin with no callback heard; `secrets` are what no history may hold."""
         self._log = log
         self._holds = holds
         self._routes = routes
@@ -69,6 +72,7 @@ class Callbacks:
         self._deliveries = deliveries
         self._filings = filings
         self._clock = clock
+        self._secrets = secrets
         self._heard_at: dict[str, float] = {}  # when each destination last called back; a restart forgets it
 
     def conclude(self, job_id: str, verdict: Verdict) -> Reception:
@@ -165,7 +169,8 @@ class Callbacks:
             job = self._log.lookups.get(job_id)
             if job is None or not self.awaits(job_id):
                 return
-            shown = printable(body[:_REFUSED_CHARACTERS].decode("utf-8", "backslashreplace"))
+            text = without_secrets(body.decode("utf-8", "backslashreplace"), self._secrets)
+            shown = printable(text[:_REFUSED_CHARACTERS])
             detail = f"{why}; {len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}: {shown}"
             self._log.histories.note(job_id, now, "callback.refused", detail=detail)
             url = self._url_of(job)

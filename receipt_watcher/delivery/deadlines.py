@@ -31,7 +31,7 @@ from receipt_watcher.system.wakeup import Bell
 
 logger = structlog.get_logger()
 
-#: So long a hold for missing callbacks waits for a callback, a test or an admin, before what has no resend left fails.
+#: A hold for missing callbacks waits for a callback, a test or an admin; then receipts without resends fail.
 SILENCE_SECONDS = 86400.0
 
 #: A callback that was heard so short a time ago shows that callbacks arrive. By taste: some looks for deadlines.
@@ -122,7 +122,7 @@ class Deadlines:
 
         It is not if nobody knows that N8N took it, nor if a callback was heard just now: else many that N8N lost in a
         crash would go out again three by three, with a hold and a probe between them. Nor if its deadline had passed
-        when a hold was ended: whoever ended it knows that callbacks arrive again.
+        when a hold was ended: that was because callbacks arrive again.
         """
         was_accepted = job.destination_failed_at is None
         if (job.deadline_at or 0.0) <= (self._holds.of(url).resumed_at or 0.0):

@@ -34,9 +34,11 @@ from receipt_watcher.system.open_files import Writers
 
 logger = structlog.get_logger()
 
-#: Files that wait for a shorter time are not shown, and at most so many are shown.
+#: A file is shown when it has waited for this time, and the state is made again after this pause. By taste.
 _SHOWN_AFTER_SECONDS = 5.0
 _REFRESH_SECONDS = 2.0
+
+#: At most this number of files are shown, the oldest.
 _SHOWN_FILES = 1000
 
 #: The time of the last scan is told so often.
@@ -240,7 +242,7 @@ class InboxObserver:
             file.path: file
             for file in waiting
             if file.why is WaitReason.UNFINISHED
-            or (now - file.first_seen_at >= LONG_SECONDS and file.why is not WaitReason.HELD)  # whoever holds it knows
+            or (now - file.first_seen_at >= LONG_SECONDS and file.why is not WaitReason.HELD)  # the admin knows
         }
         for path, file in long.items():
             if path not in self._long_waiting:

@@ -220,7 +220,7 @@ class RoomWait:
         return None if self._refused is None else disk.no_room_text(self._folder, *self._refused)
 
     def begin(self, error: OSError, path: Path | str, size: int) -> bool:
-        """Begin to wait, or go on with it, if a file of so many bytes found no room; return whether it did."""
+        """Begin or continue to wait if a file of `size` bytes found no room; return whether that is the error."""
         if error.errno not in NO_ROOM:
             return False
         first, longest = ROOM_PAUSES_SECONDS

@@ -29,6 +29,7 @@ def callbacks_of(shared: SharedParts, routes: Sequence[InboxRoute]) -> Callbacks
         deliveries=shared.wakeups.deliveries,
         filings=shared.wakeups.filings,
         clock=shared.clock,
+        secrets=shared.secrets,
     )
 
 

@@ -313,7 +313,7 @@ def trouble_of_disk(folder: Path, min_free_mb: float) -> str | None:
 
 
 def no_room_text(folder: Path, error: OSError, name: str, size: int) -> str:
-    """Return the text for a folder whose disk, or quota (EDQUOT), has no room for a file of so many bytes."""
+    """Return the text for a folder whose disk, or quota (EDQUOT), has no room for a file of `size` bytes."""
     needs = f"{folder}: {error.strerror}: {name} needs {size / 1e6:,.1f} MB"
     if error.errno == errno.EDQUOT:
         return f"{needs}; make room there, or raise the quota of the service's user"

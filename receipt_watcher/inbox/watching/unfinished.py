@@ -14,7 +14,7 @@ from dataclasses import replace
 from receipt_watcher.inbox.wait_reasons import WaitReason
 from receipt_watcher.inbox.watching.settling import Seen, Signature
 
-#: One that has not changed for so long is told of. By taste: sync clients pause for less than a minute.
+#: A file that has not changed for this time is told of. By taste: sync clients pause for less than a minute.
 STALE_SECONDS = 120.0
 
 

@@ -28,7 +28,7 @@ from receipt_watcher.report.health.stuck import StuckReceipts
 from receipt_watcher.system.disk import trouble_of_disk
 from receipt_watcher.system.display import display_name
 
-#: A receipt that failed is on the list for so long.
+#: A receipt that failed is on the list for this time.
 FAILED_SECONDS = 86400.0
 
 

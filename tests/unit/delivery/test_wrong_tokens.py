@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from receipt_watcher.config.secrets import MASK
 from receipt_watcher.delivery.callbacks import Reception
 from receipt_watcher.jobs.job import Job
 from receipt_watcher.jobs.log.job_log import JobLog
@@ -68,3 +69,16 @@ def test_three_wrong_tokens_hold(world: Concluding) -> None:
     assert world.conclude(jobs[3], SUCCESS) is Reception.RECEIVED
     assert not world.standing.is_held
     assert not world.holds.was_refused(URL)
+
+
+def test_no_secret_is_kept(world: Concluding) -> None:
+    """A secret in the body of such a callback is masked in the history, also where the text is cut."""
+    (job,) = world.accepted()
+    world.conclusion._secrets = frozenset({SECRET})
+    world.conclusion.note_wrong_token(job.job_id, b"x" * 190 + SECRET.encode(), "its token is wrong")
+    (detail,) = refused(world, job)
+    assert SECRET[:8] not in detail
+    assert MASK[:3] in detail
+
+
+SECRET = "Tr0ub4dor-and-3-horses"

@@ -27,7 +27,7 @@ OLDEST_OPEN = (
     "SELECT created_at, (SELECT MAX(at) FROM history WHERE history.job_id = job.job_id AND event = 'retry')"  # noqa: S608
     f" FROM job WHERE {IS_OPEN} AND {{}} ORDER BY created_at LIMIT ?"
 )
-#: So many of the oldest are looked at, and then so many, for one that was not retried, or not lately.
+#: The numbers of the oldest jobs that are looked at, one after the other, until one is found that was not retried.
 _LOOKS = (10, 1000)
 
 

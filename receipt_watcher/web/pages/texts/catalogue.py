@@ -199,6 +199,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "fact.ended": ("Ended", "Beendet"),
     "fact.next": ("Next attempt", "Nächster Versuch"),
     "fact.deadline": ("Callback awaited until", "Rückmeldung erwartet bis"),
+    "fact.overdue": ("Callback overdue since", "Rückmeldung überfällig seit"),
     "fact.kind": ("Kind", "Art"),
     "fact.size": ("Size", "Größe"),
     "fact.attempts": ("Attempts", "Versuche"),

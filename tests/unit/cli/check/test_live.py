@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import time
@@ -13,11 +12,11 @@ from typing import Any
 import pytest
 
 from receipt_watcher.cli.check import live
+from receipt_watcher.cli.context import open_log
 from receipt_watcher.cli.demo.received_posts import ReceivedPost
 from receipt_watcher.cli.demo.stand_in import Behaviour, StandIn
 from receipt_watcher.config.sources.load import load
 from receipt_watcher.jobs.log.holds import HoldKind
-from receipt_watcher.jobs.log.job_log import JobLog
 from tests.conftest import TOKEN
 from tests.fakes.daemons.process import RunningDaemon
 from tests.real.n8n.server import free_port
@@ -70,30 +69,19 @@ def test_round_trip_through_the_daemon(daemon: RunningDaemon, ours: StandIn, pay
     assert [delivery.payload for delivery in ours.deliveries] == [payload]
 
 
-@contextlib.contextmanager
-def opened_log(daemon: RunningDaemon) -> Iterator[JobLog]:
-    """Open the daemon's job log for a moment."""
-    log = JobLog(daemon.state / "receipts.db")
-    log.database.open()
-    try:
-        yield log
-    finally:
-        log.database.close()
-
-
 def test_a_passing_test_ends_a_hold_for_missing_callbacks(daemon: RunningDaemon, ours: StandIn) -> None:
     """A callback that reaches us shows that callbacks arrive, so the hold ends; one for N8N's answers stays."""
-    now = time.time()
+    now, config = time.time(), load(daemon.config_file, {})
     with daemon:
-        with opened_log(daemon) as log:
+        with open_log(config, writing=True) as log:
             log.holds.hold(ours.webhook_url, HoldKind.SILENCE, "no callback arrives", now, now + 900)
         _, found = look(daemon)
         assert found[-1]["what"] == "the hold for missing callbacks is ended; what waits goes on within seconds"
-        with opened_log(daemon) as log:
+        with open_log(config, writing=True) as log:
             assert not log.holds.of(ours.webhook_url).is_held
             log.holds.hold(ours.webhook_url, HoldKind.ANSWERS, "503", now, now + 900)
         assert "it reached us" in look(daemon)[1][-1]["what"]
-        with opened_log(daemon) as log:
+        with open_log(config, writing=True) as log:
             assert log.holds.of(ours.webhook_url).is_held
 
 

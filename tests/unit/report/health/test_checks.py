@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,22 +29,9 @@ from receipt_watcher.service.daemon_parts import DaemonParts
 from receipt_watcher.system.disk import trouble_of_disk
 from tests.conftest import TOKEN, FakeClock
 from tests.fakes.daemons.process import RunningDaemon, wait_until
-from tests.fakes.daemons.unstarted import unstarted_parts
 from tests.fakes.http_listener import Listener
 
 ENDLESS = float("inf")
-
-
-@pytest.fixture
-def parts(tmp_path: Path, clock: FakeClock) -> Iterator[DaemonParts]:
-    """The parts of a daemon that does nothing, its log and its inbox being open."""
-    config_file = RunningDaemon(tmp_path, "http://n8n.office.lan/webhook/secret", TOKEN).config_file
-    for folder in ("processing", "done", "failed"):
-        (tmp_path / folder).mkdir()
-    with unstarted_parts(config_file, clock) as parts:
-        parts.shared.log.database.open()
-        parts.stages.routes[0].is_ready = True
-        yield parts
 
 
 def health_of(parts: DaemonParts, min_free_mb: float = 0) -> Health:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from receipt_watcher.inbox.state import InboxState, Waiting
+from receipt_watcher.inbox.state import Waiting
 from receipt_watcher.inbox.wait_reasons import NEEDS_A_PERSON, WaitReason
 from receipt_watcher.jobs.log.holds import HoldKind
 from receipt_watcher.jobs.reasons import Reason
@@ -17,34 +15,11 @@ from receipt_watcher.jobs.states import State
 from receipt_watcher.report.balance.last_result import LastBalance, keep_balance
 from receipt_watcher.report.health.troubles import Trouble, TroubleKind, in_order, troubles_of_inbox
 from receipt_watcher.service.daemon_parts import DaemonParts
-from tests.conftest import TOKEN, FakeClock, make_job
-from tests.fakes.daemons.process import RunningDaemon
-from tests.fakes.daemons.unstarted import unstarted_parts
+from tests.conftest import FakeClock, make_job
+from tests.unit.notify.notice_office import OFFICE
+from tests.unit.report.health.conftest import URL
 
-URL = "http://n8n.office.lan/webhook/secret"
 NOW = 1_700_000_000.0
-INBOX = InboxState(
-    name="office",
-    path="/srv/inbox",
-    failed_dir="/srv/failed",
-    mode="native",
-    why_mode="",
-    is_ready=True,
-    unavailable=None,
-    unavailable_since=None,
-)
-
-
-@pytest.fixture
-def parts(tmp_path: Path, clock: FakeClock) -> Iterator[DaemonParts]:
-    """The parts of a daemon that does nothing, its log and its inbox being open."""
-    config_file = RunningDaemon(tmp_path, URL, TOKEN).config_file
-    for folder in ("processing", "done", "failed"):
-        (tmp_path / folder).mkdir()
-    with unstarted_parts(config_file, clock) as parts:
-        parts.shared.log.database.open()
-        parts.stages.routes[0].is_ready = True
-        yield parts
 
 
 def waiting(why: WaitReason, age: float, path: str = "scan.pdf", detail: str = "") -> Waiting:
@@ -54,7 +29,7 @@ def waiting(why: WaitReason, age: float, path: str = "scan.pdf", detail: str = "
 
 def of_files(*files: Waiting) -> dict[str, str]:
     """Return what is wrong with files that wait, in few words, by kind."""
-    return {trouble.kind.value: trouble.short for trouble in troubles_of_inbox(replace(INBOX, waiting=files), NOW)}
+    return {trouble.kind.value: trouble.short for trouble in troubles_of_inbox(replace(OFFICE, waiting=files), NOW)}
 
 
 # --- an inbox ------------------------------------------------------------------------------------------------------
@@ -76,7 +51,7 @@ def test_other_files_wait_for_ten_minutes() -> None:
 def test_the_first_that_needs_a_person_is_named() -> None:
     """The text names the file that waits longest, why, what to do, and how many more there are."""
     first = waiting(WaitReason.UNREADABLE, 90, "a.pdf", "Permission denied")
-    [trouble] = troubles_of_inbox(replace(INBOX, waiting=(waiting(WaitReason.UNREADABLE, 9), first)), NOW)
+    [trouble] = troubles_of_inbox(replace(OFFICE, waiting=(waiting(WaitReason.UNREADABLE, 9), first)), NOW)
     advice = WaitReason.UNREADABLE.advice
     assert trouble.text == f"inbox office: a.pdf needs a person, and 1 more: Permission denied. {advice}"
     assert (trouble.count, trouble.since) == (2, NOW - 90)
@@ -89,7 +64,7 @@ def test_the_first_that_needs_a_person_is_named() -> None:
 def test_each_trouble_of_an_inbox_is_listed(field: str, kind: str) -> None:
     """Whatever an inbox says of itself is one trouble, which says why."""
     changes: dict[str, Any] = {field: "it is gone"}
-    [trouble] = troubles_of_inbox(replace(INBOX, **changes), NOW)
+    [trouble] = troubles_of_inbox(replace(OFFICE, **changes), NOW)
     assert trouble.kind.value == kind
     assert trouble.text.endswith("it is gone")
 
